@@ -1,0 +1,158 @@
+//! Questions to the leading scheduler, and the connection that every data command opens. When nobody leads for a few
+//! seconds the answer is a clear error, never a silent wait.
+
+use std::time::Duration;
+
+use faultline_engine::job::JobId;
+use faultline_protocol::messages::{CancelReply, CancelRequest, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
+use faultline_protocol::subjects;
+use faultline_runtime::config::{CommonArgs, ConfigError};
+use faultline_runtime::connect::{self, ConnectError, Nats, RequestError};
+use tokio::time::Instant;
+
+use crate::exit::Failure;
+use crate::output::{Output, OutputArgs};
+
+/// A standby takes over within its lease of 3 s; a little more than that is waited for.
+const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+const ONE_ANSWER: Duration = Duration::from_secs(2);
+const CANCEL_ANSWER: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What a data command works with.
+pub(crate) struct Session {
+    pub nats: Nats,
+    pub out: Output,
+}
+
+impl Session {
+    pub(crate) async fn open(args: &CommonArgs, output: &OutputArgs) -> Result<Self, Failure> {
+        let common = args.load().map_err(|error| match error {
+            ConfigError::NoFile(_) | ConfigError::Invalid { .. } => Failure::Usage(error.to_string()),
+        })?;
+        let out = Output::new(output, common.color);
+        let nats = connect::connect_once(&common, "cli", "faultline-cli").await.map_err(|error| match error {
+            ConnectError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
+            ConnectError::Nkey { .. } | ConnectError::Refused { .. } => Failure::Failed(error.into()),
+        })?;
+        Ok(Self { nats, out })
+    }
+}
+
+/// Why the leader gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("no scheduler answers: `faultline status` shows what runs, `faultline up` starts it")]
+    NoLeader,
+    #[error("the link to NATS is down")]
+    Disconnected,
+    #[error("the scheduler refused: {0}")]
+    Refused(String),
+    #[error("the scheduler's answer cannot be used: {0}")]
+    Odd(String),
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Disconnected => Failure::Unreachable(error.to_string()),
+            NoAnswer::NoLeader | NoAnswer::Refused(_) | NoAnswer::Odd(_) => Failure::Failed(error.into()),
+        }
+    }
+}
+
+async fn ask(nats: &Nats, query: &Query) -> Result<QueryReply, NoAnswer> {
+    let give_up = Instant::now() + LEADER_PATIENCE;
+    loop {
+        match nats.request(subjects::SCHED_QUERY, query, ONE_ANSWER).await {
+            Ok(QueryReply::Error(reason)) => return Err(NoAnswer::Refused(reason)),
+            Ok(reply) => return Ok(reply),
+            Err(RequestError::Decode { source, .. }) => return Err(NoAnswer::Odd(source.to_string())),
+            Err(error) if Instant::now() >= give_up => {
+                tracing::debug!(%error, "the leader was asked in vain");
+                return Err(if nats.is_connected() { NoAnswer::NoLeader } else { NoAnswer::Disconnected });
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+fn odd<T>(reply: &QueryReply) -> Result<T, NoAnswer> {
+    let kind = match reply {
+        QueryReply::Stats(_) => "stats",
+        QueryReply::Nodes(_) => "nodes",
+        QueryReply::Jobs(_) => "jobs",
+        QueryReply::Error(_) => "an error",
+    };
+    Err(NoAnswer::Odd(format!("it answered with {kind}")))
+}
+
+/// Every node, by name.
+pub(crate) async fn nodes(nats: &Nats) -> Result<Vec<NodeView>, NoAnswer> {
+    let mut all: Vec<NodeView> = Vec::new();
+    loop {
+        let after = all.last().map(|node| node.spec.node.clone());
+        match ask(nats, &Query::Nodes { after: after.clone(), limit: MAX_QUERY_ROWS }).await? {
+            QueryReply::Nodes(page) => {
+                // A page that does not advance would be asked for again for ever.
+                let advances = page.last().is_some_and(|last| Some(&last.spec.node) > after.as_ref());
+                if !advances {
+                    return Ok(all);
+                }
+                all.extend(page);
+            }
+            other => return odd(&other),
+        }
+    }
+}
+
+/// One node; `None` when the leader does not know it.
+pub(crate) async fn node(nats: &Nats, name: &str) -> Result<Option<NodeView>, NoAnswer> {
+    match ask(nats, &Query::Node { node: name.to_owned() }).await? {
+        QueryReply::Nodes(rows) => Ok(rows.into_iter().next()),
+        other => odd(&other),
+    }
+}
+
+/// Every job that the leader holds, by id.
+pub(crate) async fn active_jobs(nats: &Nats) -> Result<Vec<JobView>, NoAnswer> {
+    let mut all: Vec<JobView> = Vec::new();
+    loop {
+        let after = all.last().map(|job| job.id);
+        match ask(nats, &Query::Jobs { after, limit: MAX_QUERY_ROWS }).await? {
+            QueryReply::Jobs(page) => {
+                let advances = page.last().is_some_and(|last| Some(last.id) > after);
+                if !advances {
+                    return Ok(all);
+                }
+                all.extend(page);
+            }
+            other => return odd(&other),
+        }
+    }
+}
+
+/// One job, if the leader holds it.
+pub(crate) async fn active_job(nats: &Nats, job: JobId) -> Result<Option<JobView>, NoAnswer> {
+    match ask(nats, &Query::Job { job }).await? {
+        QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job)),
+        other => odd(&other),
+    }
+}
+
+/// Asks for cancellation of at most [`MAX_QUERY_ROWS`] jobs. Repeating it does no harm, so a change of leader is waited out.
+pub(crate) async fn cancel(nats: &Nats, jobs: &[JobId]) -> Result<CancelReply, NoAnswer> {
+    let request = CancelRequest { jobs: jobs.to_vec(), by: "cli".to_owned() };
+    let give_up = Instant::now() + LEADER_PATIENCE;
+    loop {
+        match nats.request(subjects::SCHED_CANCEL, &request, CANCEL_ANSWER).await {
+            Ok(reply) => return Ok(reply),
+            Err(RequestError::Decode { source, .. }) => return Err(NoAnswer::Odd(source.to_string())),
+            Err(error) if Instant::now() >= give_up => {
+                tracing::debug!(%error, "the leader was asked in vain");
+                return Err(if nats.is_connected() { NoAnswer::NoLeader } else { NoAnswer::Disconnected });
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The `faultline` command: reads the command line, runs one command, turns its failure into an exit code.
+//! Commands that ask or tell the running cluster something live in `commands`; those that run it, in `up` and beside it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod commands;
+mod exit;
+mod nats_server;
+mod output;
+mod session;
+mod setup;
+mod up;
+
+use args::{Cli, Command};
+use exit::Failure;
+use session::Session;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("faultline: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // The guard knows nothing of settings: it must start, whatever a configuration file says.
+    if let Command::Guard { command } = cli.command {
+        return up::guard::run(&command).await;
+    }
+    let session = Session::open(&cli)?;
+    // `up` is itself the program whose log matters; the others only report what goes wrong.
+    match cli.command {
+        Command::Up(flags) => up::run(&cli.common, &session, &flags).await?,
+        Command::Down => up::remote::down(&session).await?,
+        Command::Status => up::remote::status(&session).await?,
+        Command::Scale { what, count } => up::remote::scale(&session, what, count).await?,
+        Command::Kill { service, signal } => up::remote::kill(&session, service, signal).await?,
+        Command::Setup(flags) => setup::command(&session, &flags).await?,
+        Command::NatsConfig(flags) => nats_server::write_for_others(&flags)?,
+        Command::Data(command) => commands::run(command, &session).await?,
+        Command::Guard { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,266 @@
+//! What commands write to standard output: a table for people, JSON or JSON lines for programs. Logs, progress and
+//! errors go to standard error and are not made here. Also the one way to write times and durations in words.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use faultline_runtime::config::Color;
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One document
+    Json,
+    /// One object a line
+    Jsonl,
+}
+
+/// The flags that every command takes for its output.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct OutputArgs {
+    /// Form of the data on standard output
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t, env = "FAULTLINE_OUTPUT", value_name = "FORM")]
+    pub output: Format,
+}
+
+/// Where a command's data goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    pub format: Format,
+    color: bool,
+    terminal: bool,
+}
+
+impl Output {
+    /// Tables are coloured as `--color` says; `auto` means a terminal without `NO_COLOR`.
+    pub fn new(args: &OutputArgs, color: Color) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        Self { format: args.output, color, terminal }
+    }
+
+    /// Writes many values: rows of a table, an array, or a line each.
+    pub fn rows<T: Serialize>(&self, rows: &[T], table: impl FnOnce(&[T]) -> Table) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.table(table(rows)),
+            Format::Json => self.text(&json_pretty(&rows)?),
+            Format::Jsonl => self.text(&json_lines(rows)?),
+        }
+    }
+
+    /// Writes one value: in words, or as one object.
+    pub fn one<T: Serialize>(&self, value: &T, words: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.text(&words(value)),
+            Format::Json => self.text(&json_pretty(value)?),
+            Format::Jsonl => self.text(&json_lines(std::slice::from_ref(value))?),
+        }
+    }
+
+    /// Renders a table as this output shows it.
+    pub fn render(&self, mut table: Table) -> String {
+        if self.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        if self.terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        table.trim_fmt()
+    }
+
+    fn table(&self, table: Table) -> Result<(), Failure> {
+        self.text(&self.render(table))
+    }
+
+    /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is no failure.
+    pub fn text(&self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") });
+        match written.and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => Err(Failure::Failed(anyhow::anyhow!("standard output cannot be written: {error}"))),
+        }
+    }
+}
+
+fn json_pretty(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::Failed(error.into()))
+}
+
+fn json_lines<T: Serialize>(rows: &[T]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&serde_json::to_string(row).map_err(|error| Failure::Failed(error.into()))?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// A table without lines, its header in bold capitals: easy to read and to cut.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Two columns without a header: what something is.
+pub fn facts(rows: &[(&str, String)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in rows {
+        table.add_row([Cell::new(name).add_attribute(Attribute::Bold), Cell::new(value)]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// A cell whose text stands at the right: figures.
+pub fn figure(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// How good a state is: the same colours as the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Good,
+    Busy,
+    Doubtful,
+    Bad,
+    Plain,
+}
+
+/// A cell in the colour of its mood.
+pub fn mood(text: impl ToString, mood: Mood) -> Cell {
+    use comfy_table::Color as Ink;
+    let cell = Cell::new(text.to_string());
+    match mood {
+        Mood::Good => cell.fg(Ink::DarkGreen),
+        Mood::Busy => cell.fg(Ink::DarkCyan),
+        Mood::Doubtful => cell.fg(Ink::DarkYellow),
+        Mood::Bad => cell.fg(Ink::DarkRed),
+        Mood::Plain => cell,
+    }
+}
+
+/// A duration in words: `850 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", seconds, ms % 1000 / 100),
+        60_000..3_600_000 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3_600_000..86_400_000 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// How long ago something was: `3.2 s ago`. Clocks of two machines differ a little, so the future is `now`.
+pub fn ago(now_ms: u64, then_ms: u64) -> String {
+    match now_ms.checked_sub(then_ms) {
+        None | Some(0) => "now".to_owned(),
+        Some(elapsed) => format!("{} ago", span(elapsed)),
+    }
+}
+
+/// `HH:MM:SS.mmm` in UTC.
+pub fn clock(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, unix_ms % 1000)
+}
+
+/// A count with its thousands set apart: `1,234,567`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 job`, `2 jobs`.
+pub fn plural(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(format: Format) -> Output {
+        Output { format, color: false, terminal: false }
+    }
+
+    #[test]
+    fn durations_carry_their_unit() {
+        let cases = [(0, "0 ms"), (850, "850 ms"), (3_249, "3.2 s"), (59_999, "59.9 s"), (250_000, "4 min 10 s"), (7_500_000, "2 h 5 min"), (273_600_000, "3 d 4 h")];
+        for (ms, words) in cases {
+            assert_eq!(span(ms), words);
+        }
+        assert_eq!(ago(10_000, 6_800), "3.2 s ago");
+        assert_eq!(ago(10_000, 10_500), "now");
+        assert_eq!(clock(86_400_000 + 3_723_004), "01:02:03.004");
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(plural(1, "job"), "1 job");
+        assert_eq!(plural(2_000, "job"), "2,000 jobs");
+    }
+
+    #[test]
+    fn a_table_is_plain_columns() {
+        let mut table = table(&["NAME", "AGE"]);
+        table.add_row(vec![Cell::new("a"), figure("10 s")]);
+        table.add_row(vec![mood("longer", Mood::Bad), figure("1 s")]);
+        assert_eq!(plain(Format::Table).render(table), "NAME    AGE\na       10 s\nlonger   1 s");
+        let text = plain(Format::Table).render(facts(&[("id", "1".into()), ("state", "dead".into())]));
+        assert_eq!(text, "id     1\nstate  dead");
+    }
+
+    #[test]
+    fn colour_only_where_it_is_wanted() {
+        let make = || {
+            let mut table = table(&["STATE"]);
+            table.add_row(vec![mood("dead", Mood::Bad)]);
+            table
+        };
+        assert!(!plain(Format::Table).render(make()).contains('\x1b'));
+        let coloured = Output { color: true, ..plain(Format::Table) };
+        assert!(coloured.render(make()).contains("\x1b["));
+    }
+
+    #[test]
+    fn lines_of_json_are_one_object_each() {
+        assert_eq!(json_lines(&[1, 2]).unwrap(), "1\n2\n");
+        assert_eq!(json_pretty(&[1, 2]).unwrap(), "[\n  1,\n  2\n]");
+    }
+}

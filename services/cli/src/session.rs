@@ -1,0 +1,71 @@
+//! What a command knows about the cluster that it talks to: settings, data folder, output format, and one way to connect.
+
+use std::path::PathBuf;
+
+use faultline_runtime::config::{self, Common, CommonArgs, ConfigError, DEFAULT_NATS_URL};
+use faultline_runtime::connect::{self, ConnectError, Nats};
+
+use crate::args::{Cli, UpFlags};
+use crate::exit::Failure;
+use crate::nats_server::keys;
+use crate::output::Format;
+use crate::up::settings::UpSettings;
+use crate::up::state::RunningState;
+
+/// Settings of one run of the command.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// NATS URL, nkey and logs; the URL is that of the running `faultline up` when nothing names another.
+    pub common: Common,
+    /// Where `faultline up` keeps its server's data, keys and lock.
+    pub data_dir: PathBuf,
+    pub format: Format,
+    /// Whether a flag, the environment or the file names a NATS server, so that `up` must not start one.
+    pub nats_is_external: bool,
+}
+
+impl Session {
+    pub fn open(cli: &Cli) -> Result<Self, Failure> {
+        let common = cli.common.load().map_err(usage)?;
+        let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
+        let up: UpSettings = config::load_section(&cli.common, "up", &flags).map_err(usage)?;
+        let nats_is_external = names_nats(&cli.common, &common);
+        Ok(Self { common, data_dir: up.data_dir, format: cli.output, nats_is_external })
+    }
+
+    /// Connects as the user `cli`.
+    pub async fn connect(&self) -> Result<Nats, Failure> {
+        self.connect_as("cli").await
+    }
+
+    /// Connects as `user`, with that user's key of the data folder unless a key file is named.
+    pub async fn connect_as(&self, user: &str) -> Result<Nats, Failure> {
+        let common = self.common_for(user);
+        connect::connect_once(&common, user, &format!("faultline-{user}")).await.map_err(|error| match error {
+            ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Failure::Unreachable(error.to_string()),
+            ConnectError::Nkey { .. } => Failure::Usage(error.to_string()),
+        })
+    }
+
+    /// The common settings with URL and key filled in for `user`.
+    pub fn common_for(&self, user: &str) -> Common {
+        let mut common = self.common.clone();
+        if !self.nats_is_external
+            && let Some(state) = RunningState::read(&self.data_dir)
+        {
+            common.nats_url = state.nats_url;
+        }
+        if common.nkey_file.is_none() {
+            common.nkey_file = Some(keys::seed_path(&self.data_dir, user)).filter(|path| path.is_file());
+        }
+        common
+    }
+}
+
+fn names_nats(args: &CommonArgs, common: &Common) -> bool {
+    args.nats_url.is_some() || std::env::var_os("FAULTLINE_NATS_URL").is_some() || common.nats_url != DEFAULT_NATS_URL
+}
+
+fn usage(error: ConfigError) -> Failure {
+    Failure::Usage(error.to_string())
+}

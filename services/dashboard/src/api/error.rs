@@ -1,0 +1,116 @@
+//! The one shape of every error: `{"error": {"code", "message", "field"?, "remedy"?}}`.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use faultline_engine::job::InvalidJob;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::cluster::ClusterError;
+
+/// What went wrong, for programs (`code`, `field`) and for people (`message`, `remedy`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErrorDetail {
+    /// Stable, in snake case, such as `not_found`.
+    pub code: &'static str,
+    pub message: String,
+    /// The parameter or the field of the body that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+/// An error on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub detail: ErrorDetail,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, detail: ErrorDetail { code, message: message.into(), field: None, remedy: None }, header: None }
+    }
+
+    /// 422: a value that cannot be meant.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message);
+        error.detail.field = Some(field.into());
+        error
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.detail.remedy = Some(remedy.into());
+        self
+    }
+
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    pub fn body(self) -> ErrorBody {
+        ErrorBody { error: self.detail }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, header) = (self.status, self.header.clone());
+        let mut response = (status, Json(self.body())).into_response();
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<InvalidJob> for ApiError {
+    fn from(error: InvalidJob) -> Self {
+        Self::invalid(error.field, error.problem)
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        let message = error.to_string();
+        let unavailable = |code, remedy: &str| {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message.clone()).remedy(remedy).with_header(header::RETRY_AFTER, "2")
+        };
+        match error {
+            ClusterError::NoScheduler(_) => unavailable("no_scheduler", "a standby takes over within a few seconds: try again; otherwise start a scheduler"),
+            ClusterError::Unreachable(_) => unavailable("nats_unreachable", "the dashboard reconnects by itself: see that the NATS server runs"),
+            ClusterError::QueueFull(_) => unavailable("queue_full", "wait for jobs to finish, or submit fewer"),
+            ClusterError::Failed(_) => unavailable("cluster_failed", "try again; the dashboard's log has the details"),
+            ClusterError::Invalid(invalid) => invalid.into(),
+        }
+    }
+}
+
+/// Any path that leads nowhere.
+pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    ApiError::not_found(format!("there is nothing at {path}")).remedy("GET /api/v1/openapi.json lists what there is")
+}
+
+/// A path that exists, with a method that it does not take.
+pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(200).collect();
+    let method: String = method.as_str().chars().take(20).collect();
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("{path} does not take {method}"))
+        .remedy("the header Allow of this answer lists the methods that it takes")
+}

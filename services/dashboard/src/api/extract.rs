@@ -1,0 +1,134 @@
+//! Reading requests so that every refusal is an [`ApiError`]: axum's own refusals are plain text.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use faultline_engine::job::{JobId, is_token};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use super::params::Pairs;
+
+/// The largest body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        require_json(&request)?;
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| body_error(&rejection))?;
+        decode_json(&body).map(JsonBody)
+    }
+}
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalJsonBody<T>(pub(crate) Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let declared = require_json(&request);
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| body_error(&rejection))?;
+        if body.is_empty() {
+            return Ok(OptionalJsonBody(None));
+        }
+        declared?;
+        decode_json(&body).map(|value| OptionalJsonBody(Some(value)))
+    }
+}
+
+fn require_json(request: &Request) -> Result<(), ApiError> {
+    let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "the body must be JSON")
+        .remedy("send the header Content-Type: application/json"))
+}
+
+fn body_error(rejection: &BytesRejection) -> ApiError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::new(rejection.status(), "too_large", format!("the body is larger than {MAX_BODY_BYTES} bytes"));
+    }
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read to its end")
+}
+
+/// 400 for what is no JSON, 422 with the field for JSON that says something else than expected.
+pub(crate) fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        if !inner.is_data() {
+            return not_json(&inner);
+        }
+        ApiError::invalid(if field == "." { "body".to_owned() } else { field }, clip(&inner.to_string()))
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is no JSON: {}", clip(&error.to_string())))
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+/// The parameters after the `?`.
+impl<S: Send + Sync> FromRequestParts<S> for Pairs {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => Ok(Pairs::new(pairs)),
+            Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_query", "the text after the `?` cannot be read")),
+        }
+    }
+}
+
+async fn last_segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
+    match Path::<String>::from_request_parts(parts, state).await {
+        Ok(Path(text)) => Ok(text),
+        Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_path", "the path cannot be read: it must be UTF-8")),
+    }
+}
+
+/// The job that a path names.
+#[derive(Debug)]
+pub(crate) struct JobPath(pub(crate) JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(JobPath(last_segment(parts, state).await?.parse::<JobId>()?))
+    }
+}
+
+/// The node that a path names.
+#[derive(Debug)]
+pub(crate) struct NodePath(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NodePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let node = last_segment(parts, state).await?;
+        if is_token(&node) {
+            return Ok(NodePath(node));
+        }
+        Err(ApiError::invalid("id", "a node's name has 1 to 64 letters, digits, `-` and `_`"))
+    }
+}

@@ -1,0 +1,238 @@
+//! Decoding the parameters of GET requests: strict, pure, and every refusal names the parameter.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use faultline_engine::job::{JobId, Priority, is_token};
+use faultline_protocol::messages::{EventKind, JobState, Level};
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::error::ApiError;
+use crate::view::{EventFilter, JobFilter};
+
+/// Rows in a page when nobody says otherwise.
+pub const DEFAULT_LIMIT: usize = 50;
+/// The most rows in a page.
+pub const MAX_LIMIT: usize = 200;
+/// The most events in a page.
+pub const MAX_EVENT_LIMIT: usize = 1000;
+const MAX_TEXT_CHARS: usize = 100;
+
+/// The decoded `name=value` pairs of a request, taken one by one; what is left over was not expected.
+#[derive(Debug, Clone)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// Takes a parameter out. Empty counts as not given, as a form sends it.
+    fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let Some(index) = self.0.iter().position(|(key, _)| key == name) else { return Ok(None) };
+        let (_, value) = self.0.swap_remove(index);
+        if self.0.iter().any(|(key, _)| key == name) {
+            return Err(ApiError::invalid(name, "given more than once"));
+        }
+        Ok((!value.is_empty()).then_some(value))
+    }
+
+    fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|error: T::Err| ApiError::invalid(name, error.to_string()))
+    }
+
+    /// A value of an enum that serde knows by name; the error lists the names.
+    fn named<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        from_name(&text).map(Some).map_err(|error| ApiError::invalid(name, error))
+    }
+
+    fn token(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name)? {
+            Some(text) if !text.split(':').all(is_token) => Err(ApiError::invalid(name, "only letters, digits, `-`, `_` and `:` can occur here")),
+            given => Ok(given),
+        }
+    }
+
+    fn limit(&mut self, default: usize, most: usize) -> Result<usize, ApiError> {
+        match self.parse::<usize>("limit")? {
+            None => Ok(default),
+            Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+            Some(_) => Err(ApiError::invalid("limit", format!("must be 1 to {most}"))),
+        }
+    }
+
+    fn finish(self) -> Result<(), ApiError> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().take(60).collect();
+                Err(ApiError::invalid(name.clone(), format!("there is no parameter `{name}` here")))
+            }
+        }
+    }
+}
+
+fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let clipped: String = text.chars().take(60).collect();
+    T::deserialize(StrDeserializer::<ValueError>::new(&clipped)).map_err(|error| error.to_string())
+}
+
+/// `GET /api/v1/jobs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsParams {
+    pub filter: JobFilter,
+    pub before: Option<JobId>,
+    pub limit: usize,
+}
+
+impl JobsParams {
+    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let mut filter = JobFilter::default();
+        for name in pairs.take("state")?.unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
+            filter.states.insert(from_name::<JobState>(name).map_err(|error| ApiError::invalid("state", error))?);
+        }
+        filter.kind = pairs.token("kind")?;
+        filter.node = pairs.token("node")?;
+        filter.priority = pairs.parse::<Priority>("priority")?;
+        filter.min_attempts = pairs.parse("min_attempts")?.unwrap_or(0);
+        filter.text = match pairs.take("q")? {
+            Some(text) if text.chars().count() > MAX_TEXT_CHARS => {
+                return Err(ApiError::invalid("q", format!("at most {MAX_TEXT_CHARS} characters")));
+            }
+            text => text.map(|text| text.to_lowercase()),
+        };
+        let before = pairs.parse::<JobId>("cursor")?;
+        let limit = pairs.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+        pairs.finish()?;
+        Ok(Self { filter, before, limit })
+    }
+}
+
+/// `GET /api/v1/nodes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodesParams {
+    pub after: Option<String>,
+    pub limit: usize,
+}
+
+impl NodesParams {
+    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let after = pairs.token("cursor")?;
+        let limit = pairs.limit(MAX_LIMIT, MAX_LIMIT)?;
+        pairs.finish()?;
+        Ok(Self { after, limit })
+    }
+}
+
+/// `GET /api/v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsParams {
+    pub filter: EventFilter,
+    pub after: Option<u64>,
+    pub limit: usize,
+}
+
+impl EventsParams {
+    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let filter = EventFilter {
+            kind: pairs.named::<EventKind>("kind")?,
+            min_level: pairs.named::<Level>("level")?,
+            node: pairs.token("node")?,
+            job: pairs.parse::<JobId>("job")?,
+            service: pairs.token("service")?,
+        };
+        let after = pairs.parse("after")?;
+        let limit = pairs.limit(DEFAULT_LIMIT, MAX_EVENT_LIMIT)?;
+        pairs.finish()?;
+        Ok(Self { filter, after, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Query;
+    use axum::http::Uri;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(query: &str) -> Pairs {
+        let uri = Uri::builder().path_and_query(format!("/?{query}")).build().unwrap();
+        Pairs::new(Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap().0)
+    }
+
+    fn refused<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
+        let error = result.unwrap_err();
+        assert_eq!(error.status, 422);
+        error.detail.field.unwrap()
+    }
+
+    #[test]
+    fn jobs_take_every_filter() {
+        let decoded = JobsParams::decode(pairs("state=queued,running&kind=matrix&node=gpu-node-01&priority=high&min_attempts=2&q=GPU%20a&limit=7")).unwrap();
+        assert_eq!(decoded.filter.states.len(), 2);
+        assert_eq!(decoded.filter.kind.as_deref(), Some("matrix"));
+        assert_eq!(decoded.filter.priority, Some(Priority::High));
+        assert_eq!(decoded.filter.text.as_deref(), Some("gpu a"));
+        assert_eq!((decoded.filter.min_attempts, decoded.limit, decoded.before), (2, 7, None));
+        let empty = JobsParams::decode(pairs("state=&q=&kind=")).unwrap();
+        assert_eq!(empty, JobsParams { limit: DEFAULT_LIMIT, ..JobsParams::default() });
+    }
+
+    #[test]
+    fn refusals_name_the_parameter() {
+        for (query, field) in [
+            ("state=asleep", "state"),
+            ("priority=9", "priority"),
+            ("limit=0", "limit"),
+            ("limit=201", "limit"),
+            ("limit=-1", "limit"),
+            ("cursor=x", "cursor"),
+            ("min_attempts=many", "min_attempts"),
+            ("node=a.b", "node"),
+            ("sort=name", "sort"),
+            ("kind=a&kind=b", "kind"),
+        ] {
+            assert_eq!(refused(JobsParams::decode(pairs(query))), field, "{query}");
+        }
+        assert_eq!(refused(JobsParams::decode(pairs(&format!("q={}", "x".repeat(101))))), "q");
+        assert_eq!(refused(EventsParams::decode(pairs("kind=nonsense"))), "kind");
+        assert_eq!(refused(EventsParams::decode(pairs("after=-3"))), "after");
+        assert_eq!(refused(EventsParams::decode(pairs("limit=1001"))), "limit");
+        assert_eq!(refused(NodesParams::decode(pairs("cursor=*"))), "cursor");
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = EventsParams::decode(pairs("level=loud")).unwrap_err();
+        assert!(error.detail.message.contains("warn"), "{}", error.detail.message);
+    }
+
+    proptest! {
+        #[test]
+        fn no_decoder_panics_and_every_refusal_names_a_field(given in proptest::collection::vec(("[a-z_]{0,12}|state|kind|node|q|limit|cursor|after|level|job", ".{0,30}|[0-9-]{0,22}"), 0..6)) {
+            let pairs = Pairs::new(given);
+            for error in [JobsParams::decode(pairs.clone()).err(), NodesParams::decode(pairs.clone()).err(), EventsParams::decode(pairs).err()].into_iter().flatten() {
+                prop_assert!(error.detail.field.is_some());
+                prop_assert_eq!(error.status.as_u16(), 422);
+            }
+        }
+
+        #[test]
+        fn what_is_accepted_stays_in_its_bounds(limit in any::<u64>(), after in any::<u64>()) {
+            if let Ok(decoded) = EventsParams::decode(pairs(&format!("limit={limit}&after={after}"))) {
+                prop_assert!(decoded.limit >= 1 && decoded.limit <= MAX_EVENT_LIMIT);
+                prop_assert_eq!(decoded.after, Some(after));
+            } else {
+                prop_assert!(limit == 0 || limit > MAX_EVENT_LIMIT as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The newest events, each with a number that grows and survives a restart of the dashboard.
+
+use std::collections::VecDeque;
+
+use faultline_engine::job::JobId;
+use faultline_protocol::messages::{ClusterEvent, EventKind, Level};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::jobs::clip;
+
+/// Bits of an event's number that say its place in its message. A body is at most 1 MiB and an event takes more than
+/// 16 bytes of it, so 16 bits are enough; and 2^37 messages still fit the 53 bits that JavaScript keeps exact.
+const PLACE_BITS: u32 = 16;
+
+/// The number of the event at `place` of the message with sequence `stream_seq` in EVENTS.
+pub fn event_seq(stream_seq: u64, place: usize) -> u64 {
+    (stream_seq << PLACE_BITS) | (place as u64 & ((1 << PLACE_BITS) - 1))
+}
+
+/// An event and its number.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct NumberedEvent {
+    /// Grows with every event; ask for what is `after` it. Not without gaps.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub event: ClusterEvent,
+}
+
+/// Which events are wanted. The default wants all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    pub kind: Option<EventKind>,
+    pub min_level: Option<Level>,
+    pub node: Option<String>,
+    pub job: Option<JobId>,
+    pub service: Option<String>,
+}
+
+impl EventFilter {
+    fn wants(&self, event: &ClusterEvent) -> bool {
+        self.kind.is_none_or(|kind| kind == event.kind)
+            && self.min_level.is_none_or(|level| event.level >= level)
+            && self.node.as_ref().is_none_or(|node| event.node.as_ref() == Some(node))
+            && self.job.is_none_or(|job| event.job == Some(job))
+            && self.service.as_ref().is_none_or(|service| &event.service == service)
+    }
+}
+
+/// The newest `limit` events, oldest first.
+#[derive(Debug)]
+pub struct EventRing {
+    limit: usize,
+    events: VecDeque<NumberedEvent>,
+    last_seq: u64,
+}
+
+impl EventRing {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, events: VecDeque::new(), last_seq: 0 }
+    }
+
+    /// The number of the newest event; 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Adds an event. One that is not newer than the newest was read twice: it is dropped and `false` comes back.
+    pub fn push(&mut self, seq: u64, mut event: ClusterEvent) -> bool {
+        if seq <= self.last_seq {
+            return false;
+        }
+        self.last_seq = seq;
+        // The path of a job is kept with the job.
+        event.history = Vec::new();
+        clip(&mut event.detail);
+        self.events.push_back(NumberedEvent { seq, event });
+        if self.events.len() > self.limit {
+            self.events.pop_front();
+        }
+        true
+    }
+
+    /// Oldest first: the first `limit` after `after`, or the newest `limit` when no `after` is given.
+    pub fn page(&self, filter: &EventFilter, after: Option<u64>, limit: usize) -> Vec<NumberedEvent> {
+        match after {
+            Some(after) => {
+                let start = self.events.partition_point(|numbered| numbered.seq <= after);
+                self.events.range(start..).filter(|numbered| filter.wants(&numbered.event)).take(limit).cloned().collect()
+            }
+            None => {
+                let mut newest: Vec<_> =
+                    self.events.iter().rev().filter(|numbered| filter.wants(&numbered.event)).take(limit).cloned().collect();
+                newest.reverse();
+                newest
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(node: &str, level: Level) -> ClusterEvent {
+        ClusterEvent { node: Some(node.into()), ..ClusterEvent::new(5, "scheduler", level, EventKind::NodeDead, "silent") }
+    }
+
+    #[test]
+    fn pages_go_on_after_a_number_and_otherwise_show_the_newest() {
+        let mut ring = EventRing::new(100);
+        for seq in 1..=10 {
+            assert!(ring.push(event_seq(seq, 0), event("a", Level::Info)));
+        }
+        assert!(!ring.push(event_seq(10, 0), event("a", Level::Info)), "read twice");
+        let seqs = |after, limit| ring.page(&EventFilter::default(), after, limit).into_iter().map(|row| row.seq >> 16).collect::<Vec<_>>();
+        assert_eq!(seqs(None, 3), [8, 9, 10]);
+        assert_eq!(seqs(Some(event_seq(2, 0)), 3), [3, 4, 5]);
+        assert_eq!(seqs(Some(event_seq(10, 0)), 3), [0_u64; 0]);
+        assert_eq!(seqs(Some(0), 2), [1, 2]);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_sheds_long_texts() {
+        let mut ring = EventRing::new(3);
+        for seq in 1..=5 {
+            ring.push(seq, ClusterEvent { detail: "é".repeat(10_000), ..event("a", Level::Warn) });
+        }
+        let rows = ring.page(&EventFilter::default(), None, 100);
+        assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4, 5]);
+        assert!(rows[0].event.detail.len() < 5000);
+    }
+
+    #[test]
+    fn filters_are_combined() {
+        let mut ring = EventRing::new(10);
+        ring.push(1, event("a", Level::Info));
+        ring.push(2, event("b", Level::Error));
+        ring.push(3, event("a", Level::Error));
+        let found = |filter: EventFilter| ring.page(&filter, None, 10).len();
+        assert_eq!(found(EventFilter { node: Some("a".into()), ..EventFilter::default() }), 2);
+        assert_eq!(found(EventFilter { node: Some("a".into()), min_level: Some(Level::Warn), ..EventFilter::default() }), 1);
+        assert_eq!(found(EventFilter { kind: Some(EventKind::NodeGone), ..EventFilter::default() }), 0);
+        assert_eq!(found(EventFilter { service: Some("scheduler".into()), ..EventFilter::default() }), 3);
+        assert_eq!(found(EventFilter { job: Some(JobId::new(1, 1)), ..EventFilter::default() }), 0);
+    }
+
+    #[test]
+    fn events_of_one_message_stay_in_order_and_exact_in_javascript() {
+        assert!(event_seq(1, 0) < event_seq(1, 1) && event_seq(1, 65_535) < event_seq(2, 0));
+        assert!(event_seq(1 << 36, 65_535) < 1 << 53);
+    }
+}

@@ -1,0 +1,353 @@
+//! Jobs as far as this process has heard of them, newest last: open markers, terminal records, what heartbeats say
+//! runs, and the rows that the leader sent last. Which of these wins for one job is decided in `compose`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use faultline_engine::job::{AttemptId, AttemptSummary, JobId, Priority};
+use faultline_protocol::messages::{ClusterEvent, JobState, JobView, OpenMarker, RunningBrief, TerminalRecord};
+
+use super::per_second::PerSecond;
+
+/// The longest text that is kept of a result or a reason, in bytes.
+const MAX_TEXT_BYTES: usize = 4096;
+
+/// Which jobs are wanted. The default wants all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Empty: any state.
+    pub states: BTreeSet<JobState>,
+    pub kind: Option<String>,
+    /// A node that the job runs on or ever ran on.
+    pub node: Option<String>,
+    pub priority: Option<Priority>,
+    pub min_attempts: u32,
+    /// Lower case; part of the name, the id or the reason.
+    pub text: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RunsOn {
+    node: String,
+    attempt: AttemptId,
+    progress_permille: u16,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    marker: Option<OpenMarker>,
+    end: Option<TerminalRecord>,
+    leader: Option<JobView>,
+    failures: u32,
+    requeues: u32,
+    history: Vec<AttemptSummary>,
+}
+
+/// The newest jobs, at most `limit` of them; ended ones go first.
+#[derive(Debug)]
+pub struct JobTable {
+    limit: usize,
+    entries: BTreeMap<JobId, Entry>,
+    ended: BTreeSet<JobId>,
+    runs: BTreeMap<JobId, RunsOn>,
+    runs_by_node: BTreeMap<String, Vec<JobId>>,
+    commits: PerSecond,
+}
+
+impl JobTable {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            entries: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            runs_by_node: BTreeMap::new(),
+            commits: PerSecond::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn running(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub fn queued(&self) -> usize {
+        self.entries.len() - self.ended.len() - self.runs.keys().filter(|job| self.is_open(**job)).count()
+    }
+
+    /// How many jobs were committed in the minute before `now_ms`, as far as their records arrived here.
+    pub fn committed_last_minute(&self, now_ms: u64) -> u64 {
+        self.commits.last_minute(now_ms / 1000)
+    }
+
+    fn is_open(&self, job: JobId) -> bool {
+        self.entries.get(&job).is_some_and(|entry| entry.end.is_none())
+    }
+
+    /// An open marker. Comes late when records are read again: an ended job stays ended.
+    pub fn on_open(&mut self, marker: OpenMarker) {
+        let job = marker.job;
+        self.entries.entry(job).or_default().marker = Some(marker);
+        self.evict();
+    }
+
+    /// A terminal record. The first one stands.
+    pub fn on_end(&mut self, mut record: TerminalRecord) {
+        let job = record.job;
+        let entry = self.entries.entry(job).or_default();
+        if entry.end.is_some() {
+            return;
+        }
+        if record.state == JobState::Committed {
+            self.commits.add(record.ended_at_ms / 1000);
+        }
+        clip(&mut record.result);
+        clip(&mut record.reason);
+        *entry = Entry { end: Some(record), ..Entry::default() };
+        self.ended.insert(job);
+        self.runs.remove(&job);
+        self.evict();
+    }
+
+    /// An event about a job tells how it fared so far.
+    pub fn on_event(&mut self, event: &ClusterEvent) {
+        let Some(entry) = event.job.and_then(|job| self.entries.get_mut(&job)) else { return };
+        if entry.end.is_some() {
+            return;
+        }
+        entry.failures = entry.failures.max(event.failures);
+        entry.requeues = entry.requeues.max(event.requeues);
+        if !event.history.is_empty() {
+            entry.history.clone_from(&event.history);
+        }
+    }
+
+    /// What one node says that it runs; replaces what it said before. Empty for a node that is gone.
+    pub fn on_running(&mut self, node: &str, running: &[RunningBrief]) {
+        for job in self.runs_by_node.remove(node).unwrap_or_default() {
+            if self.runs.get(&job).is_some_and(|at| at.node == node) {
+                self.runs.remove(&job);
+            }
+        }
+        let mut jobs = Vec::with_capacity(running.len());
+        for brief in running {
+            // A zombie may still report an attempt that was superseded: the younger attempt counts.
+            let older = self.runs.get(&brief.job).is_none_or(|at| at.attempt <= brief.attempt);
+            if older && !self.ended.contains(&brief.job) {
+                let at = RunsOn { node: node.to_owned(), attempt: brief.attempt, progress_permille: brief.progress_permille };
+                self.runs.insert(brief.job, at);
+                jobs.push(brief.job);
+            }
+        }
+        if !jobs.is_empty() {
+            self.runs_by_node.insert(node.to_owned(), jobs);
+        }
+    }
+
+    /// The rows that the leader sent: they replace its earlier ones.
+    pub fn on_leader_rows(&mut self, rows: Vec<JobView>) {
+        let named: BTreeSet<JobId> = rows.iter().map(|row| row.id).collect();
+        self.entries.retain(|job, entry| {
+            if entry.leader.is_some() && !named.contains(job) {
+                entry.leader = None;
+            }
+            // Known from the leader alone, and it forgot it: nothing is left to show.
+            entry.leader.is_some() || entry.marker.is_some() || entry.end.is_some() || named.contains(job)
+        });
+        for row in rows {
+            self.on_leader_row(row);
+        }
+        self.evict();
+    }
+
+    fn on_leader_row(&mut self, row: JobView) {
+        let entry = self.entries.entry(row.id).or_default();
+        if entry.end.is_none() {
+            entry.leader = Some(row);
+        }
+    }
+
+    /// One job, if it is known.
+    pub fn get(&self, job: JobId) -> Option<JobView> {
+        self.entries.get(&job).map(|entry| self.compose(job, entry))
+    }
+
+    /// Puts what heartbeats say on top of a row that the leader has just sent.
+    pub fn overlay(&self, view: &mut JobView) {
+        let Some(at) = self.runs.get(&view.id) else { return };
+        if view.state.is_terminal() {
+            return;
+        }
+        view.state = JobState::Running;
+        view.node = Some(at.node.clone());
+        view.progress_permille = at.progress_permille;
+    }
+
+    /// Newest first, those older than `before`. The id says where the next page goes on; none at the end.
+    pub fn page(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> (Vec<JobView>, Option<JobId>) {
+        let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = Vec::new();
+        for (&job, entry) in self.entries.range((Bound::Unbounded, upper)).rev() {
+            if !self.wanted(filter, job, entry) {
+                continue;
+            }
+            if rows.len() == limit {
+                let next = rows.last().map(|row: &JobView| row.id);
+                return (rows, next);
+            }
+            rows.push(self.compose(job, entry));
+        }
+        (rows, None)
+    }
+
+    fn state(&self, job: JobId, entry: &Entry) -> JobState {
+        match (&entry.end, &entry.leader) {
+            (Some(end), _) => end.state,
+            (None, _) if self.runs.contains_key(&job) => JobState::Running,
+            (None, Some(row)) => row.state,
+            (None, None) => JobState::Queued,
+        }
+    }
+
+    fn wanted(&self, filter: &JobFilter, job: JobId, entry: &Entry) -> bool {
+        if !filter.states.is_empty() && !filter.states.contains(&self.state(job, entry)) {
+            return false;
+        }
+        if filter.kind.as_deref().is_some_and(|kind| kind != entry.kind()) || filter.priority.is_some_and(|wanted| Some(wanted) != entry.priority()) {
+            return false;
+        }
+        if filter.min_attempts > 0 && entry.attempts(self.runs.contains_key(&job)) < filter.min_attempts {
+            return false;
+        }
+        if let Some(node) = &filter.node {
+            let runs_there = self.runs.get(&job).is_some_and(|at| &at.node == node);
+            if !runs_there && !entry.history().iter().any(|row| &row.node == node) {
+                return false;
+            }
+        }
+        filter.text.as_ref().is_none_or(|text| {
+            let found = |field: &str| field.to_lowercase().contains(text.as_str());
+            found(entry.name()) || found(&job.to_string()) || entry.end.as_ref().is_some_and(|end| found(&end.reason))
+        })
+    }
+
+    fn compose(&self, job: JobId, entry: &Entry) -> JobView {
+        if let Some(end) = &entry.end {
+            return ended_view(end);
+        }
+        let mut view = entry.leader.clone().unwrap_or_else(|| JobView {
+            id: job,
+            name: entry.name().to_owned(),
+            kind: entry.kind().to_owned(),
+            priority: entry.priority().unwrap_or(Priority::Normal),
+            state: JobState::Queued,
+            submitted_at_ms: entry.marker.as_ref().map_or(job.unix_ms(), |marker| marker.submitted_at_ms),
+            ended_at_ms: None,
+            demand: None,
+            node: None,
+            progress_permille: 0,
+            failures: entry.failures,
+            requeues: entry.requeues,
+            attempts: entry.history.clone(),
+            result: String::new(),
+            reason: String::new(),
+            waiting: None,
+        });
+        self.overlay(&mut view);
+        view
+    }
+
+    /// Ended jobs go first, the oldest of them; then the oldest of all.
+    fn evict(&mut self) {
+        while self.entries.len() > self.limit {
+            let victim = self.ended.pop_first().or_else(|| self.entries.keys().next().copied());
+            let Some(job) = victim else { return };
+            self.entries.remove(&job);
+        }
+    }
+}
+
+impl Entry {
+    fn name(&self) -> &str {
+        match self {
+            Entry { end: Some(end), .. } => &end.name,
+            Entry { marker: Some(marker), .. } => &marker.name,
+            Entry { leader: Some(row), .. } => &row.name,
+            Entry { .. } => "",
+        }
+    }
+
+    fn kind(&self) -> &str {
+        match self {
+            Entry { end: Some(end), .. } => &end.kind,
+            Entry { marker: Some(marker), .. } => &marker.kind,
+            Entry { leader: Some(row), .. } => &row.kind,
+            Entry { .. } => "",
+        }
+    }
+
+    fn priority(&self) -> Option<Priority> {
+        match self {
+            Entry { end: Some(end), .. } => Some(end.priority),
+            Entry { marker: Some(marker), .. } => Some(marker.priority),
+            Entry { leader: Some(row), .. } => Some(row.priority),
+            Entry { .. } => None,
+        }
+    }
+
+    fn history(&self) -> &[AttemptSummary] {
+        match self {
+            Entry { end: Some(end), .. } => &end.history,
+            Entry { leader: Some(row), .. } => &row.attempts,
+            Entry { .. } => &self.history,
+        }
+    }
+
+    /// How often the job was tried. The history is capped, so the counters count too.
+    fn attempts(&self, runs: bool) -> u32 {
+        let rows = u32::try_from(self.history().len()).unwrap_or(u32::MAX);
+        let lost = match self {
+            Entry { end: Some(end), .. } => end.failures.saturating_add(end.requeues).saturating_add(u32::from(end.state == JobState::Committed)),
+            Entry { leader: Some(row), .. } => row.failures.saturating_add(row.requeues).saturating_add(u32::from(runs)),
+            Entry { .. } => self.failures.saturating_add(self.requeues).saturating_add(u32::from(runs)),
+        };
+        rows.max(lost)
+    }
+}
+
+/// A job that has ended, from its record.
+pub fn ended_view(end: &TerminalRecord) -> JobView {
+    JobView {
+        id: end.job,
+        name: end.name.clone(),
+        kind: end.kind.clone(),
+        priority: end.priority,
+        state: end.state,
+        submitted_at_ms: end.submitted_at_ms,
+        ended_at_ms: Some(end.ended_at_ms),
+        demand: None,
+        node: end.history.last().map(|row| row.node.clone()),
+        progress_permille: if end.state == JobState::Committed { 1000 } else { 0 },
+        failures: end.failures,
+        requeues: end.requeues,
+        attempts: end.history.clone(),
+        result: end.result.clone(),
+        reason: end.reason.clone(),
+        waiting: None,
+    }
+}
+
+/// Shortens a text from outside, on a character's border.
+pub(super) fn clip(text: &mut String) {
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

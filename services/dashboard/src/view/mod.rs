@@ -1,0 +1,152 @@
+//! What this process knows of the cluster, in memory. A plain struct: messages and the time go in, rows come out; no
+//! IO, no clock. Never authoritative: it is rebuilt from the streams at every start, it is bounded, and whatever it
+//! lacks is asked of the leader or read from RESULTS by the callers.
+
+mod events;
+mod jobs;
+mod nodes;
+mod per_second;
+
+use faultline_engine::node::Health;
+use faultline_protocol::messages::{ClusterEvent, ClusterStats, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict};
+
+pub use events::{EventFilter, EventRing, NumberedEvent, event_seq};
+pub use jobs::{JobFilter, JobTable, ended_view};
+pub use nodes::NodeTable;
+
+/// How many jobs are kept.
+pub const MAX_JOBS: usize = 20_000;
+/// How many events are kept.
+pub const MAX_EVENTS: usize = 20_000;
+
+/// What one round of questions to the leader brought.
+#[derive(Debug, Clone, Default)]
+pub struct LeaderAnswer {
+    pub stats: ClusterStats,
+    pub nodes: Vec<NodeView>,
+    pub jobs: Vec<JobView>,
+}
+
+/// The whole view.
+#[derive(Debug)]
+pub struct View {
+    pub jobs: JobTable,
+    pub nodes: NodeTable,
+    pub events: EventRing,
+    rate: Option<RateSetting>,
+    ledger: LedgerSnapshot,
+    leader_stats: Option<ClusterStats>,
+    /// When the leader last answered; the start of the process before it ever did.
+    leader_heard_at_ms: u64,
+    leader_answers: bool,
+    undecodable: u64,
+}
+
+impl View {
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            jobs: JobTable::new(MAX_JOBS),
+            nodes: NodeTable::default(),
+            events: EventRing::new(MAX_EVENTS),
+            rate: None,
+            ledger: LedgerSnapshot::default(),
+            leader_stats: None,
+            leader_heard_at_ms: now_ms,
+            leader_answers: false,
+            undecodable: 0,
+        }
+    }
+
+    pub fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
+        let node = heartbeat.node.clone();
+        let running = heartbeat.running.clone();
+        if self.nodes.on_heartbeat(heartbeat, now_ms) {
+            self.jobs.on_running(&node, &running);
+        }
+    }
+
+    pub fn on_goodbye(&mut self, goodbye: &Goodbye) {
+        self.jobs.on_running(&goodbye.node, &[]);
+        self.nodes.remove(&goodbye.node);
+    }
+
+    pub fn on_verdict(&mut self, verdict: Verdict) {
+        if matches!(verdict.health, Health::Gone | Health::Dead) {
+            self.jobs.on_running(&verdict.node, &[]);
+        }
+        self.nodes.on_verdict(verdict);
+    }
+
+    pub fn on_event(&mut self, seq: u64, event: ClusterEvent) {
+        self.jobs.on_event(&event);
+        self.events.push(seq, event);
+    }
+
+    /// Set or, with none, removed: the generator then uses its own default.
+    pub fn on_rate(&mut self, rate: Option<RateSetting>) {
+        self.rate = rate;
+    }
+
+    pub fn on_ledger(&mut self, ledger: LedgerSnapshot) {
+        self.ledger = ledger;
+    }
+
+    pub fn on_leader_answer(&mut self, answer: LeaderAnswer, now_ms: u64) {
+        self.leader_answers = true;
+        self.leader_heard_at_ms = now_ms;
+        self.leader_stats = Some(answer.stats);
+        self.nodes.on_leader_rows(answer.nodes);
+        self.jobs.on_leader_rows(answer.jobs);
+    }
+
+    pub fn on_leader_silent(&mut self) {
+        self.leader_answers = false;
+    }
+
+    pub fn on_undecodable(&mut self) {
+        self.undecodable += 1;
+    }
+
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    pub fn rate(&self) -> Option<&RateSetting> {
+        self.rate.as_ref()
+    }
+
+    /// Since when the leader has been silent, in Unix milliseconds; none while it answers.
+    pub fn stale_since_ms(&self) -> Option<u64> {
+        (!self.leader_answers).then_some(self.leader_heard_at_ms)
+    }
+
+    /// The leader's figures while it answers, else what can be counted here.
+    pub fn stats(&self, now_ms: u64) -> ClusterStats {
+        if let Some(stats) = &self.leader_stats
+            && self.leader_answers
+        {
+            return stats.clone();
+        }
+        let known = self.leader_stats.clone().unwrap_or_default();
+        let mut stats = ClusterStats {
+            nodes_alive: 0,
+            nodes_suspect: 0,
+            nodes_gone: 0,
+            nodes_dead: 0,
+            nodes_draining: 0,
+            gpus_total: 0,
+            running: self.jobs.running() as u64,
+            queued_in_stream: self.jobs.queued() as u64,
+            queued_held: 0,
+            ledger: self.ledger.clone(),
+            at_ms: now_ms,
+            ..known
+        };
+        self.nodes.count_into(&mut stats);
+        stats
+    }
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

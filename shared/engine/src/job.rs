@@ -1,0 +1,531 @@
+//! Jobs, attempts and what they ask of a GPU. Validation of everything that a submitter may write lives here;
+//! the life of a job inside the cluster does not (see `scheduler`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+/// One whole GPU in the unit of [`Demand::gpu_milli`].
+pub const GPU_MILLI: u32 = 1000;
+/// The most GPUs that one job may ask for: the largest machine in the catalogue has eight.
+pub const MAX_GPUS: u32 = 8;
+/// The longest time limit of a job: seven days, in milliseconds.
+pub const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
+/// The largest retry budget.
+pub const MAX_RETRIES: u32 = 100;
+const MAX_NAME_CHARS: usize = 120;
+const MAX_KIND_CHARS: usize = 64;
+const MAX_PARAMS: usize = 32;
+const MAX_PARAM_KEY_CHARS: usize = 64;
+const MAX_PARAM_TEXT_CHARS: usize = 4096;
+const MAX_MODELS: usize = 16;
+
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// Builds an id from a Unix time in milliseconds and 80 random bits (higher bits are dropped).
+            pub fn new(unix_ms: u64, random: u128) -> Self {
+                Self(Ulid::from_parts(unix_ms, random))
+            }
+
+            /// All 128 bits: 48 of time, 80 random.
+            pub fn to_u128(self) -> u128 {
+                u128::from_be_bytes(self.0.to_bytes())
+            }
+
+            /// When the id was made, in Unix milliseconds.
+            pub fn unix_ms(self) -> u64 {
+                self.0.timestamp_ms()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0; ulid::ULID_LEN];
+                f.pad(self.0.array_to_str(&mut text))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidJob;
+
+            fn from_str(text: &str) -> Result<Self, InvalidJob> {
+                match Ulid::from_string(text) {
+                    Ok(id) => Ok(Self(id)),
+                    Err(_) => Err(InvalidJob::new("id", format!("`{}` is no ULID: 26 characters of Crockford base 32 are expected", clip(text)))),
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut text = [0; ulid::ULID_LEN];
+                serializer.serialize_str(self.0.array_to_str(&mut text))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                String::schema()
+            }
+        }
+
+        impl ToSchema for $name {}
+    };
+}
+
+ulid_id!(
+    /// Names a job from its submission to its terminal record. A ULID: sorts by the time of its making.
+    JobId
+);
+ulid_id!(
+    /// Names one try of a job. A ULID.
+    AttemptId
+);
+
+fn clip(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// Why a job cannot be accepted: the field, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct InvalidJob {
+    pub field: &'static str,
+    pub problem: String,
+}
+
+impl InvalidJob {
+    pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+/// Who goes first when GPUs are short. The order of the variants is the order of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    Urgent,
+    High,
+    Normal,
+    Low,
+}
+
+impl Priority {
+    pub const ALL: [Priority; 4] = [Priority::Urgent, Priority::High, Priority::Normal, Priority::Low];
+
+    /// The token used in subjects and on command lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Priority::Urgent => "urgent",
+            Priority::High => "high",
+            Priority::Normal => "normal",
+            Priority::Low => "low",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Priority {
+    type Err = InvalidJob;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJob> {
+        Priority::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| {
+            InvalidJob::new("priority", format!("`{}` is unknown: use urgent, high, normal or low", clip(text)))
+        })
+    }
+}
+
+/// What a job asks of the GPUs of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Demand {
+    /// Thousandths of a GPU. Below 1000: a share of one GPU; from 1000 on: whole GPUs only; 0: no GPU at all.
+    pub gpu_milli: u32,
+    /// GPU memory in MiB, on each GPU that the job gets.
+    #[serde(default)]
+    pub gpu_memory_mib: u32,
+    /// Acceptable GPU models; empty means any.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
+
+impl Demand {
+    /// How many distinct GPUs the job occupies, wholly or in part.
+    pub fn gpu_count(&self) -> u32 {
+        self.gpu_milli.div_ceil(GPU_MILLI)
+    }
+
+    /// The share taken from each of those GPUs, in thousandths.
+    pub fn milli_per_gpu(&self) -> u32 {
+        self.gpu_milli.min(GPU_MILLI)
+    }
+
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        if self.gpu_milli > MAX_GPUS * GPU_MILLI {
+            return Err(InvalidJob::new("gpus", format!("{} is more than the {MAX_GPUS} of the largest node", f64::from(self.gpu_milli) / 1000.0)));
+        }
+        if self.gpu_milli > GPU_MILLI && !self.gpu_milli.is_multiple_of(GPU_MILLI) {
+            return Err(InvalidJob::new("gpus", "above one GPU only whole numbers can be placed: use 1, 2, ... 8, or a share below 1"));
+        }
+        if self.models.len() > MAX_MODELS || self.models.iter().any(|model| !is_token(model)) {
+            return Err(InvalidJob::new("models", format!("at most {MAX_MODELS} names of letters, digits, `-` and `_`")));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `text` can stand as one token of a subject: 1 to 64 letters, digits, `-` or `_`.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// One parameter of a job, read by its executor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Param {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Param {
+    /// The value as a floating point number, when it is a number.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Param::Int(value) => Some(*value as f64),
+            Param::Float(value) => Some(*value),
+            Param::Bool(_) | Param::Text(_) => None,
+        }
+    }
+
+    /// The value as a non-negative whole number, when it is one.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Param::Int(value) => u64::try_from(*value).ok(),
+            Param::Bool(_) | Param::Float(_) | Param::Text(_) => None,
+        }
+    }
+}
+
+/// A job's parameters, by name.
+pub type Params = BTreeMap<String, Param>;
+
+/// What is submitted: everything that is needed to place and run a job, and nothing about how it went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobSpec {
+    pub id: JobId,
+    /// For people, such as `gpu-algebra-5678`; not unique.
+    pub name: String,
+    /// Which executor runs it: `sleep`, `compute`, `matrix`, `fault`, or a registered kind of your own.
+    pub kind: String,
+    #[serde(default)]
+    pub params: Params,
+    pub priority: Priority,
+    pub demand: Demand,
+    /// How long the job is expected to run, in milliseconds; informs placement and progress, binds nobody.
+    pub expected_ms: u64,
+    /// An attempt that runs longer than this fails, in milliseconds.
+    pub timeout_ms: u64,
+    /// How many times the job itself may fail and be tried again. A node's death costs nothing of it.
+    pub max_retries: u32,
+    pub submitted_at_ms: u64,
+}
+
+impl JobSpec {
+    /// Refuses what cannot be meant: absurd numbers, names that break a subject or a log line.
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        let name_chars = self.name.chars().count();
+        if name_chars == 0 || name_chars > MAX_NAME_CHARS || self.name.chars().any(char::is_control) {
+            return Err(InvalidJob::new("name", format!("1 to {MAX_NAME_CHARS} printable characters are needed")));
+        }
+        if self.kind.len() > MAX_KIND_CHARS || !self.kind.split(':').all(is_token) {
+            return Err(InvalidJob::new("kind", format!("`{}` is no kind: letters, digits, `-`, `_`, parts joined by `:`", clip(&self.kind))));
+        }
+        if self.params.len() > MAX_PARAMS {
+            return Err(InvalidJob::new("params", format!("at most {MAX_PARAMS} parameters")));
+        }
+        for (key, value) in &self.params {
+            if key.is_empty() || key.len() > MAX_PARAM_KEY_CHARS {
+                return Err(InvalidJob::new("params", format!("a parameter's name has 1 to {MAX_PARAM_KEY_CHARS} bytes")));
+            }
+            match value {
+                Param::Text(text) if text.len() > MAX_PARAM_TEXT_CHARS => {
+                    return Err(InvalidJob::new("params", format!("`{key}` is longer than {MAX_PARAM_TEXT_CHARS} bytes")));
+                }
+                Param::Float(number) if !number.is_finite() => {
+                    return Err(InvalidJob::new("params", format!("`{key}` is not a finite number")));
+                }
+                Param::Bool(_) | Param::Int(_) | Param::Float(_) | Param::Text(_) => {}
+            }
+        }
+        self.demand.validate()?;
+        if self.timeout_ms == 0 || self.timeout_ms > MAX_TIMEOUT_MS {
+            return Err(InvalidJob::new("timeout", format!("{} ms is outside 1 ms to 7 days", self.timeout_ms)));
+        }
+        if self.expected_ms > MAX_TIMEOUT_MS {
+            return Err(InvalidJob::new("expected", format!("{} ms is longer than 7 days", self.expected_ms)));
+        }
+        if self.max_retries > MAX_RETRIES {
+            return Err(InvalidJob::new("max_retries", format!("{} is more than {MAX_RETRIES}", self.max_retries)));
+        }
+        Ok(())
+    }
+
+    /// The subject token for the job's kind: the part before a `:`.
+    pub fn class(&self) -> &str {
+        self.kind.split(':').next().unwrap_or("other")
+    }
+}
+
+/// How one attempt ended, or that it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Placed, and not known to have ended.
+    Running,
+    /// Its result is the job's result.
+    Committed,
+    /// The job itself failed; costs a retry.
+    Failed,
+    /// The job ran past its time limit; costs a retry.
+    TimedOut,
+    /// The node or the worker went away; costs the job nothing.
+    Lost,
+    /// Stopped because the job was cancelled.
+    Cancelled,
+    /// Finished, but another attempt (or a cancellation) had already been committed: the result was discarded.
+    Superseded,
+}
+
+/// One row of a job's path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptSummary {
+    pub attempt: AttemptId,
+    pub node: String,
+    pub incarnation: u64,
+    /// Indexes of the GPUs on the node.
+    pub gpus: Vec<u8>,
+    pub placed_at_ms: u64,
+    #[serde(default)]
+    pub started_at_ms: Option<u64>,
+    #[serde(default)]
+    pub ended_at_ms: Option<u64>,
+    pub outcome: AttemptOutcome,
+    /// Why the attempt ended so, in words; empty when there is nothing to add.
+    #[serde(default)]
+    pub detail: String,
+    /// Why this node was chosen.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Where a job stands. The last four are terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Accepted; waits in the queue or for a retry.
+    Queued,
+    /// An attempt is placed on a node.
+    Running,
+    /// Done, with a result.
+    Committed,
+    /// Given up, with a reason.
+    Dead,
+    Cancelled,
+    /// Its submitter died between the marker and the job; swept up.
+    Abandoned,
+}
+
+impl JobState {
+    pub const ALL: [JobState; 6] = [Self::Queued, Self::Running, Self::Committed, Self::Dead, Self::Cancelled, Self::Abandoned];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Committed => "committed",
+            JobState::Dead => "dead",
+            JobState::Cancelled => "cancelled",
+            JobState::Abandoned => "abandoned",
+        }
+    }
+
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, JobState::Queued | JobState::Running)
+    }
+}
+
+/// One attempt for one node. The worker owns `ack_subject` from here on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub spec: JobSpec,
+    pub attempt: AttemptId,
+    pub node: String,
+    pub incarnation: u64,
+    pub gpus: Vec<u8>,
+    pub open_seq: u64,
+    pub ack_subject: String,
+    pub placed_at_ms: u64,
+    /// How often the job itself has failed so far.
+    #[serde(default)]
+    pub failures: u32,
+    /// How often it was requeued because a node went away.
+    #[serde(default)]
+    pub requeues: u32,
+    /// Earlier attempts.
+    #[serde(default)]
+    pub history: Vec<AttemptSummary>,
+    #[serde(default)]
+    pub why: String,
+    #[serde(default)]
+    pub traceparent: Option<String>,
+}
+
+/// How one attempt ended on a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedAttempt {
+    pub job: JobId,
+    pub attempt: AttemptId,
+    pub node: String,
+    pub outcome: AttemptOutcome,
+    #[serde(default)]
+    pub detail: String,
+    pub at_ms: u64,
+    /// For a failure: when JetStream delivers the job again.
+    #[serde(default)]
+    pub retry_delay_ms: u64,
+}
+
+/// An attempt that a worker runs, with what a new leader needs to adopt it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunningAttempt {
+    pub assignment: Assignment,
+    pub started_at_ms: u64,
+}
+
+/// The newest rows of a job's path that are carried along; older ones are dropped and only counted.
+pub const MAX_HISTORY: usize = 16;
+
+/// Appends a row and keeps the newest [`MAX_HISTORY`].
+pub fn push_history(history: &mut Vec<AttemptSummary>, row: AttemptSummary) {
+    if history.len() >= MAX_HISTORY {
+        history.remove(0);
+    }
+    history.push(row);
+}
+
+/// The delay before retry number `failures` (1 for the first), in milliseconds: `base * 2^(failures-1)` up to
+/// `cap`, of which a random half is jitter ("equal jitter", AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+/// `random` is uniform in `0.0..1.0`.
+pub fn retry_delay_ms(failures: u32, base_ms: u64, cap_ms: u64, random: f64) -> u64 {
+    let exponent = failures.saturating_sub(1).min(32);
+    let full = base_ms.saturating_mul(1 << exponent).min(cap_ms);
+    let half = full / 2;
+    half + ((full - half) as f64 * random.clamp(0.0, 1.0)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn spec() -> JobSpec {
+        JobSpec {
+            id: JobId::new(1, 2),
+            name: "wait-urgent-1234".into(),
+            kind: "sleep".into(),
+            params: Params::new(),
+            priority: Priority::Urgent,
+            demand: Demand { gpu_milli: 500, gpu_memory_mib: 1024, models: vec![] },
+            expected_ms: 10,
+            timeout_ms: 1000,
+            max_retries: 3,
+            submitted_at_ms: 1,
+        }
+    }
+
+    #[test]
+    fn ids_round_trip_as_text_and_sort_by_time() {
+        let early = JobId::new(1_000, 7);
+        let late = JobId::new(2_000, 3);
+        assert_eq!(early.to_string().parse::<JobId>().unwrap(), early);
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(late.unix_ms(), 2_000);
+        assert!("not an id".parse::<JobId>().unwrap_err().to_string().starts_with("id: "));
+    }
+
+    #[test]
+    fn validation_names_the_field() {
+        let broken = |change: fn(&mut JobSpec)| {
+            let mut job = spec();
+            change(&mut job);
+            job.validate().unwrap_err().field
+        };
+        assert!(spec().validate().is_ok());
+        assert_eq!(broken(|job| job.name.clear()), "name");
+        assert_eq!(broken(|job| job.name = "a\nb".into()), "name");
+        assert_eq!(broken(|job| job.kind = "a.b".into()), "kind");
+        assert_eq!(broken(|job| job.demand.gpu_milli = 1500), "gpus");
+        assert_eq!(broken(|job| job.demand.gpu_milli = 9000), "gpus");
+        assert_eq!(broken(|job| job.timeout_ms = 0), "timeout");
+        assert_eq!(broken(|job| job.max_retries = 101), "max_retries");
+        assert_eq!(broken(|job| job.demand.models = vec!["*".into()]), "models");
+        assert_eq!(broken(|job| drop(job.params.insert("x".into(), Param::Float(f64::NAN)))), "params");
+    }
+
+    #[test]
+    fn retry_delay_doubles_up_to_the_cap_and_jitters_by_half() {
+        assert_eq!(retry_delay_ms(1, 1000, 60_000, 0.0), 500);
+        assert_eq!(retry_delay_ms(1, 1000, 60_000, 1.0), 1000);
+        assert_eq!(retry_delay_ms(3, 1000, 60_000, 1.0), 4000);
+        assert_eq!(retry_delay_ms(40, 1000, 60_000, 1.0), 60_000);
+    }
+
+    #[test]
+    fn history_keeps_the_newest_rows() {
+        let row = |n: u128| AttemptSummary {
+            attempt: AttemptId::new(0, n),
+            node: "n".into(),
+            incarnation: 1,
+            gpus: vec![],
+            placed_at_ms: 0,
+            started_at_ms: None,
+            ended_at_ms: None,
+            outcome: AttemptOutcome::Lost,
+            detail: String::new(),
+            why: String::new(),
+        };
+        let mut history = Vec::new();
+        for n in 0..20 {
+            push_history(&mut history, row(n));
+        }
+        assert_eq!(history.len(), MAX_HISTORY);
+        assert_eq!(history[0].attempt, AttemptId::new(0, 4));
+    }
+}

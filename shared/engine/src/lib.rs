@@ -1,0 +1,15 @@
+//! The pure heart of Faultline: what a job, a node and a GPU are, and every decision that is made about them.
+//!
+//! Nothing here does IO, reads a clock or draws from a thread's random generator: time and randomness are
+//! arguments. The same code therefore runs live behind NATS and in virtual time inside one test process.
+
+pub mod detector;
+pub mod device;
+pub mod fault;
+pub mod job;
+pub mod ledger;
+pub mod node;
+pub mod placement;
+pub mod queue;
+pub mod scheduler;
+pub mod workload;

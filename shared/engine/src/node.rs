@@ -1,0 +1,83 @@
+//! Nodes as the cluster sees them: what they are made of, how they are, and what their GPUs report.
+//! How a simulated GPU behaves lives in `device`; who decides that a node is dead lives in `detector`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One GPU of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GpuDescriptor {
+    /// Model name as one token, such as `H100-80GB`.
+    pub model: String,
+    pub memory_mib: u32,
+}
+
+/// What a node is, unchanging through one incarnation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeSpec {
+    /// One token, such as `gpu-node-01`.
+    pub node: String,
+    /// The process that hosts it, one token.
+    pub worker: String,
+    /// Which life of the node this is; grows with every restart.
+    pub incarnation: u64,
+    pub gpus: Vec<GpuDescriptor>,
+    pub rack: String,
+    /// The most attempts that may run at once, whatever their GPU shares.
+    pub slots: u32,
+    /// The job kinds that its executors run, by their first part: `service` stands for every `service:NAME`.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Simulated failures in percent a minute; 0 for a real machine.
+    #[serde(default)]
+    pub fault_percent_per_min: f64,
+    /// `simulated` or `nvml`.
+    pub telemetry: String,
+}
+
+/// The detector's opinion of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Heartbeats arrive.
+    Alive,
+    /// Heartbeats are late: nothing new is placed there.
+    Suspect,
+    /// Its connection is gone and it does not answer: its work is requeued, which is cheap if it was a false alarm.
+    Gone,
+    /// Given up, until it comes back with a heartbeat.
+    Dead,
+}
+
+impl Health {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Alive => "alive",
+            Health::Suspect => "suspect",
+            Health::Gone => "gone",
+            Health::Dead => "dead",
+        }
+    }
+}
+
+/// What one GPU reports once a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct GpuTelemetry {
+    /// Share of the last second in which the GPU worked, 0 to 100.
+    pub utilisation_percent: f32,
+    /// Share of the last second in which its memory was read or written, 0 to 100.
+    pub memory_utilisation_percent: f32,
+    pub memory_used_mib: u32,
+    pub memory_total_mib: u32,
+    pub temperature_c: f32,
+    pub memory_temperature_c: f32,
+    pub power_w: f32,
+    /// Energy since the device was started.
+    pub energy_j: f64,
+    pub sm_clock_mhz: u32,
+    pub memory_clock_mhz: u32,
+    /// Whether the clocks are lowered because of heat or power.
+    pub throttled: bool,
+    /// The last XID error code; 0 for none.
+    pub xid: u32,
+}

@@ -1,0 +1,71 @@
+//! The jobs that wait for room, in the order in which they are tried. Aging is part of the key: a job one priority
+//! lower goes first once it has waited one aging step longer, so nobody starves behind a stream of urgent work.
+
+use std::collections::BTreeSet;
+
+use crate::job::{JobId, Priority};
+
+/// Waiting jobs in order of service.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    aging_ms: u64,
+    order: BTreeSet<(u64, JobId)>,
+}
+
+impl Queue {
+    /// `aging_ms`: how much longer a job must have waited to go before one of the next higher priority.
+    pub fn new(aging_ms: u64) -> Self {
+        Self { aging_ms, order: BTreeSet::new() }
+    }
+
+    fn key(&self, priority: Priority, submitted_at_ms: u64) -> u64 {
+        let level = match priority {
+            Priority::Urgent => 0,
+            Priority::High => 1,
+            Priority::Normal => 2,
+            Priority::Low => 3,
+        };
+        submitted_at_ms.saturating_add(self.aging_ms.saturating_mul(level))
+    }
+
+    pub fn insert(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) {
+        self.order.insert((self.key(priority, submitted_at_ms), job));
+    }
+
+    /// Takes a job out; false when it was not waiting.
+    pub fn remove(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) -> bool {
+        self.order.remove(&(self.key(priority, submitted_at_ms), job))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.order.iter().map(|(_, job)| *job)
+    }
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_first_then_age_and_age_wins_in_the_end() {
+        let mut queue = Queue::new(60_000);
+        let job = |n| JobId::new(0, n);
+        queue.insert(job(1), Priority::Low, 0);
+        queue.insert(job(2), Priority::Urgent, 1_000);
+        queue.insert(job(3), Priority::Urgent, 500);
+        queue.insert(job(4), Priority::Normal, 0);
+        queue.insert(job(5), Priority::Urgent, 200_000);
+        assert_eq!(queue.iter().collect::<Vec<_>>(), [job(3), job(2), job(4), job(1), job(5)]);
+        assert!(queue.remove(job(4), Priority::Normal, 0));
+        assert!(!queue.remove(job(4), Priority::Normal, 0));
+        assert_eq!(queue.len(), 4);
+    }
+}

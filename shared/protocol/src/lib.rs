@@ -1,0 +1,7 @@
+//! Everything that crosses NATS, and nothing else: subjects, streams, messages and their encoding.
+//! No decision is taken here and nothing is sent: `engine` decides, `runtime` and the services send.
+
+pub mod codec;
+pub mod messages;
+pub mod streams;
+pub mod subjects;

@@ -1,0 +1,96 @@
+//! The cluster's history, `job.ev.*`, `node.ev.*` and `fault.ev.*`.
+
+use faultline_engine::job::{AttemptId, AttemptSummary, JobId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::codec::Message;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    JobPlaced,
+    AttemptFailed,
+    AttemptLost,
+    AttemptSuperseded,
+    JobDead,
+    JobCancelled,
+    JobAbandoned,
+    NodeJoined,
+    NodeLeft,
+    NodeSuspect,
+    NodeGone,
+    NodeDead,
+    NodeRecovered,
+    NodeDrained,
+    NodeUndrained,
+    /// A simulated fault began on a node: the ground truth.
+    FaultBegan,
+    FaultEnded,
+    LeaderElected,
+    LeaderLost,
+    RateChanged,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterEvent {
+    pub at_ms: u64,
+    /// The service that saw it, such as `scheduler` or `worker-03`.
+    pub service: String,
+    pub level: Level,
+    pub kind: EventKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// In words, for people.
+    pub detail: String,
+    /// For events of a job: how often it has failed and been requeued so far. A new leader reads them back.
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default)]
+    pub requeues: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<AttemptSummary>,
+}
+
+impl ClusterEvent {
+    /// An event about nothing in particular yet; callers set the fields that they know.
+    pub fn new(at_ms: u64, service: &str, level: Level, kind: EventKind, detail: impl Into<String>) -> Self {
+        Self {
+            at_ms,
+            service: service.to_owned(),
+            level,
+            kind,
+            job: None,
+            attempt: None,
+            node: None,
+            detail: detail.into(),
+            failures: 0,
+            requeues: 0,
+            history: Vec::new(),
+        }
+    }
+}
+
+/// The body of every message in EVENTS. About one job: `job.ev.<id>`; about many at once: `job.ev.many`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventBatch {
+    pub events: Vec<ClusterEvent>,
+}
+
+impl Message for EventBatch {
+    const KIND: &'static str = "event-batch";
+}

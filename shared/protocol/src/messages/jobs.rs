@@ -1,0 +1,89 @@
+//! Submitter to scheduler, and what is kept of every job: open marker, queued job, terminal record, dead letter.
+
+pub use faultline_engine::job::JobState;
+use faultline_engine::job::{AttemptId, AttemptSummary, JobId, JobSpec, Priority};
+pub use faultline_engine::ledger::LedgerSnapshot;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Message;
+
+/// `job.res.<id>` before the job has ended. Its sequence is the token that every commit expects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenMarker {
+    pub job: JobId,
+    pub name: String,
+    pub kind: String,
+    pub priority: Priority,
+    pub submitted_at_ms: u64,
+}
+
+impl Message for OpenMarker {
+    const KIND: &'static str = "open-marker";
+}
+
+/// `job.q.<priority>.<class>.<id>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedJob {
+    pub spec: JobSpec,
+}
+
+impl Message for QueuedJob {
+    const KIND: &'static str = "queued-job";
+}
+
+/// `job.res.<id>` after the job has ended: the one result, and the path that led to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TerminalRecord {
+    pub job: JobId,
+    pub name: String,
+    pub kind: String,
+    pub priority: Priority,
+    pub state: JobState,
+    /// The attempt that committed; none for a job that was cancelled or died in the queue.
+    pub attempt: Option<AttemptId>,
+    /// The sequence of the open marker that this record replaced.
+    pub open_seq: u64,
+    pub submitted_at_ms: u64,
+    pub ended_at_ms: u64,
+    /// What the executor returned, in words, when committed.
+    #[serde(default)]
+    pub result: String,
+    /// Why the job ended otherwise.
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default)]
+    pub requeues: u32,
+    #[serde(default)]
+    pub history: Vec<AttemptSummary>,
+}
+
+impl Message for TerminalRecord {
+    const KIND: &'static str = "terminal-record";
+}
+
+/// `job.dead.<id>`: a poisoned or exhausted job with the reason and, for poison, the start of what arrived.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The id as read from the subject; may be no valid id when the message was poison.
+    pub id: String,
+    pub subject: String,
+    pub reason: String,
+    #[serde(default)]
+    pub last_error: String,
+    pub at_ms: u64,
+    #[serde(default)]
+    pub spec: Option<JobSpec>,
+    /// At most the first KiB of an undecodable body.
+    #[serde(default)]
+    pub body_start: Vec<u8>,
+}
+
+impl Message for DeadLetter {
+    const KIND: &'static str = "dead-letter";
+}
+
+impl Message for LedgerSnapshot {
+    const KIND: &'static str = "ledger-snapshot";
+}

@@ -1,0 +1,20 @@
+//! One file a direction. Every type here is plain data with named fields; new fields get `#[serde(default)]`.
+
+mod control;
+mod events;
+mod jobs;
+mod nodes;
+mod query;
+mod work;
+
+pub use control::{
+    DrainSetting, FaultOrder, FaultOrderKind, KillAttempts, KindMix, LeaseRecord, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, Ping, Pong,
+    RATE_PRESETS, RateSetting, SyncOrder, preset_rate,
+};
+pub use events::{ClusterEvent, EventBatch, EventKind, Level};
+pub use jobs::{DeadLetter, JobState, LedgerSnapshot, OpenMarker, QueuedJob, TerminalRecord};
+pub use nodes::{Goodbye, Heartbeat, NodeRegistration, RunningBrief, Verdict};
+pub use query::{
+    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply,
+};
+pub use work::{AssignBatch, Assignment, EndedAttempt, EndedBatch, NodeSync, RunningAttempt, WorkerSync};

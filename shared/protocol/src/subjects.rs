@@ -1,0 +1,191 @@
+//! The only place with subject text: build, parse, filter.
+
+use faultline_engine::job::{JobId, Priority, is_token};
+
+pub const QUEUE_ALL: &str = "job.q.>";
+pub const SCHEDULED_ALL: &str = "job.at.*";
+pub const RESULT_ALL: &str = "job.res.*";
+pub const DONE_ALL: &str = "job.done.*";
+pub const JOB_EVENT_ALL: &str = "job.ev.*";
+pub const NODE_EVENT_ALL: &str = "node.ev.*";
+pub const FAULT_EVENT_ALL: &str = "fault.ev.*";
+pub const DEAD_ALL: &str = "job.dead.*";
+pub const HEARTBEAT_ALL: &str = "node.hb.*";
+pub const GOODBYE_ALL: &str = "node.bye.*";
+pub const VERDICT_ALL: &str = "node.verdict.*";
+/// Events about many jobs at once.
+pub const JOB_EVENT_MANY: &str = "job.ev.many";
+pub const SCHED_QUERY: &str = "sched.query";
+pub const SCHED_CANCEL: &str = "sched.cancel";
+pub const SCHED_ENDED: &str = "sched.ended";
+pub const SCHED_SYNCED: &str = "sched.synced";
+pub const CTL_ALL_SYNC: &str = "ctl.all.sync";
+/// The system account's connect and disconnect events, as the application account imports them.
+pub const SYSTEM_CONNECT: &str = "sysev.connect";
+pub const SYSTEM_DISCONNECT: &str = "sysev.disconnect";
+/// JetStream's advisories about JOBS: deliveries exhausted, messages terminated.
+pub const ADVISORIES: [&str; 2] = ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.JOBS.*"];
+
+/// `job.q.<priority>.<class>.<id>`; `class` must be a token, which [`faultline_engine::job::JobSpec::validate`] sees to.
+pub fn queue(priority: Priority, class: &str, job: JobId) -> String {
+    format!("job.q.{priority}.{class}.{job}")
+}
+
+/// What the consumer of one priority filters on.
+pub fn queue_filter(priority: Priority) -> String {
+    format!("job.q.{priority}.>")
+}
+
+/// Where one job waits, whatever its priority and class: for purging.
+pub fn queue_any(job: JobId) -> String {
+    format!("job.q.*.*.{job}")
+}
+
+/// The last token of a `job.q` subject, which names the job when it is an id.
+pub fn queued_job_id(subject: &str) -> Option<JobId> {
+    let mut tokens = subject.split('.');
+    if tokens.next() != Some("job") || tokens.next() != Some("q") {
+        return None;
+    }
+    tokens.nth(2)?.parse().ok()
+}
+
+pub fn result(job: JobId) -> String {
+    format!("job.res.{job}")
+}
+
+pub fn done(job: JobId) -> String {
+    format!("job.done.{job}")
+}
+
+/// The job named by `job.res.<id>` or `job.done.<id>`.
+pub fn result_job_id(subject: &str) -> Option<JobId> {
+    subject.strip_prefix("job.res.").or_else(|| subject.strip_prefix("job.done."))?.parse().ok()
+}
+
+pub fn job_event(job: JobId) -> String {
+    format!("job.ev.{job}")
+}
+
+pub fn node_event(node: &str) -> String {
+    format!("node.ev.{}", token(node))
+}
+
+pub fn fault_event(node: &str) -> String {
+    format!("fault.ev.{}", token(node))
+}
+
+/// `job.dead.<id>`; anything that is no token is replaced.
+pub fn dead(id: &str) -> String {
+    format!("job.dead.{}", token(id))
+}
+
+pub fn heartbeat(node: &str) -> String {
+    format!("node.hb.{}", token(node))
+}
+
+pub fn goodbye(node: &str) -> String {
+    format!("node.bye.{}", token(node))
+}
+
+pub fn verdict(node: &str) -> String {
+    format!("node.verdict.{}", token(node))
+}
+
+pub fn assign(worker: &str) -> String {
+    format!("assign.{}", token(worker))
+}
+
+/// `ctl.<worker>.*`, what a worker listens to.
+pub fn ctl_filter(worker: &str) -> String {
+    format!("ctl.{}.*", token(worker))
+}
+
+pub fn ctl(worker: &str, verb: ControlVerb) -> String {
+    format!("ctl.{}.{}", token(worker), verb.as_str())
+}
+
+/// What can be asked of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlVerb {
+    Ping,
+    Sync,
+    Kill,
+    Fault,
+}
+
+impl ControlVerb {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ControlVerb::Ping => "ping",
+            ControlVerb::Sync => "sync",
+            ControlVerb::Kill => "kill",
+            ControlVerb::Fault => "fault",
+        }
+    }
+
+    /// The verb of a `ctl.<worker>.<verb>` subject.
+    pub fn of_subject(subject: &str) -> Option<Self> {
+        let verb = subject.strip_prefix("ctl.")?.split_once('.')?.1;
+        [Self::Ping, Self::Sync, Self::Kill, Self::Fault].into_iter().find(|known| known.as_str() == verb)
+    }
+}
+
+/// The inbox prefix of one service's user; its permissions allow this one alone.
+pub fn inbox_prefix(user: &str) -> String {
+    format!("_INBOX_{}", token(user).replace('-', "_"))
+}
+
+/// KV CONTROL key under which a node is drained.
+pub fn drain_key(node: &str) -> String {
+    format!("drain.{}", token(node))
+}
+
+/// The node named by a KV CONTROL drain key.
+pub fn drained_node(key: &str) -> Option<&str> {
+    key.strip_prefix("drain.").filter(|node| is_token(node))
+}
+
+/// Names come from validated places; a name that is no token after all must not widen a subject.
+fn token(name: &str) -> std::borrow::Cow<'_, str> {
+    if is_token(name) {
+        return name.into();
+    }
+    let clean: String = name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    if clean.is_empty() { "_".into() } else { clean.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_subject_gives_its_job_back() {
+        let job = JobId::new(5, 6);
+        assert_eq!(queued_job_id(&queue(Priority::High, "matrix", job)), Some(job));
+        assert_eq!(queued_job_id("job.q.high.matrix.nonsense"), None);
+        assert_eq!(queued_job_id("other"), None);
+        assert_eq!(result_job_id(&result(job)), Some(job));
+        assert_eq!(result_job_id(&done(job)), Some(job));
+    }
+
+    #[test]
+    fn names_cannot_widen_a_subject() {
+        assert_eq!(heartbeat("a.b.>"), "node.hb.a_b__");
+        assert_eq!(assign(""), "assign._");
+        assert_eq!(ControlVerb::of_subject("ctl.worker-01.kill"), Some(ControlVerb::Kill));
+        assert_eq!(ControlVerb::of_subject("ctl.worker-01.explode"), None);
+        assert_eq!(drained_node("drain.gpu-node-01"), Some("gpu-node-01"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_subject_parser_panics(text in ".{0,80}") {
+            let _ = queued_job_id(&text);
+            let _ = result_job_id(&text);
+            let _ = ControlVerb::of_subject(&text);
+            let _ = drained_node(&text);
+            proptest::prop_assert_eq!(assign(&text).matches('.').count(), 1);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The file that is read when it is there and no other is named.
+pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
+/// Where a NATS server is looked for when nothing names one.
+pub const DEFAULT_NATS_URL: &str = "nats://127.0.0.1:4222";
+
+/// Why settings cannot be used: the source, the field and what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration file {0} does not exist: leave --config out or name one that does")]
+    NoFile(PathBuf),
+    #[error("settings of [{section}]: {reason}")]
+    Invalid { section: String, reason: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// The flags that every program of Faultline takes.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+pub struct CommonArgs {
+    /// Settings file (default: faultline.toml, when it is there)
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// NATS server, for example nats://127.0.0.1:4222
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nats_url: Option<String>,
+    /// File with the nkey seed of this program's NATS user
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nkey_file: Option<PathBuf>,
+    /// Log filter: error, warn, info, debug, trace, or module=level pairs
+    #[arg(long, global = true, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+    #[arg(long, global = true, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+    /// Also write a rolling log file into this folder
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_dir: Option<PathBuf>,
+    #[arg(long, global = true, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color: Option<Color>,
+    /// Stop when standard input ends: a parent that holds the other end takes its children with it
+    #[arg(long, global = true, hide = true)]
+    #[serde(skip)]
+    pub stop_with_parent: bool,
+}
+
+/// What [`CommonArgs`], the environment and the file add up to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Common {
+    pub nats_url: String,
+    pub nkey_file: Option<PathBuf>,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub log_dir: Option<PathBuf>,
+    pub color: Color,
+    #[serde(skip)]
+    pub stop_with_parent: bool,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            nats_url: DEFAULT_NATS_URL.to_owned(),
+            nkey_file: None,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            log_dir: None,
+            color: Color::Auto,
+            stop_with_parent: false,
+        }
+    }
+}
+
+impl CommonArgs {
+    /// The common settings: `[common]` of the file, and variables such as `FAULTLINE_NATS_URL`.
+    pub fn load(&self) -> Result<Common, ConfigError> {
+        let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"].map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
+        let mut common: Common = layered(self.config.as_deref(), "common", &Common::default(), &environment, self)?;
+        common.stop_with_parent = self.stop_with_parent;
+        Ok(common)
+    }
+}
+
+/// The settings of one program: `[section]` of the file, and variables `FAULTLINE_<SECTION>_<KEY>`.
+/// `flags` is a struct of options that skips what was not given.
+pub fn load_section<T>(args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<T, ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let defaults = T::default();
+    let prefix = section.replace('-', "_").to_uppercase();
+    let environment: Vec<(String, String)> =
+        keys_of(&defaults, section)?.into_iter().map(|key| (key.clone(), format!("FAULTLINE_{prefix}_{}", key.to_uppercase()))).collect();
+    layered(args.config.as_deref(), section, &defaults, &environment, flags)
+}
+
+fn keys_of(defaults: &impl Serialize, section: &str) -> Result<Vec<String>, ConfigError> {
+    let table = config::Config::try_from(defaults).and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>());
+    table.map(|table| table.into_keys().collect()).map_err(|error| invalid(section, &error))
+}
+
+fn invalid(section: &str, error: &config::ConfigError) -> ConfigError {
+    ConfigError::Invalid { section: section.to_owned(), reason: error.to_string() }
+}
+
+fn layered<T>(file: Option<&Path>, section: &str, defaults: &T, environment: &[(String, String)], flags: &impl Serialize) -> Result<T, ConfigError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let invalid = |error: config::ConfigError| invalid(section, &error);
+    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG_FILE));
+    if file.is_some() && !path.is_file() {
+        return Err(ConfigError::NoFile(path.to_owned()));
+    }
+    let mut builder = config::Config::builder().add_source(config::Config::try_from(defaults).map_err(invalid)?);
+    if path.is_file() {
+        let whole = config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
+        match whole.get_table(section) {
+            Ok(table) => {
+                for (key, value) in table {
+                    builder = builder.set_override(key, value).map_err(invalid)?;
+                }
+            }
+            Err(config::ConfigError::NotFound(_)) => {}
+            Err(error) => return Err(invalid(error)),
+        }
+    }
+    for (key, variable) in environment {
+        if let Ok(value) = std::env::var(variable) {
+            let value = config::Value::new(Some(variable), config::ValueKind::String(value));
+            builder = builder.set_override(key, value).map_err(invalid)?;
+        }
+    }
+    let given = config::Config::try_from(flags).and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>()).map_err(invalid)?;
+    for (key, value) in given {
+        builder = builder.set_override(key, value).map_err(invalid)?;
+    }
+    builder.build().and_then(config::Config::try_deserialize).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        rate: f64,
+        name: String,
+        seed: Option<u64>,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            Self { rate: 2.0, name: "x".into(), seed: None }
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Flags {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate: Option<f64>,
+    }
+
+    fn args(text: &str) -> (tempfile::NamedTempFile, CommonArgs) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let args = CommonArgs { config: Some(file.path().to_owned()), ..CommonArgs::default() };
+        (file, args)
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let (_file, args) = args("[sample]\nrate = 7.5\nname = \"from the file\"\nseed = 3\n[other]\nx = 1\n");
+        let sample: Sample = load_section(&args, "sample", &Flags { rate: None }).unwrap();
+        assert_eq!(sample, Sample { rate: 7.5, name: "from the file".into(), seed: Some(3) });
+        let sample: Sample = load_section(&args, "sample", &Flags { rate: Some(9.0) }).unwrap();
+        assert!((sample.rate - 9.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn errors_name_the_section_and_the_key() {
+        let (_file, with_typo) = args("[sample]\nrrate = 7.5\n");
+        let error = load_section::<Sample>(&with_typo, "sample", &Flags { rate: None }).unwrap_err().to_string();
+        assert!(error.contains("[sample]") && error.contains("rrate"), "{error}");
+        let missing = CommonArgs { config: Some("no/such.toml".into()), ..CommonArgs::default() };
+        assert!(matches!(missing.load(), Err(ConfigError::NoFile(_))));
+    }
+
+    #[test]
+    fn common_settings_have_defaults() {
+        let (_file, args) = args("");
+        assert_eq!(args.load().unwrap().log_level, "info");
+    }
+}

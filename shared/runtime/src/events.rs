@@ -1,0 +1,60 @@
+//! Writes the cluster's history. An event that cannot be written is logged: history never stops the work.
+
+use faultline_protocol::codec;
+use faultline_protocol::messages::{ClusterEvent, EventBatch, EventKind, Level};
+use faultline_protocol::subjects;
+
+use crate::connect::Nats;
+
+/// Where one service's events go.
+#[derive(Debug, Clone)]
+pub struct EventSink {
+    nats: Nats,
+    service: String,
+}
+
+impl EventSink {
+    pub fn new(nats: &Nats, service: &str) -> Self {
+        Self { nats: nats.clone(), service: service.to_owned() }
+    }
+
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// An event of this service, now.
+    pub fn event(&self, level: Level, kind: EventKind, detail: impl Into<String>) -> ClusterEvent {
+        ClusterEvent::new(crate::clock::unix_ms(), &self.service, level, kind, detail)
+    }
+
+    /// Publishes one event under the subject that fits it; does not wait for the acknowledgement.
+    pub async fn send(&self, event: ClusterEvent) {
+        let subject = subject_of(&event);
+        self.publish(subject, &EventBatch { events: vec![event] }).await;
+    }
+
+    /// Publishes many events about jobs in one message.
+    pub async fn send_many(&self, events: Vec<ClusterEvent>) {
+        match <[ClusterEvent; 1]>::try_from(events) {
+            Ok([event]) => self.send(event).await,
+            Err(events) if events.is_empty() => {}
+            Err(events) => self.publish(subjects::JOB_EVENT_MANY.to_owned(), &EventBatch { events }).await,
+        }
+    }
+
+    async fn publish(&self, subject: String, batch: &EventBatch) {
+        let sent = self.nats.client.publish_with_headers(subject.clone(), codec::headers_for::<EventBatch>(), codec::encode(batch)).await;
+        if let Err(error) = sent {
+            tracing::warn!(subject, %error, "an event was not written");
+        }
+    }
+}
+
+fn subject_of(event: &ClusterEvent) -> String {
+    match (event.kind, event.job, &event.node) {
+        (EventKind::FaultBegan | EventKind::FaultEnded, _, Some(node)) => subjects::fault_event(node),
+        (_, Some(job), _) => subjects::job_event(job),
+        (_, None, Some(node)) => subjects::node_event(node),
+        (_, None, None) => subjects::node_event("cluster"),
+    }
+}

@@ -1,0 +1,74 @@
+//! Leadership by a key that expires: create it to lead, update it to go on leading, lose it and stop.
+
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use faultline_protocol::codec;
+use faultline_protocol::messages::LeaseRecord;
+use faultline_protocol::streams::KEY_LEASE;
+use tokio::time::Instant;
+
+/// A third of the shortest `max_age` of the bucket.
+pub const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// A leader that could not renew for this long stops by itself, before the key expires for the others (3 s).
+const GIVE_UP_AFTER: Duration = Duration::from_millis(2400);
+const RENEW_LIMIT: Duration = Duration::from_millis(800);
+
+/// A lease that is held.
+#[derive(Debug)]
+pub struct Lease {
+    store: kv::Store,
+    holder: String,
+    /// Revision of the key when it was created: grows with every leader, so it serves as the fencing epoch.
+    pub epoch: u64,
+    revision: u64,
+    renewed: Instant,
+}
+
+/// Tries once to become the leader. `None` when somebody else is, or the server does not answer.
+pub async fn try_acquire(store: &kv::Store, holder: &str) -> Option<Lease> {
+    let record = LeaseRecord { holder: holder.to_owned(), at_ms: crate::clock::unix_ms() };
+    let asked = tokio::time::Instant::now();
+    match tokio::time::timeout(RENEW_LIMIT, store.create(KEY_LEASE, codec::encode(&record))).await {
+        Ok(Ok(revision)) => Some(Lease { store: store.clone(), holder: holder.to_owned(), epoch: revision, revision, renewed: asked }),
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+impl Lease {
+    /// Renews. False when the lease is lost: another holder, or no answer for too long.
+    pub async fn renew(&mut self) -> bool {
+        let record = LeaseRecord { holder: self.holder.clone(), at_ms: crate::clock::unix_ms() };
+        let asked = Instant::now();
+        match tokio::time::timeout(RENEW_LIMIT, self.store.update(KEY_LEASE, codec::encode(&record), self.revision)).await {
+            Ok(Ok(revision)) => {
+                self.revision = revision;
+                self.renewed = asked;
+                true
+            }
+            Ok(Err(error)) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.still_ours().await,
+            Ok(Err(_)) | Err(_) => self.renewed.elapsed() < GIVE_UP_AFTER,
+        }
+    }
+
+    /// A renewal whose answer was lost looks like a conflict: read back.
+    async fn still_ours(&mut self) -> bool {
+        let Ok(Ok(Some(entry))) = tokio::time::timeout(RENEW_LIMIT, self.store.entry(KEY_LEASE)).await else { return false };
+        let ours = entry.operation == kv::Operation::Put && codec::decode_body::<LeaseRecord>(&entry.value).is_ok_and(|record| record.holder == self.holder);
+        if ours {
+            self.revision = entry.revision;
+            self.renewed = Instant::now();
+        }
+        ours
+    }
+
+    /// Whether this process may still act as the leader.
+    pub fn is_valid(&self) -> bool {
+        self.renewed.elapsed() < GIVE_UP_AFTER
+    }
+
+    /// Gives the lease back, so that the standby need not wait for its end.
+    pub async fn release(self) {
+        let _ = tokio::time::timeout(RENEW_LIMIT, self.store.delete_expect_revision(KEY_LEASE, Some(self.revision))).await;
+    }
+}

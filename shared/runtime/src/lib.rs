@@ -1,0 +1,13 @@
+//! What every process needs around an engine: settings, logs, a connection, a lease, a way to submit, a way to stop.
+//! No decision about jobs or nodes is taken here.
+
+pub mod clock;
+pub mod config;
+pub mod connect;
+pub mod events;
+pub mod lease;
+pub mod micro;
+pub mod pull;
+pub mod shutdown;
+pub mod submit;
+pub mod telemetry;

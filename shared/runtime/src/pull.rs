@@ -1,0 +1,62 @@
+//! A pull loop that cannot fall silent: on any error the stream is dropped and, after a pause, made anew.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::Nats;
+
+/// Left alone a failed stream stays silent for 20 s; without the pause it spins.
+const PAUSE: Duration = Duration::from_millis(250);
+const EXPIRES: Duration = Duration::from_secs(5);
+const IDLE_HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// Fetches up to `want()` messages at a time from a durable consumer and hands them on. `want` says how many more can
+/// be taken now; while it is 0 nothing is fetched.
+pub async fn run(nats: Nats, stream: &'static str, consumer: String, want: impl Fn() -> usize + Send, out: mpsc::Sender<Message>, cancel: CancellationToken) {
+    while !cancel.is_cancelled() {
+        let step = fetch_until_error(&nats, stream, &consumer, &want, &out);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            outcome = step => {
+                if let Err(reason) = outcome {
+                    tracing::debug!(consumer, reason, "the pull stream ended: making a new one");
+                }
+                if out.is_closed() {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn fetch_until_error(nats: &Nats, stream: &str, name: &str, want: &(impl Fn() -> usize + Send), out: &mpsc::Sender<Message>) -> Result<(), String> {
+    let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
+        nats.jetstream.get_consumer_from_stream(name, stream).await.map_err(|error| error.to_string())?;
+    loop {
+        let batch = want();
+        if batch == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            continue;
+        }
+        let mut messages = consumer
+            .batch()
+            .max_messages(batch)
+            .expires(EXPIRES)
+            .heartbeat(IDLE_HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| error.to_string())?;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(|error| error.to_string())?;
+            if out.send(message).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}

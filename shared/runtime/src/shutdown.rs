@@ -1,0 +1,95 @@
+//! One way to stop: a signal (or the parent's end) cancels a token, then every task is waited for.
+
+use std::future::Future;
+use std::io::Read;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The stop signal and the tasks that must hear it.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    token: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    /// A shutdown that only [`Shutdown::stop`] triggers.
+    pub fn manual() -> Self {
+        Self::default()
+    }
+
+    /// Stops on SIGINT and SIGTERM and, when asked, at the end of standard input.
+    pub fn from_signals(stop_with_parent: bool) -> Self {
+        let shutdown = Self::default();
+        let token = shutdown.token.clone();
+        tokio::spawn(async move {
+            let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+                tracing::error!("no signal handlers could be installed; stop this process with SIGKILL");
+                return;
+            };
+            tokio::select! {
+                _ = interrupt.recv() => tracing::debug!("SIGINT: stopping"),
+                _ = terminate.recv() => tracing::debug!("SIGTERM: stopping"),
+                () = parent_gone(), if stop_with_parent => tracing::warn!("the parent process is gone: stopping"),
+            }
+            token.cancel();
+        });
+        shutdown
+    }
+
+    pub fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    pub fn stop(&self) {
+        self.token.cancel();
+    }
+
+    /// Spawns a task that [`Shutdown::wait_for_tasks`] waits for. A task that panics stops the process: the supervisor restarts it whole.
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        let token = self.token.clone();
+        self.tasks.spawn(async move {
+            let guard = StopOnPanic { name, token };
+            future.await;
+            drop(guard);
+        });
+    }
+
+    /// Waits until all tasks have ended, but not longer than `limit`.
+    pub async fn wait_for_tasks(&self, limit: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks did not stop in time");
+        }
+    }
+}
+
+struct StopOnPanic {
+    name: &'static str,
+    token: CancellationToken,
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(task = self.name, "a task panicked: stopping the process");
+            self.token.cancel();
+        }
+    }
+}
+
+/// Ends when standard input does. Nothing is expected on it. A thread of its own: tokio's standard input would keep
+/// the runtime from ending while a read is under way.
+async fn parent_gone() {
+    let (gone, heard) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut sink = [0; 64];
+        while matches!(std::io::stdin().read(&mut sink), Ok(read) if read > 0) {}
+        // The receiver is gone when the process is already stopping.
+        let _ = gone.send(());
+    });
+    let _ = heard.await;
+}

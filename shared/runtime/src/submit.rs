@@ -1,0 +1,145 @@
+//! Step one of a job's way: an open marker in RESULTS, then the job in JOBS. Both may be repeated with the same id.
+
+use async_nats::HeaderMap;
+use async_nats::header;
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use faultline_engine::job::{InvalidJob, JobId, JobSpec};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_TRACEPARENT};
+use faultline_protocol::messages::{OpenMarker, QueuedJob};
+use faultline_protocol::{streams, subjects};
+
+use crate::connect::{Nats, PublishError};
+
+/// The value of the header Job-State of an open marker.
+pub const OPEN: &str = "open";
+/// The value of `Nats-TTL` that outlives every limit.
+const TTL_NEVER: &str = "never";
+
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    #[error("the job is refused: {0}")]
+    Invalid(#[from] InvalidJob),
+    #[error("the job's id is older than {} s: make a new one, its record may have expired and it could run twice", streams::MAX_SUBMIT_AGE.as_secs())]
+    TooOld,
+    #[error("the queue is full ({0}): wait for jobs to finish, or raise the limit with `faultline setup --jobs-max-bytes`")]
+    QueueFull(String),
+    #[error("the job could not be handed over: {0}")]
+    Publish(#[from] PublishError),
+    #[error("the record of the job could not be read back: {0}")]
+    ReadBack(String),
+}
+
+impl SubmitError {
+    /// Whether the same job, with the same id, should be submitted again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            SubmitError::Invalid(_) | SubmitError::TooOld => false,
+            SubmitError::QueueFull(_) | SubmitError::ReadBack(_) => true,
+            SubmitError::Publish(error) => error.is_transient(),
+        }
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// Sequence of the open marker: the token that every commit of this job expects.
+    pub open_seq: u64,
+    /// The job had already ended: nothing was queued.
+    pub already_done: bool,
+}
+
+/// Submits jobs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Submitter {
+    nats: Nats,
+}
+
+impl Submitter {
+    pub fn new(nats: &Nats) -> Self {
+        Self { nats: nats.clone() }
+    }
+
+    /// Hands one job over: after `Ok` it is durable, and will be committed, dead or cancelled exactly once.
+    pub async fn submit(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
+        spec.validate()?;
+        if crate::clock::unix_ms().saturating_sub(spec.id.unix_ms()) > u64::try_from(streams::MAX_SUBMIT_AGE.as_millis()).unwrap_or(u64::MAX) {
+            return Err(SubmitError::TooOld);
+        }
+        let opened = self.open(spec).await?;
+        if !opened.already_done {
+            self.enqueue(spec, opened.open_seq).await?;
+        }
+        Ok(opened)
+    }
+
+    async fn open(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
+        let marker = OpenMarker {
+            job: spec.id,
+            name: spec.name.clone(),
+            kind: spec.kind.clone(),
+            priority: spec.priority,
+            submitted_at_ms: spec.submitted_at_ms,
+        };
+        let mut headers = codec::headers_for::<OpenMarker>();
+        headers.insert(HEADER_JOB_STATE, OPEN);
+        headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        headers.insert(header::NATS_MESSAGE_TTL, TTL_NEVER);
+        match self.nats.publish_durable_with(subjects::result(spec.id), headers, &marker).await {
+            Ok(open_seq) => Ok(Submitted { open_seq, already_done: false }),
+            Err(PublishError::WrongLastSequence) => self.read_back(spec.id).await,
+            Err(PublishError::StreamFull(reason)) => Err(SubmitError::QueueFull(reason)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The marker is there already: an earlier try of ours got through, or the job has even ended.
+    async fn read_back(&self, job: JobId) -> Result<Submitted, SubmitError> {
+        match read_record(&self.nats, job).await {
+            Ok(Some(record)) => Ok(Submitted { open_seq: record.seq, already_done: !record.is_open }),
+            Ok(None) => Err(SubmitError::ReadBack("it is gone".into())),
+            Err(reason) => Err(SubmitError::ReadBack(reason)),
+        }
+    }
+
+    async fn enqueue(&self, spec: &JobSpec, open_seq: u64) -> Result<(), SubmitError> {
+        let mut headers: HeaderMap = codec::headers_for::<QueuedJob>();
+        headers.insert(HEADER_JOB_OPEN_SEQ, open_seq.to_string());
+        headers.insert(header::NATS_MESSAGE_ID, spec.id.to_string());
+        headers.insert(HEADER_TRACEPARENT, traceparent(spec.id));
+        let subject = subjects::queue(spec.priority, spec.class(), spec.id);
+        match self.nats.publish_durable_with(subject, headers, &QueuedJob { spec: spec.clone() }).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::StreamFull(reason)) => Err(SubmitError::QueueFull(reason)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The trace of a job from submit to commit: the trace id is the job's own 128 bits, so that either finds the other.
+pub fn traceparent(job: JobId) -> String {
+    let trace = job.to_u128();
+    format!("00-{trace:032x}-{:016x}-01", (trace as u64) | 1)
+}
+
+/// What RESULTS holds of a job.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    pub seq: u64,
+    pub is_open: bool,
+    pub headers: HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+/// Reads the record of a job; `None` when there is none.
+pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
+    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
+    match stream.direct_get_last_for_subject(subjects::result(job)).await {
+        Ok(message) => {
+            let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
+            Ok(Some(JobRecord { seq: message.sequence, is_open, headers: message.headers, body: message.payload }))
+        }
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
