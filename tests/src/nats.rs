@@ -45,6 +45,14 @@ pub enum TestNatsError {
     /// No usable local server.
     #[error("no local nats-server: {0}")]
     Process(String),
+    /// It started and ended by itself: a bad configuration, or somebody else took the port.
+    #[error("nats-server on port {port} ended: {detail}")]
+    Ended {
+        /// The loopback port.
+        port: u16,
+        /// Its last words.
+        detail: String,
+    },
     /// It started and never answered.
     #[error("nats-server on port {port} did not answer within {} s: {detail}", START_LIMIT.as_secs())]
     Silent {
@@ -53,6 +61,14 @@ pub enum TestNatsError {
         /// What was seen last.
         detail: String,
     },
+}
+
+impl TestNatsError {
+    /// Did somebody else take the port between our look and the server's bind? The words are the server's and the engine's.
+    fn is_port_taken(&self) -> bool {
+        let text = self.to_string();
+        ["address already in use", "port is already allocated"].iter().any(|words| text.contains(words))
+    }
 }
 
 /// A server of a test's own. Dropping it ends and removes it with its data.
@@ -66,7 +82,7 @@ pub struct TestNats {
 
 #[derive(Debug)]
 enum Server {
-    Container(ContainerServer),
+    Container(Box<ContainerServer>),
     Process(ProcessServer),
 }
 
@@ -159,9 +175,9 @@ impl TestNats {
         for _ in 0..PORT_TRIES {
             let (port, name) = (free_port(), server_name());
             let started = ContainerServer::run(config, port, &name).await;
-            match Self::ready(started.map(Server::Container), port, name, &engine).await {
-                Ok(nats) => return Ok(nats),
-                Err(error) => last = error,
+            match Self::ready(started.map(|container| Server::Container(Box::new(container))), port, name, &engine).await {
+                Err(error) if error.is_port_taken() => last = error,
+                decided => return decided,
             }
         }
         Err(last)
@@ -174,8 +190,8 @@ impl TestNats {
             let (port, name) = (free_port(), server_name());
             let started = ProcessServer::run(&program, config, port, &name);
             match Self::ready(started.map(Server::Process), port, name, &program.description()).await {
-                Ok(nats) => return Ok(nats),
-                Err(error) => last = error,
+                Err(error) if error.is_port_taken() => last = error,
+                decided => return decided,
             }
         }
         Err(last)
@@ -207,7 +223,7 @@ impl TestNats {
                 Server::Process(process) => process.why_ended(),
             };
             if let Some(why) = ended {
-                return Err(TestNatsError::Silent { port: self.port, detail: why });
+                return Err(TestNatsError::Ended { port: self.port, detail: why });
             }
             if Instant::now() >= deadline {
                 return Err(TestNatsError::Silent { port: self.port, detail });

@@ -65,8 +65,8 @@ async fn own_configuration_is_used() {
 
 #[tokio::test]
 async fn broken_configuration_is_an_error_with_the_servers_words() {
-    let error = TestNats::try_start("jetstream { nonsense").await.err().expect("cannot start");
-    assert!(matches!(&error, TestNatsError::Silent { detail, .. } if detail.contains("nats.conf")), "{error}");
+    let error = TestNats::try_start("jetstream { nonsense").await.expect_err("cannot start");
+    assert!(matches!(&error, TestNatsError::Ended { detail, .. } if detail.contains("Parse error")), "{error}");
 }
 
 /// A test process that is killed runs no destructors; its local server and folder must go all the same.

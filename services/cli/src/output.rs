@@ -21,14 +21,6 @@ pub enum Format {
     Jsonl,
 }
 
-/// The flags that every command takes for its output.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct OutputArgs {
-    /// Form of the data on standard output
-    #[arg(short = 'o', long, global = true, value_enum, default_value_t, env = "FAULTLINE_OUTPUT", value_name = "FORM")]
-    pub output: Format,
-}
-
 /// Where a command's data goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
@@ -39,14 +31,14 @@ pub struct Output {
 
 impl Output {
     /// Tables are coloured as `--color` says; `auto` means a terminal without `NO_COLOR`.
-    pub fn new(args: &OutputArgs, color: Color) -> Self {
+    pub fn new(format: Format, color: Color) -> Self {
         let terminal = io::stdout().is_terminal();
         let color = match color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Self { format: args.output, color, terminal }
+        Self { format, color, terminal }
     }
 
     /// Writes many values: rows of a table, an array, or a line each.

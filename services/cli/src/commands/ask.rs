@@ -6,12 +6,12 @@ use std::time::Duration;
 use faultline_engine::job::JobId;
 use faultline_protocol::messages::{CancelReply, CancelRequest, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
 use faultline_protocol::subjects;
-use faultline_runtime::config::{CommonArgs, ConfigError};
-use faultline_runtime::connect::{self, ConnectError, Nats, RequestError};
+use faultline_runtime::connect::{Nats, RequestError};
 use tokio::time::Instant;
 
 use crate::exit::Failure;
-use crate::output::{Output, OutputArgs};
+use crate::output::Output;
+use crate::session::Session;
 
 /// A standby takes over within its lease of 3 s; a little more than that is waited for.
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
@@ -20,22 +20,15 @@ const CANCEL_ANSWER: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What a data command works with.
-pub(crate) struct Session {
+pub(crate) struct Link {
     pub nats: Nats,
     pub out: Output,
 }
 
-impl Session {
-    pub(crate) async fn open(args: &CommonArgs, output: &OutputArgs) -> Result<Self, Failure> {
-        let common = args.load().map_err(|error| match error {
-            ConfigError::NoFile(_) | ConfigError::Invalid { .. } => Failure::Usage(error.to_string()),
-        })?;
-        let out = Output::new(output, common.color);
-        let nats = connect::connect_once(&common, "cli", "faultline-cli").await.map_err(|error| match error {
-            ConnectError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
-            ConnectError::Nkey { .. } | ConnectError::Refused { .. } => Failure::Failed(error.into()),
-        })?;
-        Ok(Self { nats, out })
+impl Link {
+    pub(crate) async fn open(session: &Session) -> Result<Self, Failure> {
+        let out = Output::new(session.format, session.common.color);
+        Ok(Self { nats: session.connect().await?, out })
     }
 }
 

@@ -1,18 +1,104 @@
-//! Commands that ask or tell the running cluster something.
+//! Commands that ask or tell the running cluster something. Each file holds one group: its flags, the work, the table.
+//! Running the cluster itself (`up`, `scale`, `setup`, ...) is not here.
 
 use clap::Subcommand;
 
 use crate::exit::Failure;
 use crate::session::Session;
+use ask::Link;
+
+mod ask;
+mod audit;
+mod audit_check;
+mod control;
+mod decode;
+mod events;
+mod jobs;
+mod nodes;
+mod parse;
+mod read;
+mod submit;
+mod wait;
 
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// STUB: replaced by the owner of this folder
+    /// Submit jobs
+    Submit(submit::SubmitFlags),
+    /// List jobs, the newest first: active ones, and those that ended in the last ten minutes
+    Jobs(jobs::JobsFlags),
+    /// Show one job's path: every attempt with its node, times and outcome
+    Job {
+        #[arg(value_parser = parse::job_id)]
+        id: faultline_engine::job::JobId,
+    },
+    /// List the nodes
+    Nodes,
+    /// Show one node
+    Node {
+        #[arg(value_parser = parse::node_name)]
+        name: String,
+    },
+    /// Show what happened in the last hour, or what happens
+    Events(events::EventsFlags),
+    /// Show or change how many jobs a minute are generated
+    #[command(subcommand)]
+    Rate(control::RateCommand),
+    /// Show or change the kinds of generated jobs
+    #[command(subcommand)]
+    Mix(control::MixCommand),
+    /// Cancel jobs
+    Cancel(control::CancelFlags),
+    /// Place nothing new on a node
+    Drain {
+        #[arg(value_parser = parse::node_name)]
+        node: String,
+        /// Why; shown wherever the node is
+        #[arg(long, default_value = "drained by an operator")]
+        reason: String,
+    },
+    /// Take a drained node back into service
+    Undrain {
+        #[arg(value_parser = parse::node_name)]
+        node: String,
+    },
+    /// Break a simulated node on purpose
+    Fault(nodes::FaultFlags),
+    /// Turn MessagePack on standard input into JSON: nats sub 'job.>' --translate 'faultline decode'
     Decode,
+    /// Check that no job was lost and none ended twice; exit code 5 when the books do not balance
+    Audit(audit::AuditFlags),
 }
 
-pub async fn run(command: DataCommand, _session: &Session) -> Result<(), Failure> {
+/// Runs one command. Data goes to standard output; a failure is returned, not printed.
+pub async fn run(command: DataCommand, session: &Session) -> Result<(), Failure> {
+    // The only one that needs no cluster.
+    if let DataCommand::Decode = command {
+        return decode::run(&crate::output::Output::new(session.format, session.common.color));
+    }
+    if let DataCommand::Submit(flags) = &command {
+        flags.check()?;
+    }
+    let link = Link::open(session).await?;
+    let done = dispatch(command, &link).await;
+    link.nats.close().await;
+    done
+}
+
+async fn dispatch(command: DataCommand, link: &Link) -> Result<(), Failure> {
     match command {
-        DataCommand::Decode => Err(Failure::Usage("not there yet".into())),
+        DataCommand::Submit(flags) => submit::run(link, &flags).await,
+        DataCommand::Jobs(flags) => jobs::list(link, &flags).await,
+        DataCommand::Job { id } => jobs::show(link, id).await,
+        DataCommand::Nodes => nodes::list(link).await,
+        DataCommand::Node { name } => nodes::show(link, &name).await,
+        DataCommand::Events(flags) => events::run(link, &flags).await,
+        DataCommand::Rate(command) => control::rate(link, command).await,
+        DataCommand::Mix(command) => control::mix(link, command).await,
+        DataCommand::Cancel(flags) => control::cancel(link, &flags).await,
+        DataCommand::Drain { node, reason } => nodes::drain(link, &node, reason).await,
+        DataCommand::Undrain { node } => nodes::undrain(link, &node).await,
+        DataCommand::Fault(flags) => nodes::fault(link, &flags).await,
+        DataCommand::Audit(flags) => audit::run(link, &flags).await,
+        DataCommand::Decode => Ok(()),
     }
 }

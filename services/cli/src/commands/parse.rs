@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use faultline_engine::job::{GPU_MILLI, JobId, MAX_GPUS, Param, Priority};
+use faultline_engine::workload::WorkloadConfig;
 use faultline_protocol::messages::{JobState, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS};
 
 /// No duration on a command line is longer: seven days.
@@ -12,9 +13,6 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const MAX_GPU_MEMORY_MIB: u32 = 1 << 20;
 /// What `--unbounded` still refuses: nobody means a billion jobs a minute.
 const ABSURD_RATE: f64 = 1e9;
-/// The kinds that the generator makes.
-pub(crate) const GENERATED_KINDS: [&str; 4] = ["sleep", "compute", "matrix", "fault"];
-
 fn number(text: &str, what: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
@@ -164,24 +162,7 @@ pub(crate) fn preset(name: &str) -> Result<(&'static str, f64), String> {
 
 /// `sleep=4,compute=3`: relative weights; kinds left out get 0.
 pub(crate) fn mix(text: &str) -> Result<BTreeMap<String, f64>, String> {
-    let mut weights = BTreeMap::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (kind, weight) = part.split_once('=').ok_or_else(|| format!("`{part}`: write kind=weight, for example sleep=4,compute=3"))?;
-        if !GENERATED_KINDS.contains(&kind) {
-            return Err(format!("`{kind}` is not generated: use {}", GENERATED_KINDS.join(", ")));
-        }
-        let weight = number(weight, &format!("the weight of {kind}"))?;
-        if !(0.0..=1e6).contains(&weight) {
-            return Err(format!("the weight of {kind} must lie between 0 and 1,000,000"));
-        }
-        if weights.insert(kind.to_owned(), weight).is_some() {
-            return Err(format!("{kind} is named twice"));
-        }
-    }
-    if weights.values().sum::<f64>() <= 0.0 {
-        return Err("at least one weight must be above 0, for example sleep=4,compute=3,matrix=2,fault=1".to_owned());
-    }
-    Ok(weights)
+    text.parse::<WorkloadConfig>().map(WorkloadConfig::to_weights).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -247,7 +228,8 @@ mod tests {
 
     #[test]
     fn mixes_name_known_kinds() {
-        assert_eq!(mix("sleep=4, fault=0.5").unwrap(), BTreeMap::from([("fault".to_owned(), 0.5), ("sleep".to_owned(), 4.0)]));
+        let weights = mix("sleep=4, fault=0.5").unwrap();
+        assert_eq!(weights.into_iter().map(|(kind, weight)| format!("{kind} {weight}")).collect::<Vec<_>>(), ["compute 0", "fault 0.5", "matrix 0", "sleep 4"]);
         for nonsense in ["", "sleep", "sleep=-1", "sleep=NaN", "sleep=0", "nap=1", "sleep=1,sleep=2"] {
             assert!(mix(nonsense).is_err(), "{nonsense}");
         }

@@ -94,6 +94,14 @@ impl JobTable {
         self.evict();
     }
 
+    /// An open marker of a job that was not known, and the job as it then looks.
+    pub fn on_open_and_get(&mut self, marker: OpenMarker) -> JobView {
+        let job = marker.job;
+        let alone = self.compose(job, &Entry { marker: Some(marker.clone()), ..Entry::default() });
+        self.on_open(marker);
+        self.get(job).unwrap_or(alone)
+    }
+
     /// A terminal record. The first one stands.
     pub fn on_end(&mut self, mut record: TerminalRecord) {
         let job = record.job;

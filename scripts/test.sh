@@ -1,0 +1,103 @@
+#!/bin/sh
+# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, and ends with the count and the NATS used.
+# Arguments go to the test runner. Containers are used when an engine answers and the pinned Linux binary is there to build our
+# image from; FAULTLINE_TEST_NATS=docker|process forces one way.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+cd -- "$root"
+target=$(scripts/target-dir.sh)
+image=faultline/nats:2.15.1
+
+say() { printf '== %s\n' "$*" >&2; }
+
+# The whole workspace, so that the binaries share every build of a dependency with the tests that follow.
+say 'building the release binaries'
+cargo build --release --locked --workspace --bins
+
+server=$(scripts/nats-server.sh pinned)
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/faultline-test.XXXXXX")
+tidy_up() {
+  exec 9>&- # the bridge stops when its standard input ends
+  rm -rf -- "$work"
+}
+trap tidy_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# An engine older than the client inside testcontainers needs a translator for the API version.
+start_bridge() {
+  command -v python3 >/dev/null 2>&1 || return 0
+  mkfifo "$work/hold" "$work/ready"
+  (python3 scripts/docker-api-bridge.py "$work/docker.sock" <"$work/hold" >"$work/ready" 9>&-) &
+  exec 9>"$work/hold"
+  if read -r version <"$work/ready"; then
+    say "the engine speaks only $version; a bridge stands in front of it"
+    DOCKER_HOST=unix://$work/docker.sock
+    export DOCKER_HOST
+  fi
+}
+
+prepare_container_image() {
+  [ "${FAULTLINE_TEST_NATS:-}" != process ] && [ "$(uname -s)" = Linux ] || return 1
+  command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1 || return 1
+  # The classic builder needs no plugin, and with every layer in its cache this takes no second.
+  DOCKER_BUILDKIT=0 docker build --quiet --tag "$image" --file docker/nats/Dockerfile . >"$work/build.log" 2>&1 || {
+    say 'the image for the tests could not be built:'
+    cat "$work/build.log" >&2
+    return 1
+  }
+  start_bridge
+}
+
+if prepare_container_image; then
+  say "testing against NATS in containers ($image)"
+elif [ "${FAULTLINE_TEST_NATS:-}" = docker ]; then
+  say 'FAULTLINE_TEST_NATS=docker, but no engine answers or the image cannot be built'
+  exit 1
+else
+  say "testing against a local nats-server ($server)"
+  FAULTLINE_TEST_NATS=process
+  export FAULTLINE_TEST_NATS
+fi
+
+FAULTLINE_TEST_NATS_REPORT=$target/faultline-test-nats.txt
+export FAULTLINE_TEST_NATS_REPORT
+mkdir -p "$target"
+: >"$FAULTLINE_TEST_NATS_REPORT"
+
+# Prints the numbers of one attribute of the root element of nextest's report, or 0.
+count_of() { sed -n "s/.*<testsuites [^>]*$1=\"\([0-9]*\)\".*/\1/p" "$report" | head -n 1 | grep . || echo 0; }
+
+status=0
+if cargo nextest --version >/dev/null 2>&1; then
+  report=$target/nextest/default/junit.xml
+  rm -f "$report"
+  cargo nextest run --release --locked --workspace "$@" || status=$?
+  if [ -f "$report" ]; then
+    failed=$(($(count_of failures) + $(count_of errors)))
+    passed=$(($(count_of tests) - failed))
+  fi
+else
+  { cargo test --release --locked --workspace --no-fail-fast "$@" 2>&1 || echo $? >"$work/status"; } | tee "$work/output"
+  [ ! -f "$work/status" ] || status=$(cat "$work/status")
+  counts=$(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$work/output")
+  passed=$(printf '%s\n' "$counts" | awk '{ sum += $1 } END { print sum + 0 }')
+  failed=$(printf '%s\n' "$counts" | awk '{ sum += $2 } END { print sum + 0 }')
+fi
+
+echo
+if [ -s "$FAULTLINE_TEST_NATS_REPORT" ]; then
+  sort "$FAULTLINE_TEST_NATS_REPORT" | uniq -c | while read -r servers description; do
+    echo "NATS used by the tests: $description ($servers servers started)"
+  done
+else
+  echo 'NATS used by the tests: none'
+fi
+if [ -n "${passed:-}" ]; then
+  echo "$passed passed, $failed failed"
+else
+  echo 'no test ran: the tests did not build'
+fi
+exit "$status"

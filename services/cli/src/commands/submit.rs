@@ -1,0 +1,248 @@
+//! `submit`: builds jobs from flags, hands hundreds over at once, and waits for their ends when asked.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use faultline_engine::job::{Demand, InvalidJob, JobId, JobSpec, MAX_RETRIES, Param, Params, Priority};
+use faultline_protocol::messages::JobState;
+use faultline_protocol::streams::MAX_SUBMIT_AGE;
+use faultline_runtime::clock;
+use faultline_runtime::connect::PublishError;
+use faultline_runtime::submit::{SubmitError, Submitted, Submitter};
+use futures::StreamExt;
+use serde::Serialize;
+
+use super::ask::Link;
+use super::parse;
+use super::wait::{self, Board, Ends};
+use crate::exit::Failure;
+use crate::output::{Format, count, plural, span};
+
+const IN_FLIGHT: usize = 512;
+const DEFAULT_DURATION_MS: u64 = 1_000;
+const DEFAULT_TIMEOUT_MS: u64 = 30_000;
+/// Ids shown to people; JSON shows all.
+const IDS_SHOWN: usize = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// An id is given up this long before it would be too old to be repeated safely.
+const MARGIN_MS: u64 = 5_000;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct SubmitFlags {
+    /// Executor: sleep, compute, matrix, fault, or one of your own
+    #[arg(long)]
+    kind: String,
+    /// Rows of the matrices (matrix), or the number up to which primes are counted (compute)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
+    size: Option<i64>,
+    /// How long the job works or holds its GPUs, such as 2s or 500ms
+    #[arg(long, value_parser = parse::duration, allow_negative_numbers = true)]
+    duration: Option<Duration>,
+    /// A parameter for the executor; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse::param)]
+    params: Vec<(String, Param)>,
+    /// urgent, high, normal or low
+    #[arg(long, default_value = "normal", value_parser = parse::priority)]
+    priority: Priority,
+    /// A share of one GPU, or a whole number up to 8
+    #[arg(long, default_value = "0.1", value_parser = parse::gpus, allow_negative_numbers = true)]
+    gpus: u32,
+    /// Memory on each GPU that the job gets
+    #[arg(long, value_name = "MIB", default_value = "0", value_parser = parse::gpu_memory_mib, allow_negative_numbers = true)]
+    gpu_memory: u32,
+    /// Acceptable GPU model; may be repeated; any when left out
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// How many such jobs
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    count: u64,
+    /// An attempt that runs longer fails (default 30s, or three times the duration if that is longer)
+    #[arg(long, value_parser = parse::positive_duration, allow_negative_numbers = true)]
+    timeout: Option<Duration>,
+    /// How often the job itself may fail and be tried again; a node's death costs nothing of it
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
+    max_retries: u32,
+    /// A name for people; with --count a number is added
+    #[arg(long)]
+    name: Option<String>,
+    /// Wait until all have ended; exit code 5 when one did not commit
+    #[arg(long)]
+    wait: bool,
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl SubmitFlags {
+    /// Refuses what could never be accepted, before anything is sent.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.params()?;
+        // Every job of one command differs only in its id and its number.
+        let last = self.spec(self.count, JobId::new(0, 0), 0)?;
+        last.validate().map_err(|error| Failure::Usage(explain(&error)))
+    }
+
+    fn params(&self) -> Result<Params, Failure> {
+        let mut params = Params::new();
+        for (key, value) in &self.params {
+            if params.insert(key.clone(), value.clone()).is_some() {
+                return Err(Failure::Usage(format!("--param {key} is given twice: leave one out")));
+            }
+        }
+        let class = self.kind.split(':').next().unwrap_or_default();
+        let size_key = match class {
+            "sleep" | "fault" => None,
+            "compute" => Some("limit"),
+            _ => Some("size"),
+        };
+        match (self.size, size_key) {
+            (Some(_), None) => return Err(Failure::Usage(format!("--size means nothing to `{}` jobs: use --duration", self.kind))),
+            (Some(size), Some(key)) => keep(&mut params, key, Param::Int(size), "--size")?,
+            (None, _) => {}
+        }
+        let duration_key = if matches!(class, "compute" | "matrix") { "hold_ms" } else { "duration_ms" };
+        match self.duration {
+            Some(duration) => keep(&mut params, duration_key, Param::Int(ms(duration) as i64), "--duration")?,
+            None if class == "sleep" => {
+                params.entry(duration_key.to_owned()).or_insert(Param::Int(DEFAULT_DURATION_MS as i64));
+            }
+            None => {}
+        }
+        Ok(params)
+    }
+
+    /// Job number `number`, counted from 1.
+    fn spec(&self, number: u64, id: JobId, now_ms: u64) -> Result<JobSpec, Failure> {
+        let params = self.params()?;
+        let told = ["duration_ms", "hold_ms"].into_iter().find_map(|key| params.get(key).and_then(Param::as_u64));
+        let expected_ms = told.unwrap_or(DEFAULT_DURATION_MS);
+        let timeout_ms = self.timeout.map_or_else(|| DEFAULT_TIMEOUT_MS.max(expected_ms.saturating_mul(3)), ms);
+        let name = match &self.name {
+            Some(name) if self.count == 1 => name.clone(),
+            Some(name) => format!("{name}-{number}"),
+            None => format!("{}-{}-{number:04}", self.kind, self.priority),
+        };
+        Ok(JobSpec {
+            id,
+            name,
+            kind: self.kind.clone(),
+            params,
+            priority: self.priority,
+            demand: Demand { gpu_milli: self.gpus, gpu_memory_mib: self.gpu_memory, models: self.models.clone() },
+            expected_ms,
+            timeout_ms: timeout_ms.min(faultline_engine::job::MAX_TIMEOUT_MS),
+            max_retries: self.max_retries,
+            submitted_at_ms: now_ms,
+        })
+    }
+}
+
+/// A flag and a `--param` must not say different things.
+fn keep(params: &mut Params, key: &str, value: Param, flag: &str) -> Result<(), Failure> {
+    match params.insert(key.to_owned(), value) {
+        None => Ok(()),
+        Some(_) => Err(Failure::Usage(format!("{flag} and --param {key}=... say the same thing: leave one out"))),
+    }
+}
+
+/// The flag that a refused field comes from.
+fn explain(error: &InvalidJob) -> String {
+    let flag = match error.field {
+        "params" => "--param",
+        "models" => "--model",
+        "max_retries" => "--max-retries",
+        "expected" => "--duration",
+        "gpu_memory" | "gpu_memory_mib" => "--gpu-memory",
+        "kind" | "name" | "priority" | "gpus" | "timeout" => return format!("--{}: {}", error.field, error.problem),
+        field => return format!("{field}: {}", error.problem),
+    };
+    format!("{flag}: {}", error.problem)
+}
+
+/// What one job's line of output says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct SubmittedJob {
+    id: JobId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<JobState>,
+}
+
+/// The whole command's output as one document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Report {
+    submitted: u64,
+    failed: u64,
+    submit_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<Ends>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_ms: Option<u64>,
+    jobs: Vec<SubmittedJob>,
+}
+
+pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure> {
+    let board = Board::default();
+    if !flags.wait {
+        let handed = hand_over(link, flags, &board).await;
+        return finish(link, handed.into_report(None), handed_error(&handed));
+    }
+    let subscriber = wait::listen(&link.nats).await?;
+    let work = async {
+        let handed = hand_over(link, flags, &board).await;
+        let ends = wait::until_all_ended(&board, handed.jobs.len() as u64).await;
+        (handed, ends)
+    };
+    let (handed, ends) = tokio::select! {
+        done = work => done,
+        () = wait::read_back(&link.nats, &board) => return Err(Failure::Failed(anyhow!("reading back ended early"))),
+        () = async {
+            wait::hear(subscriber, &board).await;
+            // The subscription ended, which only a closed connection brings about: reading back goes on alone.
+            std::future::pending::<()>().await;
+        } => return Err(Failure::Failed(anyhow!("listening ended early"))),
+    };
+    let mut report = handed.into_report(Some(ends));
+    let tally = board.lock();
+    for job in &mut report.jobs {
+        job.state = tally.states().get(&job.id).copied().flatten();
+    }
+    drop(tally);
+    let verdict = handed_error(&handed).or_else(|| {
+        (ends.committed < ends.total()).then(|| {
+            let not = ends.total() - ends.committed;
+            Failure::CheckFailed(format!(
+                "{} of {} did not commit: {}; see `faultline jobs --state dead` and `faultline job ID`",
+                count(not),
+                plural(ends.total(), "job"),
+                ends.words()
+            ))
+        })
+    });
+    finish(link, report, verdict)
+}
+
+/// What came of handing the jobs over.
+struct Handed {
+    jobs: Vec<(JobId, u64)>,
+    failed: u64,
+    first_error: Option<SubmitError>,
+    started: Instant,
+    submit_ms: u64,
+}
+
+impl Handed {
+    fn into_report(&self, ends: Option<Ends>) -> Report {
+        Report {
+            submitted: self.jobs.len() as u64,
+            failed: self.failed,
+            submit_ms: self.submit_ms,
+            ends,
+            total_ms: ends.map(|_| ms(self.started.elapsed())),
+            jobs: self.jobs.iter().map(|&(id, open_seq)| SubmittedJob { id, open_seq: Some(open_seq), state: None }).collect(),
+        }
+    }
+}

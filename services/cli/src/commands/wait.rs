@@ -1,0 +1,263 @@
+//! `submit --wait`: counts the ends of the submitted jobs. `job.done.*` tells at once, and what it failed to tell
+//! (a reconnect, a full buffer) is read back from RESULTS every few seconds, so that no end is missed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use faultline_engine::job::JobId;
+use faultline_protocol::codec::HEADER_JOB_STATE;
+use faultline_protocol::messages::JobState;
+use faultline_protocol::subjects;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::submit::read_record;
+use futures::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::parse::state_of;
+use crate::exit::Failure;
+
+const READ_BACK_EVERY: Duration = Duration::from_secs(3);
+/// Read back in one round; the next round goes on behind it, so a hundred thousand open jobs do not stall the server.
+const READ_BACK_AT_MOST: usize = 4_000;
+const READS_AT_ONCE: usize = 64;
+const TICK: Duration = Duration::from_millis(50);
+/// Without a terminal, a line of progress now and then.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// A record that is not found this often is gone: its stream was emptied, or it expired long ago.
+const GONE_AFTER: u8 = 3;
+
+/// How the submitted jobs ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Ends {
+    pub committed: u64,
+    pub dead: u64,
+    pub cancelled: u64,
+    pub abandoned: u64,
+    /// Their records are gone, so nobody knows.
+    pub unknown: u64,
+}
+
+impl Ends {
+    pub(crate) fn total(&self) -> u64 {
+        self.committed + self.dead + self.cancelled + self.abandoned + self.unknown
+    }
+
+    fn add(&mut self, state: Option<JobState>) {
+        match state {
+            Some(JobState::Committed) => self.committed += 1,
+            Some(JobState::Dead) => self.dead += 1,
+            Some(JobState::Cancelled) => self.cancelled += 1,
+            Some(JobState::Abandoned) => self.abandoned += 1,
+            Some(JobState::Queued | JobState::Running) | None => self.unknown += 1,
+        }
+    }
+
+    /// `98 committed, 2 dead`.
+    pub(crate) fn words(&self) -> String {
+        let mut parts = vec![format!("{} committed", crate::output::count(self.committed))];
+        for (number, word) in [(self.dead, "dead"), (self.cancelled, "cancelled"), (self.abandoned, "abandoned"), (self.unknown, "unknown")] {
+            if number > 0 {
+                parts.push(format!("{} {word}", crate::output::count(number)));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+/// Which of the submitted jobs are still open. Pure: what arrives is told to it.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Open jobs, with how often their record was looked for and not found.
+    open: BTreeMap<JobId, u8>,
+    ended: BTreeMap<JobId, Option<JobState>>,
+    ends: Ends,
+    /// Where the next round of reading back begins.
+    cursor: Option<JobId>,
+}
+
+impl Tally {
+    /// Before the job is submitted, so that its end cannot come first.
+    pub(crate) fn expect(&mut self, job: JobId) {
+        self.open.insert(job, 0);
+    }
+
+    /// The job was never accepted.
+    pub(crate) fn forget(&mut self, job: JobId) {
+        self.open.remove(&job);
+    }
+
+    /// A job ended; the news may come twice, and may be about others' jobs.
+    pub(crate) fn ended(&mut self, job: JobId, state: JobState) {
+        if state.is_terminal() {
+            self.close(job, Some(state));
+        }
+    }
+
+    fn close(&mut self, job: JobId, state: Option<JobState>) {
+        if self.open.remove(&job).is_some() {
+            self.ended.insert(job, state);
+            self.ends.add(state);
+        }
+    }
+
+    /// There is no record of this job (any more).
+    pub(crate) fn not_found(&mut self, job: JobId) {
+        let Some(times) = self.open.get_mut(&job) else { return };
+        *times += 1;
+        if *times >= GONE_AFTER {
+            self.close(job, None);
+        }
+    }
+
+    /// The next open jobs to read back, in turn.
+    fn next_to_read(&mut self, limit: usize) -> Vec<JobId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = self.cursor.map_or(Unbounded, Excluded);
+        let ids: Vec<JobId> = self.open.range((after, Unbounded)).map(|(&job, _)| job).take(limit).collect();
+        self.cursor = if ids.len() < limit { None } else { ids.last().copied() };
+        ids
+    }
+
+    pub(crate) fn states(&self) -> &BTreeMap<JobId, Option<JobState>> {
+        &self.ended
+    }
+}
+
+/// Shared between the submitting and the waiting side.
+#[derive(Debug, Default)]
+pub(crate) struct Board(Mutex<Tally>);
+
+impl Board {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens to `job.done.*`; made before the first job is submitted.
+pub(crate) async fn listen(nats: &Nats) -> Result<async_nats::Subscriber, Failure> {
+    let subscriber = nats.client.subscribe(subjects::DONE_ALL).await.map_err(|error| Failure::Failed(anyhow!("job.done.* cannot be listened to: {error}")))?;
+    nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
+    Ok(subscriber)
+}
+
+/// Writes every end that is heard of on the board. Ends only when the connection is closed.
+pub(crate) async fn hear(mut subscriber: async_nats::Subscriber, board: &Board) {
+    while let Some(message) = subscriber.next().await {
+        let state = message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).and_then(|state| state_of(state.as_str()));
+        if let (Some(job), Some(state)) = (subjects::result_job_id(&message.subject), state) {
+            board.lock().ended(job, state);
+        }
+    }
+}
+
+/// Reads the records of open jobs in turn, for ever.
+pub(crate) async fn read_back(nats: &Nats, board: &Board) {
+    loop {
+        tokio::time::sleep(READ_BACK_EVERY).await;
+        let ids = board.lock().next_to_read(READ_BACK_AT_MOST);
+        let reads = futures::stream::iter(ids).map(|job| async move { (job, read_record(nats, job).await) });
+        let mut reads = reads.buffer_unordered(READS_AT_ONCE);
+        while let Some((job, record)) = reads.next().await {
+            match record {
+                Ok(Some(record)) if record.is_open => {}
+                Ok(Some(record)) => {
+                    let state = record.headers.get(HEADER_JOB_STATE).and_then(|state| state_of(state.as_str()));
+                    board.lock().close(job, state.filter(|state| state.is_terminal()));
+                }
+                Ok(None) => board.lock().not_found(job),
+                Err(reason) => tracing::debug!(%job, reason, "a record could not be read back; the next round tries again"),
+            }
+        }
+    }
+}
+
+/// Returns when `expected` jobs have ended.
+pub(crate) async fn until_all_ended(board: &Board, expected: u64) -> Ends {
+    let bar = progress_bar(expected);
+    let mut reported = Instant::now();
+    loop {
+        let ends = board.lock().ends;
+        bar.set_position(ends.total());
+        if ends.committed < ends.total() {
+            bar.set_message(ends.words());
+        }
+        if ends.total() >= expected {
+            bar.finish_and_clear();
+            return ends;
+        }
+        if bar.is_hidden() && reported.elapsed() >= REPORT_EVERY {
+            tracing::info!(ended = ends.total(), of = expected, "waiting for the jobs to end: {}", ends.words());
+            reported = Instant::now();
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// On standard error, and only on a terminal.
+pub(crate) fn progress_bar(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar:.green} {human_pos}/{human_len} {per_sec} {elapsed_precise} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(number: u128) -> JobId {
+        JobId::new(1, number)
+    }
+
+    #[test]
+    fn each_end_counts_once_and_only_for_our_own_jobs() {
+        let mut tally = Tally::default();
+        tally.expect(job(1));
+        tally.expect(job(2));
+        tally.ended(job(1), JobState::Committed);
+        tally.ended(job(1), JobState::Committed);
+        tally.ended(job(9), JobState::Committed);
+        tally.ended(job(2), JobState::Running);
+        assert_eq!(tally.ends, Ends { committed: 1, ..Ends::default() });
+        tally.ended(job(2), JobState::Dead);
+        assert_eq!(tally.ends.words(), "1 committed, 1 dead");
+    }
+
+    #[test]
+    fn a_job_that_was_refused_is_not_waited_for() {
+        let mut tally = Tally::default();
+        tally.expect(job(1));
+        tally.forget(job(1));
+        tally.ended(job(1), JobState::Committed);
+        assert_eq!(tally.ends.total(), 0);
+    }
+
+    #[test]
+    fn a_record_is_given_up_only_after_several_looks() {
+        let mut tally = Tally::default();
+        tally.expect(job(1));
+        tally.not_found(job(1));
+        tally.not_found(job(1));
+        assert_eq!(tally.ends.total(), 0);
+        tally.not_found(job(1));
+        tally.not_found(job(1));
+        assert_eq!(tally.ends, Ends { unknown: 1, ..Ends::default() });
+    }
+
+    #[test]
+    fn reading_back_goes_round() {
+        let mut tally = Tally::default();
+        (1..=5).for_each(|number| tally.expect(job(number)));
+        assert_eq!(tally.next_to_read(2), [job(1), job(2)]);
+        tally.ended(job(4), JobState::Committed);
+        assert_eq!(tally.next_to_read(2), [job(3), job(5)]);
+        assert_eq!(tally.next_to_read(2), []);
+        assert_eq!(tally.next_to_read(9), [job(1), job(2), job(3), job(5)]);
+    }
+}

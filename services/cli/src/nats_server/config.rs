@@ -1,0 +1,141 @@
+//! The text of a nats-server configuration: a pure function of its inputs. Nothing is read or written here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use faultline_protocol::codec::MAX_BODY_BYTES;
+use faultline_protocol::subjects;
+
+use super::permissions::{ADMIN, ROWS, Row};
+
+/// What differs between servers.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    pub host: IpAddr,
+    pub port: u16,
+    /// Folder of JetStream's files.
+    pub store_dir: String,
+    /// The users' public nkeys.
+    pub public_keys: BTreeMap<String, String>,
+}
+
+/// The account that everything of Faultline lives in.
+const ACCOUNT: &str = "APP";
+
+/// The whole file.
+pub fn render(settings: &ServerSettings) -> String {
+    let mut text = format!(
+        r#"# Written by `faultline`; changes are lost at its next start.
+server_name: faultline
+host: {host}
+port: {port}
+
+jetstream {{
+  store_dir: {store_dir}
+  # The default of 2 minutes loses everything since then when the operating system dies.
+  sync_interval: "1s"
+  # The streams have limits of their own; a small disk must not refuse to make them.
+  max_file_store: 64GB
+}}
+
+# A client that vanished without a word is noticed after about 4 s, not after minutes.
+ping_interval: "2s"
+ping_max: 2
+write_deadline: "2s"
+max_payload: {MAX_BODY_BYTES}
+max_connections: 65536
+
+system_account: SYS
+accounts {{
+  SYS {{
+    exports: [
+      {{ stream: "$SYS.ACCOUNT.*.CONNECT" }}
+      {{ stream: "$SYS.ACCOUNT.*.DISCONNECT" }}
+    ]
+  }}
+  {ACCOUNT} {{
+    jetstream: enabled
+    # The moment a process dies its connection ends: the fastest hint there is.
+    imports: [
+      {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.{ACCOUNT}.CONNECT" }}, to: {connect} }}
+      {{ stream: {{ account: SYS, subject: "$SYS.ACCOUNT.{ACCOUNT}.DISCONNECT" }}, to: {disconnect} }}
+    ]
+    users: [
+"#,
+        host = quoted(&settings.host.to_string()),
+        port = settings.port,
+        store_dir = quoted(&settings.store_dir),
+        connect = quoted(subjects::SYSTEM_CONNECT),
+        disconnect = quoted(subjects::SYSTEM_DISCONNECT),
+    );
+    if let Some(key) = settings.public_keys.get(ADMIN) {
+        let _ = writeln!(text, "      # {ADMIN}\n      {{ nkey: {key} }}");
+    }
+    for row in ROWS {
+        if let Some(key) = settings.public_keys.get(row.user) {
+            user_block(&mut text, &row, key);
+        }
+    }
+    text.push_str("    ]\n  }\n}\n");
+    text
+}
+
+fn user_block(text: &mut String, row: &Row, key: &str) {
+    let list = |subjects: Vec<String>| subjects.iter().map(|subject| quoted(subject)).collect::<Vec<_>>().join(", ");
+    let _ = write!(
+        text,
+        "      # {user}\n      {{ nkey: {key}, permissions: {{\n          publish: {{ allow: [{publish}] }}\n          \
+         subscribe: {{ allow: [{subscribe}] }}\n          allow_responses: true\n      }} }}\n",
+        user = row.user,
+        publish = list(row.publish_allowed()),
+        subscribe = list(row.subscribe_allowed()),
+    );
+}
+
+/// A double-quoted string of the configuration's language, which knows these escapes.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::permissions::users;
+    use super::*;
+
+    fn sample() -> String {
+        let public_keys = users().map(|user| (user.to_owned(), format!("U{}", user.to_uppercase().replace('-', "")))).collect();
+        render(&ServerSettings { host: [127, 0, 0, 1].into(), port: 4333, store_dir: "/tmp/a \"b\"".into(), public_keys })
+    }
+
+    #[test]
+    fn every_user_has_a_key_and_the_imports_name_the_account() {
+        let text = sample();
+        assert_eq!(text.matches("nkey: U").count(), users().count());
+        assert!(text.contains("nkey: UADMIN }"));
+        assert!(text.contains(r#"subject: "$SYS.ACCOUNT.APP.DISCONNECT" }, to: "sysev.disconnect""#));
+        assert_eq!(text.matches("allow_responses: true").count(), ROWS.len());
+    }
+
+    #[test]
+    fn listens_where_it_is_told_and_syncs_every_second() {
+        let text = sample();
+        for line in ["host: \"127.0.0.1\"", "port: 4333", "sync_interval: \"1s\"", "ping_interval: \"2s\"", "ping_max: 2", "max_payload: 1048576"] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains(r#"store_dir: "/tmp/a \"b\"""#));
+        assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());
+    }
+}

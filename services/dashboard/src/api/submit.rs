@@ -1,0 +1,260 @@
+//! Submitting jobs: from a form's few fields to job specs, and to the cluster.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use faultline_engine::job::{Demand, GPU_MILLI, JobId, JobSpec, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Param, Params, Priority};
+use faultline_runtime::clock::random_u128;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody, ErrorDetail};
+use super::extract::JsonBody;
+use crate::app::App;
+
+/// The most jobs in one request.
+pub const MAX_COUNT: u32 = 10_000;
+/// Submissions under way at once: each awaits two acknowledgements.
+const IN_FLIGHT: usize = 256;
+const DEFAULT_TIMEOUT_MS: u64 = 60_000;
+const DEFAULT_EXPECTED_MS: u64 = 5_000;
+const DEFAULT_GPUS: f64 = 0.5;
+const DEFAULT_MEMORY_MIB: u32 = 1024;
+const DEFAULT_RETRIES: u32 = 3;
+const MAX_SIZE: u64 = 1 << 40;
+
+/// One or many equal jobs. Everything but `kind` may be left out.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// `sleep`, `compute`, `matrix`, `fault`, or a kind of your own.
+    pub kind: String,
+    /// For people; made up from kind and priority when absent.
+    pub name: Option<String>,
+    /// How much work; becomes the parameter `size`.
+    pub size: Option<u64>,
+    /// How long it shall take, in milliseconds; becomes the parameter `duration_ms`.
+    pub duration_ms: Option<u64>,
+    /// Further parameters for the executor.
+    #[serde(default)]
+    pub params: Params,
+    /// Normal when absent.
+    pub priority: Option<Priority>,
+    /// GPUs: a share below 1, or a whole number up to 8; 0.5 when absent.
+    pub gpus: Option<f64>,
+    /// On each of those GPUs; 1024 when absent.
+    pub gpu_memory_mib: Option<u32>,
+    /// Acceptable GPU models; any when absent.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// 1 to 10,000; 1 when absent.
+    pub count: Option<u32>,
+    /// An attempt that runs longer fails, in milliseconds; 60 s, or four times the duration, when absent.
+    pub timeout_ms: Option<u64>,
+    /// How often the job itself may fail and be tried again; 3 when absent.
+    pub max_retries: Option<u32>,
+}
+
+/// What was submitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Submission {
+    pub submitted: usize,
+    pub ids: Vec<JobId>,
+    /// Present when some of them were not taken: why. Those in `ids` were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorDetail>,
+}
+
+impl SubmitRequest {
+    /// The spec that all of them share, and how many there are. Refuses what cannot be meant, naming the field.
+    pub(crate) fn plan(self, now_ms: u64, random: u128) -> Result<(JobSpec, u32), ApiError> {
+        let count = self.count.unwrap_or(1);
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(ApiError::invalid("count", format!("{count} is outside 1 to {MAX_COUNT}")));
+        }
+        let gpu_milli = gpu_milli(self.gpus.unwrap_or(DEFAULT_GPUS))?;
+        bounded("size", self.size, 1, MAX_SIZE)?;
+        bounded("duration_ms", self.duration_ms, 0, MAX_TIMEOUT_MS)?;
+        bounded("timeout_ms", self.timeout_ms, 1, MAX_TIMEOUT_MS)?;
+        bounded("max_retries", self.max_retries.map(u64::from), 0, u64::from(MAX_RETRIES))?;
+        let mut params = self.params;
+        for (name, value) in [("size", self.size), ("duration_ms", self.duration_ms)] {
+            let Some(number) = value.and_then(|value| i64::try_from(value).ok()) else { continue };
+            if params.insert(name.to_owned(), Param::Int(number)).is_some() {
+                return Err(ApiError::invalid(name, format!("`{name}` is given twice, also in `params`")));
+            }
+        }
+        let priority = self.priority.unwrap_or(Priority::Normal);
+        let name = self.name.unwrap_or_else(|| format!("{}-{priority}-{:04}", self.kind, random % 10_000));
+        let spec = JobSpec {
+            id: JobId::new(now_ms, random),
+            name,
+            kind: self.kind,
+            params,
+            priority,
+            demand: Demand { gpu_milli, gpu_memory_mib: self.gpu_memory_mib.unwrap_or(if gpu_milli == 0 { 0 } else { DEFAULT_MEMORY_MIB }), models: self.models },
+            expected_ms: self.duration_ms.unwrap_or(DEFAULT_EXPECTED_MS),
+            timeout_ms: self.timeout_ms.unwrap_or_else(|| default_timeout_ms(self.duration_ms)),
+            max_retries: self.max_retries.unwrap_or(DEFAULT_RETRIES),
+            submitted_at_ms: now_ms,
+        };
+        spec.validate()?;
+        Ok((spec, count))
+    }
+}
+
+fn default_timeout_ms(duration_ms: Option<u64>) -> u64 {
+    duration_ms.map_or(DEFAULT_TIMEOUT_MS, |duration| duration.saturating_mul(4).clamp(DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS))
+}
+
+fn bounded(field: &'static str, value: Option<u64>, low: u64, high: u64) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !(low..=high).contains(&value) => Err(ApiError::invalid(field, format!("{value} is outside {low} to {high}"))),
+        _ => Ok(()),
+    }
+}
+
+fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
+    if !(0.0..=f64::from(MAX_GPUS)).contains(&gpus) {
+        return Err(ApiError::invalid("gpus", format!("{gpus} is outside 0 to {MAX_GPUS}")));
+    }
+    let milli = (gpus * f64::from(GPU_MILLI)).round() as u32;
+    if milli == 0 && gpus > 0.0 {
+        return Err(ApiError::invalid("gpus", "the smallest share is 0.001"));
+    }
+    Ok(milli)
+}
+
+/// Submit one or many jobs
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = SubmitRequest,
+    responses((status = 201, body = Submission), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 503, body = Submission, description = "not all were taken: `ids` were")))]
+pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<SubmitRequest>) -> Result<Response, ApiError> {
+    let (spec, count) = request.plan(app.now_ms(), random_u128())?;
+    // A task of its own: a client that goes away must not leave half of a batch behind as markers without jobs.
+    let work = tokio::spawn(submit_all(app, spec, count));
+    let (ids, failure) = work.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "submitting failed in an unexpected way"))?;
+    match failure {
+        None => Ok((StatusCode::CREATED, Json(Submission { submitted: ids.len(), ids, error: None })).into_response()),
+        Some(error) if ids.is_empty() => Err(error),
+        Some(mut error) => {
+            error.detail.message = format!("{} of {count} jobs were taken, then: {}", ids.len(), error.detail.message);
+            Ok((error.status, Json(Submission { submitted: ids.len(), ids, error: Some(error.detail) })).into_response())
+        }
+    }
+}
+
+/// Submits until all are taken or one fails; those under way then still finish.
+async fn submit_all(app: App, spec: JobSpec, count: u32) -> (Vec<JobId>, Option<ApiError>) {
+    let mut left = count;
+    let mut under_way = futures::stream::FuturesUnordered::new();
+    let (mut ids, mut failure) = (Vec::new(), None);
+    loop {
+        while failure.is_none() && left > 0 && under_way.len() < IN_FLIGHT {
+            left -= 1;
+            // The time in the id is the time of its own submission: an old id would be refused.
+            let now_ms = app.now_ms();
+            let job = JobSpec { id: JobId::new(now_ms, random_u128()), submitted_at_ms: now_ms, ..spec.clone() };
+            let cluster = std::sync::Arc::clone(&app.cluster);
+            under_way.push(async move { (job.id, cluster.submit(job).await) });
+        }
+        match under_way.next().await {
+            Some((id, Ok(()))) => ids.push(id),
+            Some((_, Err(error))) => failure = failure.or_else(|| Some(error.into())),
+            None => break,
+        }
+    }
+    ids.sort_unstable();
+    (ids, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::api::extract::decode_json;
+
+    fn plan(json: &str) -> Result<(JobSpec, u32), ApiError> {
+        decode_json::<SubmitRequest>(json.as_bytes())?.plan(1_000, 77)
+    }
+
+    fn refused(json: &str) -> String {
+        let error = plan(json).unwrap_err();
+        assert_eq!(error.status, 422, "{json}: {error:?}");
+        error.detail.field.unwrap()
+    }
+
+    #[test]
+    fn a_kind_is_enough() {
+        let (spec, count) = plan(r#"{"kind":"matrix"}"#).unwrap();
+        assert_eq!((count, spec.name.as_str(), spec.demand.gpu_milli, spec.timeout_ms), (1, "matrix-normal-0077", 500, 60_000));
+    }
+
+    #[test]
+    fn fields_reach_the_spec() {
+        let (spec, count) = plan(
+            r#"{"kind":"sleep","duration_ms":30000,"priority":"urgent","gpus":2,"count":10,"max_retries":0,"params":{"a":1.5},"size":4,"models":["H100"],"gpu_memory_mib":7}"#,
+        )
+        .unwrap();
+        assert_eq!((count, spec.priority, spec.max_retries, spec.expected_ms, spec.timeout_ms), (10, Priority::Urgent, 0, 30_000, 120_000));
+        assert_eq!(spec.demand, Demand { gpu_milli: 2000, gpu_memory_mib: 7, models: vec!["H100".into()] });
+        assert_eq!(spec.params["duration_ms"].as_u64(), Some(30_000));
+        assert_eq!(spec.params["size"].as_u64(), Some(4));
+        assert_eq!(plan(r#"{"kind":"sleep","gpus":0}"#).unwrap().0.demand.gpu_memory_mib, 0);
+    }
+
+    #[test]
+    fn absurd_values_name_their_field() {
+        for (json, field) in [
+            (r#"{"kind":"matrix","count":0}"#, "count"),
+            (r#"{"kind":"matrix","count":10001}"#, "count"),
+            (r#"{"kind":"matrix","count":-1}"#, "count"),
+            (r#"{"kind":"matrix","gpus":-0.5}"#, "gpus"),
+            (r#"{"kind":"matrix","gpus":9}"#, "gpus"),
+            (r#"{"kind":"matrix","gpus":1.5}"#, "gpus"),
+            (r#"{"kind":"matrix","gpus":0.0001}"#, "gpus"),
+            (r#"{"kind":"matrix","priority":"first"}"#, "priority"),
+            (r#"{"kind":"matrix","timeout_ms":0}"#, "timeout_ms"),
+            (r#"{"kind":"matrix","max_retries":101}"#, "max_retries"),
+            (r#"{"kind":"matrix","size":0}"#, "size"),
+            (r#"{"kind":"matrix","size":5,"params":{"size":6}}"#, "size"),
+            (r#"{"kind":"a.b"}"#, "kind"),
+            (r#"{"kind":"matrix","name":""}"#, "name"),
+            (r#"{"kind":"matrix","models":["*"]}"#, "models"),
+            (r#"{"kind":"matrix","params":{"a":[1]}}"#, "params.a"),
+            (r#"{"kind":"matrix","colour":"red"}"#, "colour"),
+        ] {
+            assert_eq!(refused(json), field, "{json}");
+        }
+        assert_eq!(plan("{").unwrap_err().status, 400);
+        assert_eq!(plan("{}").unwrap_err().status, 422);
+        assert_eq!(plan(r#"{"kind":"matrix"} x"#).unwrap_err().status, 400);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_a_valid_spec(gpus in proptest::num::f64::ANY, size in any::<u64>(), duration in any::<u64>(), kind in "[a-z:.]{0,8}", count in any::<u32>()) {
+            let request = SubmitRequest {
+                kind, name: None, size: Some(size), duration_ms: Some(duration % 1_000_000_000), params: Params::new(), priority: None, gpus: Some(gpus),
+                gpu_memory_mib: None, models: vec![], count: Some(count % 10_002), timeout_ms: None, max_retries: None,
+            };
+            match request.plan(5, 6) {
+                Ok((spec, count)) => {
+                    prop_assert!(spec.validate().is_ok());
+                    prop_assert!((1..=MAX_COUNT).contains(&count));
+                }
+                Err(error) => prop_assert!(error.detail.field.is_some()),
+            }
+        }
+
+        #[test]
+        fn no_body_makes_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Err(error) = decode_json::<SubmitRequest>(&body) {
+                prop_assert!(error.status == 400 || error.status == 422);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What every handler shares: the view, the cluster, the limits and the newest push.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use faultline_runtime::clock::unix_ms;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Cluster;
+use crate::guard::Guard;
+use crate::push::Push;
+use crate::view::View;
+
+/// WebSockets that may be open at once.
+pub const MAX_WEBSOCKETS: usize = 64;
+/// Requests that may be answered at once.
+pub const MAX_REQUESTS: usize = 256;
+
+/// The view behind its lock. Held for moments only, never across an await.
+#[derive(Debug, Clone)]
+pub struct SharedView(Arc<RwLock<View>>);
+
+impl SharedView {
+    pub fn new(view: View) -> Self {
+        Self(Arc::new(RwLock::new(view)))
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, View> {
+        // A panic while it was held leaves a view that is merely older than it could be.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, View> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub view: SharedView,
+    pub cluster: Arc<dyn Cluster>,
+    pub guard: Arc<Guard>,
+    pub requests: Arc<Semaphore>,
+    pub sockets: Arc<Semaphore>,
+    /// The newest state as JSON; each WebSocket sends the newest that there is when it is ready for more.
+    pub pushes: watch::Receiver<Push>,
+    pub stopping: CancellationToken,
+}
+
+impl App {
+    pub fn new(view: SharedView, cluster: Arc<dyn Cluster>, guard: Guard, pushes: watch::Receiver<Push>, stopping: CancellationToken) -> Self {
+        Self {
+            view,
+            cluster,
+            guard: Arc::new(guard),
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            sockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS)),
+            pushes,
+            stopping,
+        }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        unix_ms()
+    }
+}

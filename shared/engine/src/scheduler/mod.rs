@@ -1,0 +1,404 @@
+//! The scheduler's decisions: one `on_*` function an external event, each of which changes the state and returns
+//! what is to be done. It does no IO, reads no clock and holds no truth: all of it can be rebuilt from JetStream,
+//! the heartbeats and the workers' answers to a sync.
+
+mod jobs;
+mod nodes;
+mod place;
+mod sanity;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, push_history};
+use crate::node::{GpuTelemetry, Health, NodeSpec};
+use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
+use crate::queue::Queue;
+
+pub use jobs::{Delivery, RecordRead};
+pub use nodes::RunningSign;
+
+/// Every duration that the scheduler knows, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SchedulerConfig {
+    /// How much longer a job must have waited to go before one of the next higher priority.
+    pub aging_ms: u64,
+    /// After its election a leader listens this long before it places: a heartbeat and the answers to its sync.
+    pub settle_ms: u64,
+    /// An attempt that the node's heartbeats still do not name this long after its placement never arrived.
+    pub reconcile_after_ms: u64,
+    /// An attempt named by a heartbeat this recently is alive, whatever JetStream delivers again.
+    pub recently_seen_ms: u64,
+    /// Nothing is placed on a node that has been silent for this long, whatever the detector says.
+    pub silent_after_ms: u64,
+    /// How often a job that waits here is kept from being delivered again.
+    pub progress_every_ms: u64,
+    /// How long after its time limit an attempt is given up when its worker has not done so.
+    pub timeout_grace_ms: u64,
+    /// A job that fits no node is dead once the set of nodes has not changed for this long.
+    pub impossible_after_ms: u64,
+    /// An attempt that nobody here placed is killed when heartbeats have named it for this long.
+    pub zombie_after_ms: u64,
+    /// A job on its way back that does not come within this time has ended elsewhere.
+    pub forget_after_ms: u64,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            aging_ms: 60_000,
+            settle_ms: 1_200,
+            reconcile_after_ms: 2_000,
+            recently_seen_ms: 3_000,
+            silent_after_ms: 3_000,
+            progress_every_ms: 5_000,
+            timeout_grace_ms: 10_000,
+            impossible_after_ms: 10_000,
+            zombie_after_ms: 2_500,
+            forget_after_ms: 180_000,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Hand an attempt, and with it the message's ack subject, to a worker.
+    Assign { worker: String, assignment: Box<Assignment> },
+    /// The message is of no use any more.
+    Ack { ack_subject: String },
+    /// Have the message delivered again.
+    Nak { ack_subject: String, delay_ms: u64 },
+    /// The message is still being dealt with.
+    InProgress { ack_subject: String },
+    /// Read the job's record and its last event; the answer goes to `on_record_read`.
+    ReadBack { job: JobId },
+    /// Stop an attempt that has no business running.
+    Kill { worker: String, attempt: AttemptId, reason: String },
+    /// Commit the job as dead, write the dead letter, acknowledge.
+    Die { job: Box<Held>, reason: String, last_error: String },
+    /// For the history.
+    Note(Note),
+}
+
+/// What the history is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    Placed { job: JobId, attempt: AttemptId, node: String, why: String, requeues: u32, failures: u32 },
+    /// An attempt is over without a result: the job's path so far travels along, so that a new leader can go on.
+    Lost { job: JobId, attempt: AttemptId, node: String, reason: String, requeues: u32, failures: u32, history: Vec<AttemptSummary> },
+}
+
+/// An attempt in the scheduler's books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningState {
+    pub attempt: AttemptId,
+    pub node: String,
+    pub incarnation: u64,
+    pub gpus: Vec<u8>,
+    pub placed_at_ms: u64,
+    /// When a heartbeat named it last.
+    pub seen_at_ms: Option<u64>,
+    pub progress_permille: u16,
+    pub why: String,
+}
+
+/// Where a job stands that the scheduler holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeldState {
+    /// It was delivered before: its record is being read.
+    ReadingBack,
+    /// It waits for room.
+    Waiting { since_ms: u64, rejects: Vec<Reject> },
+    Running(RunningState),
+    /// It comes back by itself: handed back to JetStream, or failed and waiting for its retry.
+    Returning { since_ms: u64, until_ms: u64 },
+}
+
+/// A job whose message the scheduler has, or gave to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    pub spec: JobSpec,
+    pub open_seq: u64,
+    pub ack_subject: String,
+    pub traceparent: Option<String>,
+    pub failures: u32,
+    pub requeues: u32,
+    pub history: Vec<AttemptSummary>,
+    pub state: HeldState,
+    /// When the message was last kept from being delivered again.
+    progress_sent_ms: u64,
+    /// When the last attempt was lost, until the next one is placed.
+    lost_at_ms: Option<u64>,
+}
+
+/// A node in the scheduler's books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeState {
+    pub spec: NodeSpec,
+    pub health: Health,
+    pub draining: bool,
+    pub slots: Vec<GpuSlot>,
+    pub attempts: BTreeMap<AttemptId, JobId>,
+    pub last_heartbeat_ms: Option<u64>,
+    pub telemetry: Vec<GpuTelemetry>,
+    /// Attempts that its heartbeats name and nobody here placed, with the time of their first naming.
+    strangers: BTreeMap<AttemptId, u64>,
+}
+
+/// The newest thousand of some duration, in milliseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Recent(VecDeque<u64>);
+
+impl Recent {
+    const KEPT: usize = 1000;
+
+    fn push(&mut self, value_ms: u64) {
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(value_ms);
+    }
+
+    /// The value below which `percent` of the kept ones lie (nearest rank); 0 when there are none.
+    pub fn percentile_ms(&self, percent: usize) -> u64 {
+        let mut sorted: Vec<u64> = self.0.iter().copied().collect();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied().unwrap_or(0)
+    }
+}
+
+/// What was counted since this leader's election.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    pub placed: u64,
+    pub requeued: u64,
+    pub retried: u64,
+    /// From a node's last sign of life to the requeue of its attempts.
+    pub requeue: Recent,
+    /// From the loss of an attempt to the job's next placement.
+    pub recovery: Recent,
+}
+
+/// The whole state of a leading scheduler.
+pub struct Scheduler {
+    config: SchedulerConfig,
+    policy: Box<dyn Policy>,
+    rng: Pcg64Mcg,
+    ready_at_ms: u64,
+    nodes: BTreeMap<String, NodeState>,
+    nodes_changed_at_ms: u64,
+    /// Drained nodes, also ones that are not there yet.
+    drained: std::collections::BTreeSet<String>,
+    jobs: BTreeMap<JobId, Held>,
+    queue: Queue,
+    /// Something changed since the last placement pass.
+    dirty: bool,
+    last_full_pass_ms: u64,
+    counters: Counters,
+}
+
+impl Scheduler {
+    /// A leader elected at `now_ms`, with nothing in its books yet.
+    pub fn new(config: SchedulerConfig, policy: PolicyName, seed: u64, now_ms: u64) -> Self {
+        Self {
+            policy: policy.build(seed),
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            ready_at_ms: now_ms + config.settle_ms,
+            nodes: BTreeMap::new(),
+            nodes_changed_at_ms: now_ms,
+            drained: std::collections::BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            queue: Queue::new(config.aging_ms),
+            dirty: true,
+            last_full_pass_ms: now_ms,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    pub fn policy_name(&self) -> &'static str {
+        self.policy.name()
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeState> {
+        self.nodes.values()
+    }
+
+    /// Nodes by name, those after `name`.
+    pub fn nodes_after<'a>(&'a self, name: Option<&str>) -> impl Iterator<Item = &'a NodeState> + 'a {
+        let start = name.map_or(std::ops::Bound::Unbounded, |name| std::ops::Bound::Excluded(name.to_owned()));
+        self.nodes.range((start, std::ops::Bound::Unbounded)).map(|(_, node)| node)
+    }
+
+    pub fn node(&self, name: &str) -> Option<&NodeState> {
+        self.nodes.get(name)
+    }
+
+    pub fn job(&self, job: JobId) -> Option<&Held> {
+        self.jobs.get(&job)
+    }
+
+    /// Jobs by id, those after `job`.
+    pub fn jobs_after(&self, job: Option<JobId>) -> impl Iterator<Item = &Held> {
+        let start = job.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.jobs.range((start, std::ops::Bound::Unbounded)).map(|(_, held)| held)
+    }
+
+    /// How many jobs wait here for room.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many attempts run.
+    pub fn running(&self) -> usize {
+        self.nodes.values().map(|node| node.attempts.len()).sum()
+    }
+
+    /// Time passes: keeps waiting messages, gives up what overstayed, places.
+    pub fn on_tick(&mut self, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if now_ms.saturating_sub(self.last_full_pass_ms) >= 1000 {
+            self.last_full_pass_ms = now_ms;
+            self.dirty = true;
+            self.look_after_jobs(now_ms, &mut actions);
+        }
+        self.place(now_ms, &mut actions);
+        actions
+    }
+
+    fn look_after_jobs(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let mut overstayed = Vec::new();
+        let mut forgotten = Vec::new();
+        for (id, held) in &mut self.jobs {
+            match &held.state {
+                HeldState::Waiting { .. } | HeldState::ReadingBack => {
+                    if now_ms.saturating_sub(held.progress_sent_ms) >= self.config.progress_every_ms {
+                        held.progress_sent_ms = now_ms;
+                        actions.push(Action::InProgress { ack_subject: held.ack_subject.clone() });
+                    }
+                }
+                HeldState::Running(running) => {
+                    if now_ms > running.placed_at_ms + held.spec.timeout_ms + self.config.timeout_grace_ms {
+                        overstayed.push(*id);
+                    }
+                }
+                HeldState::Returning { until_ms, .. } => {
+                    if now_ms > until_ms + self.config.forget_after_ms {
+                        forgotten.push(*id);
+                    }
+                }
+            }
+        }
+        for job in forgotten {
+            self.jobs.remove(&job);
+        }
+        for job in overstayed {
+            self.kill(job, "ran past its time limit and its worker did not stop it", actions);
+            self.lose(job, "ran past its time limit and its worker did not stop it", now_ms, now_ms, actions);
+        }
+    }
+
+    fn kill(&self, job: JobId, reason: &str, actions: &mut Vec<Action>) {
+        if let Some(HeldState::Running(running)) = self.jobs.get(&job).map(|held| &held.state)
+            && let Some(node) = self.nodes.get(&running.node)
+        {
+            actions.push(Action::Kill { worker: node.spec.worker.clone(), attempt: running.attempt, reason: reason.to_owned() });
+        }
+    }
+
+    /// Takes a running attempt out of the books of its node.
+    fn release(&mut self, running: &RunningState, spec: &JobSpec) {
+        self.dirty = true;
+        if let Some(node) = self.nodes.get_mut(&running.node)
+            && node.attempts.remove(&running.attempt).is_some()
+        {
+            node.unbook(&running.gpus, spec);
+        }
+    }
+
+    /// An attempt is gone through no fault of its job: it costs a requeue, and JetStream is asked for the message.
+    /// `last_sign_ms`: when the attempt's node last gave a sign of life.
+    fn lose(&mut self, job: JobId, reason: &str, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(held) = self.jobs.get_mut(&job) else { return };
+        let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms: now_ms }) else {
+            unreachable!("only running attempts are lost");
+        };
+        held.requeues += 1;
+        held.lost_at_ms = Some(now_ms);
+        push_history(&mut held.history, running.summary(AttemptOutcome::Lost, now_ms, reason));
+        actions.push(Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: 0 });
+        actions.push(Action::Note(Note::Lost {
+            job,
+            attempt: running.attempt,
+            node: running.node.clone(),
+            reason: reason.to_owned(),
+            requeues: held.requeues,
+            failures: held.failures,
+            history: held.history.clone(),
+        }));
+        let spec = held.spec.clone();
+        self.counters.requeued += 1;
+        self.counters.requeue.push(now_ms.saturating_sub(last_sign_ms));
+        self.release(&running, &spec);
+    }
+}
+
+impl RunningState {
+    fn summary(&self, outcome: AttemptOutcome, ended_at_ms: u64, detail: &str) -> AttemptSummary {
+        AttemptSummary {
+            attempt: self.attempt,
+            node: self.node.clone(),
+            incarnation: self.incarnation,
+            gpus: self.gpus.clone(),
+            placed_at_ms: self.placed_at_ms,
+            started_at_ms: Some(self.placed_at_ms),
+            ended_at_ms: (outcome != AttemptOutcome::Running).then_some(ended_at_ms),
+            outcome,
+            detail: detail.to_owned(),
+            why: self.why.clone(),
+        }
+    }
+}
+
+impl Held {
+    /// The job's path: the attempts that ended, and the one that runs.
+    pub fn path(&self) -> Vec<AttemptSummary> {
+        let mut path = self.history.clone();
+        if let HeldState::Running(running) = &self.state {
+            path.push(running.summary(AttemptOutcome::Running, 0, ""));
+        }
+        path
+    }
+}
+
+impl NodeState {
+    fn book(&mut self, gpus: &[u8], spec: &JobSpec) {
+        for gpu in gpus {
+            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
+                slot.used_milli += spec.demand.milli_per_gpu();
+                slot.reserved_mib += spec.demand.gpu_memory_mib;
+            }
+        }
+    }
+
+    fn unbook(&mut self, gpus: &[u8], spec: &JobSpec) {
+        for gpu in gpus {
+            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
+                slot.used_milli = slot.used_milli.saturating_sub(spec.demand.milli_per_gpu());
+                slot.reserved_mib = slot.reserved_mib.saturating_sub(spec.demand.gpu_memory_mib);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What happens to nodes: they register, beat, are judged, drained and leave; a worker answers a sync.
+
+use std::collections::BTreeMap;
+
+use super::{Action, HeldState, NodeState, Scheduler};
+use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec, RunningAttempt};
+use crate::node::{GpuTelemetry, Health, NodeSpec};
+use crate::placement::GpuSlot;
+
+/// An attempt that a heartbeat names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningSign {
+    pub attempt: AttemptId,
+    pub job: JobId,
+    pub progress_permille: u16,
+}
+
+impl NodeState {
+    fn new(spec: NodeSpec, draining: bool) -> Self {
+        Self {
+            slots: spec.gpus.iter().cloned().map(GpuSlot::new).collect(),
+            spec,
+            health: Health::Alive,
+            draining,
+            attempts: BTreeMap::new(),
+            last_heartbeat_ms: None,
+            telemetry: Vec::new(),
+            strangers: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn has_room_for(&self, gpus: &[u8], spec: &JobSpec) -> bool {
+        self.attempts.len() < self.spec.slots as usize && gpus.iter().all(|gpu| {
+            self.slots.get(usize::from(*gpu)).is_some_and(|slot| {
+                slot.used_milli + spec.demand.milli_per_gpu() <= GPU_MILLI && slot.reserved_mib + spec.demand.gpu_memory_mib <= slot.gpu.memory_mib
+            })
+        })
+    }
+}
+
+impl Scheduler {
+    /// A node registered, for the first time or in a new incarnation.
+    pub fn on_registered(&mut self, spec: NodeSpec, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let name = spec.node.clone();
+        if let Some(known) = self.nodes.get(&name) {
+            if spec.incarnation < known.spec.incarnation || spec == known.spec {
+                return actions;
+            }
+            if spec.incarnation > known.spec.incarnation || spec.gpus != known.spec.gpus {
+                self.lose_all(&name, "its node restarted", now_ms, &mut actions);
+            }
+        }
+        let draining = self.drained.contains(&name);
+        match self.nodes.get_mut(&name) {
+            Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => known.spec = spec,
+            Some(_) | None => {
+                self.nodes.insert(name, NodeState::new(spec, draining));
+            }
+        }
+        self.nodes_changed_at_ms = now_ms;
+        self.dirty = true;
+        actions
+    }
+
+    /// A node left on purpose; whatever still runs there comes back.
+    pub fn on_left(&mut self, node: &str, incarnation: u64, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.nodes.get(node).is_some_and(|known| known.spec.incarnation <= incarnation) {
+            self.lose_all(node, "its node left", now_ms, &mut actions);
+            self.nodes.remove(node);
+            self.nodes_changed_at_ms = now_ms;
+        }
+        actions
+    }
+
+    /// A node gave a sign of life and named what it runs.
+    pub fn on_heartbeat(&mut self, node: &str, incarnation: u64, running: &[RunningSign], telemetry: &[GpuTelemetry], now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let Some(known) = self.nodes.get_mut(node) else { return actions };
+        if incarnation < known.spec.incarnation {
+            return actions;
+        }
+        if incarnation > known.spec.incarnation {
+            // Its registration is on the way; what ran in the former life is gone in any case.
+            self.lose_all(node, "its node restarted", now_ms, &mut actions);
+            if let Some(known) = self.nodes.get_mut(node) {
+                known.spec.incarnation = incarnation;
+            }
+            return actions;
+        }
+        let silent_until_now = known.last_heartbeat_ms.is_none_or(|last| now_ms.saturating_sub(last) >= self.config.silent_after_ms);
+        self.dirty |= silent_until_now;
+        known.last_heartbeat_ms = Some(now_ms);
+        known.telemetry.clear();
+        known.telemetry.extend_from_slice(telemetry);
+        self.note_named(node, running, now_ms, &mut actions);
+        self.lose_unnamed(node, now_ms, &mut actions);
+        actions
+    }
+
+    /// Marks what the heartbeat names, and kills what nobody placed.
+    fn note_named(&mut self, node: &str, running: &[RunningSign], now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(known) = self.nodes.get_mut(node) else { return };
+        let mut strangers = BTreeMap::new();
+        for sign in running {
+            if known.attempts.contains_key(&sign.attempt) {
+                if let Some(HeldState::Running(state)) = self.jobs.get_mut(&sign.job).map(|held| &mut held.state) {
+                    state.seen_at_ms = Some(now_ms);
+                    state.progress_permille = sign.progress_permille;
+                }
+                continue;
+            }
+            let since = known.strangers.get(&sign.attempt).copied().unwrap_or(now_ms);
+            strangers.insert(sign.attempt, since);
+            if now_ms.saturating_sub(since) >= self.config.zombie_after_ms && now_ms > self.ready_at_ms {
+                actions.push(Action::Kill { worker: known.spec.worker.clone(), attempt: sign.attempt, reason: "given up here and placed elsewhere".into() });
+            }
+        }
+        known.strangers = strangers;
+    }
+
+    /// What was placed a while ago and is still not named never arrived, or its end was not heard.
+    fn lose_unnamed(&mut self, node: &str, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(known) = self.nodes.get(node) else { return };
+        let mut missing = Vec::new();
+        for job in known.attempts.values() {
+            if let Some(HeldState::Running(state)) = self.jobs.get(job).map(|held| &held.state)
+                && now_ms.saturating_sub(state.placed_at_ms) >= self.config.reconcile_after_ms
+                && state.seen_at_ms != Some(now_ms)
+            {
+                missing.push(*job);
+            }
+        }
+        for job in missing {
+            self.lose(job, "its worker does not know it: the assignment or the news of its end was lost", now_ms, now_ms, actions);
+        }
+    }
+
+    /// The detector judged a node. `silence_ms`: how long it had been silent then.
+    pub fn on_verdict(&mut self, node: &str, incarnation: u64, health: Health, evidence: &str, silence_ms: u64, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let Some(known) = self.nodes.get_mut(node) else { return actions };
+        if incarnation < known.spec.incarnation {
+            return actions;
+        }
+        known.health = health;
+        self.dirty = true;
+        if matches!(health, Health::Gone | Health::Dead) {
+            let reason = format!("{node} is {}: {evidence}", health.as_str());
+            self.lose_all_since(node, &reason, now_ms.saturating_sub(silence_ms), now_ms, &mut actions);
+        }
+        actions
+    }
+
+    /// An operator drains a node, or ends that. Also before the node is there.
+    pub fn on_drain(&mut self, node: &str, draining: bool) {
+        if draining {
+            self.drained.insert(node.to_owned());
+        } else {
+            self.drained.remove(node);
+        }
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.draining = draining;
+        }
+        self.dirty = true;
+    }
+
+    /// A worker answered the sync: its attempts are adopted.
+    pub fn on_synced<'a>(&mut self, running: impl IntoIterator<Item = &'a RunningAttempt>, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for attempt in running {
+            self.adopt(attempt, now_ms, &mut actions);
+        }
+        actions
+    }
+
+    fn lose_all(&mut self, node: &str, reason: &str, now_ms: u64, actions: &mut Vec<Action>) {
+        let last = self.nodes.get(node).and_then(|known| known.last_heartbeat_ms).unwrap_or(now_ms);
+        self.lose_all_since(node, reason, last, now_ms, actions);
+    }
+
+    fn lose_all_since(&mut self, node: &str, reason: &str, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+        let jobs: Vec<JobId> = self.nodes.get(node).map(|known| known.attempts.values().copied().collect()).unwrap_or_default();
+        for job in jobs {
+            self.lose(job, reason, last_sign_ms, now_ms, actions);
+        }
+    }
+}
