@@ -18,11 +18,8 @@ cargo build --release --locked --workspace --bins
 server=$(scripts/nats-server.sh pinned)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/faultline-test.XXXXXX")
-tidy_up() {
-  exec 9>&- # the bridge stops when its standard input ends
-  rm -rf -- "$work"
-}
-trap tidy_up EXIT
+# The bridge below stops when its standard input, our descriptor 9, ends.
+trap 'exec 9>&-; rm -rf -- "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -30,6 +27,7 @@ trap 'exit 143' TERM
 start_bridge() {
   command -v python3 >/dev/null 2>&1 || return 0
   mkfifo "$work/hold" "$work/ready"
+  # Neither the bridge nor the tests may hold our end of the pipe, hence `9>&-` with each.
   (python3 scripts/docker-api-bridge.py "$work/docker.sock" <"$work/hold" >"$work/ready" 9>&-) &
   exec 9>"$work/hold"
   if read -r version <"$work/ready"; then
@@ -72,19 +70,27 @@ count_of() { sed -n "s/.*<testsuites [^>]*$1=\"\([0-9]*\)\".*/\1/p" "$report" | 
 
 status=0
 if cargo nextest --version >/dev/null 2>&1; then
-  report=$target/nextest/default/junit.xml
+  report=$root/target/nextest/default/junit.xml # not below CARGO_TARGET_DIR: nextest's own folder is fixed
   rm -f "$report"
-  cargo nextest run --release --locked --workspace "$@" || status=$?
+  cargo nextest run --release --locked --workspace "$@" 9>&- || status=$?
   if [ -f "$report" ]; then
     failed=$(($(count_of failures) + $(count_of errors)))
     passed=$(($(count_of tests) - failed))
   fi
 else
-  { cargo test --release --locked --workspace --no-fail-fast "$@" 2>&1 || echo $? >"$work/status"; } | tee "$work/output"
+  { cargo test --release --locked --workspace --no-fail-fast "$@" 2>&1 9>&- || echo $? >"$work/status"; } | tee "$work/output"
   [ ! -f "$work/status" ] || status=$(cat "$work/status")
   counts=$(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$work/output")
   passed=$(printf '%s\n' "$counts" | awk '{ sum += $1 } END { print sum + 0 }')
   failed=$(printf '%s\n' "$counts" | awk '{ sum += $2 } END { print sum + 0 }')
+fi
+
+# Containers of test processes that were killed; one that another run still uses has a living owner.
+if [ "${FAULTLINE_TEST_NATS:-}" != process ]; then
+  docker ps --all --filter label=faultline.test.owner-pid --format '{{.ID}} {{.Label "faultline.test.owner-pid"}}' |
+    while read -r container owner; do
+      [ -d "/proc/$owner" ] || { docker rm --force --volumes "$container" >/dev/null && say "removed container $container of the ended process $owner"; }
+    done
 fi
 
 echo

@@ -197,12 +197,7 @@ impl TestNats {
         Err(last)
     }
 
-    async fn ready(
-        server: Result<Server, TestNatsError>,
-        port: u16,
-        name: String,
-        description: &str,
-    ) -> Result<TestNats, TestNatsError> {
+    async fn ready(server: Result<Server, TestNatsError>, port: u16, name: String, description: &str) -> Result<TestNats, TestNatsError> {
         let mut nats = TestNats { server: server?, port, name, description: description.to_owned() };
         nats.wait_until_ready().await?;
         Ok(nats)

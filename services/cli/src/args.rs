@@ -14,21 +14,21 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachabl
 /// An autonomous GPU cluster that you can break.
 #[derive(Debug, Parser)]
 #[command(name = "faultline", version, after_help = EXIT_CODES, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
     /// Folder of the NATS server's data, the keys and the lock of `faultline up` (default .data)
     #[arg(long, global = true, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// How results are printed on standard output
     #[arg(short = 'o', long, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    pub(crate) output: Format,
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the whole cluster until Ctrl-C: NATS server, services and workers
     Up(UpFlags),
     /// Stop the cluster that `up` runs
@@ -65,16 +65,16 @@ pub enum Command {
 }
 
 /// The most workers that `up` starts: each is a process.
-pub const MAX_WORKERS: u32 = 500;
+pub(crate) const MAX_WORKERS: u32 = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scalable {
+pub(crate) enum Scalable {
     Workers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KillSignal {
+pub(crate) enum KillSignal {
     /// SIGKILL: gone without a word
     Kill,
     /// SIGTERM: may say goodbye
@@ -88,7 +88,7 @@ pub enum KillSignal {
 /// How often simulated nodes fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Faults {
+pub(crate) enum Faults {
     /// 5 to 12 % a minute and node: something happens while you watch
     #[default]
     Classroom,
@@ -99,7 +99,7 @@ pub enum Faults {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Policy {
+pub(crate) enum Policy {
     #[default]
     LeastLoaded,
     BestFit,
@@ -109,99 +109,99 @@ pub enum Policy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Detector {
+pub(crate) enum Detector {
     #[default]
     PhiAccrual,
     FixedTimeout,
 }
 
 /// The word that a service's flag takes for this value.
-pub fn word(value: &impl ValueEnum) -> String {
+pub(crate) fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|possible| possible.get_name().to_owned()).unwrap_or_default()
 }
 
 /// Flags of `up`; each is also a key of `[up]` in the settings file and a variable `FAULTLINE_UP_<KEY>`.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
-pub struct UpFlags {
+pub(crate) struct UpFlags {
     /// Set from the global flag `--data-dir`.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// Worker processes (default 8)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub workers: Option<u32>,
+    pub(crate) workers: Option<u32>,
     /// Simulated machines in each worker (default 1)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nodes_per_worker: Option<u32>,
+    pub(crate) nodes_per_worker: Option<u32>,
     /// Generated jobs a minute, until `faultline rate set` changes it (default: the last setting, else 2)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// Makes generator, placement and faults repeatable
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// Port of the dashboard on 127.0.0.1 (default 8080)
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dashboard_port: Option<u16>,
+    pub(crate) dashboard_port: Option<u16>,
     /// Port of the NATS server that `up` starts on 127.0.0.1 (default 4222)
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub nats_port: Option<u16>,
+    pub(crate) nats_port: Option<u16>,
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub faults: Option<Faults>,
+    pub(crate) faults: Option<Faults>,
     /// How the scheduler chooses among nodes that fit (default least-loaded)
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<Policy>,
+    pub(crate) policy: Option<Policy>,
     /// How silent nodes are judged (default phi-accrual)
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detector: Option<Detector>,
+    pub(crate) detector: Option<Detector>,
     /// Scheduler processes: one leads, the others stand by (default 2)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedulers: Option<u32>,
+    pub(crate) schedulers: Option<u32>,
     /// Generate no jobs
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_generator: bool,
+    pub(crate) no_generator: bool,
     /// Judge no nodes: lost jobs come back by JetStream's ack timeout alone
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_detector: bool,
+    pub(crate) no_detector: bool,
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub no_dashboard: bool,
+    pub(crate) no_dashboard: bool,
 }
 
 /// Flags of `setup`.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct SetupFlags {
+pub(crate) struct SetupFlags {
     /// Copies of each stream: 1, or 3 on a cluster of three servers (default: as it is, else 1)
     #[arg(long, value_parser = ["1", "3"])]
-    pub replicas: Option<String>,
+    pub(crate) replicas: Option<String>,
     /// Bytes that JOBS holds before submissions are refused; given again, changes the stream (default 1 GiB)
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1 << 16..))]
-    pub jobs_max_bytes: Option<i64>,
+    pub(crate) jobs_max_bytes: Option<i64>,
     /// Bytes that RESULTS holds; given again, changes the stream (default 2 GiB)
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1 << 16..))]
-    pub results_max_bytes: Option<i64>,
+    pub(crate) results_max_bytes: Option<i64>,
 }
 
 /// Flags of `nats-config`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct NatsConfigFlags {
+pub(crate) struct NatsConfigFlags {
     /// Folder for nats-server.conf, the keys and the server's data
     #[arg(long, value_name = "DIR", default_value = "nats")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Address to listen on
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
-    pub host: std::net::IpAddr,
+    pub(crate) host: std::net::IpAddr,
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
-    pub port: u16,
+    pub(crate) port: u16,
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Exit code 1: anything that has no code of its own.
     Failed(anyhow::Error),
     /// Exit code 2: the request itself makes no sense; says what to change.
@@ -18,7 +18,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Failed(_) => 1,
             Failure::Usage(_) => 2,
@@ -28,7 +28,7 @@ impl Failure {
         }
     }
 
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
 }

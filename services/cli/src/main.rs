@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use faultline_runtime::telemetry;
 
 mod args;
 mod commands;
@@ -35,7 +36,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         return up::guard::run(&command).await;
     }
     let session = Session::open(&cli)?;
-    // `up` is itself the program whose log matters; the others only report what goes wrong.
+    // `up` starts its own log; other commands only report what goes wrong.
+    let _log = (!matches!(cli.command, Command::Up(_))).then(|| telemetry::init("faultline", &session.quiet_log()));
     match cli.command {
         Command::Up(flags) => up::run(&cli.common, &session, &flags).await?,
         Command::Down => up::remote::down(&session).await?,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people
     #[default]
     Table,
@@ -23,15 +23,15 @@ pub enum Format {
 
 /// Where a command's data goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
-    pub format: Format,
+pub(crate) struct Output {
+    pub(crate) format: Format,
     color: bool,
     terminal: bool,
 }
 
 impl Output {
     /// Tables are coloured as `--color` says; `auto` means a terminal without `NO_COLOR`.
-    pub fn new(format: Format, color: Color) -> Self {
+    pub(crate) fn new(format: Format, color: Color) -> Self {
         let terminal = io::stdout().is_terminal();
         let color = match color {
             Color::Always => true,
@@ -41,8 +41,14 @@ impl Output {
         Self { format, color, terminal }
     }
 
+    /// The same for something endless, which is no document: JSON comes in lines.
+    pub(crate) fn endless(self) -> Self {
+        let format = if self.format == Format::Json { Format::Jsonl } else { self.format };
+        Self { format, ..self }
+    }
+
     /// Writes many values: rows of a table, an array, or a line each.
-    pub fn rows<T: Serialize>(&self, rows: &[T], table: impl FnOnce(&[T]) -> Table) -> Result<(), Failure> {
+    pub(crate) fn rows<T: Serialize>(&self, rows: &[T], table: impl FnOnce(&[T]) -> Table) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.table(table(rows)),
             Format::Json => self.text(&json_pretty(&rows)?),
@@ -50,8 +56,16 @@ impl Output {
         }
     }
 
+    /// Writes rows that continue an earlier table: the same without the header.
+    pub(crate) fn more_rows<T: Serialize>(&self, rows: &[T], table: impl FnOnce(&[T]) -> Table) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.text(self.render(table(rows)).split_once('\n').map_or("", |(_header, rest)| rest)),
+            Format::Json | Format::Jsonl => self.rows(rows, table),
+        }
+    }
+
     /// Writes one value: in words, or as one object.
-    pub fn one<T: Serialize>(&self, value: &T, words: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    pub(crate) fn one<T: Serialize>(&self, value: &T, words: impl FnOnce(&T) -> String) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.text(&words(value)),
             Format::Json => self.text(&json_pretty(value)?),
@@ -60,7 +74,7 @@ impl Output {
     }
 
     /// Renders a table as this output shows it.
-    pub fn render(&self, mut table: Table) -> String {
+    pub(crate) fn render(&self, mut table: Table) -> String {
         if self.color {
             table.enforce_styling();
         } else {
@@ -79,7 +93,7 @@ impl Output {
     }
 
     /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is no failure.
-    pub fn text(&self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if text.is_empty() {
             return Ok(());
         }
@@ -107,7 +121,7 @@ fn json_lines<T: Serialize>(rows: &[T]) -> Result<String, Failure> {
 }
 
 /// A table without lines, its header in bold capitals: easy to read and to cut.
-pub fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
@@ -118,7 +132,7 @@ pub fn table(header: &[&str]) -> Table {
 }
 
 /// Two columns without a header: what something is.
-pub fn facts(rows: &[(&str, String)]) -> Table {
+pub(crate) fn facts(rows: &[(&str, String)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, value) in rows {
@@ -131,13 +145,13 @@ pub fn facts(rows: &[(&str, String)]) -> Table {
 }
 
 /// A cell whose text stands at the right: figures.
-pub fn figure(text: impl ToString) -> Cell {
+pub(crate) fn figure(text: impl ToString) -> Cell {
     Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
 }
 
 /// How good a state is: the same colours as the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub(crate) enum Mood {
     Good,
     Busy,
     Doubtful,
@@ -146,7 +160,7 @@ pub enum Mood {
 }
 
 /// A cell in the colour of its mood.
-pub fn mood(text: impl ToString, mood: Mood) -> Cell {
+pub(crate) fn mood(text: impl ToString, mood: Mood) -> Cell {
     use comfy_table::Color as Ink;
     let cell = Cell::new(text.to_string());
     match mood {
@@ -159,7 +173,7 @@ pub fn mood(text: impl ToString, mood: Mood) -> Cell {
 }
 
 /// A duration in words: `850 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`.
-pub fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     match ms {
         0..1_000 => format!("{ms} ms"),
@@ -171,7 +185,7 @@ pub fn span(ms: u64) -> String {
 }
 
 /// How long ago something was: `3.2 s ago`. Clocks of two machines differ a little, so the future is `now`.
-pub fn ago(now_ms: u64, then_ms: u64) -> String {
+pub(crate) fn ago(now_ms: u64, then_ms: u64) -> String {
     match now_ms.checked_sub(then_ms) {
         None | Some(0) => "now".to_owned(),
         Some(elapsed) => format!("{} ago", span(elapsed)),
@@ -179,13 +193,13 @@ pub fn ago(now_ms: u64, then_ms: u64) -> String {
 }
 
 /// `HH:MM:SS.mmm` in UTC.
-pub fn clock(unix_ms: u64) -> String {
+pub(crate) fn clock(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, unix_ms % 1000)
 }
 
 /// A count with its thousands set apart: `1,234,567`.
-pub fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -198,7 +212,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// `1 job`, `2 jobs`.
-pub fn plural(number: u64, noun: &str) -> String {
+pub(crate) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 

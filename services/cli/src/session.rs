@@ -14,18 +14,18 @@ use crate::up::state::RunningState;
 
 /// Settings of one run of the command.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     /// NATS URL, nkey and logs; the URL is that of the running `faultline up` when nothing names another.
-    pub common: Common,
+    pub(crate) common: Common,
     /// Where `faultline up` keeps its server's data, keys and lock.
-    pub data_dir: PathBuf,
-    pub format: Format,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) format: Format,
     /// Whether a flag, the environment or the file names a NATS server, so that `up` must not start one.
-    pub nats_is_external: bool,
+    pub(crate) nats_is_external: bool,
 }
 
 impl Session {
-    pub fn open(cli: &Cli) -> Result<Self, Failure> {
+    pub(crate) fn open(cli: &Cli) -> Result<Self, Failure> {
         let common = cli.common.load().map_err(usage)?;
         let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
         let up: UpSettings = config::load_section(&cli.common, "up", &flags).map_err(usage)?;
@@ -33,13 +33,23 @@ impl Session {
         Ok(Self { common, data_dir: up.data_dir, format: cli.output, nats_is_external })
     }
 
+    /// The log settings of a command that ends soon: warnings on standard error and no file, unless told otherwise.
+    pub(crate) fn quiet_log(&self) -> Common {
+        let mut common = self.common.clone();
+        if common.log_level == Common::default().log_level {
+            common.log_level = "warn".to_owned();
+        }
+        common.log_dir = None;
+        common
+    }
+
     /// Connects as the user `cli`.
-    pub async fn connect(&self) -> Result<Nats, Failure> {
+    pub(crate) async fn connect(&self) -> Result<Nats, Failure> {
         self.connect_as("cli").await
     }
 
     /// Connects as `user`, with that user's key of the data folder unless a key file is named.
-    pub async fn connect_as(&self, user: &str) -> Result<Nats, Failure> {
+    pub(crate) async fn connect_as(&self, user: &str) -> Result<Nats, Failure> {
         let common = self.common_for(user);
         connect::connect_once(&common, user, &format!("faultline-{user}")).await.map_err(|error| match error {
             ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Failure::Unreachable(error.to_string()),
@@ -48,7 +58,7 @@ impl Session {
     }
 
     /// The common settings with URL and key filled in for `user`.
-    pub fn common_for(&self, user: &str) -> Common {
+    pub(crate) fn common_for(&self, user: &str) -> Common {
         let mut common = self.common.clone();
         if !self.nats_is_external
             && let Some(state) = RunningState::read(&self.data_dir)

@@ -6,8 +6,8 @@ mod diff;
 
 use anyhow::Context;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{AccountErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, ConsumerInfoErrorKind, Stream};
+use async_nats::jetstream::context::{AccountErrorKind, ConsumerInfoErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, Stream};
 use faultline_protocol::streams::{self, Provision};
 use faultline_runtime::connect::Nats;
 
@@ -20,23 +20,23 @@ use diff::Difference;
 
 /// What may be asked of [`provision`]; what is left out stays as it is, or gets its default.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SetupOptions {
-    pub replicas: Option<usize>,
+pub(crate) struct SetupOptions {
+    pub(crate) replicas: Option<usize>,
     /// Size limits in bytes.
-    pub jobs_max_bytes: Option<i64>,
-    pub results_max_bytes: Option<i64>,
+    pub(crate) jobs_max_bytes: Option<i64>,
+    pub(crate) results_max_bytes: Option<i64>,
 }
 
 /// What [`provision`] did, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Provisioned {
-    pub created: Vec<String>,
-    pub changed: Vec<String>,
-    pub kept: Vec<String>,
+pub(crate) struct Provisioned {
+    pub(crate) created: Vec<String>,
+    pub(crate) changed: Vec<String>,
+    pub(crate) kept: Vec<String>,
 }
 
 /// `faultline setup`.
-pub async fn command(session: &Session, flags: &SetupFlags) -> Result<(), Failure> {
+pub(crate) async fn command(session: &Session, flags: &SetupFlags) -> Result<(), Failure> {
     let nats = session.connect_as(ADMIN).await?;
     let options = SetupOptions {
         replicas: flags.replicas.as_deref().and_then(|text| text.parse().ok()),
@@ -54,7 +54,7 @@ pub async fn command(session: &Session, flags: &SetupFlags) -> Result<(), Failur
 }
 
 /// Creates what is missing. Safe to repeat; refuses when something exists with another configuration.
-pub async fn provision(nats: &Nats, options: SetupOptions) -> Result<Provisioned, Failure> {
+pub(crate) async fn provision(nats: &Nats, options: SetupOptions) -> Result<Provisioned, Failure> {
     check_server(nats).await?;
     let existing_jobs = stream(nats, streams::JOBS).await?;
     let replicas = options.replicas.or(existing_jobs.as_ref().map(|jobs| jobs.cached_info().config.num_replicas)).unwrap_or(1);

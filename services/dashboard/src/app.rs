@@ -12,44 +12,44 @@ use crate::push::Push;
 use crate::view::View;
 
 /// WebSockets that may be open at once.
-pub const MAX_WEBSOCKETS: usize = 64;
+pub(crate) const MAX_WEBSOCKETS: usize = 64;
 /// Requests that may be answered at once.
-pub const MAX_REQUESTS: usize = 256;
+pub(crate) const MAX_REQUESTS: usize = 256;
 
 /// The view behind its lock. Held for moments only, never across an await.
 #[derive(Debug, Clone)]
-pub struct SharedView(Arc<RwLock<View>>);
+pub(crate) struct SharedView(Arc<RwLock<View>>);
 
 impl SharedView {
-    pub fn new(view: View) -> Self {
+    pub(crate) fn new(view: View) -> Self {
         Self(Arc::new(RwLock::new(view)))
     }
 
-    pub fn read(&self) -> RwLockReadGuard<'_, View> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, View> {
         // A panic while it was held leaves a view that is merely older than it could be.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn write(&self) -> RwLockWriteGuard<'_, View> {
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, View> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct App {
-    pub view: SharedView,
-    pub cluster: Arc<dyn Cluster>,
-    pub guard: Arc<Guard>,
-    pub requests: Arc<Semaphore>,
-    pub sockets: Arc<Semaphore>,
+pub(crate) struct App {
+    pub(crate) view: SharedView,
+    pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) sockets: Arc<Semaphore>,
     /// The newest state as JSON; each WebSocket sends the newest that there is when it is ready for more.
-    pub pushes: watch::Receiver<Push>,
-    pub stopping: CancellationToken,
+    pub(crate) pushes: watch::Receiver<Push>,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl App {
-    pub fn new(view: SharedView, cluster: Arc<dyn Cluster>, guard: Guard, pushes: watch::Receiver<Push>, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(view: SharedView, cluster: Arc<dyn Cluster>, guard: Guard, pushes: watch::Receiver<Push>, stopping: CancellationToken) -> Self {
         Self {
             view,
             cluster,
@@ -61,7 +61,7 @@ impl App {
         }
     }
 
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         unix_ms()
     }
 }

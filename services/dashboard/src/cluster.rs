@@ -10,7 +10,8 @@ use faultline_protocol::messages::{
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::{BucketError, Nats, RequestError, kv_put};
-use faultline_runtime::submit::{SubmitError, Submitter, read_record};
+use faultline_runtime::record::read_record;
+use faultline_runtime::submit::{SubmitError, Submitter};
 use futures::future::BoxFuture;
 
 use crate::view::ended_view;
@@ -23,7 +24,7 @@ const OPERATOR: &str = "dashboard";
 
 /// Why the cluster did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClusterError {
+pub(crate) enum ClusterError {
     #[error("no scheduler answers: {0}")]
     NoScheduler(String),
     #[error("NATS cannot be reached: {0}")]
@@ -38,23 +39,23 @@ pub enum ClusterError {
 
 /// What RESULTS holds of a job.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Record {
+pub(crate) enum Record {
     Open(OpenMarker),
     Ended(Box<TerminalRecord>),
 }
 
 impl Record {
     /// Reads the body according to the header that says which of the two it is.
-    pub fn decode(headers: Option<&async_nats::HeaderMap>, body: &[u8]) -> Result<Self, codec::DecodeError> {
+    pub(crate) fn decode(headers: Option<&async_nats::HeaderMap>, body: &[u8]) -> Result<Self, codec::DecodeError> {
         let state = headers.and_then(|headers| headers.get(codec::HEADER_JOB_STATE));
-        if state.is_some_and(|state| state.as_str() == faultline_runtime::submit::OPEN) {
+        if state.is_some_and(|state| state.as_str() == faultline_runtime::record::OPEN) {
             return codec::decode(headers, body).map(Record::Open);
         }
         codec::decode(headers, body).map(|record| Record::Ended(Box::new(record)))
     }
 
     /// The job as the record alone shows it; none while it is open, since the record then says too little.
-    pub fn ended(&self) -> Option<JobView> {
+    pub(crate) fn ended(&self) -> Option<JobView> {
         match self {
             Record::Ended(record) => Some(ended_view(record)),
             Record::Open(_) => None,
@@ -63,7 +64,7 @@ impl Record {
 }
 
 /// The cluster, seen from here.
-pub trait Cluster: Send + Sync + 'static {
+pub(crate) trait Cluster: Send + Sync + 'static {
     fn is_connected(&self) -> bool;
     /// Asks the leading scheduler.
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>>;
@@ -78,13 +79,13 @@ pub trait Cluster: Send + Sync + 'static {
 
 /// The cluster behind a NATS connection.
 #[derive(Debug, Clone)]
-pub struct NatsCluster {
+pub(crate) struct NatsCluster {
     nats: Nats,
     submitter: Submitter,
 }
 
 impl NatsCluster {
-    pub fn new(nats: &Nats) -> Self {
+    pub(crate) fn new(nats: &Nats) -> Self {
         Self { nats: nats.clone(), submitter: Submitter::new(nats) }
     }
 
@@ -92,7 +93,7 @@ impl NatsCluster {
         if self.nats.is_connected() { Ok(()) } else { Err(ClusterError::Unreachable("the connection is down and being made again".into())) }
     }
 
-    fn from_request(&self, error: &RequestError) -> ClusterError {
+    fn request_failed(&self, error: &RequestError) -> ClusterError {
         match self.check_link() {
             Err(down) => down,
             Ok(()) => ClusterError::NoScheduler(error.to_string()),
@@ -125,7 +126,7 @@ impl Cluster for NatsCluster {
         Box::pin(async move {
             self.check_link()?;
             let answer = self.nats.request::<Query, QueryReply>(subjects::SCHED_QUERY, &query, QUERY_LIMIT).await;
-            answer.map_err(|error| self.from_request(&error))
+            answer.map_err(|error| self.request_failed(&error))
         })
     }
 
@@ -134,7 +135,7 @@ impl Cluster for NatsCluster {
             self.check_link()?;
             let order = CancelRequest { jobs: vec![job], by: OPERATOR.into() };
             let answer = self.nats.request::<CancelRequest, CancelReply>(subjects::SCHED_CANCEL, &order, CANCEL_LIMIT).await;
-            answer.map_err(|error| self.from_request(&error))
+            answer.map_err(|error| self.request_failed(&error))
         })
     }
 

@@ -12,7 +12,7 @@ use crate::app::{App, MAX_REQUESTS};
 use crate::settings::Token;
 
 /// The one path that needs no token.
-pub const HEALTH_PATH: &str = "/healthz";
+pub(crate) const HEALTH_PATH: &str = "/healthz";
 /// A request that takes longer is given up; submitting 10,000 jobs takes a few seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,14 +29,14 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 /// What is asked of a request before it is looked at.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     /// Whether only this machine can connect. A web page from elsewhere still can, through the browser here.
-    pub loopback_only: bool,
-    pub token: Option<Token>,
+    pub(crate) loopback_only: bool,
+    pub(crate) token: Option<Token>,
 }
 
 impl Guard {
-    pub fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if self.loopback_only && !is_loopback_name(host) {
             return Err(ApiError::new(StatusCode::FORBIDDEN, "wrong_host", "the header Host must name localhost or a loopback address")

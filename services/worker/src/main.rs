@@ -1,1 +1,55 @@
-fn main() {}
+use std::str::FromStr;
+
+use clap::Parser;
+use faultline_runtime::config::{CommonArgs, load_section};
+use faultline_runtime::{connect, shutdown::Shutdown, telemetry};
+use faultline_worker::{FaultPreset, Settings};
+use serde::Serialize;
+
+/// Hosts one or many GPU nodes of a Faultline cluster and runs the attempts that the scheduler assigns to them.
+#[derive(Debug, Parser, Serialize)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    common: CommonArgs,
+    /// Name of this process, for example worker-01
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Index of the first hosted node, from 1: 3 hosts gpu-node-03 first
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_node: Option<u64>,
+    /// How many nodes to host
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<u64>,
+    /// Simulated failures: classroom (5-12 % a minute), calibrated (published production rates) or off
+    #[arg(long, value_parser = FaultPreset::from_str)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<FaultPreset>,
+    /// Seed of the simulated failures
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// The most attempts at once on a node
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let common = args.common.load()?;
+    let settings: Settings = load_section(&args.common, "worker", &args)?;
+    settings.validate().map_err(anyhow::Error::msg)?;
+    let _telemetry = telemetry::init(&settings.name, &common);
+    let shutdown = Shutdown::from_signals(common.stop_with_parent);
+    let connected = tokio::select! {
+        connected = connect::connect(&common, "worker", &settings.name) => connected?,
+        () = shutdown.token().cancelled_owned() => return Ok(()),
+    };
+    faultline_worker::run(settings, connected, shutdown).await
+}

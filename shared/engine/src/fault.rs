@@ -186,7 +186,9 @@ pub enum FaultTransition {
         /// How many times slower the node is; 1 for every kind but `Slow`.
         factor: f64,
     },
-    Ended { kind: FaultKind },
+    Ended {
+        kind: FaultKind,
+    },
 }
 
 /// The fault that a node has now.

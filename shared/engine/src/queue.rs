@@ -10,31 +10,35 @@ use crate::job::{JobId, Priority};
 pub struct Queue {
     aging_ms: u64,
     order: BTreeSet<(u64, JobId)>,
+    by_priority: [usize; Priority::ALL.len()],
 }
 
 impl Queue {
     /// `aging_ms`: how much longer a job must have waited to go before one of the next higher priority.
     pub fn new(aging_ms: u64) -> Self {
-        Self { aging_ms, order: BTreeSet::new() }
+        Self { aging_ms, order: BTreeSet::new(), by_priority: [0; Priority::ALL.len()] }
     }
 
     fn key(&self, priority: Priority, submitted_at_ms: u64) -> u64 {
-        let level = match priority {
-            Priority::Urgent => 0,
-            Priority::High => 1,
-            Priority::Normal => 2,
-            Priority::Low => 3,
-        };
-        submitted_at_ms.saturating_add(self.aging_ms.saturating_mul(level))
+        submitted_at_ms.saturating_add(self.aging_ms.saturating_mul(priority as u64))
     }
 
     pub fn insert(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) {
-        self.order.insert((self.key(priority, submitted_at_ms), job));
+        if self.order.insert((self.key(priority, submitted_at_ms), job)) {
+            self.by_priority[priority as usize] += 1;
+        }
     }
 
     /// Takes a job out; false when it was not waiting.
     pub fn remove(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) -> bool {
-        self.order.remove(&(self.key(priority, submitted_at_ms), job))
+        let removed = self.order.remove(&(self.key(priority, submitted_at_ms), job));
+        self.by_priority[priority as usize] -= usize::from(removed);
+        removed
+    }
+
+    /// How many wait with this priority.
+    pub fn len_of(&self, priority: Priority) -> usize {
+        self.by_priority[priority as usize]
     }
 
     pub fn iter(&self) -> impl Iterator<Item = JobId> + '_ {
@@ -66,6 +70,6 @@ mod tests {
         assert_eq!(queue.iter().collect::<Vec<_>>(), [job(3), job(2), job(4), job(1), job(5)]);
         assert!(queue.remove(job(4), Priority::Normal, 0));
         assert!(!queue.remove(job(4), Priority::Normal, 0));
-        assert_eq!(queue.len(), 4);
+        assert_eq!((queue.len(), queue.len_of(Priority::Urgent), queue.len_of(Priority::Normal)), (4, 3, 0));
     }
 }

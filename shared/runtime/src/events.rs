@@ -1,5 +1,8 @@
 //! Writes the cluster's history. An event that cannot be written is logged: history never stops the work.
 
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
 use faultline_protocol::codec;
 use faultline_protocol::messages::{ClusterEvent, EventBatch, EventKind, Level};
 use faultline_protocol::subjects;
@@ -31,6 +34,17 @@ impl EventSink {
     pub async fn send(&self, event: ClusterEvent) {
         let subject = subject_of(&event);
         self.publish(subject, &EventBatch { events: vec![event] }).await;
+    }
+
+    /// Publishes one event and repeats it until it is acknowledged or `limit` has passed: for what a new leader reads back.
+    pub async fn send_durably(&self, event: ClusterEvent, limit: Duration) {
+        let subject = subject_of(&event);
+        let batch = EventBatch { events: vec![event] };
+        let publish = || async { self.nats.publish_durable(subject.clone(), &batch).await.map(drop) };
+        let repeated = publish.retry(ConstantBuilder::default().with_delay(Duration::from_millis(200)).with_max_times(usize::MAX));
+        if tokio::time::timeout(limit, repeated).await.is_err() {
+            tracing::warn!(subject, "an event was not written in time");
+        }
     }
 
     /// Publishes many events about jobs in one message.

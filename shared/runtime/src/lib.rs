@@ -8,6 +8,7 @@ pub mod events;
 pub mod lease;
 pub mod micro;
 pub mod pull;
+pub mod record;
 pub mod shutdown;
 pub mod submit;
 pub mod telemetry;

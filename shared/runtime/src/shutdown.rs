@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     token: CancellationToken,
+    hurry: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -21,27 +22,40 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Stops on SIGINT and SIGTERM and, when asked, at the end of standard input.
+    /// Stops on SIGTERM and, in a hurry, on SIGINT, on a second signal and (when asked) at the end of standard input.
     pub fn from_signals(stop_with_parent: bool) -> Self {
         let shutdown = Self::default();
-        let token = shutdown.token.clone();
+        let (token, hurry) = (shutdown.token.clone(), shutdown.hurry.clone());
         tokio::spawn(async move {
             let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
                 tracing::error!("no signal handlers could be installed; stop this process with SIGKILL");
                 return;
             };
+            let mut parent = std::pin::pin!(parent_gone());
             tokio::select! {
-                _ = interrupt.recv() => tracing::debug!("SIGINT: stopping"),
-                _ = terminate.recv() => tracing::debug!("SIGTERM: stopping"),
-                () = parent_gone(), if stop_with_parent => tracing::warn!("the parent process is gone: stopping"),
+                _ = interrupt.recv() => hurry.cancel(),
+                _ = terminate.recv() => {}
+                () = &mut parent, if stop_with_parent => hurry.cancel(),
             }
+            tracing::debug!(hurry = hurry.is_cancelled(), "stopping");
             token.cancel();
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                () = &mut parent, if stop_with_parent && !hurry.is_cancelled() => {}
+            }
+            hurry.cancel();
         });
         shutdown
     }
 
     pub fn token(&self) -> CancellationToken {
         self.token.clone()
+    }
+
+    /// Cancelled when there is no time left to finish work: hand it back.
+    pub fn hurry(&self) -> CancellationToken {
+        self.hurry.clone()
     }
 
     pub fn stop(&self) {

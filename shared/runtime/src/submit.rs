@@ -2,16 +2,15 @@
 
 use async_nats::HeaderMap;
 use async_nats::header;
-use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use faultline_engine::job::{InvalidJob, JobId, JobSpec};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_TRACEPARENT};
 use faultline_protocol::messages::{OpenMarker, QueuedJob};
 use faultline_protocol::{streams, subjects};
 
 use crate::connect::{Nats, PublishError};
+use crate::record::OPEN;
+pub use crate::record::{JobRecord, read_record};
 
-/// The value of the header Job-State of an open marker.
-pub const OPEN: &str = "open";
 /// The value of `Nats-TTL` that outlives every limit.
 const TTL_NEVER: &str = "never";
 
@@ -120,26 +119,4 @@ impl Submitter {
 pub fn traceparent(job: JobId) -> String {
     let trace = job.to_u128();
     format!("00-{trace:032x}-{:016x}-01", (trace as u64) | 1)
-}
-
-/// What RESULTS holds of a job.
-#[derive(Debug, Clone)]
-pub struct JobRecord {
-    pub seq: u64,
-    pub is_open: bool,
-    pub headers: HeaderMap,
-    pub body: bytes::Bytes,
-}
-
-/// Reads the record of a job; `None` when there is none.
-pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
-    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
-    match stream.direct_get_last_for_subject(subjects::result(job)).await {
-        Ok(message) => {
-            let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
-            Ok(Some(JobRecord { seq: message.sequence, is_open, headers: message.headers, body: message.payload }))
-        }
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-    }
 }

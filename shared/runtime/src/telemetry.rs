@@ -35,11 +35,16 @@ pub fn use_color(color: Color) -> bool {
 
 /// Starts logging to standard error and, with a log folder, to `<service>.<date>.log` in it.
 pub fn init(service: &str, common: &Common) -> TelemetryGuard {
+    init_with_prefix(service, common, String::new())
+}
+
+/// As [`init`], with `prefix` in front of each plain line on standard error.
+pub fn init_with_prefix(service: &str, common: &Common, prefix: String) -> TelemetryGuard {
     let filter = || EnvFilter::try_new(&common.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let console = match common.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {
-            tracing_subscriber::fmt::layer().event_format(Lines { color: use_color(common.color) }).with_writer(std::io::stderr).boxed()
+            tracing_subscriber::fmt::layer().event_format(Lines { color: use_color(common.color), prefix }).with_writer(std::io::stderr).boxed()
         }
     };
     let mut guard = None;
@@ -58,7 +63,7 @@ pub fn init(service: &str, common: &Common) -> TelemetryGuard {
                 let layer = tracing_subscriber::fmt::layer().with_writer(writer);
                 Some(match common.log_format {
                     LogFormat::Json => layer.json().flatten_event(true).with_filter(filter()).boxed(),
-                    LogFormat::Text => layer.event_format(Lines { color: false }).with_filter(filter()).boxed(),
+                    LogFormat::Text => layer.event_format(Lines { color: false, prefix: String::new() }).with_filter(filter()).boxed(),
                 })
             }
             Err(error) => {
@@ -77,6 +82,7 @@ pub fn init(service: &str, common: &Common) -> TelemetryGuard {
 /// One line an event: time, level, message and fields, the spans' fields last.
 struct Lines {
     color: bool,
+    prefix: String,
 }
 
 const RESET: &str = "\x1b[0m";
@@ -99,7 +105,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
         let (on, off) = if self.color { (ansi(level), RESET) } else { ("", "") };
-        write!(writer, "{} {on}{level:<5}{off} ", utc_time(crate::clock::unix_ms()))?;
+        write!(writer, "{}{} {on}{level:<5}{off} ", self.prefix, utc_time(crate::clock::unix_ms()))?;
         context.field_format().format_fields(writer.by_ref(), event)?;
         if let Some(scope) = context.event_scope() {
             for span in scope.from_root() {

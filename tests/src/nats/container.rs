@@ -6,11 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use testcontainers::bollard::models::PortBinding;
-use testcontainers::bollard::query_parameters::{
-    KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-};
-use testcontainers::core::client::docker_client_instance;
+use testcontainers::bollard::query_parameters::{KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use testcontainers::core::IntoContainerPort as _;
+use testcontainers::core::client::docker_client_instance;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 use tokio::sync::OnceCell;
@@ -62,7 +60,10 @@ fn build_image() -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(format!("docker build: {}; `just nats-server pinned` puts the binary where it looks", text.trim().lines().last().unwrap_or_default()))
+    Err(format!(
+        "docker build: {}; `just nats-server pinned` puts the binary where it looks",
+        text.trim().lines().last().unwrap_or_default()
+    ))
 }
 
 /// Removes the containers of test processes that were killed before they could do it themselves.

@@ -21,7 +21,7 @@ mod submit;
 mod wait;
 
 #[derive(Debug, Subcommand)]
-pub enum DataCommand {
+pub(crate) enum DataCommand {
     /// Submit jobs
     Submit(submit::SubmitFlags),
     /// List jobs, the newest first: active ones, and those that ended in the last ten minutes
@@ -70,13 +70,16 @@ pub enum DataCommand {
 }
 
 /// Runs one command. Data goes to standard output; a failure is returned, not printed.
-pub async fn run(command: DataCommand, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(command: DataCommand, session: &Session) -> Result<(), Failure> {
     // The only one that needs no cluster.
     if let DataCommand::Decode = command {
         return decode::run(&crate::output::Output::new(session.format, session.common.color));
     }
-    if let DataCommand::Submit(flags) = &command {
-        flags.check()?;
+    // Nonsense is refused whether or not there is a cluster.
+    match &command {
+        DataCommand::Submit(flags) => flags.check()?,
+        DataCommand::Rate(command) => drop(command.wanted()?),
+        _ => {}
     }
     let link = Link::open(session).await?;
     let done = dispatch(command, &link).await;
@@ -92,7 +95,7 @@ async fn dispatch(command: DataCommand, link: &Link) -> Result<(), Failure> {
         DataCommand::Nodes => nodes::list(link).await,
         DataCommand::Node { name } => nodes::show(link, &name).await,
         DataCommand::Events(flags) => events::run(link, &flags).await,
-        DataCommand::Rate(command) => control::rate(link, command).await,
+        DataCommand::Rate(command) => control::rate(link, &command).await,
         DataCommand::Mix(command) => control::mix(link, command).await,
         DataCommand::Cancel(flags) => control::cancel(link, &flags).await,
         DataCommand::Drain { node, reason } => nodes::drain(link, &node, reason).await,

@@ -1,6 +1,7 @@
 //! `submit`: builds jobs from flags, hands hundreds over at once, and waits for their ends when asked.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use faultline_engine::job::{Demand, InvalidJob, JobId, JobSpec, MAX_RETRIES, Param, Params, Priority};
@@ -10,7 +11,9 @@ use faultline_runtime::clock;
 use faultline_runtime::connect::PublishError;
 use faultline_runtime::submit::{SubmitError, Submitted, Submitter};
 use futures::StreamExt;
+use indicatif::ProgressBar;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::ask::Link;
 use super::parse;
@@ -29,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MARGIN_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct SubmitFlags {
+pub(crate) struct SubmitFlags {
     /// Executor: sleep, compute, matrix, fault, or one of your own
     #[arg(long)]
     kind: String,
@@ -187,46 +190,50 @@ struct Report {
 pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure> {
     let board = Board::default();
     if !flags.wait {
-        let handed = hand_over(link, flags, &board).await;
-        return finish(link, handed.into_report(None), handed_error(&handed));
+        let bar = wait::progress_bar(flags.count);
+        let handed = hand_over(link, flags, &board, &bar).await;
+        bar.finish_and_clear();
+        print(link, &handed.report(None))?;
+        return handed.verdict();
     }
     let subscriber = wait::listen(&link.nats).await?;
+    let hidden = ProgressBar::hidden();
     let work = async {
-        let handed = hand_over(link, flags, &board).await;
-        let ends = wait::until_all_ended(&board, handed.jobs.len() as u64).await;
+        let bar = wait::progress_bar(flags.count);
+        let watch = wait::show(&board, &bar);
+        let handed = tokio::select! {
+            handed = hand_over(link, flags, &board, &hidden) => handed,
+            never = watch => match never {},
+        };
+        let ends = wait::until_all_ended(&board, &bar, handed.jobs.len() as u64).await;
         (handed, ends)
     };
+    let background = async { tokio::join!(wait::hear(subscriber, &board), wait::read_back(&link.nats, &board)).1 };
     let (handed, ends) = tokio::select! {
         done = work => done,
-        () = wait::read_back(&link.nats, &board) => return Err(Failure::Failed(anyhow!("reading back ended early"))),
-        () = async {
-            wait::hear(subscriber, &board).await;
-            // The subscription ended, which only a closed connection brings about: reading back goes on alone.
-            std::future::pending::<()>().await;
-        } => return Err(Failure::Failed(anyhow!("listening ended early"))),
+        never = background => match never {},
     };
-    let mut report = handed.into_report(Some(ends));
-    let tally = board.lock();
+    let mut report = handed.report(Some(ends));
+    let states = board.lock().take_states();
     for job in &mut report.jobs {
-        job.state = tally.states().get(&job.id).copied().flatten();
+        job.state = states.get(&job.id).copied().flatten();
     }
-    drop(tally);
-    let verdict = handed_error(&handed).or_else(|| {
-        (ends.committed < ends.total()).then(|| {
-            let not = ends.total() - ends.committed;
-            Failure::CheckFailed(format!(
-                "{} of {} did not commit: {}; see `faultline jobs --state dead` and `faultline job ID`",
-                count(not),
-                plural(ends.total(), "job"),
-                ends.words()
-            ))
-        })
-    });
-    finish(link, report, verdict)
+    print(link, &report)?;
+    handed.verdict()?;
+    if ends.committed == ends.total() {
+        return Ok(());
+    }
+    Err(Failure::CheckFailed(format!(
+        "{} of {} did not commit: {}; see `faultline jobs --state dead` and `faultline job ID`",
+        count(ends.total() - ends.committed),
+        plural(ends.total(), "job"),
+        ends.words()
+    )))
 }
 
 /// What came of handing the jobs over.
 struct Handed {
+    /// Those that were accepted, with the sequences of their open markers.
     jobs: Vec<(JobId, u64)>,
     failed: u64,
     first_error: Option<SubmitError>,
@@ -235,7 +242,7 @@ struct Handed {
 }
 
 impl Handed {
-    fn into_report(&self, ends: Option<Ends>) -> Report {
+    fn report(&self, ends: Option<Ends>) -> Report {
         Report {
             submitted: self.jobs.len() as u64,
             failed: self.failed,
@@ -245,4 +252,103 @@ impl Handed {
             jobs: self.jobs.iter().map(|&(id, open_seq)| SubmittedJob { id, open_seq: Some(open_seq), state: None }).collect(),
         }
     }
+
+    fn verdict(&self) -> Result<(), Failure> {
+        let Some(error) = &self.first_error else { return Ok(()) };
+        let text = format!("{} not accepted: {error}", plural(self.failed, "job"));
+        Err(match error {
+            SubmitError::Invalid(error) => Failure::Usage(explain(error)),
+            SubmitError::Publish(PublishError::NoStream) => Failure::Failed(anyhow!("{text}: run `faultline setup`")),
+            SubmitError::Publish(PublishError::Timeout) => Failure::Unreachable(text),
+            SubmitError::TooOld | SubmitError::QueueFull(_) | SubmitError::Publish(_) | SubmitError::ReadBack(_) => Failure::Failed(anyhow!(text)),
+        })
+    }
 }
+
+/// Submits all jobs, hundreds at once. Each keeps its id through every repetition, so none is accepted twice.
+async fn hand_over(link: &Link, flags: &SubmitFlags, board: &Board, bar: &ProgressBar) -> Handed {
+    let started = Instant::now();
+    let submitter = Submitter::new(&link.nats);
+    let stop = AtomicBool::new(false);
+    let mut outcomes = futures::stream::iter(1..=flags.count)
+        .map(|number| submit_one(&submitter, flags, board, number, &stop))
+        .buffer_unordered(IN_FLIGHT);
+    let mut handed = Handed { jobs: Vec::new(), failed: 0, first_error: None, started, submit_ms: 0 };
+    while let Some(outcome) = outcomes.next().await {
+        bar.inc(1);
+        match outcome {
+            Ok((id, accepted)) => handed.jobs.push((id, accepted.open_seq)),
+            Err(error) => {
+                handed.failed += 1;
+                // What one job was refused for, all the others would be refused for too.
+                stop.store(true, Ordering::Relaxed);
+                handed.first_error = handed.first_error.or(error);
+            }
+        }
+    }
+    handed.submit_ms = ms(started.elapsed());
+    handed.jobs.sort_unstable();
+    handed
+}
+
+/// `Err(None)`: not tried, because another had already failed for good.
+async fn submit_one(
+    submitter: &Submitter,
+    flags: &SubmitFlags,
+    board: &Board,
+    number: u64,
+    stop: &AtomicBool,
+) -> Result<(JobId, Submitted), Option<SubmitError>> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(None);
+    }
+    let now_ms = clock::unix_ms();
+    let id = JobId::new(now_ms, clock::random_u128());
+    let Ok(spec) = flags.spec(number, id, now_ms) else { return Err(None) };
+    if flags.wait {
+        board.lock().expect(id);
+    }
+    let give_up_ms = now_ms + ms(MAX_SUBMIT_AGE) - MARGIN_MS;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match submitter.submit(&spec).await {
+            Ok(accepted) => return Ok((id, accepted)),
+            Err(error) if error.is_transient() && clock::unix_ms() < give_up_ms => {
+                tracing::debug!(job = %id, %error, "not accepted yet: trying again with the same id");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                board.lock().forget(id);
+                return Err(Some(error));
+            }
+        }
+    }
+}
+
+fn print(link: &Link, report: &Report) -> Result<(), Failure> {
+    match link.out.format {
+        Format::Table | Format::Json => link.out.one(report, words),
+        Format::Jsonl => link.out.rows(&report.jobs, |_| crate::output::table(&[])),
+    }
+}
+
+/// The summary and the first few ids.
+fn words(report: &Report) -> String {
+    let rate = report.submitted.saturating_mul(1000) / report.submit_ms.max(1);
+    let mut text = format!("submitted {} in {} ({} a second)\n", plural(report.submitted, "job"), span(report.submit_ms), count(rate));
+    for job in report.jobs.iter().take(IDS_SHOWN) {
+        text.push_str(&format!("  {}\n", job.id));
+    }
+    if report.jobs.len() > IDS_SHOWN {
+        text.push_str(&format!("  ... and {} more (-o json lists all)\n", count((report.jobs.len() - IDS_SHOWN) as u64)));
+    }
+    if let (Some(ends), Some(total_ms)) = (&report.ends, report.total_ms) {
+        text.push_str(&format!("ended after {}: {}\n", span(total_ms), ends.words()));
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "submit_tests.rs"]
+mod tests;

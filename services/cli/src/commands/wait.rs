@@ -2,6 +2,7 @@
 //! (a reconnect, a full buffer) is read back from RESULTS every few seconds, so that no end is missed.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use faultline_protocol::codec::HEADER_JOB_STATE;
 use faultline_protocol::messages::JobState;
 use faultline_protocol::subjects;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::submit::read_record;
+use faultline_runtime::record::read_record;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -104,6 +105,13 @@ impl Tally {
         }
     }
 
+    /// There is a record, and it is open.
+    fn found(&mut self, job: JobId) {
+        if let Some(times) = self.open.get_mut(&job) {
+            *times = 0;
+        }
+    }
+
     /// There is no record of this job (any more).
     pub(crate) fn not_found(&mut self, job: JobId) {
         let Some(times) = self.open.get_mut(&job) else { return };
@@ -122,8 +130,9 @@ impl Tally {
         ids
     }
 
-    pub(crate) fn states(&self) -> &BTreeMap<JobId, Option<JobState>> {
-        &self.ended
+    /// How each ended job ended; `None` when its record is gone.
+    pub(crate) fn take_states(&mut self) -> BTreeMap<JobId, Option<JobState>> {
+        std::mem::take(&mut self.ended)
     }
 }
 
@@ -144,7 +153,7 @@ pub(crate) async fn listen(nats: &Nats) -> Result<async_nats::Subscriber, Failur
     Ok(subscriber)
 }
 
-/// Writes every end that is heard of on the board. Ends only when the connection is closed.
+/// Writes every end that is heard of on the board, until the connection is closed.
 pub(crate) async fn hear(mut subscriber: async_nats::Subscriber, board: &Board) {
     while let Some(message) = subscriber.next().await {
         let state = message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).and_then(|state| state_of(state.as_str()));
@@ -155,7 +164,7 @@ pub(crate) async fn hear(mut subscriber: async_nats::Subscriber, board: &Board) 
 }
 
 /// Reads the records of open jobs in turn, for ever.
-pub(crate) async fn read_back(nats: &Nats, board: &Board) {
+pub(crate) async fn read_back(nats: &Nats, board: &Board) -> Infallible {
     loop {
         tokio::time::sleep(READ_BACK_EVERY).await;
         let ids = board.lock().next_to_read(READ_BACK_AT_MOST);
@@ -163,11 +172,8 @@ pub(crate) async fn read_back(nats: &Nats, board: &Board) {
         let mut reads = reads.buffer_unordered(READS_AT_ONCE);
         while let Some((job, record)) = reads.next().await {
             match record {
-                Ok(Some(record)) if record.is_open => {}
-                Ok(Some(record)) => {
-                    let state = record.headers.get(HEADER_JOB_STATE).and_then(|state| state_of(state.as_str()));
-                    board.lock().close(job, state.filter(|state| state.is_terminal()));
-                }
+                Ok(Some(record)) if record.is_open => board.lock().found(job),
+                Ok(Some(record)) => board.lock().close(job, record.terminal_state()),
                 Ok(None) => board.lock().not_found(job),
                 Err(reason) => tracing::debug!(%job, reason, "a record could not be read back; the next round tries again"),
             }
@@ -175,9 +181,8 @@ pub(crate) async fn read_back(nats: &Nats, board: &Board) {
     }
 }
 
-/// Returns when `expected` jobs have ended.
-pub(crate) async fn until_all_ended(board: &Board, expected: u64) -> Ends {
-    let bar = progress_bar(expected);
+/// Keeps the bar at what the board says, for ever.
+pub(crate) async fn show(board: &Board, bar: &ProgressBar) -> Infallible {
     let mut reported = Instant::now();
     loop {
         let ends = board.lock().ends;
@@ -185,16 +190,31 @@ pub(crate) async fn until_all_ended(board: &Board, expected: u64) -> Ends {
         if ends.committed < ends.total() {
             bar.set_message(ends.words());
         }
-        if ends.total() >= expected {
-            bar.finish_and_clear();
-            return ends;
-        }
         if bar.is_hidden() && reported.elapsed() >= REPORT_EVERY {
-            tracing::info!(ended = ends.total(), of = expected, "waiting for the jobs to end: {}", ends.words());
+            tracing::info!(ended = ends.total(), "waiting for the jobs to end: {}", ends.words());
             reported = Instant::now();
         }
         tokio::time::sleep(TICK).await;
     }
+}
+
+/// Returns when `expected` jobs have ended.
+pub(crate) async fn until_all_ended(board: &Board, bar: &ProgressBar, expected: u64) -> Ends {
+    let all_ended = async {
+        loop {
+            let ends = board.lock().ends;
+            if ends.total() >= expected {
+                return ends;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    let ends = tokio::select! {
+        ends = all_ended => ends,
+        never = show(board, bar) => match never {},
+    };
+    bar.finish_and_clear();
+    ends
 }
 
 /// On standard error, and only on a terminal.

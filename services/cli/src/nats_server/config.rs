@@ -11,20 +11,20 @@ use super::permissions::{ADMIN, ROWS, Row};
 
 /// What differs between servers.
 #[derive(Debug, Clone)]
-pub struct ServerSettings {
-    pub host: IpAddr,
-    pub port: u16,
+pub(crate) struct ServerSettings {
+    pub(crate) host: IpAddr,
+    pub(crate) port: u16,
     /// Folder of JetStream's files.
-    pub store_dir: String,
+    pub(crate) store_dir: String,
     /// The users' public nkeys.
-    pub public_keys: BTreeMap<String, String>,
+    pub(crate) public_keys: BTreeMap<String, String>,
 }
 
 /// The account that everything of Faultline lives in.
 const ACCOUNT: &str = "APP";
 
 /// The whole file.
-pub fn render(settings: &ServerSettings) -> String {
+pub(crate) fn render(settings: &ServerSettings) -> String {
     let mut text = format!(
         r#"# Written by `faultline`; changes are lost at its next start.
 server_name: faultline
@@ -132,7 +132,9 @@ mod tests {
     #[test]
     fn listens_where_it_is_told_and_syncs_every_second() {
         let text = sample();
-        for line in ["host: \"127.0.0.1\"", "port: 4333", "sync_interval: \"1s\"", "ping_interval: \"2s\"", "ping_max: 2", "max_payload: 1048576"] {
+        for line in
+            ["host: \"127.0.0.1\"", "port: 4333", "sync_interval: \"1s\"", "ping_interval: \"2s\"", "ping_max: 2", "max_payload: 1048576"]
+        {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.contains(r#"store_dir: "/tmp/a \"b\"""#));

@@ -7,10 +7,10 @@ use crate::exit::Failure;
 
 /// Major, minor and patch number of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub u32, pub u32, pub u32);
+pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 /// Message schedules, which delayed retries need, came with this one.
-pub const OLDEST: Version = Version(2, 12, 0);
+pub(crate) const OLDEST: Version = Version(2, 12, 0);
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +20,7 @@ impl fmt::Display for Version {
 
 impl Version {
     /// The version in `nats-server: v2.15.1`, `2.12.0-RC.1` and the like.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         text.split_whitespace().find_map(|word| {
             let word = word.strip_prefix('v').unwrap_or(word);
             let plain = word.split(['-', '+']).next()?;
@@ -33,15 +33,15 @@ impl Version {
 
 /// A binary that can be started.
 #[derive(Debug, Clone)]
-pub struct ServerBinary {
-    pub path: PathBuf,
-    pub version: Version,
+pub(crate) struct ServerBinary {
+    pub(crate) path: PathBuf,
+    pub(crate) version: Version,
 }
 
 const PINNED: &str = ".tools/nats/bin/nats-server";
 
 /// The binary on PATH, else the pinned one beside the current folder or the workspace.
-pub fn nats_server() -> Result<ServerBinary, Failure> {
+pub(crate) fn nats_server() -> Result<ServerBinary, Failure> {
     let mut too_old = Vec::new();
     for path in candidates() {
         match version_of(&path) {

@@ -9,12 +9,12 @@ use anyhow::Context;
 use nkeys::KeyPair;
 
 /// Where `user`'s seed is kept under a data folder.
-pub fn seed_path(data_dir: &Path, user: &str) -> PathBuf {
+pub(crate) fn seed_path(data_dir: &Path, user: &str) -> PathBuf {
     data_dir.join("nkeys").join(format!("{user}.nk"))
 }
 
 /// The public key of each user; keys that are missing are made.
-pub fn ensure<'a>(data_dir: &Path, users: impl Iterator<Item = &'a str>) -> anyhow::Result<BTreeMap<String, String>> {
+pub(crate) fn ensure<'a>(data_dir: &Path, users: impl Iterator<Item = &'a str>) -> anyhow::Result<BTreeMap<String, String>> {
     private_dir(&data_dir.join("nkeys"))?;
     users.map(|user| Ok((user.to_owned(), public_key(&seed_path(data_dir, user))?))).collect()
 }
@@ -23,7 +23,8 @@ fn public_key(path: &Path) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
         Ok(seed) => {
             let pair = KeyPair::from_seed(seed.trim());
-            let pair = pair.map_err(|error| anyhow::anyhow!("{} holds no nkey seed ({error}): remove it and a new one is made", path.display()))?;
+            let pair =
+                pair.map_err(|error| anyhow::anyhow!("{} holds no nkey seed ({error}): remove it and a new one is made", path.display()))?;
             Ok(pair.public_key())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -37,14 +38,14 @@ fn public_key(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Makes a folder, and those above it, that only this user enters.
-pub fn private_dir(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn private_dir(dir: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.and_then(|()| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)))
         .with_context(|| format!("making the folder {}", dir.display()))
 }
 
 /// Writes a file that only this user reads, in one step: a reader sees the old text or the new one.
-pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         // Left over from a run that was killed here: with its old permissions it could be read by others.

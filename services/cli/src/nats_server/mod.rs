@@ -1,9 +1,9 @@
 //! A nats-server of our own: which binary, which configuration, which keys. Starting it is `up`'s business.
 
-pub mod config;
-pub mod find;
-pub mod keys;
-pub mod permissions;
+pub(crate) mod config;
+pub(crate) mod find;
+pub(crate) mod keys;
+pub(crate) mod permissions;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 use config::ServerSettings;
 
 /// Writes configuration and keys under `dir` and returns the configuration's path.
-pub fn prepare(dir: &Path, host: IpAddr, port: u16) -> anyhow::Result<PathBuf> {
+pub(crate) fn prepare(dir: &Path, host: IpAddr, port: u16) -> anyhow::Result<PathBuf> {
     let dir = std::path::absolute(dir).with_context(|| format!("finding {}", dir.display()))?;
     keys::private_dir(&dir)?;
     let store = dir.join("jetstream");
@@ -27,7 +27,7 @@ pub fn prepare(dir: &Path, host: IpAddr, port: u16) -> anyhow::Result<PathBuf> {
 }
 
 /// `faultline nats-config`.
-pub fn write_for_others(flags: &NatsConfigFlags) -> Result<(), Failure> {
+pub(crate) fn write_for_others(flags: &NatsConfigFlags) -> Result<(), Failure> {
     let config = prepare(&flags.out, flags.host, flags.port)?;
     let reach = if flags.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { flags.host };
     let url = format!("nats://{}", std::net::SocketAddr::new(reach, flags.port));

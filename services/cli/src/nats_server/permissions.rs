@@ -5,25 +5,25 @@ use faultline_protocol::{streams, subjects};
 
 /// One user of the account APP.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
-    pub user: &'static str,
-    pub publish: &'static [&'static str],
-    pub subscribe: &'static [&'static str],
+pub(crate) struct Row {
+    pub(crate) user: &'static str,
+    pub(crate) publish: &'static [&'static str],
+    pub(crate) subscribe: &'static [&'static str],
     /// Buckets that are read and watched.
-    pub read_buckets: &'static [&'static str],
-    pub write_buckets: &'static [&'static str],
+    pub(crate) read_buckets: &'static [&'static str],
+    pub(crate) write_buckets: &'static [&'static str],
     /// Streams that are read directly and through ephemeral consumers.
-    pub read_streams: &'static [&'static str],
+    pub(crate) read_streams: &'static [&'static str],
 }
 
 /// The user that provisions; it may do everything inside APP.
-pub const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 const READ_JOBS: [&str; 4] =
     ["$JS.API.DIRECT.GET.JOBS", "$JS.API.DIRECT.GET.JOBS.>", "$JS.API.STREAM.MSG.GET.JOBS", "$JS.API.CONSUMER.INFO.JOBS.*"];
 
 /// The rows, one a service.
-pub const ROWS: [Row; 6] = [
+pub(crate) const ROWS: [Row; 6] = [
     Row {
         user: "generator",
         publish: &["job.q.>", "job.at.*", "job.res.*", "job.ev.*", "node.ev.*", subjects::SCHED_QUERY, subjects::SCHED_CANCEL],
@@ -124,13 +124,13 @@ const fn operator(user: &'static str) -> Row {
 }
 
 /// All users, the administrator first.
-pub fn users() -> impl Iterator<Item = &'static str> {
+pub(crate) fn users() -> impl Iterator<Item = &'static str> {
     std::iter::once(ADMIN).chain(ROWS.iter().map(|row| row.user))
 }
 
 impl Row {
     /// Every subject that this user may publish.
-    pub fn publish_allowed(&self) -> Vec<String> {
+    pub(crate) fn publish_allowed(&self) -> Vec<String> {
         let mut allowed: Vec<String> = self.publish.iter().map(|&subject| subject.to_owned()).collect();
         // For the NATS services API, and to see that everything is provisioned.
         allowed.extend(["$SRV.>", "$JS.API.STREAM.INFO.*"].map(String::from));
@@ -151,7 +151,7 @@ impl Row {
     }
 
     /// Every subject that this user may hear.
-    pub fn subscribe_allowed(&self) -> Vec<String> {
+    pub(crate) fn subscribe_allowed(&self) -> Vec<String> {
         let mut allowed: Vec<String> = self.subscribe.iter().map(|&subject| subject.to_owned()).collect();
         allowed.extend([format!("{}.>", subjects::inbox_prefix(self.user)), "$SRV.>".into()]);
         allowed

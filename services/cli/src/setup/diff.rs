@@ -9,10 +9,10 @@ use serde_json::Value;
 
 /// One field that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    pub field: &'static str,
-    pub found: String,
-    pub wanted: String,
+pub(crate) struct Difference {
+    pub(crate) field: &'static str,
+    pub(crate) found: String,
+    pub(crate) wanted: String,
 }
 
 impl fmt::Display for Difference {
@@ -53,17 +53,17 @@ const CONSUMER_FIELDS: [&str; 9] = [
 /// Durations on the wire are nanoseconds.
 const DURATIONS: [&str; 4] = ["max_age", "ack_wait", "duplicate_window", "subject_delete_marker_ttl"];
 
-pub fn stream(found: &stream::Config, wanted: &stream::Config) -> Vec<Difference> {
+pub(crate) fn stream(found: &stream::Config, wanted: &stream::Config) -> Vec<Difference> {
     compare(found, wanted, &STREAM_FIELDS)
 }
 
-pub fn consumer(found: &consumer::Config, wanted: &consumer::pull::Config) -> Vec<Difference> {
+pub(crate) fn consumer(found: &consumer::Config, wanted: &consumer::pull::Config) -> Vec<Difference> {
     use consumer::IntoConsumerConfig;
     compare(found, &wanted.clone().into_consumer_config(), &CONSUMER_FIELDS)
 }
 
 /// A bucket is a stream; these are the fields that its configuration decides.
-pub fn bucket(found: &stream::Config, wanted: &kv::Config) -> Vec<Difference> {
+pub(crate) fn bucket(found: &stream::Config, wanted: &kv::Config) -> Vec<Difference> {
     let as_stream = stream::Config {
         subjects: vec![format!("$KV.{}.>", wanted.bucket)],
         max_messages_per_subject: wanted.history,
@@ -74,15 +74,7 @@ pub fn bucket(found: &stream::Config, wanted: &kv::Config) -> Vec<Difference> {
         subject_delete_marker_ttl: wanted.limit_markers,
         ..stream::Config::default()
     };
-    let fields = [
-        "subjects",
-        "max_msgs_per_subject",
-        "max_age",
-        "storage",
-        "num_replicas",
-        "allow_msg_ttl",
-        "subject_delete_marker_ttl",
-    ];
+    let fields = ["subjects", "max_msgs_per_subject", "max_age", "storage", "num_replicas", "allow_msg_ttl", "subject_delete_marker_ttl"];
     compare(found, &as_stream, &fields)
 }
 

@@ -11,60 +11,61 @@ use crate::cluster::ClusterError;
 
 /// What went wrong, for programs (`code`, `field`) and for people (`message`, `remedy`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     /// Stable, in snake case, such as `not_found`.
-    pub code: &'static str,
-    pub message: String,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
     /// The parameter or the field of the body that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
+    pub(crate) field: Option<String>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ErrorBody {
-    pub error: ErrorDetail,
+pub(crate) struct ErrorBody {
+    pub(crate) error: ErrorDetail,
 }
 
 /// An error on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
-    pub status: StatusCode,
-    pub detail: ErrorDetail,
-    header: Option<(HeaderName, HeaderValue)>,
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    /// Boxed: errors travel through many results.
+    pub(crate) detail: Box<ErrorDetail>,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 impl ApiError {
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, detail: ErrorDetail { code, message: message.into(), field: None, remedy: None }, header: None }
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, detail: Box::new(ErrorDetail { code, message: message.into(), field: None, remedy: None }), header: None }
     }
 
     /// 422: a value that cannot be meant.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message);
         error.detail.field = Some(field.into());
         error
     }
 
-    pub fn not_found(message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.detail.remedy = Some(remedy.into());
         self
     }
 
-    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, value));
         self
     }
 
-    pub fn body(self) -> ErrorBody {
-        ErrorBody { error: self.detail }
+    pub(crate) fn body(self) -> ErrorBody {
+        ErrorBody { error: *self.detail }
     }
 }
 
@@ -73,7 +74,7 @@ impl IntoResponse for ApiError {
         let (status, header) = (self.status, self.header.clone());
         let mut response = (status, Json(self.body())).into_response();
         if let Some((name, value)) = header {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }

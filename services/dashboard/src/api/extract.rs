@@ -12,7 +12,7 @@ use super::error::ApiError;
 use super::params::Pairs;
 
 /// The largest body that is read, in bytes.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// A JSON body.
 #[derive(Debug)]

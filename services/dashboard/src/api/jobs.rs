@@ -16,20 +16,20 @@ use crate::cluster::{ClusterError, Record};
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobsPage {
-    pub items: Vec<JobView>,
+pub(crate) struct JobsPage {
+    pub(crate) items: Vec<JobView>,
     /// Ask with `cursor` set to this for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<JobId>,
+    pub(crate) next_cursor: Option<JobId>,
     /// Present while no scheduler answers: since when, in Unix milliseconds. The rows then come from memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale_since_ms: Option<u64>,
+    pub(crate) stale_since_ms: Option<u64>,
 }
 
 /// Where the details of a job come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum JobSource {
+pub(crate) enum JobSource {
     /// The leading scheduler, asked just now.
     Scheduler,
     /// The job's terminal record.
@@ -40,13 +40,13 @@ pub enum JobSource {
 
 /// A job with its path.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobDetail {
+pub(crate) struct JobDetail {
     #[serde(flatten)]
-    pub job: JobView,
-    pub source: JobSource,
+    pub(crate) job: JobView,
+    pub(crate) source: JobSource,
     /// Present while no scheduler answers: since when, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale_since_ms: Option<u64>,
+    pub(crate) stale_since_ms: Option<u64>,
 }
 
 /// Jobs, newest first

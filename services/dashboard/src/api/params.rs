@@ -12,19 +12,19 @@ use super::error::ApiError;
 use crate::view::{EventFilter, JobFilter};
 
 /// Rows in a page when nobody says otherwise.
-pub const DEFAULT_LIMIT: usize = 50;
+pub(crate) const DEFAULT_LIMIT: usize = 50;
 /// The most rows in a page.
-pub const MAX_LIMIT: usize = 200;
+pub(crate) const MAX_LIMIT: usize = 200;
 /// The most events in a page.
-pub const MAX_EVENT_LIMIT: usize = 1000;
+pub(crate) const MAX_EVENT_LIMIT: usize = 1000;
 const MAX_TEXT_CHARS: usize = 100;
 
 /// The decoded `name=value` pairs of a request, taken one by one; what is left over was not expected.
 #[derive(Debug, Clone)]
-pub struct Pairs(Vec<(String, String)>);
+pub(crate) struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
-    pub fn new(pairs: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
         Self(pairs)
     }
 
@@ -86,14 +86,14 @@ fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// `GET /api/v1/jobs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobsParams {
-    pub filter: JobFilter,
-    pub before: Option<JobId>,
-    pub limit: usize,
+pub(crate) struct JobsParams {
+    pub(crate) filter: JobFilter,
+    pub(crate) before: Option<JobId>,
+    pub(crate) limit: usize,
 }
 
 impl JobsParams {
-    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
         let mut filter = JobFilter::default();
         for name in pairs.take("state")?.unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
             filter.states.insert(from_name::<JobState>(name).map_err(|error| ApiError::invalid("state", error))?);
@@ -117,13 +117,13 @@ impl JobsParams {
 
 /// `GET /api/v1/nodes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodesParams {
-    pub after: Option<String>,
-    pub limit: usize,
+pub(crate) struct NodesParams {
+    pub(crate) after: Option<String>,
+    pub(crate) limit: usize,
 }
 
 impl NodesParams {
-    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
         let after = pairs.token("cursor")?;
         let limit = pairs.limit(MAX_LIMIT, MAX_LIMIT)?;
         pairs.finish()?;
@@ -133,14 +133,14 @@ impl NodesParams {
 
 /// `GET /api/v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventsParams {
-    pub filter: EventFilter,
-    pub after: Option<u64>,
-    pub limit: usize,
+pub(crate) struct EventsParams {
+    pub(crate) filter: EventFilter,
+    pub(crate) after: Option<u64>,
+    pub(crate) limit: usize,
 }
 
 impl EventsParams {
-    pub fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
         let filter = EventFilter {
             kind: pairs.named::<EventKind>("kind")?,
             min_level: pairs.named::<Level>("level")?,

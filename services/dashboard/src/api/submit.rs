@@ -15,7 +15,7 @@ use super::extract::JsonBody;
 use crate::app::App;
 
 /// The most jobs in one request.
-pub const MAX_COUNT: u32 = 10_000;
+pub(crate) const MAX_COUNT: u32 = 10_000;
 /// Submissions under way at once: each awaits two acknowledgements.
 const IN_FLIGHT: usize = 256;
 const DEFAULT_TIMEOUT_MS: u64 = 60_000;
@@ -28,43 +28,43 @@ const MAX_SIZE: u64 = 1 << 40;
 /// One or many equal jobs. Everything but `kind` may be left out.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SubmitRequest {
+pub(crate) struct SubmitRequest {
     /// `sleep`, `compute`, `matrix`, `fault`, or a kind of your own.
-    pub kind: String,
+    pub(crate) kind: String,
     /// For people; made up from kind and priority when absent.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// How much work; becomes the parameter `size`.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// How long it shall take, in milliseconds; becomes the parameter `duration_ms`.
-    pub duration_ms: Option<u64>,
+    pub(crate) duration_ms: Option<u64>,
     /// Further parameters for the executor.
     #[serde(default)]
-    pub params: Params,
+    pub(crate) params: Params,
     /// Normal when absent.
-    pub priority: Option<Priority>,
+    pub(crate) priority: Option<Priority>,
     /// GPUs: a share below 1, or a whole number up to 8; 0.5 when absent.
-    pub gpus: Option<f64>,
+    pub(crate) gpus: Option<f64>,
     /// On each of those GPUs; 1024 when absent.
-    pub gpu_memory_mib: Option<u32>,
+    pub(crate) gpu_memory_mib: Option<u32>,
     /// Acceptable GPU models; any when absent.
     #[serde(default)]
-    pub models: Vec<String>,
+    pub(crate) models: Vec<String>,
     /// 1 to 10,000; 1 when absent.
-    pub count: Option<u32>,
+    pub(crate) count: Option<u32>,
     /// An attempt that runs longer fails, in milliseconds; 60 s, or four times the duration, when absent.
-    pub timeout_ms: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
     /// How often the job itself may fail and be tried again; 3 when absent.
-    pub max_retries: Option<u32>,
+    pub(crate) max_retries: Option<u32>,
 }
 
 /// What was submitted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Submission {
-    pub submitted: usize,
-    pub ids: Vec<JobId>,
+pub(crate) struct Submission {
+    pub(crate) submitted: usize,
+    pub(crate) ids: Vec<JobId>,
     /// Present when some of them were not taken: why. Those in `ids` were.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ErrorDetail>,
+    pub(crate) error: Option<ErrorDetail>,
 }
 
 impl SubmitRequest {
@@ -141,7 +141,7 @@ pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<S
         Some(error) if ids.is_empty() => Err(error),
         Some(mut error) => {
             error.detail.message = format!("{} of {count} jobs were taken, then: {}", ids.len(), error.detail.message);
-            Ok((error.status, Json(Submission { submitted: ids.len(), ids, error: Some(error.detail) })).into_response())
+            Ok((error.status, Json(Submission { submitted: ids.len(), ids, error: Some(*error.detail) })).into_response())
         }
     }
 }

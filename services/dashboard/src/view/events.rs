@@ -14,27 +14,27 @@ use super::jobs::clip;
 const PLACE_BITS: u32 = 16;
 
 /// The number of the event at `place` of the message with sequence `stream_seq` in EVENTS.
-pub fn event_seq(stream_seq: u64, place: usize) -> u64 {
+pub(crate) fn event_seq(stream_seq: u64, place: usize) -> u64 {
     (stream_seq << PLACE_BITS) | (place as u64 & ((1 << PLACE_BITS) - 1))
 }
 
 /// An event and its number.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct NumberedEvent {
+pub(crate) struct NumberedEvent {
     /// Grows with every event; ask for what is `after` it. Not without gaps.
-    pub seq: u64,
+    pub(crate) seq: u64,
     #[serde(flatten)]
-    pub event: ClusterEvent,
+    pub(crate) event: ClusterEvent,
 }
 
 /// Which events are wanted. The default wants all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventFilter {
-    pub kind: Option<EventKind>,
-    pub min_level: Option<Level>,
-    pub node: Option<String>,
-    pub job: Option<JobId>,
-    pub service: Option<String>,
+pub(crate) struct EventFilter {
+    pub(crate) kind: Option<EventKind>,
+    pub(crate) min_level: Option<Level>,
+    pub(crate) node: Option<String>,
+    pub(crate) job: Option<JobId>,
+    pub(crate) service: Option<String>,
 }
 
 impl EventFilter {
@@ -49,24 +49,24 @@ impl EventFilter {
 
 /// The newest `limit` events, oldest first.
 #[derive(Debug)]
-pub struct EventRing {
+pub(crate) struct EventRing {
     limit: usize,
     events: VecDeque<NumberedEvent>,
     last_seq: u64,
 }
 
 impl EventRing {
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { limit, events: VecDeque::new(), last_seq: 0 }
     }
 
     /// The number of the newest event; 0 before the first.
-    pub fn last_seq(&self) -> u64 {
+    pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
     /// Adds an event. One that is not newer than the newest was read twice: it is dropped and `false` comes back.
-    pub fn push(&mut self, seq: u64, mut event: ClusterEvent) -> bool {
+    pub(crate) fn push(&mut self, seq: u64, mut event: ClusterEvent) -> bool {
         if seq <= self.last_seq {
             return false;
         }
@@ -82,7 +82,7 @@ impl EventRing {
     }
 
     /// Oldest first: the first `limit` after `after`, or the newest `limit` when no `after` is given.
-    pub fn page(&self, filter: &EventFilter, after: Option<u64>, limit: usize) -> Vec<NumberedEvent> {
+    pub(crate) fn page(&self, filter: &EventFilter, after: Option<u64>, limit: usize) -> Vec<NumberedEvent> {
         match after {
             Some(after) => {
                 let start = self.events.partition_point(|numbered| numbered.seq <= after);

@@ -14,16 +14,16 @@ const MAX_TEXT_BYTES: usize = 4096;
 
 /// Which jobs are wanted. The default wants all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
+pub(crate) struct JobFilter {
     /// Empty: any state.
-    pub states: BTreeSet<JobState>,
-    pub kind: Option<String>,
+    pub(crate) states: BTreeSet<JobState>,
+    pub(crate) kind: Option<String>,
     /// A node that the job runs on or ever ran on.
-    pub node: Option<String>,
-    pub priority: Option<Priority>,
-    pub min_attempts: u32,
+    pub(crate) node: Option<String>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) min_attempts: u32,
     /// Lower case; part of the name, the id or the reason.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ struct Entry {
 
 /// The newest jobs, at most `limit` of them; ended ones go first.
 #[derive(Debug)]
-pub struct JobTable {
+pub(crate) struct JobTable {
     limit: usize,
     entries: BTreeMap<JobId, Entry>,
     ended: BTreeSet<JobId>,
@@ -55,7 +55,7 @@ pub struct JobTable {
 }
 
 impl JobTable {
-    pub fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
             entries: BTreeMap::new(),
@@ -66,20 +66,20 @@ impl JobTable {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.runs.len()
     }
 
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.entries.len() - self.ended.len() - self.runs.keys().filter(|job| self.is_open(**job)).count()
     }
 
     /// How many jobs were committed in the minute before `now_ms`, as far as their records arrived here.
-    pub fn committed_last_minute(&self, now_ms: u64) -> u64 {
+    pub(crate) fn committed_last_minute(&self, now_ms: u64) -> u64 {
         self.commits.last_minute(now_ms / 1000)
     }
 
@@ -88,14 +88,14 @@ impl JobTable {
     }
 
     /// An open marker. Comes late when records are read again: an ended job stays ended.
-    pub fn on_open(&mut self, marker: OpenMarker) {
+    pub(crate) fn on_open(&mut self, marker: OpenMarker) {
         let job = marker.job;
         self.entries.entry(job).or_default().marker = Some(marker);
         self.evict();
     }
 
     /// An open marker of a job that was not known, and the job as it then looks.
-    pub fn on_open_and_get(&mut self, marker: OpenMarker) -> JobView {
+    pub(crate) fn on_open_and_get(&mut self, marker: OpenMarker) -> JobView {
         let job = marker.job;
         let alone = self.compose(job, &Entry { marker: Some(marker.clone()), ..Entry::default() });
         self.on_open(marker);
@@ -103,7 +103,7 @@ impl JobTable {
     }
 
     /// A terminal record. The first one stands.
-    pub fn on_end(&mut self, mut record: TerminalRecord) {
+    pub(crate) fn on_end(&mut self, mut record: TerminalRecord) {
         let job = record.job;
         let entry = self.entries.entry(job).or_default();
         if entry.end.is_some() {
@@ -121,7 +121,7 @@ impl JobTable {
     }
 
     /// An event about a job tells how it fared so far.
-    pub fn on_event(&mut self, event: &ClusterEvent) {
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent) {
         let Some(entry) = event.job.and_then(|job| self.entries.get_mut(&job)) else { return };
         if entry.end.is_some() {
             return;
@@ -134,7 +134,7 @@ impl JobTable {
     }
 
     /// What one node says that it runs; replaces what it said before. Empty for a node that is gone.
-    pub fn on_running(&mut self, node: &str, running: &[RunningBrief]) {
+    pub(crate) fn on_running(&mut self, node: &str, running: &[RunningBrief]) {
         for job in self.runs_by_node.remove(node).unwrap_or_default() {
             if self.runs.get(&job).is_some_and(|at| at.node == node) {
                 self.runs.remove(&job);
@@ -156,7 +156,7 @@ impl JobTable {
     }
 
     /// The rows that the leader sent: they replace its earlier ones.
-    pub fn on_leader_rows(&mut self, rows: Vec<JobView>) {
+    pub(crate) fn on_leader_rows(&mut self, rows: Vec<JobView>) {
         let named: BTreeSet<JobId> = rows.iter().map(|row| row.id).collect();
         self.entries.retain(|job, entry| {
             if entry.leader.is_some() && !named.contains(job) {
@@ -179,12 +179,12 @@ impl JobTable {
     }
 
     /// One job, if it is known.
-    pub fn get(&self, job: JobId) -> Option<JobView> {
+    pub(crate) fn get(&self, job: JobId) -> Option<JobView> {
         self.entries.get(&job).map(|entry| self.compose(job, entry))
     }
 
     /// Puts what heartbeats say on top of a row that the leader has just sent.
-    pub fn overlay(&self, view: &mut JobView) {
+    pub(crate) fn overlay(&self, view: &mut JobView) {
         let Some(at) = self.runs.get(&view.id) else { return };
         if view.state.is_terminal() {
             return;
@@ -195,7 +195,7 @@ impl JobTable {
     }
 
     /// Newest first, those older than `before`. The id says where the next page goes on; none at the end.
-    pub fn page(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> (Vec<JobView>, Option<JobId>) {
+    pub(crate) fn page(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> (Vec<JobView>, Option<JobId>) {
         let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rows = Vec::new();
         for (&job, entry) in self.entries.range((Bound::Unbounded, upper)).rev() {
@@ -327,7 +327,7 @@ impl Entry {
 }
 
 /// A job that has ended, from its record.
-pub fn ended_view(end: &TerminalRecord) -> JobView {
+pub(crate) fn ended_view(end: &TerminalRecord) -> JobView {
     JobView {
         id: end.job,
         name: end.name.clone(),

@@ -10,29 +10,29 @@ mod per_second;
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{ClusterEvent, ClusterStats, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict};
 
-pub use events::{EventFilter, EventRing, NumberedEvent, event_seq};
-pub use jobs::{JobFilter, JobTable, ended_view};
-pub use nodes::NodeTable;
+pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
+pub(crate) use jobs::{JobFilter, JobTable, ended_view};
+pub(crate) use nodes::NodeTable;
 
 /// How many jobs are kept.
-pub const MAX_JOBS: usize = 20_000;
+pub(crate) const MAX_JOBS: usize = 20_000;
 /// How many events are kept.
-pub const MAX_EVENTS: usize = 20_000;
+pub(crate) const MAX_EVENTS: usize = 20_000;
 
 /// What one round of questions to the leader brought.
 #[derive(Debug, Clone, Default)]
-pub struct LeaderAnswer {
-    pub stats: ClusterStats,
-    pub nodes: Vec<NodeView>,
-    pub jobs: Vec<JobView>,
+pub(crate) struct LeaderAnswer {
+    pub(crate) stats: ClusterStats,
+    pub(crate) nodes: Vec<NodeView>,
+    pub(crate) jobs: Vec<JobView>,
 }
 
 /// The whole view.
 #[derive(Debug)]
-pub struct View {
-    pub jobs: JobTable,
-    pub nodes: NodeTable,
-    pub events: EventRing,
+pub(crate) struct View {
+    pub(crate) jobs: JobTable,
+    pub(crate) nodes: NodeTable,
+    pub(crate) events: EventRing,
     rate: Option<RateSetting>,
     ledger: LedgerSnapshot,
     leader_stats: Option<ClusterStats>,
@@ -43,7 +43,7 @@ pub struct View {
 }
 
 impl View {
-    pub fn new(now_ms: u64) -> Self {
+    pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             jobs: JobTable::new(MAX_JOBS),
             nodes: NodeTable::default(),
@@ -57,7 +57,7 @@ impl View {
         }
     }
 
-    pub fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
+    pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
         let node = heartbeat.node.clone();
         let running = heartbeat.running.clone();
         if self.nodes.on_heartbeat(heartbeat, now_ms) {
@@ -65,33 +65,33 @@ impl View {
         }
     }
 
-    pub fn on_goodbye(&mut self, goodbye: &Goodbye) {
+    pub(crate) fn on_goodbye(&mut self, goodbye: &Goodbye) {
         self.jobs.on_running(&goodbye.node, &[]);
         self.nodes.remove(&goodbye.node);
     }
 
-    pub fn on_verdict(&mut self, verdict: Verdict) {
+    pub(crate) fn on_verdict(&mut self, verdict: Verdict) {
         if matches!(verdict.health, Health::Gone | Health::Dead) {
             self.jobs.on_running(&verdict.node, &[]);
         }
         self.nodes.on_verdict(verdict);
     }
 
-    pub fn on_event(&mut self, seq: u64, event: ClusterEvent) {
+    pub(crate) fn on_event(&mut self, seq: u64, event: ClusterEvent) {
         self.jobs.on_event(&event);
         self.events.push(seq, event);
     }
 
     /// Set or, with none, removed: the generator then uses its own default.
-    pub fn on_rate(&mut self, rate: Option<RateSetting>) {
+    pub(crate) fn on_rate(&mut self, rate: Option<RateSetting>) {
         self.rate = rate;
     }
 
-    pub fn on_ledger(&mut self, ledger: LedgerSnapshot) {
+    pub(crate) fn on_ledger(&mut self, ledger: LedgerSnapshot) {
         self.ledger = ledger;
     }
 
-    pub fn on_leader_answer(&mut self, answer: LeaderAnswer, now_ms: u64) {
+    pub(crate) fn on_leader_answer(&mut self, answer: LeaderAnswer, now_ms: u64) {
         self.leader_answers = true;
         self.leader_heard_at_ms = now_ms;
         self.leader_stats = Some(answer.stats);
@@ -99,29 +99,29 @@ impl View {
         self.jobs.on_leader_rows(answer.jobs);
     }
 
-    pub fn on_leader_silent(&mut self) {
+    pub(crate) fn on_leader_silent(&mut self) {
         self.leader_answers = false;
     }
 
-    pub fn on_undecodable(&mut self) {
+    pub(crate) fn on_undecodable(&mut self) {
         self.undecodable += 1;
     }
 
-    pub fn undecodable(&self) -> u64 {
+    pub(crate) fn undecodable(&self) -> u64 {
         self.undecodable
     }
 
-    pub fn rate(&self) -> Option<&RateSetting> {
+    pub(crate) fn rate(&self) -> Option<&RateSetting> {
         self.rate.as_ref()
     }
 
     /// Since when the leader has been silent, in Unix milliseconds; none while it answers.
-    pub fn stale_since_ms(&self) -> Option<u64> {
+    pub(crate) fn stale_since_ms(&self) -> Option<u64> {
         (!self.leader_answers).then_some(self.leader_heard_at_ms)
     }
 
     /// The leader's figures while it answers, else what can be counted here.
-    pub fn stats(&self, now_ms: u64) -> ClusterStats {
+    pub(crate) fn stats(&self, now_ms: u64) -> ClusterStats {
         if let Some(stats) = &self.leader_stats
             && self.leader_answers
         {

@@ -8,7 +8,7 @@ use faultline_engine::node::{GpuDescriptor, Health, NodeSpec};
 use faultline_protocol::messages::{ClusterStats, Heartbeat, NodeRegistration, NodeView, Verdict};
 
 /// More names than this are not remembered: a flood of made-up names must not fill the memory.
-pub const MAX_NODES: usize = 20_000;
+pub(crate) const MAX_NODES: usize = 20_000;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -20,7 +20,7 @@ struct Entry {
 
 /// Every known node, by name.
 #[derive(Debug, Default)]
-pub struct NodeTable {
+pub(crate) struct NodeTable {
     entries: BTreeMap<String, Entry>,
     draining: BTreeSet<String>,
 }
@@ -33,14 +33,14 @@ impl NodeTable {
         Some(self.entries.entry(node.to_owned()).or_default())
     }
 
-    pub fn on_registration(&mut self, registration: NodeRegistration) {
+    pub(crate) fn on_registration(&mut self, registration: NodeRegistration) {
         if let Some(entry) = self.entry(&registration.spec.node.clone()) {
             entry.registration = Some(registration);
         }
     }
 
     /// A heartbeat, received at `now_ms`. One of an earlier life of the node is dropped and `false` comes back.
-    pub fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) -> bool {
+    pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) -> bool {
         let Some(entry) = self.entry(&heartbeat.node.clone()) else { return false };
         if entry.heartbeat.as_ref().is_some_and(|(known, _)| known.incarnation > heartbeat.incarnation) {
             return false;
@@ -49,7 +49,7 @@ impl NodeTable {
         true
     }
 
-    pub fn on_verdict(&mut self, verdict: Verdict) {
+    pub(crate) fn on_verdict(&mut self, verdict: Verdict) {
         if let Some(entry) = self.entry(&verdict.node.clone())
             && entry.verdict.as_ref().is_none_or(|known| known.at_ms <= verdict.at_ms)
         {
@@ -58,11 +58,11 @@ impl NodeTable {
     }
 
     /// The node left on purpose, or its registration was removed.
-    pub fn remove(&mut self, node: &str) {
+    pub(crate) fn remove(&mut self, node: &str) {
         self.entries.remove(node);
     }
 
-    pub fn set_draining(&mut self, node: &str, draining: bool) {
+    pub(crate) fn set_draining(&mut self, node: &str, draining: bool) {
         if !draining {
             self.draining.remove(node);
         } else if self.draining.len() < MAX_NODES {
@@ -71,7 +71,7 @@ impl NodeTable {
     }
 
     /// The rows that the leader sent: they replace its earlier ones.
-    pub fn on_leader_rows(&mut self, rows: Vec<NodeView>) {
+    pub(crate) fn on_leader_rows(&mut self, rows: Vec<NodeView>) {
         let named: BTreeSet<&str> = rows.iter().map(|row| row.spec.node.as_str()).collect();
         self.entries.retain(|node, entry| {
             if !named.contains(node.as_str()) {
@@ -86,27 +86,27 @@ impl NodeTable {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.values().filter(|entry| entry.is_known()).count()
     }
 
-    pub fn contains(&self, node: &str) -> bool {
+    pub(crate) fn contains(&self, node: &str) -> bool {
         self.entries.get(node).is_some_and(Entry::is_known)
     }
 
-    pub fn get(&self, node: &str, now_ms: u64) -> Option<NodeView> {
+    pub(crate) fn get(&self, node: &str, now_ms: u64) -> Option<NodeView> {
         self.entries.get(node).filter(|entry| entry.is_known()).map(|entry| self.compose(node, entry, now_ms))
     }
 
     /// By name, at most `limit` rows, those after `after`.
-    pub fn page(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Vec<NodeView> {
+    pub(crate) fn page(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Vec<NodeView> {
         let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
         let later = self.entries.range::<str, _>((lower, Bound::Unbounded)).filter(|(_, entry)| entry.is_known());
         later.take(limit).map(|(node, entry)| self.compose(node, entry, now_ms)).collect()
     }
 
     /// Counts nodes by health into figures that the leader did not send.
-    pub fn count_into(&self, stats: &mut ClusterStats) {
+    pub(crate) fn count_into(&self, stats: &mut ClusterStats) {
         for (node, entry) in self.entries.iter().filter(|(_, entry)| entry.is_known()) {
             match entry.health() {
                 Health::Alive => stats.nodes_alive += 1,
@@ -180,6 +180,7 @@ impl Entry {
             slots: 0,
             fault_percent_per_min: 0.0,
             telemetry: String::new(),
+            kinds: Default::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ const SECONDS: usize = 60;
 
 /// Events by the second in which they happened.
 #[derive(Debug)]
-pub struct PerSecond {
+pub(crate) struct PerSecond {
     buckets: [(u64, u64); SECONDS],
 }
 
@@ -16,7 +16,7 @@ impl Default for PerSecond {
 
 impl PerSecond {
     /// Counts one event that happened at `second`; older than what its bucket holds is ignored.
-    pub fn add(&mut self, second: u64) {
+    pub(crate) fn add(&mut self, second: u64) {
         let bucket = &mut self.buckets[(second % SECONDS as u64) as usize];
         if second > bucket.0 {
             *bucket = (second, 0);
@@ -27,7 +27,7 @@ impl PerSecond {
     }
 
     /// How many happened in the 60 s up to and with `now`.
-    pub fn last_minute(&self, now: u64) -> u64 {
+    pub(crate) fn last_minute(&self, now: u64) -> u64 {
         self.buckets.iter().filter(|(second, _)| *second <= now && now - second < SECONDS as u64).map(|(_, count)| count).sum()
     }
 }

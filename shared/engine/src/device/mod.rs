@@ -61,11 +61,7 @@ pub struct GpuLoad {
 impl GpuLoad {
     fn sane(self) -> Self {
         let share = |value: f64| if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
-        Self {
-            utilisation: share(self.utilisation),
-            memory_used_mib: self.memory_used_mib,
-            memory_intensity: share(self.memory_intensity),
-        }
+        Self { utilisation: share(self.utilisation), memory_used_mib: self.memory_used_mib, memory_intensity: share(self.memory_intensity) }
     }
 
     fn is_idle(self) -> bool {
@@ -107,11 +103,6 @@ impl GpuDevice {
 
     pub fn temperature_c(&self) -> f64 {
         self.temperature_c
-    }
-
-    /// See [`hazard_factor`].
-    pub fn hazard_factor(&self) -> f64 {
-        hazard_factor(self.temperature_c)
     }
 
     /// How many times longer work takes than at full clocks; 1 unless throttled.

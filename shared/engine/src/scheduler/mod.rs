@@ -21,7 +21,7 @@ use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
 use crate::queue::Queue;
 
 pub use jobs::{Delivery, RecordRead};
-pub use nodes::RunningSign;
+pub use nodes::{Beat, RunningSign};
 
 /// Every duration that the scheduler knows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,8 @@ pub struct NodeState {
     pub spec: NodeSpec,
     pub health: Health,
     pub draining: bool,
+    /// It said that it takes nothing new.
+    pub leaving: bool,
     pub slots: Vec<GpuSlot>,
     pub attempts: BTreeMap<AttemptId, JobId>,
     pub last_heartbeat_ms: Option<u64>,
@@ -259,6 +261,11 @@ impl Scheduler {
     /// How many jobs wait here for room.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How many of them have this priority.
+    pub fn waiting_of(&self, priority: crate::job::Priority) -> usize {
+        self.queue.len_of(priority)
     }
 
     /// How many attempts run.

@@ -7,6 +7,16 @@ use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec, RunningAttempt};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::GpuSlot;
 
+/// What a heartbeat says.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat<'a> {
+    pub incarnation: u64,
+    pub running: &'a [RunningSign],
+    pub telemetry: &'a [GpuTelemetry],
+    /// The node takes nothing new.
+    pub leaving: bool,
+}
+
 /// An attempt that a heartbeat names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningSign {
@@ -22,6 +32,7 @@ impl NodeState {
             spec,
             health: Health::Alive,
             draining,
+            leaving: false,
             attempts: BTreeMap::new(),
             last_heartbeat_ms: None,
             telemetry: Vec::new(),
@@ -75,8 +86,9 @@ impl Scheduler {
     }
 
     /// A node gave a sign of life and named what it runs.
-    pub fn on_heartbeat(&mut self, node: &str, incarnation: u64, running: &[RunningSign], telemetry: &[GpuTelemetry], now_ms: u64) -> Vec<Action> {
+    pub fn on_heartbeat(&mut self, node: &str, beat: Beat<'_>, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
+        let incarnation = beat.incarnation;
         let Some(known) = self.nodes.get_mut(node) else { return actions };
         if incarnation < known.spec.incarnation {
             return actions;
@@ -93,8 +105,9 @@ impl Scheduler {
         self.dirty |= silent_until_now;
         known.last_heartbeat_ms = Some(now_ms);
         known.telemetry.clear();
-        known.telemetry.extend_from_slice(telemetry);
-        self.note_named(node, running, now_ms, &mut actions);
+        known.telemetry.extend_from_slice(beat.telemetry);
+        known.leaving = beat.leaving;
+        self.note_named(node, beat.running, now_ms, &mut actions);
         self.lose_unnamed(node, now_ms, &mut actions);
         actions
     }
@@ -141,7 +154,7 @@ impl Scheduler {
     pub fn on_verdict(&mut self, node: &str, incarnation: u64, health: Health, evidence: &str, silence_ms: u64, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         let Some(known) = self.nodes.get_mut(node) else { return actions };
-        if incarnation < known.spec.incarnation {
+        if incarnation != known.spec.incarnation {
             return actions;
         }
         known.health = health;

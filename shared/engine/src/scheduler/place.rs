@@ -33,7 +33,7 @@ impl NodeState {
         if self.health != Health::Alive || silent {
             return Err(RejectReason::NotAlive);
         }
-        if self.draining {
+        if self.draining || self.leaving {
             return Err(RejectReason::Draining);
         }
         if self.attempts.len() >= self.spec.slots as usize {

@@ -52,6 +52,10 @@ fn leader(gpus: &[usize]) -> Scheduler {
     scheduler
 }
 
+fn alive(incarnation: u64, running: &[RunningSign]) -> Beat<'_> {
+    Beat { incarnation, running, telemetry: &[], leaving: false }
+}
+
 fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     for index in 1..=nodes {
@@ -60,7 +64,7 @@ fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
             .node(&name)
             .map(|node| node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 1 }).collect())
             .unwrap_or_default();
-        actions.extend(scheduler.on_heartbeat(&name, 1, &signs, &[], now_ms));
+        actions.extend(scheduler.on_heartbeat(&name, alive(1, &signs), now_ms));
     }
     actions
 }
@@ -124,7 +128,7 @@ fn a_dead_node_gives_its_jobs_back_once_and_they_are_read_back_before_they_run_a
     let actions = scheduler.on_delivered(delivery(spec(1, 1000), true), SETTLED + 5_001);
     assert_eq!(actions, [Action::ReadBack { job: JobId::new(0, 1) }]);
     let other = if first.node == "gpu-node-01" { "gpu-node-02" } else { "gpu-node-01" };
-    scheduler.on_heartbeat(other, 1, &[], &[], SETTLED + 5_001);
+    scheduler.on_heartbeat(other, alive(1, &[]), SETTLED + 5_001);
     scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] }, SETTLED + 5_002);
     let actions = scheduler.on_tick(SETTLED + 5_002);
     let second = assignments(&actions)[0];
@@ -198,7 +202,11 @@ fn drained_silent_and_suspect_nodes_get_nothing() {
     assert!(assignments(&scheduler.on_tick(SETTLED)).is_empty());
     scheduler.on_verdict("gpu-node-01", 1, Health::Alive, "back", 0, SETTLED);
     assert!(assignments(&scheduler.on_tick(SETTLED + 60_000)).is_empty(), "silent for a minute");
+    let leaving = Beat { leaving: true, ..alive(1, &[]) };
+    scheduler.on_heartbeat("gpu-node-01", leaving, SETTLED + 60_000);
+    assert!(assignments(&scheduler.on_tick(SETTLED + 60_000)).is_empty(), "it leaves");
     beat(&mut scheduler, 1, SETTLED + 60_000);
+    scheduler.on_drain("gpu-node-01", false);
     assert_eq!(assignments(&scheduler.on_tick(SETTLED + 60_000)).len(), 1);
 }
 
@@ -206,8 +214,8 @@ fn drained_silent_and_suspect_nodes_get_nothing() {
 fn an_assignment_that_never_arrived_is_found_by_the_heartbeat() {
     let mut scheduler = leader(&[1]);
     submit(&mut scheduler, spec(1, 100), SETTLED);
-    assert!(scheduler.on_heartbeat("gpu-node-01", 1, &[], &[], SETTLED + 1_000).is_empty());
-    let actions = scheduler.on_heartbeat("gpu-node-01", 1, &[], &[], SETTLED + 2_000);
+    assert!(scheduler.on_heartbeat("gpu-node-01", alive(1, &[]), SETTLED + 1_000).is_empty());
+    let actions = scheduler.on_heartbeat("gpu-node-01", alive(1, &[]), SETTLED + 2_000);
     assert!(matches!(actions[..], [Action::Nak { .. }, Action::Note(Note::Lost { .. })]));
     scheduler.sanity_check();
 }
@@ -235,8 +243,8 @@ fn a_zombie_is_killed_and_its_commit_ends_the_other_attempt() {
     let heir = assignments(&actions)[0].clone();
     assert_ne!(heir.node, zombie.node);
     let sign = RunningSign { attempt: zombie.attempt, job: zombie.spec.id, progress_permille: 0 };
-    assert!(scheduler.on_heartbeat(&zombie.node, 1, &[sign], &[], SETTLED + 1_000).is_empty());
-    let actions = scheduler.on_heartbeat(&zombie.node, 1, &[sign], &[], SETTLED + 4_000);
+    assert!(scheduler.on_heartbeat(&zombie.node, alive(1, &[sign]), SETTLED + 1_000).is_empty());
+    let actions = scheduler.on_heartbeat(&zombie.node, alive(1, &[sign]), SETTLED + 4_000);
     assert!(matches!(&actions[..], [Action::Kill { attempt, .. }] if *attempt == zombie.attempt));
     let actions = scheduler.on_ended(&ended(&zombie, AttemptOutcome::Committed), SETTLED + 4_000);
     assert!(matches!(&actions[..], [Action::Kill { attempt, .. }] if *attempt == heir.attempt));
@@ -266,7 +274,7 @@ fn a_restarted_node_loses_what_it_ran() {
     assert!(matches!(actions[..], [Action::Nak { .. }, Action::Note(Note::Lost { .. })]));
     scheduler.sanity_check();
     submit(&mut scheduler, spec(2, 100), SETTLED + 20);
-    assert!(scheduler.on_heartbeat("gpu-node-01", 1, &[], &[], SETTLED + 9_000).is_empty(), "a voice from the former life");
+    assert!(scheduler.on_heartbeat("gpu-node-01", alive(1, &[]), SETTLED + 9_000).is_empty(), "a voice from the former life");
 }
 
 #[test]
@@ -355,7 +363,7 @@ proptest! {
                     let signs: Vec<RunningSign> = scheduler.node(&name(node)).filter(|_| honest)
                         .map(|node| node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 5 }).collect())
                         .unwrap_or_default();
-                    scheduler.on_heartbeat(&name(node), incarnations[usize::from(node)], &signs, &[], now_ms);
+                    scheduler.on_heartbeat(&name(node), alive(incarnations[usize::from(node)], &signs), now_ms);
                 }
                 Step::Verdict { node, health } => drop(scheduler.on_verdict(&name(node), incarnations[usize::from(node)], health, "drawn", 10, now_ms)),
                 Step::Restart { node: index } => {

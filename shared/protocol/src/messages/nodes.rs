@@ -35,6 +35,9 @@ pub struct Heartbeat {
     pub sent_at_ms: u64,
     pub running: Vec<RunningBrief>,
     pub gpus: Vec<GpuTelemetry>,
+    /// It stops as soon as its attempts have ended: nothing new should go there.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 impl Message for Heartbeat {

@@ -287,5 +287,4 @@ fn draw_percent<T: Copy>(rng: &mut Pcg64Mcg, table: &[(T, u32)]) -> Option<T> {
 }
 
 #[cfg(test)]
-#[path = "workload_tests.rs"]
 mod tests;

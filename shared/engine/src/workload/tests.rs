@@ -9,9 +9,8 @@ fn jobs(seed: u64, count: u32) -> Vec<JobSpec> {
 }
 
 fn fits(demand: &Demand, gpus: &[GpuDescriptor]) -> bool {
-    let suitable = |gpu: &&GpuDescriptor| {
-        gpu.memory_mib >= demand.gpu_memory_mib && (demand.models.is_empty() || demand.models.contains(&gpu.model))
-    };
+    let suitable =
+        |gpu: &&GpuDescriptor| gpu.memory_mib >= demand.gpu_memory_mib && (demand.models.is_empty() || demand.models.contains(&gpu.model));
     gpus.iter().filter(suitable).count() >= demand.gpu_count() as usize
 }
 

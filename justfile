@@ -1,0 +1,53 @@
+# What a person types. Recipes longer than a line or two are scripts in scripts/, so that they run and are checked without `just`.
+# Works with just 1.27 and newer; ./justw brings one where there is none.
+
+set positional-arguments := true
+
+# The recipes that there are.
+default:
+    @"{{ just_executable() }}" --justfile "{{ justfile() }}" --list --unsorted
+
+# Builds, makes sure of a nats-server and runs the whole cluster; Ctrl-C stops it. Arguments go to `faultline up`.
+[no-exit-message]
+up *ARGS:
+    @exec scripts/up.sh "$@"
+
+# Release binaries, `faultline` among them, into cargo's target folder.
+build:
+    cargo build --release --locked --workspace --exclude faultline-tests --bins
+
+# All tests against a real NATS (containers where an engine answers, else a local server). Arguments go to the test runner.
+[no-exit-message]
+test *ARGS:
+    @exec scripts/test.sh "$@"
+
+# Formatting, spelling, unused and forbidden dependencies, clippy, documentation.
+[no-exit-message]
+check:
+    @exec scripts/check.sh
+
+# Jobs a second and latency through all services, against the bound of the bare durable writes. Arguments go to the bench.
+[no-exit-message]
+bench *ARGS:
+    @exec scripts/bench.sh "$@"
+
+# Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
+[no-exit-message]
+setup *ARGS: build
+    @exec "$(scripts/target-dir.sh)/release/faultline" setup "$@"
+
+# Makes sure of a nats-server: FAULTLINE_NATS_URL, else PATH, else a pinned one in .tools/ (always that one with `pinned`).
+nats-server *ARGS:
+    @scripts/nats-server.sh "$@"
+
+# Formats all sources.
+fmt:
+    cargo fmt --all
+
+# Removes what a cluster on this machine has stored: the server's files, keys, logs. Not while it runs.
+clean-data:
+    rm -rf -- .data logs
+
+# Fetches the public cluster traces that replays read, and checks them. Into shared/traces, or the folder given.
+traces *ARGS:
+    @scripts/traces.sh "$@"

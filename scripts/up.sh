@@ -1,0 +1,9 @@
+#!/bin/sh
+# `just up`: builds, makes sure of a nats-server, and becomes `faultline up`, so that signals and the exit status are its own.
+set -eu
+cd -- "$(dirname -- "$0")/.."
+cargo build --release --locked --workspace --exclude faultline-tests --bins
+server=$(scripts/nats-server.sh)
+# `faultline up` takes the server from PATH; in front, since an older one may lie there too.
+[ -z "$server" ] || PATH=$(dirname -- "$server"):$PATH
+exec "$(scripts/target-dir.sh)/release/faultline" up "$@"

@@ -1,0 +1,314 @@
+//! `nodes` and `node` as the leading scheduler sees them; `drain`, `undrain` and `fault`, which work without a leader.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use comfy_table::{Cell, Table};
+use faultline_engine::node::Health;
+use faultline_protocol::messages::{DrainSetting, FaultOrder, FaultOrderKind, NodeRegistration, NodeView, Ping, Pong};
+use faultline_protocol::streams::{KV_CONTROL, KV_NODES};
+use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_runtime::clock;
+use faultline_runtime::connect::{RequestError, kv_get, kv_put};
+use serde::Serialize;
+
+use super::ask::{self, Link};
+use super::control::bucket_failure;
+use super::parse;
+use crate::exit::Failure;
+use crate::output::{Mood, ago, facts, figure, mood, span, table};
+
+const PONG_LIMIT: Duration = Duration::from_secs(2);
+/// A worker slows a node by this much at least and at most.
+const SLOW_FACTORS: std::ops::RangeInclusive<f64> = 2.0..=10.0;
+const LONGEST_FAULT: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FaultName {
+    /// The node and what runs on it vanish, then it comes back with a new incarnation
+    Crash,
+    /// It freezes: no heartbeats, no progress
+    Hang,
+    /// It works on, unheard
+    HeartbeatLoss,
+    /// Jobs take --factor times as long
+    Slow,
+    /// End whatever fault the node has
+    Restore,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FaultFlags {
+    #[arg(value_parser = parse::node_name)]
+    node: String,
+    #[arg(value_enum)]
+    kind: FaultName,
+    /// How long it lasts, up to 1h
+    #[arg(long = "for", default_value = "10s", value_name = "DURATION", value_parser = fault_length, allow_negative_numbers = true)]
+    length: Duration,
+    /// For slow: how many times slower, 2 to 10
+    #[arg(long, default_value = "3", value_parser = slow_factor, allow_negative_numbers = true)]
+    factor: f64,
+}
+
+fn fault_length(text: &str) -> Result<Duration, String> {
+    match parse::positive_duration(text)? {
+        length if length <= LONGEST_FAULT => Ok(length),
+        _ => Err("a fault lasts at most 1h".to_owned()),
+    }
+}
+
+fn slow_factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if SLOW_FACTORS.contains(&factor) => Ok(factor),
+        Ok(_) | Err(_) => Err("a node can be 2 to 10 times slower".to_owned()),
+    }
+}
+
+pub(crate) async fn list(link: &Link) -> Result<(), Failure> {
+    let nodes = ask::nodes(&link.nats).await?;
+    link.out.rows(&nodes, nodes_table)
+}
+
+pub(crate) async fn show(link: &Link, name: &str) -> Result<(), Failure> {
+    let Some(node) = ask::node(&link.nats, name).await? else {
+        return Err(unknown(name));
+    };
+    let now_ms = clock::unix_ms();
+    link.out.one(&node, |node| node_words(link, node, now_ms))
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::NotFound(format!("no node is called {name}: `faultline nodes` lists them"))
+}
+
+fn health_cell(node: &NodeView) -> Cell {
+    let how = match node.health {
+        Health::Alive if node.draining => return mood("alive, draining", Mood::Doubtful),
+        Health::Alive => Mood::Good,
+        Health::Suspect => Mood::Doubtful,
+        Health::Gone | Health::Dead => Mood::Bad,
+    };
+    let draining = if node.draining { ", draining" } else { "" };
+    mood(format!("{}{draining}", node.health.as_str()), how)
+}
+
+/// `H100-80GB x4`; a machine with different GPUs names each.
+fn gpus_words(node: &NodeView) -> String {
+    let mut groups: Vec<(&str, u32)> = Vec::new();
+    for gpu in &node.spec.gpus {
+        match groups.iter_mut().find(|(model, _)| *model == gpu.model) {
+            Some((_, number)) => *number += 1,
+            None => groups.push((&gpu.model, 1)),
+        }
+    }
+    groups.iter().map(|(model, number)| format!("{model} x{number}")).collect::<Vec<_>>().join(", ")
+}
+
+fn heartbeat_words(node: &NodeView) -> String {
+    node.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{} ago", span(age)))
+}
+
+fn nodes_table(nodes: &[NodeView]) -> Table {
+    let mut rows = table(&["NODE", "WORKER", "HEALTH", "GPUS", "GPU USED", "RUNNING", "HOTTEST", "HEARTBEAT"]);
+    for node in nodes {
+        let used: u64 = node.gpu_used_milli.iter().map(|&milli| u64::from(milli)).sum();
+        let hottest = node.telemetry.iter().map(|gpu| gpu.temperature_c).fold(f32::NAN, f32::max);
+        rows.add_row([
+            node.spec.node.as_str().into(),
+            node.spec.worker.as_str().into(),
+            health_cell(node),
+            gpus_words(node).into(),
+            figure(format!("{}.{} of {}", used / 1000, used % 1000 / 100, node.spec.gpus.len())),
+            figure(node.running.len()),
+            figure(if hottest.is_nan() { "-".to_owned() } else { format!("{hottest:.0} °C") }),
+            figure(heartbeat_words(node)),
+        ]);
+    }
+    rows
+}
+
+fn node_words(link: &Link, node: &NodeView, now_ms: u64) -> String {
+    let mut lines = vec![
+        ("node", node.spec.node.clone()),
+        ("worker", node.spec.worker.clone()),
+        ("health", format!("{}{}", node.health.as_str(), if node.draining { ", draining" } else { "" })),
+        ("incarnation", node.spec.incarnation.to_string()),
+        ("rack", node.spec.rack.clone()),
+        ("slots", format!("{} of {} taken", node.running.len(), node.spec.slots)),
+        ("runs", node.spec.kinds.join(", ")),
+        ("heartbeat", heartbeat_words(node)),
+        ("telemetry", node.spec.telemetry.clone()),
+        ("faults", format!("{} % a minute", node.spec.fault_percent_per_min)),
+    ];
+    if let Some(verdict) = &node.verdict {
+        let words = format!("{} by {} {}: {}", verdict.health.as_str(), verdict.detector, ago(now_ms, verdict.at_ms), verdict.evidence);
+        lines.push(("verdict", words));
+    }
+    let mut parts = vec![link.out.render(facts(&lines)), link.out.render(gpu_table(node))];
+    if !node.running.is_empty() {
+        let mut running = table(&["RUNNING JOB", "ATTEMPT", "PROGRESS"]);
+        for brief in &node.running {
+            let percent = format!("{} %", brief.progress_permille / 10);
+            running.add_row([brief.job.to_string().into(), brief.attempt.to_string().into(), figure(percent)]);
+        }
+        parts.push(link.out.render(running));
+    }
+    parts.join("\n\n")
+}
+
+fn gpu_table(node: &NodeView) -> Table {
+    let mut rows = table(&["GPU", "MODEL", "BOOKED", "RESERVED", "BUSY", "MEMORY USED", "POWER", "TEMPERATURE", "CLOCK", "NOTE"]);
+    for (index, gpu) in node.spec.gpus.iter().enumerate() {
+        let booked = node.gpu_used_milli.get(index).copied().unwrap_or(0);
+        let reserved = node.gpu_reserved_mib.get(index).copied().unwrap_or(0);
+        let mut cells = vec![
+            figure(index),
+            gpu.model.as_str().into(),
+            figure(format!("{} %", booked / 10)),
+            figure(format!("{reserved} of {} MiB", gpu.memory_mib)),
+        ];
+        if let Some(report) = node.telemetry.get(index) {
+            let note = match (report.xid, report.throttled) {
+                (0, false) => String::new(),
+                (0, true) => "throttled".to_owned(),
+                (xid, false) => format!("XID {xid}"),
+                (xid, true) => format!("XID {xid}, throttled"),
+            };
+            cells.extend([
+                figure(format!("{:.0} %", report.utilisation_percent)),
+                figure(format!("{} MiB", report.memory_used_mib)),
+                figure(format!("{:.0} W", report.power_w)),
+                figure(format!("{:.0} °C", report.temperature_c)),
+                figure(format!("{} MHz", report.sm_clock_mhz)),
+                mood(note, Mood::Doubtful),
+            ]);
+        }
+        rows.add_row(cells);
+    }
+    rows
+}
+
+async fn registration(link: &Link, node: &str) -> Result<NodeRegistration, Failure> {
+    let store = link.nats.bucket(KV_NODES).await.map_err(bucket_failure)?;
+    kv_get(&store, node).await.map_err(bucket_failure)?.ok_or_else(|| unknown(node))
+}
+
+/// What `drain` and `undrain` print.
+#[derive(Debug, Serialize)]
+struct DrainView<'a> {
+    node: &'a str,
+    draining: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+pub(crate) async fn drain(link: &Link, node: &str, reason: String) -> Result<(), Failure> {
+    registration(link, node).await?;
+    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
+    let setting = DrainSetting { reason: reason.clone(), at_ms: clock::unix_ms() };
+    kv_put(&store, &subjects::drain_key(node), &setting).await.map_err(bucket_failure)?;
+    let view = DrainView { node, draining: true, reason: Some(reason) };
+    link.out.one(&view, |_| format!("{node} drains: nothing new is placed there; what runs there ends by itself"))
+}
+
+pub(crate) async fn undrain(link: &Link, node: &str) -> Result<(), Failure> {
+    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
+    let key = subjects::drain_key(node);
+    let drained = kv_get::<DrainSetting>(&store, &key).await.map_err(bucket_failure)?.is_some();
+    if drained {
+        store.delete(&key).await.map_err(|error| Failure::Failed(anyhow!("{key} cannot be deleted: {error}")))?;
+    } else {
+        // An unknown name is more likely a slip than a node that was never drained.
+        registration(link, node).await?;
+    }
+    let words = if drained { format!("{node} takes jobs again") } else { format!("{node} was not drained") };
+    link.out.one(&DrainView { node, draining: false, reason: None }, |_| words)
+}
+
+pub(crate) async fn fault(link: &Link, flags: &FaultFlags) -> Result<(), Failure> {
+    let worker = registration(link, &flags.node).await?.spec.worker;
+    // The order itself is a plain publish: first hear whether anybody is there to obey it.
+    let ping: Result<Pong, _> = link.nats.request(subjects::ctl(&worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
+    match ping {
+        Ok(_) => {}
+        Err(RequestError::NoResponders(_) | RequestError::Timeout(_)) => {
+            let text = format!("{worker}, which hosts {}, does not answer: `faultline status` shows what runs", flags.node);
+            return Err(Failure::Failed(anyhow!(text)));
+        }
+        Err(error) => return Err(Failure::Failed(error.into())),
+    }
+    let order = FaultOrder {
+        node: flags.node.clone(),
+        kind: match flags.kind {
+            FaultName::Crash => FaultOrderKind::Crash,
+            FaultName::Hang => FaultOrderKind::Hang,
+            FaultName::HeartbeatLoss => FaultOrderKind::HeartbeatLoss,
+            FaultName::Slow => FaultOrderKind::Slow,
+            FaultName::Restore => FaultOrderKind::Restore,
+        },
+        for_ms: u64::try_from(flags.length.as_millis()).unwrap_or(u64::MAX),
+        factor: flags.factor,
+    };
+    let sent = link.nats.publish(subjects::ctl(&worker, ControlVerb::Fault), &order).await;
+    sent.map_err(|error| Failure::Failed(error.into()))?;
+    link.nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
+    link.out.one(&order, |order| match order.kind {
+        FaultOrderKind::Restore => format!("{} is told to recover", order.node),
+        FaultOrderKind::Crash | FaultOrderKind::Hang | FaultOrderKind::HeartbeatLoss | FaultOrderKind::Slow => {
+            format!("{} is told to break for {}: follow it with `faultline events --follow --node {}`", order.node, span(order.for_ms), order.node)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_engine::node::{GpuDescriptor, GpuTelemetry, NodeSpec};
+
+    use super::*;
+
+    fn node() -> NodeView {
+        let gpu = GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_920 };
+        NodeView {
+            spec: NodeSpec {
+                node: "gpu-node-01".into(),
+                worker: "worker-01".into(),
+                incarnation: 3,
+                gpus: vec![gpu.clone(), gpu],
+                rack: "r1".into(),
+                slots: 16,
+                kinds: vec!["sleep".into()],
+                fault_percent_per_min: 5.0,
+                telemetry: "simulated".into(),
+            },
+            health: Health::Alive,
+            draining: false,
+            gpu_used_milli: vec![500, 1000],
+            gpu_reserved_mib: vec![0, 1024],
+            running: vec![],
+            telemetry: vec![GpuTelemetry { temperature_c: 41.4, ..GpuTelemetry::default() }; 2],
+            heartbeat_age_ms: Some(340),
+            verdict: None,
+        }
+    }
+
+    #[test]
+    fn the_table_of_nodes() {
+        let mut silent = node();
+        (silent.spec.node, silent.health, silent.draining) = ("gpu-node-02".into(), Health::Dead, true);
+        (silent.telemetry, silent.heartbeat_age_ms) = (vec![], None);
+        let mut table = nodes_table(&[node(), silent]);
+        table.force_no_tty().set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        let expected = "\
+NODE         WORKER     HEALTH          GPUS          GPU USED  RUNNING  HOTTEST  HEARTBEAT
+gpu-node-01  worker-01  alive           H100-80GB x2  1.5 of 2        0    41 °C  340 ms ago
+gpu-node-02  worker-01  dead, draining  H100-80GB x2  1.5 of 2        0        -    none yet";
+        assert_eq!(table.trim_fmt(), expected);
+    }
+
+    #[test]
+    fn faults_have_bounds() {
+        assert!(fault_length("1h").is_ok() && fault_length("2h").is_err() && fault_length("0s").is_err());
+        assert!(slow_factor("10").is_ok() && slow_factor("1").is_err() && slow_factor("NaN").is_err() && slow_factor("x").is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! What other commands may ask of a running `up`: one line of JSON in, one out, over a socket in its data folder.
+//! Only processes on this machine use it; between services there is nothing but NATS.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::Cluster;
+use super::supervisor::ChildStatus;
+use crate::args::KillSignal;
+
+/// The path of a socket must fit into 108 bytes, <https://man7.org/linux/man-pages/man7/unix.7.html>; 104 on others.
+const LONGEST_SOCKET_PATH: usize = 100;
+const LONGEST_LINE: u64 = 64 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "lowercase")]
+pub(crate) enum Order {
+    Status,
+    Scale { workers: u32 },
+    Kill { service: String, signal: KillSignal },
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Status { uptime_s: u64, services: Vec<ChildStatus> },
+    Scaled { started: Vec<String>, stopped: Vec<String> },
+    Done,
+    NotFound { reason: String },
+    Failed { reason: String },
+}
+
+/// Where the socket of this data folder goes.
+pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
+    let beside = data_dir.join("control.sock");
+    if beside.as_os_str().len() <= LONGEST_SOCKET_PATH {
+        return beside;
+    }
+    std::env::temp_dir().join(format!("faultline-{}.sock", std::process::id()))
+}
+
+/// Opens the socket. The data folder's lock is held, so a socket that is there is a dead one's.
+pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).with_context(|| format!("opening the socket {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("closing {} to others", path.display()))?;
+    Ok(listener)
+}
+
+/// Answers orders until cancelled.
+pub(crate) async fn serve(listener: UnixListener, cluster: Arc<Cluster>, cancel: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = cancel.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(answer(stream, Arc::clone(&cluster)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket failed");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, cluster: Arc<Cluster>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader.take(LONGEST_LINE)).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let reply = match serde_json::from_str::<Order>(&line) {
+            Ok(order) => cluster.handle(order).await,
+            Err(error) => Reply::Failed { reason: format!("this order cannot be read: {error}") },
+        };
+        let mut text = serde_json::to_string(&reply).unwrap_or_default();
+        text.push('\n');
+        if writer.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends one order and awaits its reply.
+pub(crate) async fn ask(socket: &Path, order: &Order) -> anyhow::Result<Reply> {
+    let mut stream = UnixStream::connect(socket).await.with_context(|| format!("reaching `faultline up` at {}", socket.display()))?;
+    stream.write_all(format!("{}\n", serde_json::to_string(order)?).as_bytes()).await?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await?;
+    serde_json::from_str(&line).context("`faultline up` stopped without an answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_have_a_readable_form() {
+        assert_eq!(serde_json::to_string(&Order::Scale { workers: 3 }).unwrap(), r#"{"order":"scale","workers":3}"#);
+        let order: Order = serde_json::from_str(r#"{"order":"kill","service":"worker-03","signal":"kill"}"#).unwrap();
+        assert_eq!(order, Order::Kill { service: "worker-03".into(), signal: KillSignal::Kill });
+        assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
+    }
+
+    #[test]
+    fn a_deep_data_folder_still_gets_a_socket() {
+        assert_eq!(socket_path(Path::new(".data")), Path::new(".data/control.sock"));
+        assert!(socket_path(&PathBuf::from("/x".repeat(80))).as_os_str().len() <= LONGEST_SOCKET_PATH);
+    }
+}

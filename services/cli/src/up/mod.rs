@@ -1,0 +1,183 @@
+//! `faultline up`: the whole cluster as child processes of one, from the first check to the last process gone.
+
+mod cluster;
+mod control;
+pub(crate) mod guard;
+mod lines;
+mod ports;
+pub(crate) mod remote;
+mod scale;
+mod services;
+pub(crate) mod settings;
+pub(crate) mod state;
+mod supervisor;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use faultline_runtime::config::{self, CommonArgs};
+use faultline_runtime::connect::{self, ConnectError, Nats};
+use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::{clock, telemetry};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::args::UpFlags;
+use crate::exit::Failure;
+use crate::nats_server::find::ServerBinary;
+use crate::nats_server::permissions::ADMIN;
+use crate::nats_server::{self, find};
+use crate::session::Session;
+use crate::setup::{self, SetupOptions};
+use cluster::Cluster;
+use lines::{Lines, Look, NATS};
+use ports::Port;
+use services::Plan;
+use settings::UpSettings;
+use state::{DataLock, RunningState};
+use supervisor::Supervisor;
+
+/// After a kill -9 of `up`, its children notice within this time.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(6);
+/// A server with a large store reads it before it answers.
+const SERVER_START_LIMIT: Duration = Duration::from_secs(60);
+const DASHBOARD_START_LIMIT: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
+/// Runs the cluster until a signal or `faultline down`.
+pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags) -> Result<(), Failure> {
+    let flags = UpFlags { data_dir: Some(session.data_dir.clone()), ..flags.clone() };
+    let mut settings: UpSettings = config::load_section(common, "up", &flags).map_err(|error| Failure::Usage(error.to_string()))?;
+    settings.validate()?;
+    settings.data_dir = std::path::absolute(&settings.data_dir).context("finding the data folder")?;
+    let color = telemetry::use_color(session.common.color);
+    let mut plan =
+        Plan { settings, common: session.common.clone(), config_file: common.config.clone(), color, bin_dir: services::bin_dir()? };
+    plan.check_binaries()?;
+
+    let data_dir = plan.settings.data_dir.clone();
+    let _lock = DataLock::take(&data_dir)?;
+    let server = if session.nats_is_external { None } else { Some(find::nats_server()?) };
+    check_ports(&plan.settings, server.is_some()).await?;
+    if server.is_some() {
+        plan.common.nats_url = format!("nats://{}:{}", Ipv4Addr::LOCALHOST, plan.settings.nats_port);
+    }
+
+    let telemetry = telemetry::init_with_prefix("up", &plan.common, lines::prefix("up", color));
+    let shutdown = Shutdown::from_signals(session.common.stop_with_parent);
+    let look = Look { color, format: plan.common.log_format, verbose: plan.common.log_level.contains("debug") };
+    let (lines, written) = Lines::start(look);
+    let cluster = Arc::new(Cluster::new(plan.clone(), Supervisor::new(lines.clone()), shutdown.clone()));
+    let outcome = tokio::select! {
+        outcome = start_and_serve(&plan, server, &cluster, &lines, &shutdown) => outcome,
+        () = shutdown.token().cancelled_owned() => Ok(()),
+    };
+    shutdown.stop();
+    lines.say("up", "stopping");
+    cluster.stop_all().await;
+    RunningState::remove(&data_dir);
+    let _ = std::fs::remove_file(control::socket_path(&data_dir));
+    lines.say("up", "stopped");
+    drop((cluster, lines));
+    written.wait().await;
+    drop(telemetry);
+    outcome
+}
+
+/// Only returns when the start failed: a cluster that runs is stopped by the caller.
+async fn start_and_serve(
+    plan: &Plan,
+    server: Option<ServerBinary>,
+    cluster: &Arc<Cluster>,
+    lines: &Lines,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    let data_dir = &plan.settings.data_dir;
+    let nats = match server {
+        Some(server) => start_server(plan, &server, cluster).await?,
+        None => connect_admin(plan).await.map_err(|error| Failure::Unreachable(error.to_string()))?,
+    };
+    let provisioned = setup::provision(&nats, SetupOptions::default()).await?;
+    tracing::info!(created = provisioned.created.len(), found = provisioned.kept.len(), "streams, buckets and consumers are there");
+    nats.close().await;
+
+    let socket = control::socket_path(data_dir);
+    let listener = control::listen(&socket)?;
+    let dashboard_url = (!plan.settings.no_dashboard).then(|| format!("http://{}:{}", Ipv4Addr::LOCALHOST, plan.settings.dashboard_port));
+    let state = RunningState {
+        pid: std::process::id(),
+        nats_url: plan.common.nats_url.clone(),
+        dashboard_url: dashboard_url.clone(),
+        control_socket: socket,
+        started_at_ms: clock::unix_ms(),
+    };
+    state.write(data_dir)?;
+    cluster.start_services();
+    tokio::join!(control::serve(listener, Arc::clone(cluster), shutdown.token()), announce(plan, dashboard_url, lines));
+    Ok(())
+}
+
+async fn check_ports(settings: &UpSettings, own_server: bool) -> Result<(), Failure> {
+    let mut ports = Vec::new();
+    if own_server {
+        ports.push(Port { number: settings.nats_port, purpose: "the NATS server", flag: "--nats-port" });
+    }
+    if !settings.no_dashboard {
+        ports.push(Port { number: settings.dashboard_port, purpose: "the dashboard", flag: "--dashboard-port" });
+    }
+    // The note is removed by an orderly stop.
+    let patience = if RunningState::read(&settings.data_dir).is_some() { ORPHANS_LIMIT } else { Duration::ZERO };
+    ports::check_all(&ports, patience).await
+}
+
+async fn start_server(plan: &Plan, server: &ServerBinary, cluster: &Cluster) -> Result<Nats, Failure> {
+    let settings = &plan.settings;
+    let config = nats_server::prepare(&settings.data_dir, Ipv4Addr::LOCALHOST.into(), settings.nats_port)?;
+    let own_program: PathBuf = std::env::current_exe().context("finding this program")?;
+    tracing::info!(version = %server.version, binary = %server.path.display(), port = settings.nats_port, "starting nats-server");
+    cluster.start(services::nats_server(own_program, &server.path, &config));
+    let deadline = Instant::now() + SERVER_START_LIMIT;
+    loop {
+        match connect_admin(plan).await {
+            Ok(nats) => return Ok(nats),
+            Err(ConnectError::Unreachable { .. }) if Instant::now() < deadline => {}
+            Err(error) => return Err(Failure::Unreachable(error.to_string())),
+        }
+        if let Some(reason) = cluster.last_exit(NATS) {
+            return Err(Failure::Failed(anyhow::anyhow!(
+                "nats-server {reason}; what it said is above, its configuration is {}",
+                config.display()
+            )));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+async fn connect_admin(plan: &Plan) -> Result<Nats, ConnectError> {
+    let mut common = plan.common.clone();
+    if common.nkey_file.is_none() {
+        common.nkey_file = Some(nats_server::keys::seed_path(&plan.settings.data_dir, ADMIN)).filter(|path| path.is_file());
+    }
+    connect::connect_once(&common, ADMIN, "faultline-up").await
+}
+
+/// Says where the page is as soon as it answers.
+async fn announce(plan: &Plan, dashboard_url: Option<String>, lines: &Lines) {
+    let nats = &plan.common.nats_url;
+    let Some(url) = dashboard_url else {
+        lines.say("up", &format!("the cluster runs; NATS: {nats}; Ctrl-C stops it"));
+        return;
+    };
+    let deadline = Instant::now() + DASHBOARD_START_LIMIT;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, plan.settings.dashboard_port)).await.is_err() {
+        if Instant::now() >= deadline {
+            tracing::warn!(url, "the dashboard does not answer yet");
+            break;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    lines.say("up", &format!("the cluster runs; dashboard: {url}; NATS: {nats}; Ctrl-C stops it"));
+}

@@ -1,0 +1,141 @@
+//! What `up` leaves in its data folder for other commands: a lock while it runs, and a note of where things are.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+use crate::nats_server::keys::{private_dir, write_private};
+
+/// A looking `status` holds the lock for a moment.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(30);
+
+/// The lock on a data folder; the operating system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct DataLock {
+    _file: File,
+}
+
+fn lock_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("lock")
+}
+
+impl DataLock {
+    /// Takes the folder for this process, or says who has it.
+    pub(crate) fn take(data_dir: &Path) -> Result<Self, Failure> {
+        private_dir(data_dir)?;
+        let path = lock_path(data_dir);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => {
+                    let note = || -> std::io::Result<()> {
+                        file.set_len(0)?;
+                        file.rewind()?;
+                        write!(file, "{}", std::process::id())?;
+                        file.sync_data()
+                    };
+                    let mut note = note;
+                    note().with_context(|| format!("writing {}", path.display()))?;
+                    return Ok(Self { _file: file });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => {
+                    return Err(anyhow::Error::new(error).context(format!("locking {}", path.display())).into());
+                }
+            }
+        }
+        let holder = holder(data_dir).map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        Err(Failure::Failed(anyhow::anyhow!(
+            "another `faultline up`{holder} already runs on the data folder {}: stop it with `faultline down`, or choose another folder with --data-dir",
+            data_dir.display()
+        )))
+    }
+}
+
+/// The process that runs on this data folder, if one does.
+pub(crate) fn holder(data_dir: &Path) -> Option<u32> {
+    let mut file = File::open(lock_path(data_dir)).ok()?;
+    match file.try_lock_shared() {
+        Ok(()) => None,
+        Err(_) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).ok()?;
+            text.trim().parse().ok()
+        }
+    }
+}
+
+/// Where the running cluster is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunningState {
+    pub(crate) pid: u32,
+    pub(crate) nats_url: String,
+    pub(crate) dashboard_url: Option<String>,
+    pub(crate) control_socket: PathBuf,
+    pub(crate) started_at_ms: u64,
+}
+
+fn state_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("up.json")
+}
+
+impl RunningState {
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        write_private(&state_path(data_dir), &format!("{}\n", serde_json::to_string_pretty(self)?))
+    }
+
+    /// The note of the last `up`; after a kill -9 it may be out of date.
+    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(state_path(data_dir)).ok()?).ok()
+    }
+
+    pub(crate) fn remove(data_dir: &Path) {
+        let _ = std::fs::remove_file(state_path(data_dir));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_refused_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path()), None);
+        let first = DataLock::take(dir.path()).unwrap();
+        let text = DataLock::take(dir.path()).unwrap_err().to_string();
+        assert!(text.contains(&std::process::id().to_string()) && text.contains("--data-dir"), "{text}");
+        assert_eq!(holder(dir.path()), Some(std::process::id()));
+        drop(first);
+        assert_eq!(holder(dir.path()), None);
+        assert!(DataLock::take(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn the_note_comes_back_as_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = RunningState {
+            pid: 7,
+            nats_url: "nats://127.0.0.1:4222".into(),
+            dashboard_url: None,
+            control_socket: "x.sock".into(),
+            started_at_ms: 1,
+        };
+        state.write(dir.path()).unwrap();
+        assert_eq!(RunningState::read(dir.path()), Some(state));
+        RunningState::remove(dir.path());
+        assert_eq!(RunningState::read(dir.path()), None);
+    }
+}

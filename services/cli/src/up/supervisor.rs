@@ -1,0 +1,336 @@
+//! Child processes: starts them, starts them again with growing pauses when they end, and stops them for good.
+//! It knows nothing of what they do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub(crate) use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lines::Lines;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A child that ran this long was fine: its next pause is the first one again.
+const GOOD_RUN: Duration = Duration::from_secs(30);
+
+/// A program to be kept running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    Running,
+    /// Ended, and will be started again after a pause.
+    Waiting,
+    Stopping,
+}
+
+/// One child as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChildStatus {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) pid: Option<u32>,
+    pub(crate) uptime_s: u64,
+    pub(crate) restarts: u32,
+    /// How it ended the last time.
+    pub(crate) last_exit: Option<String>,
+}
+
+/// What a child's own task tells the others.
+#[derive(Debug)]
+struct Live {
+    state: State,
+    pid: Option<u32>,
+    since: Instant,
+    restarts: u32,
+    last_exit: Option<String>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    live: Arc<Mutex<Live>>,
+    /// The time it gets between SIGTERM and SIGKILL, once it shall stop.
+    stop: watch::Sender<Option<Duration>>,
+    ended: CancellationToken,
+}
+
+/// All children, by name.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    children: Mutex<BTreeMap<String, Handle>>,
+    lines: Lines,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a signal to one process. It may have ended already: that is what was wanted.
+pub(crate) fn send_signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Sends a signal to a child and whatever it started: each child leads a process group of its own.
+fn signal_group(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(pid, signal);
+    }
+}
+
+impl Supervisor {
+    pub(crate) fn new(lines: Lines) -> Self {
+        Self { children: Mutex::default(), lines }
+    }
+
+    /// Starts a child and keeps it running. Does nothing when one of that name is there.
+    pub(crate) fn start(&self, service: Service) {
+        let mut children = locked(&self.children);
+        if children.contains_key(&service.name) {
+            return;
+        }
+        let live = Arc::new(Mutex::new(Live { state: State::Waiting, pid: None, since: Instant::now(), restarts: 0, last_exit: None }));
+        let (stop, stopped) = watch::channel(None);
+        let ended = CancellationToken::new();
+        children.insert(service.name.clone(), Handle { live: Arc::clone(&live), stop, ended: ended.clone() });
+        let keeper = Keeper { service, lines: self.lines.clone(), live, stop: stopped };
+        tokio::spawn(async move {
+            keeper.keep_running().await;
+            ended.cancel();
+        });
+    }
+
+    /// Stops these children at the same time and waits until they are gone: SIGTERM, then after `limit` SIGKILL.
+    pub(crate) async fn stop(&self, names: &[String], limit: Duration) {
+        let waits: Vec<CancellationToken> = {
+            let children = locked(&self.children);
+            names
+                .iter()
+                .filter_map(|name| children.get(name))
+                .map(|handle| {
+                    handle.stop.send_replace(Some(limit));
+                    handle.ended.clone()
+                })
+                .collect()
+        };
+        for ended in waits {
+            ended.cancelled().await;
+        }
+        locked(&self.children).retain(|name, handle| !(names.contains(name) && handle.ended.is_cancelled()));
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        locked(&self.children).keys().cloned().collect()
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<ChildStatus> {
+        let children = locked(&self.children);
+        children
+            .iter()
+            .map(|(name, handle)| {
+                let live = locked(&handle.live);
+                ChildStatus {
+                    name: name.clone(),
+                    state: live.state,
+                    pid: live.pid,
+                    uptime_s: live.pid.map_or(0, |_| live.since.elapsed().as_secs()),
+                    restarts: live.restarts,
+                    last_exit: live.last_exit.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// Sends a signal to one child. False when there is none of that name, or it does not run now.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) -> bool {
+        let pid = locked(&self.children).get(name).and_then(|handle| locked(&handle.live).pid);
+        if let Some(pid) = pid {
+            signal_group(pid, signal);
+        }
+        pid.is_some()
+    }
+}
+
+/// One child's task.
+struct Keeper {
+    service: Service,
+    lines: Lines,
+    live: Arc<Mutex<Live>>,
+    stop: watch::Receiver<Option<Duration>>,
+}
+
+impl Keeper {
+    async fn keep_running(mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let started = Instant::now();
+            let Some(reason) = self.run_once().await else { return };
+            if started.elapsed() >= GOOD_RUN {
+                pause = FIRST_PAUSE;
+            }
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(service = self.service.name, pause_ms, "{} {reason}: starting it again", self.service.name);
+            self.change(|live| {
+                live.last_exit = Some(reason);
+                live.restarts += 1;
+            });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = self.stop.wait_for(Option::is_some) => return,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Runs the child until it ends, and says how; none when it was told to stop.
+    async fn run_once(&mut self) -> Option<String> {
+        let (mut child, input) = match self.spawn() {
+            Ok(spawned) => spawned,
+            Err(error) => return Some(format!("could not be started ({error})")),
+        };
+        let pid = child.id();
+        self.change(|live| (live.state, live.pid, live.since) = (State::Running, pid, Instant::now()));
+        let ended = tokio::select! {
+            status = child.wait() => Some(match status {
+                Ok(status) => format!("ended with {status}"),
+                Err(error) => format!("was lost ({error})"),
+            }),
+            _ = self.stop.wait_for(Option::is_some) => None,
+        };
+        if ended.is_none() {
+            self.change(|live| live.state = State::Stopping);
+            self.end(&mut child).await;
+        }
+        // Whatever it had started must not hold its port or its files.
+        if let Some(pid) = pid {
+            signal_group(pid, Signal::KILL);
+        }
+        self.change(|live| (live.state, live.pid) = (State::Waiting, None));
+        drop(input);
+        ended
+    }
+
+    fn spawn(&self) -> std::io::Result<(Child, Option<ChildStdin>)> {
+        let mut child = Command::new(&self.service.program)
+            .args(&self.service.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C on the terminal must reach `up` alone, which stops the others in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(output) = child.stdout.take() {
+            self.lines.follow(&self.service.name, output);
+        }
+        if let Some(output) = child.stderr.take() {
+            self.lines.follow(&self.service.name, output);
+        }
+        // Held here for as long as the child lives, because `wait` would close it: its end tells the child that `up` is gone.
+        let input = child.stdin.take();
+        Ok((child, input))
+    }
+
+    /// SIGTERM, then SIGKILL at the deadline, which a second, more urgent request brings forward.
+    async fn end(&mut self, child: &mut Child) {
+        let Some(pid) = child.id() else { return };
+        send_signal(pid, Signal::TERM);
+        let asked = Instant::now();
+        let mut limit = self.stop.borrow_and_update().unwrap_or_default();
+        let mut deadline = asked + limit;
+        loop {
+            tokio::select! {
+                _ = child.wait() => return,
+                () = tokio::time::sleep_until(deadline) => break,
+                Ok(()) = self.stop.changed() => {
+                    limit = self.stop.borrow_and_update().unwrap_or_default();
+                    deadline = deadline.min(Instant::now() + limit);
+                }
+            }
+        }
+        tracing::warn!(service = self.service.name, "{} did not stop in {} ms: killing it", self.service.name, asked.elapsed().as_millis());
+        signal_group(pid, Signal::KILL);
+        let _ = child.wait().await;
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Live)) {
+        change(&mut locked(&self.live));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_runtime::config::LogFormat;
+
+    use super::super::lines::Look;
+    use super::*;
+
+    fn supervisor() -> Supervisor {
+        Supervisor::new(Lines::start(Look { color: false, format: LogFormat::Text, verbose: false }).0)
+    }
+
+    fn shell(name: &str, script: &str) -> Service {
+        Service { name: name.into(), program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+    }
+
+    async fn until(supervisor: &Supervisor, what: impl Fn(&ChildStatus) -> bool) -> ChildStatus {
+        loop {
+            if let Some(status) = supervisor.statuses().into_iter().find(&what) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_killed_child_comes_back_as_another_process() {
+        let supervisor = supervisor();
+        supervisor.start(shell("one", "exec sleep 1000"));
+        let first = until(&supervisor, |status| status.state == State::Running).await;
+        assert!(supervisor.signal("one", Signal::KILL));
+        assert!(!supervisor.signal("two", Signal::KILL));
+        let second = until(&supervisor, |status| status.restarts == 1 && status.state == State::Running).await;
+        assert_ne!(first.pid, second.pid);
+        assert!(second.last_exit.unwrap().contains("signal: 9"));
+        supervisor.stop(&["one".into()], Duration::from_secs(5)).await;
+        assert!(supervisor.names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_will_not_stop_is_killed_with_all_it_started() {
+        let supervisor = supervisor();
+        supervisor.start(shell("stubborn", "trap '' TERM; while :; do sleep 1000; done"));
+        let pid = until(&supervisor, |status| status.state == State::Running).await.pid.unwrap();
+        supervisor.stop(&["stubborn".into()], Duration::from_millis(50)).await;
+        let group = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        // What the shell had started is reaped by init a moment later.
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_tried_again() {
+        let supervisor = supervisor();
+        supervisor.start(Service { name: "none".into(), program: "/no/such/program".into(), args: vec![] });
+        let status = until(&supervisor, |status| status.restarts >= 1).await;
+        assert!(status.last_exit.unwrap().contains("could not be started"));
+        supervisor.stop(&["none".into()], Duration::from_secs(1)).await;
+        assert!(supervisor.names().is_empty());
+    }
+}

@@ -1,0 +1,194 @@
+//! Figures of the cluster, the job rate, events, the state of this process, the API's own description.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use faultline_protocol::messages::{ClusterStats, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use super::extract::JsonBody;
+use super::params::{EventsParams, Pairs};
+use crate::app::{App, MAX_WEBSOCKETS};
+use crate::view::{NumberedEvent, View};
+
+/// What the generator uses while nobody has set a rate, in jobs a minute.
+pub(crate) const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
+
+/// Figures of the cluster and of this dashboard.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct StatsReply {
+    #[serde(flatten)]
+    pub(crate) cluster: ClusterStats,
+    /// Present while no scheduler answers: since when, in Unix milliseconds. The figures are then counted here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale_since_ms: Option<u64>,
+    pub(crate) nats_connected: bool,
+    /// Jobs whose commit was seen here in the last 60 s.
+    pub(crate) committed_last_minute: u64,
+    /// Jobs and events in memory here.
+    pub(crate) jobs_in_memory: usize,
+    pub(crate) nodes_known: usize,
+    /// The number of the newest event.
+    pub(crate) last_event_seq: u64,
+    /// Messages that this dashboard could not read, since its start.
+    pub(crate) undecodable_messages: u64,
+    pub(crate) websockets: usize,
+}
+
+impl StatsReply {
+    pub(crate) fn new(view: &View, now_ms: u64, nats_connected: bool, websockets: usize) -> Self {
+        Self {
+            cluster: view.stats(now_ms),
+            stale_since_ms: view.stale_since_ms(),
+            nats_connected,
+            committed_last_minute: view.jobs.committed_last_minute(now_ms),
+            jobs_in_memory: view.jobs.len(),
+            nodes_known: view.nodes.len(),
+            last_event_seq: view.events.last_seq(),
+            undecodable_messages: view.undecodable(),
+            websockets,
+        }
+    }
+}
+
+/// A rate with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Preset {
+    pub(crate) name: &'static str,
+    pub(crate) jobs_per_minute: f64,
+}
+
+/// How many jobs are generated.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct RateReply {
+    pub(crate) jobs_per_minute: f64,
+    /// The preset that has this rate, if one does.
+    pub(crate) preset: Option<&'static str>,
+    /// Empty while nobody has set it.
+    pub(crate) set_by: String,
+    pub(crate) at_ms: u64,
+    pub(crate) min_per_minute: f64,
+    pub(crate) max_per_minute: f64,
+    pub(crate) presets: Vec<Preset>,
+}
+
+impl RateReply {
+    pub(crate) fn new(setting: Option<&RateSetting>) -> Self {
+        let rate = setting.map_or(DEFAULT_RATE_PER_MINUTE, |setting| setting.jobs_per_minute);
+        Self {
+            jobs_per_minute: rate,
+            preset: RATE_PRESETS.iter().find(|(_, preset)| (preset - rate).abs() < 1e-9).map(|(name, _)| *name),
+            set_by: setting.map(|setting| setting.set_by.clone()).unwrap_or_default(),
+            at_ms: setting.map_or(0, |setting| setting.at_ms),
+            min_per_minute: MIN_RATE_PER_MINUTE,
+            max_per_minute: MAX_RATE_PER_MINUTE,
+            presets: RATE_PRESETS.iter().map(|&(name, jobs_per_minute)| Preset { name, jobs_per_minute }).collect(),
+        }
+    }
+}
+
+/// Exactly one of the two.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateRequest {
+    /// 0.1 to 50.
+    pub(crate) jobs_per_minute: Option<f64>,
+    /// `Light Load`, `Normal`, `High Load`, `Extreme` or `MAXIMUM`.
+    pub(crate) preset: Option<String>,
+}
+
+impl RateRequest {
+    fn rate(&self) -> Result<f64, ApiError> {
+        match (self.jobs_per_minute, &self.preset) {
+            (Some(rate), None) if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&rate) => Ok(rate),
+            (Some(rate), None) => {
+                Err(ApiError::invalid("jobs_per_minute", format!("{rate} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE} jobs a minute")))
+            }
+            (None, Some(name)) => preset_rate(name).map(|(_, rate)| rate).ok_or_else(|| {
+                let name: String = name.chars().take(40).collect();
+                let known: Vec<&str> = RATE_PRESETS.iter().map(|(name, _)| *name).collect();
+                ApiError::invalid("preset", format!("there is no preset `{name}`: use {}", known.join(", ")))
+            }),
+            (Some(_), Some(_)) => Err(ApiError::invalid("preset", "give either jobs_per_minute or preset, not both")),
+            (None, None) => Err(ApiError::invalid("jobs_per_minute", "give jobs_per_minute or preset")),
+        }
+    }
+}
+
+/// A page of events, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventsPage {
+    pub(crate) items: Vec<NumberedEvent>,
+    /// Ask with `after` set to this for what comes next.
+    pub(crate) next_after: u64,
+}
+
+/// The state of this process.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HealthReply {
+    /// `ok`, or `degraded` while NATS or the scheduler does not answer.
+    pub(crate) status: &'static str,
+    pub(crate) nats_connected: bool,
+    pub(crate) scheduler_answers: bool,
+}
+
+/// Figures of the cluster
+#[utoipa::path(get, path = "/api/v1/stats", tag = "cluster", responses((status = 200, body = StatsReply)))]
+pub(crate) async fn stats(State(app): State<App>) -> Json<StatsReply> {
+    let open = MAX_WEBSOCKETS - app.sockets.available_permits();
+    Json(StatsReply::new(&app.view.read(), app.now_ms(), app.cluster.is_connected(), open))
+}
+
+/// The job rate
+#[utoipa::path(get, path = "/api/v1/rate", tag = "cluster", responses((status = 200, body = RateReply)))]
+pub(crate) async fn rate(State(app): State<App>) -> Json<RateReply> {
+    Json(RateReply::new(app.view.read().rate()))
+}
+
+/// Set the job rate
+#[utoipa::path(put, path = "/api/v1/rate", tag = "cluster", request_body = RateRequest,
+    responses((status = 200, body = RateReply), (status = 400, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn set_rate(State(app): State<App>, JsonBody(request): JsonBody<RateRequest>) -> Result<Json<RateReply>, ApiError> {
+    let setting = RateSetting { jobs_per_minute: request.rate()?, set_by: "dashboard".into(), at_ms: app.now_ms() };
+    app.cluster.set_rate(setting.clone()).await?;
+    let reply = RateReply::new(Some(&setting));
+    app.view.write().on_rate(Some(setting));
+    Ok(Json(reply))
+}
+
+/// Events, oldest first: those after a number, or the newest
+#[utoipa::path(get, path = "/api/v1/events", tag = "cluster",
+    params(
+        ("after" = Option<u64>, Query, description = "only events with a greater number; without it the newest come"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000, default 50"),
+        ("kind" = Option<String>, Query, description = "such as node_dead"),
+        ("level" = Option<String>, Query, description = "this level or worse: debug, info, warn, error"),
+        ("node" = Option<String>, Query), ("job" = Option<String>, Query), ("service" = Option<String>, Query)),
+    responses((status = 200, body = EventsPage), (status = 422, body = ErrorBody)))]
+pub(crate) async fn events(State(app): State<App>, pairs: Pairs) -> Result<Json<EventsPage>, ApiError> {
+    let params = EventsParams::decode(pairs)?;
+    let view = app.view.read();
+    let items = view.events.page(&params.filter, params.after, params.limit);
+    // With a filter a short page means that everything up to now was looked at.
+    let seen = if items.len() < params.limit { view.events.last_seq() } else { items.last().map_or(0, |last| last.seq) };
+    Ok(Json(EventsPage { items, next_after: seen.max(params.after.unwrap_or(0)) }))
+}
+
+/// Whether this process works; answers 200 as long as it does, and needs no token
+#[utoipa::path(get, path = "/healthz", tag = "dashboard", responses((status = 200, body = HealthReply)))]
+pub(crate) async fn health(State(app): State<App>) -> Json<HealthReply> {
+    let nats_connected = app.cluster.is_connected();
+    let scheduler_answers = app.view.read().stale_since_ms().is_none();
+    let status = if nats_connected && scheduler_answers { "ok" } else { "degraded" };
+    Json(HealthReply { status, nats_connected, scheduler_answers })
+}
+
+/// This description
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "dashboard", responses((status = 200, description = "an OpenAPI 3.1 document")))]
+pub(crate) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], super::openapi_json()).into_response()
+}

@@ -1,0 +1,100 @@
+//! A cluster that does as it is told, for tests of the routes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use faultline_engine::job::{JobId, JobSpec};
+use faultline_protocol::messages::{CancelAnswer, CancelOutcome, CancelReply, DrainSetting, JobView, Query, QueryReply, RateSetting};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, SharedView};
+use crate::cluster::{Cluster, ClusterError, Record};
+use crate::guard::Guard;
+use crate::push::Push;
+use crate::view::View;
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeCluster {
+    pub(crate) silent: AtomicBool,
+    /// Submissions after so many fail; 0: none.
+    pub(crate) room: AtomicU32,
+    pub(crate) held: Mutex<BTreeMap<JobId, JobView>>,
+    pub(crate) records: Mutex<BTreeMap<JobId, Record>>,
+    pub(crate) submitted: Mutex<Vec<JobSpec>>,
+    pub(crate) rate: Mutex<Option<RateSetting>>,
+    pub(crate) drained: Mutex<BTreeMap<String, bool>>,
+    pub(crate) cancel_outcome: Mutex<Option<CancelOutcome>>,
+}
+
+impl FakeCluster {
+    fn check(&self) -> Result<(), ClusterError> {
+        if self.silent.load(Ordering::Relaxed) { Err(ClusterError::NoScheduler("nobody listens on sched.query".into())) } else { Ok(()) }
+    }
+}
+
+impl Cluster for FakeCluster {
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>> {
+        Box::pin(async move {
+            self.check()?;
+            Ok(match query {
+                Query::Job { job } => QueryReply::Jobs(self.held.lock().unwrap().get(&job).cloned().into_iter().collect()),
+                Query::Jobs { .. } => QueryReply::Jobs(self.held.lock().unwrap().values().cloned().collect()),
+                Query::Stats => QueryReply::Stats(Box::default()),
+                Query::Nodes { .. } | Query::Node { .. } => QueryReply::Nodes(vec![]),
+            })
+        })
+    }
+
+    fn cancel(&self, job: JobId) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
+        Box::pin(async move {
+            self.check()?;
+            let outcome = self.cancel_outcome.lock().unwrap().unwrap_or(CancelOutcome::NotFound);
+            Ok(CancelReply { answers: vec![CancelAnswer { job, outcome, detail: String::new() }] })
+        })
+    }
+
+    fn submit(&self, spec: JobSpec) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let mut submitted = self.submitted.lock().unwrap();
+            let room = self.room.load(Ordering::Relaxed);
+            if room > 0 && submitted.len() >= room as usize {
+                return Err(ClusterError::QueueFull("maximum bytes exceeded".into()));
+            }
+            submitted.push(spec);
+            Ok(())
+        })
+    }
+
+    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async move {
+            *self.rate.lock().unwrap() = Some(rate);
+            Ok(())
+        })
+    }
+
+    fn set_drain(&self, node: String, setting: Option<DrainSetting>) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.drained.lock().unwrap().insert(node, setting.is_some());
+            Ok(())
+        })
+    }
+
+    fn record(&self, job: JobId) -> BoxFuture<'_, Result<Option<Record>, ClusterError>> {
+        Box::pin(async move { Ok(self.records.lock().unwrap().get(&job).cloned()) })
+    }
+}
+
+/// An app on a fake cluster, as it is behind a loopback address.
+pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Push>) {
+    let cluster = Arc::new(FakeCluster::default());
+    let (pushes, newest) = watch::channel(Push::default());
+    let seen: Arc<dyn Cluster> = Arc::<FakeCluster>::clone(&cluster);
+    (App::new(SharedView::new(View::new(1_000)), seen, guard, newest, CancellationToken::new()), cluster, pushes)
+}

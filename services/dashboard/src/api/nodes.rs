@@ -1,0 +1,132 @@
+//! Listing nodes, one node, draining.
+
+use axum::Json;
+use axum::extract::State;
+use faultline_protocol::messages::{DrainSetting, NodeView, Query, QueryReply};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use super::extract::{NodePath, OptionalJsonBody};
+use super::params::{NodesParams, Pairs};
+use crate::app::App;
+use crate::cluster::ClusterError;
+
+const MAX_REASON_CHARS: usize = 200;
+
+/// A page of nodes, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodesPage {
+    pub(crate) items: Vec<NodeView>,
+    /// Ask with `cursor` set to this for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+    /// All of them, on whatever page.
+    pub(crate) total: usize,
+    /// Present while no scheduler answers: since when, in Unix milliseconds. What is booked on the GPUs is then old or empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale_since_ms: Option<u64>,
+}
+
+/// A node.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodeDetail {
+    #[serde(flatten)]
+    pub(crate) node: NodeView,
+    /// Present while no scheduler answers: since when, in Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale_since_ms: Option<u64>,
+}
+
+/// May be sent along with a drain.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DrainRequest {
+    /// For people, at most 200 characters.
+    pub(crate) reason: Option<String>,
+}
+
+/// What was set.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DrainReply {
+    pub(crate) node: String,
+    /// Whether nothing new is placed there from now on; what runs goes on to its end.
+    pub(crate) draining: bool,
+}
+
+/// Nodes by name
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
+    params(("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"), ("limit" = Option<u32>, Query, description = "1 to 200, default 200")),
+    responses((status = 200, body = NodesPage), (status = 422, body = ErrorBody)))]
+pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<NodesPage>, ApiError> {
+    let params = NodesParams::decode(pairs)?;
+    let now_ms = app.now_ms();
+    let view = app.view.read();
+    let mut items = view.nodes.page(params.after.as_deref(), params.limit + 1, now_ms);
+    let more = items.len() > params.limit;
+    items.truncate(params.limit);
+    let next_cursor = items.last().filter(|_| more).map(|last| last.spec.node.clone());
+    Ok(Json(NodesPage { items, next_cursor, total: view.nodes.len(), stale_since_ms: view.stale_since_ms() }))
+}
+
+/// One node
+#[utoipa::path(get, path = "/api/v1/nodes/{id}", tag = "nodes", params(("id" = String, Path, description = "the node's name")),
+    responses((status = 200, body = NodeDetail), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn one(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<NodeDetail>, ApiError> {
+    let known = {
+        let view = app.view.read();
+        view.nodes.get(&node, app.now_ms()).map(|node| NodeDetail { node, stale_since_ms: view.stale_since_ms() })
+    };
+    match known {
+        Some(detail) => Ok(Json(detail)),
+        None => ask_leader(&app, node).await.map(|node| Json(NodeDetail { node, stale_since_ms: None })),
+    }
+}
+
+async fn ask_leader(app: &App, node: String) -> Result<NodeView, ApiError> {
+    match app.cluster.query(Query::Node { node: node.clone() }).await? {
+        QueryReply::Nodes(rows) => rows.into_iter().find(|row| row.spec.node == node).ok_or_else(|| unknown_node(&node)),
+        QueryReply::Error(reason) => Err(ClusterError::Failed(reason).into()),
+        QueryReply::Stats(_) | QueryReply::Jobs(_) => Err(ClusterError::Failed("the scheduler answered another question".into()).into()),
+    }
+}
+
+fn unknown_node(node: &str) -> ApiError {
+    ApiError::not_found(format!("node {node} is not known")).remedy("GET /api/v1/nodes lists those that are")
+}
+
+/// Place nothing new on a node
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/drain", tag = "nodes", params(("id" = String, Path, description = "the node's name")),
+    request_body = Option<DrainRequest>,
+    responses((status = 200, body = DrainReply), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn drain(
+    State(app): State<App>,
+    NodePath(node): NodePath,
+    OptionalJsonBody(request): OptionalJsonBody<DrainRequest>,
+) -> Result<Json<DrainReply>, ApiError> {
+    let reason = request.and_then(|request| request.reason).unwrap_or_else(|| "drained from the dashboard".into());
+    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(ApiError::invalid("reason", format!("at most {MAX_REASON_CHARS} printable characters")));
+    }
+    set_drain(app, node, Some(reason)).await
+}
+
+/// Use a drained node again
+#[utoipa::path(post, path = "/api/v1/nodes/{id}/undrain", tag = "nodes", params(("id" = String, Path, description = "the node's name")),
+    responses((status = 200, body = DrainReply), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn undrain(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<DrainReply>, ApiError> {
+    set_drain(app, node, None).await
+}
+
+async fn set_drain(app: App, node: String, reason: Option<String>) -> Result<Json<DrainReply>, ApiError> {
+    let known = app.view.read().nodes.contains(&node);
+    // A node that is gone for good may still be drained, and must be freed of that some day.
+    if !known && reason.is_some() {
+        ask_leader(&app, node.clone()).await?;
+    }
+    let draining = reason.is_some();
+    let setting = reason.map(|reason| DrainSetting { reason, at_ms: app.now_ms() });
+    app.cluster.set_drain(node.clone(), setting).await?;
+    app.view.write().nodes.set_draining(&node, draining);
+    Ok(Json(DrainReply { node, draining }))
+}

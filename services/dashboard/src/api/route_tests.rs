@@ -1,0 +1,296 @@
+//! The routes on a fake cluster, without a socket.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use faultline_engine::job::{JobId, Priority};
+use faultline_protocol::messages::{CancelOutcome, ClusterEvent, EventKind, Heartbeat, JobState, Level, OpenMarker, TerminalRecord};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::fake::{FakeCluster, app};
+use super::router;
+use crate::app::App;
+use crate::cluster::Record;
+use crate::guard::Guard;
+use crate::settings::Token;
+use crate::view::{LeaderAnswer, ended_view, event_seq};
+
+const LOCAL: Guard = Guard { loopback_only: true, token: None };
+
+fn local() -> (App, Arc<FakeCluster>) {
+    let (app, cluster, _) = app(LOCAL);
+    (app, cluster)
+}
+
+fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8080")
+}
+
+async fn send(app: &App, request: Request<Body>) -> (StatusCode, Value, axum::http::HeaderMap) {
+    let response = router(app.clone()).oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null), headers)
+}
+
+async fn get(app: &App, path: &str) -> (StatusCode, Value) {
+    let (status, body, _) = send(app, request("GET", path).body(Body::empty()).unwrap()).await;
+    (status, body)
+}
+
+async fn send_json(app: &App, method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
+    let request = request(method, path).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap();
+    let (status, body, _) = send(app, request).await;
+    (status, body)
+}
+
+fn code(body: &Value) -> &str {
+    assert!(!body["error"]["message"].as_str().unwrap().is_empty());
+    body["error"]["code"].as_str().unwrap()
+}
+
+fn marker(n: u64) -> OpenMarker {
+    OpenMarker { job: JobId::new(n, 1), name: format!("job-{n}"), kind: "sleep".into(), priority: Priority::High, submitted_at_ms: n }
+}
+
+fn record(n: u64) -> TerminalRecord {
+    TerminalRecord {
+        job: JobId::new(n, 1),
+        name: format!("job-{n}"),
+        kind: "sleep".into(),
+        priority: Priority::High,
+        state: JobState::Committed,
+        attempt: None,
+        open_seq: 1,
+        submitted_at_ms: n,
+        ended_at_ms: n + 1,
+        result: "slept".into(),
+        reason: String::new(),
+        failures: 0,
+        requeues: 0,
+        history: vec![],
+    }
+}
+
+fn beat(app: &App, node: &str) {
+    let heartbeat = json!({"node": node, "worker": "w", "incarnation": 1, "seq": 1, "sent_at_ms": 1, "running": [], "gpus": []});
+    app.view.write().on_heartbeat(serde_json::from_value::<Heartbeat>(heartbeat).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn jobs_are_paged_and_filtered() {
+    let (app, _) = local();
+    (1..=5).for_each(|n| app.view.write().jobs.on_open(marker(n)));
+    app.view.write().jobs.on_end(record(6));
+    let (status, page) = get(&app, "/api/v1/jobs?limit=4&state=queued").await;
+    assert_eq!((status, page["items"].as_array().unwrap().len()), (StatusCode::OK, 4));
+    assert_eq!(page["items"][0]["name"], "job-5");
+    assert_eq!(page["stale_since_ms"], 1_000, "no scheduler has answered yet");
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let (_, last) = get(&app, &format!("/api/v1/jobs?limit=4&state=queued&cursor={cursor}")).await;
+    assert_eq!((last["items"].as_array().unwrap().len(), &last["next_cursor"]), (1, &Value::Null));
+    let (status, body) = get(&app, "/api/v1/jobs?limit=0").await;
+    assert_eq!((status, code(&body), &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, "invalid", &json!("limit")));
+}
+
+#[tokio::test]
+async fn a_job_comes_from_the_leader_its_record_or_memory() {
+    let (app, cluster) = local();
+    let held = JobId::new(1, 1);
+    let view = crate::view::ended_view(&TerminalRecord { state: JobState::Queued, ..record(1) });
+    cluster.held.lock().unwrap().insert(held, view);
+    cluster.records.lock().unwrap().insert(JobId::new(2, 1), Record::Ended(Box::new(record(2))));
+    cluster.records.lock().unwrap().insert(JobId::new(4, 1), Record::Open(marker(4)));
+    app.view.write().jobs.on_open(marker(3));
+    app.view.write().jobs.on_end(record(5));
+    let source = async |n: u64| {
+        let (status, body) = get(&app, &format!("/api/v1/jobs/{}", JobId::new(n, 1))).await;
+        (status.as_u16(), body["source"].as_str().unwrap_or_default().to_owned(), body["stale_since_ms"].is_number())
+    };
+    assert_eq!(source(1).await, (200, "scheduler".into(), false));
+    assert_eq!(source(2).await, (200, "record".into(), false));
+    assert_eq!(source(3).await, (200, "memory".into(), false));
+    assert_eq!(source(4).await, (200, "memory".into(), false));
+    assert_eq!(source(5).await, (200, "record".into(), false));
+    assert_eq!(source(9).await.0, 404);
+    cluster.silent.store(true, Ordering::Relaxed);
+    assert_eq!(source(3).await, (200, "memory".into(), true));
+    assert_eq!(get(&app, "/api/v1/jobs/nonsense").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(get(&app, "/api/v1/jobs/%ff").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn every_refusal_has_the_same_shape() {
+    let (app, _) = local();
+    let (status, body, _) = send(&app, request("GET", "/nowhere").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "not_found"));
+    let (status, body, headers) = send(&app, request("DELETE", "/api/v1/rate").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, code(&body)), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
+    assert!(headers[header::ALLOW].to_str().unwrap().contains("PUT"));
+    let (status, body) = send_json(&app, "PUT", "/api/v1/rate", "{\"jobs").await;
+    assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "bad_json"));
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", vec![b' '; 65 * 1024]).await;
+    assert_eq!((status, code(&body)), (StatusCode::PAYLOAD_TOO_LARGE, "too_large"));
+    let form = request("PUT", "/api/v1/rate").header(header::CONTENT_TYPE, "text/plain").body(Body::from("{}")).unwrap();
+    let (status, body, _) = send(&app, form).await;
+    assert_eq!((status, code(&body)), (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"));
+    let (status, body) = get(&app, "/api/v1/ws").await;
+    assert_eq!((status, code(&body)), (StatusCode::BAD_REQUEST, "no_websocket"));
+    let (status, body, _) = send(&app, Request::builder().uri("/").header(header::HOST, "evil.example").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, code(&body)), (StatusCode::FORBIDDEN, "wrong_host"));
+    let foreign = request("POST", "/api/v1/jobs").header(header::ORIGIN, "http://evil.example").body(Body::from("{}")).unwrap();
+    assert_eq!(send(&app, foreign).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_rate_has_bounds_and_presets() {
+    let (app, cluster) = local();
+    let (_, body) = get(&app, "/api/v1/rate").await;
+    assert_eq!((&body["jobs_per_minute"], &body["preset"]), (&json!(2.0), &json!("Normal")));
+    for (request, field) in [
+        (json!({"jobs_per_minute": 50.1}), "jobs_per_minute"),
+        (json!({"jobs_per_minute": 0}), "jobs_per_minute"),
+        (json!({"jobs_per_minute": -1e300}), "jobs_per_minute"),
+        (json!({"jobs_per_minute": "fast"}), "jobs_per_minute"),
+        (json!({}), "jobs_per_minute"),
+        (json!({"preset": "Ludicrous"}), "preset"),
+        (json!({"preset": "Normal", "jobs_per_minute": 2}), "preset"),
+        (json!({"rate": 3}), "rate"),
+    ] {
+        let (status, body) = send_json(&app, "PUT", "/api/v1/rate", request.to_string()).await;
+        assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{request}");
+    }
+    assert!(cluster.rate.lock().unwrap().is_none());
+    let (status, body) = send_json(&app, "PUT", "/api/v1/rate", r#"{"preset":"high load"}"#).await;
+    assert_eq!((status, &body["jobs_per_minute"], &body["preset"]), (StatusCode::OK, &json!(10.0), &json!("High Load")));
+    assert_eq!(get(&app, "/api/v1/rate").await.1["jobs_per_minute"], 10.0);
+    assert_eq!(send_json(&app, "PUT", "/api/v1/rate", r#"{"jobs_per_minute":0.1}"#).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn jobs_are_submitted_in_numbers() {
+    let (app, cluster) = local();
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", r#"{"kind":"matrix","size":512,"gpus":0.5,"count":10000}"#).await;
+    assert_eq!((status, &body["submitted"], body["ids"].as_array().unwrap().len()), (StatusCode::CREATED, &json!(10_000), 10_000));
+    assert_eq!(cluster.submitted.lock().unwrap().len(), 10_000);
+    cluster.submitted.lock().unwrap().clear();
+    cluster.room.store(5, Ordering::Relaxed);
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", r#"{"kind":"matrix","count":20}"#).await;
+    assert_eq!((status, code(&body), &body["submitted"]), (StatusCode::SERVICE_UNAVAILABLE, "queue_full", &json!(5)));
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", r#"{"kind":"matrix","count":20}"#).await;
+    assert_eq!((status, code(&body), body.get("ids")), (StatusCode::SERVICE_UNAVAILABLE, "queue_full", None));
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", r#"{"kind":"matrix","count":10001}"#).await;
+    assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("count")));
+}
+
+#[tokio::test]
+async fn cancelling_says_what_became_of_it() {
+    let (app, cluster) = local();
+    let path = format!("/api/v1/jobs/{}/cancel", JobId::new(1, 1));
+    let cancel = async |outcome| {
+        *cluster.cancel_outcome.lock().unwrap() = Some(outcome);
+        send_json(&app, "POST", &path, "").await.0.as_u16()
+    };
+    assert_eq!(cancel(CancelOutcome::Cancelled).await, 200);
+    assert_eq!(cancel(CancelOutcome::AlreadyEnded).await, 409);
+    assert_eq!(cancel(CancelOutcome::NotFound).await, 404);
+    assert_eq!(cancel(CancelOutcome::Failed).await, 503);
+    cluster.silent.store(true, Ordering::Relaxed);
+    let (status, body) = send_json(&app, "POST", &path, "").await;
+    assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "no_scheduler"));
+    assert!(body["error"]["remedy"].is_string());
+}
+
+#[tokio::test]
+async fn nodes_are_listed_drained_and_freed() {
+    let (app, cluster) = local();
+    ["b", "a"].iter().for_each(|node| beat(&app, node));
+    let (_, page) = get(&app, "/api/v1/nodes?limit=1").await;
+    assert_eq!((&page["items"][0]["node"], &page["next_cursor"], &page["total"]), (&json!("a"), &json!("a"), &json!(2)));
+    assert_eq!(get(&app, "/api/v1/nodes?cursor=a").await.1["items"][0]["node"], "b");
+    assert_eq!(get(&app, "/api/v1/nodes/a").await.0, StatusCode::OK);
+    assert_eq!(get(&app, "/api/v1/nodes/zzz").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&app, "/api/v1/nodes/a.b").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let (status, body) = send_json(&app, "POST", "/api/v1/nodes/a/drain", r#"{"reason":"new fans"}"#).await;
+    assert_eq!((status, &body["draining"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(get(&app, "/api/v1/nodes/a").await.1["draining"], true);
+    let (status, _, _) = send(&app, request("POST", "/api/v1/nodes/a/undrain").body(Body::empty()).unwrap()).await;
+    assert_eq!((status, cluster.drained.lock().unwrap()["a"]), (StatusCode::OK, false));
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/zzz/drain", "").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/a/drain", r#"{"reason":"a\u0007"}"#).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn events_go_on_where_the_last_page_ended() {
+    let (app, _) = local();
+    for n in 1..=3 {
+        let event = ClusterEvent { node: Some("a".into()), ..ClusterEvent::new(n, "detector", Level::Warn, EventKind::NodeDead, "silent") };
+        app.view.write().on_event(event_seq(n, 0), event);
+    }
+    let (_, page) = get(&app, "/api/v1/events?after=0&limit=2").await;
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next_after"]), (2, &json!(event_seq(2, 0))));
+    let (_, page) = get(&app, &format!("/api/v1/events?after={}", event_seq(2, 0))).await;
+    assert_eq!((page["items"][0]["kind"].as_str(), &page["next_after"]), (Some("node_dead"), &json!(event_seq(3, 0))));
+    let (_, page) = get(&app, "/api/v1/events?kind=job_dead").await;
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next_after"]), (0, &json!(event_seq(3, 0))));
+}
+
+#[tokio::test]
+async fn figures_say_when_they_are_counted_here() {
+    let (app, _) = local();
+    beat(&app, "a");
+    let (_, stats) = get(&app, "/api/v1/stats").await;
+    assert_eq!((&stats["nodes_alive"], &stats["stale_since_ms"]), (&json!(1), &json!(1_000)));
+    assert_eq!(get(&app, "/healthz").await.1["status"], "degraded");
+    app.view.write().on_leader_answer(LeaderAnswer::default(), 5);
+    assert!(get(&app, "/api/v1/stats").await.1.get("stale_since_ms").is_none());
+    assert_eq!(get(&app, "/healthz").await.1["status"], "ok");
+}
+
+#[tokio::test]
+async fn the_page_and_its_headers() {
+    let (app, _) = local();
+    for (path, kind) in [("/", "text/html"), ("/assets/app.js", "text/javascript"), ("/assets/style.css", "text/css"), ("/assets/favicon.svg", "image/svg+xml"), ("/api/v1/openapi.json", "application/json")] {
+        let (status, _, headers) = send(&app, request("GET", path).body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(headers[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");
+        assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'self'"));
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+    assert_eq!(get(&app, "/assets/app.jsx").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_token_is_needed_for_the_page_too() {
+    let (app, _, _) = app(Guard { loopback_only: false, token: Some(Token::new("0123456789abcdef").unwrap()) });
+    for path in ["/", "/api/v1/stats", "/api/v1/ws", "/nowhere"] {
+        let (status, body, headers) = send(&app, request("GET", path).body(Body::empty()).unwrap()).await;
+        assert_eq!((status, code(&body)), (StatusCode::UNAUTHORIZED, "unauthorized"), "{path}");
+        assert_eq!(headers[header::WWW_AUTHENTICATE], "Bearer");
+    }
+    let with = request("GET", "/api/v1/stats").header(header::AUTHORIZATION, "Bearer 0123456789abcdef").body(Body::empty()).unwrap();
+    assert_eq!(send(&app, with).await.0, StatusCode::OK);
+    assert_eq!(get(&app, "/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_refused() {
+    let (app, _) = local();
+    let _all = app.requests.acquire_many(crate::app::MAX_REQUESTS as u32).await.unwrap();
+    let (status, body) = get(&app, "/api/v1/stats").await;
+    assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+}
+
+#[test]
+fn a_push_names_what_the_page_needs() {
+    let (app, _) = local();
+    beat(&app, "a");
+    app.view.write().jobs.on_end(record(1));
+    let state = serde_json::to_value(crate::push::state_of(&app.view.read(), 3, 9, true, 1)).unwrap();
+    assert_eq!((&state["type"], &state["seq"], &state["jobs"][0]["note"]), (&json!("state"), &json!(3), &json!("slept")));
+    assert_eq!((&state["nodes"][0]["node"], &state["rate"]["preset"]), (&json!("a"), &json!("Normal")));
+    assert_eq!(ended_view(&record(1)).state, JobState::Committed);
+}

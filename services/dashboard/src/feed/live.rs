@@ -1,0 +1,169 @@
+//! Plain subscriptions (heartbeats, goodbyes, verdicts, republished results) and the buckets' values.
+
+use std::sync::Arc;
+
+use async_nats::header;
+use async_nats::jetstream::kv;
+use async_nats::{Message, Subject};
+use faultline_protocol::codec::{self, DecodeError};
+use faultline_protocol::messages::{Goodbye, Heartbeat, LedgerSnapshot, NodeRegistration, RateSetting, Verdict};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::Nats;
+use futures::StreamExt;
+use futures::stream::select_all;
+
+use super::tail::ResultsGap;
+use super::{PAUSE, Sink};
+use crate::cluster::Record;
+use crate::view::View;
+
+/// Messages that are put into the view under one lock.
+const BATCH: usize = 256;
+const SUBJECTS: [&str; 4] = [subjects::HEARTBEAT_ALL, subjects::GOODBYE_ALL, subjects::VERDICT_ALL, subjects::DONE_ALL];
+
+/// Reads the plain subscriptions for ever. The client renews them after a reconnect by itself.
+pub(crate) async fn run(nats: Nats, sink: Sink, gap: Arc<ResultsGap>) {
+    loop {
+        match subscribe(&nats).await {
+            Ok(subscriptions) => {
+                let mut batches = select_all(subscriptions).ready_chunks(BATCH);
+                while let Some(batch) = batches.next().await {
+                    take(&sink, &gap, &batch);
+                }
+            }
+            Err(reason) => tracing::warn!(reason, "subscribing failed: trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn subscribe(nats: &Nats) -> Result<Vec<async_nats::Subscriber>, String> {
+    let mut subscriptions = Vec::new();
+    for subject in SUBJECTS {
+        subscriptions.push(nats.client.subscribe(subject).await.map_err(|error| error.to_string())?);
+    }
+    Ok(subscriptions)
+}
+
+fn take(sink: &Sink, gap: &ResultsGap, batch: &[Message]) {
+    let now_ms = unix_ms();
+    // Decoding needs no lock.
+    let news: Vec<(&Subject, Result<News, DecodeError>)> = batch.iter().map(|message| (&message.subject, News::decode(message))).collect();
+    for message in batch.iter().filter(|message| message.subject.starts_with("job.done.")) {
+        gap.saw(sequence(message));
+    }
+    let mut bad = Vec::new();
+    {
+        let mut view = sink.view.write();
+        for (subject, item) in news {
+            match item {
+                Ok(item) => item.apply(&mut view, now_ms),
+                Err(error) => bad.push((subject, error)),
+            }
+        }
+    }
+    for (subject, error) in bad {
+        sink.undecodable(subject, &error);
+    }
+}
+
+/// The sequence in RESULTS of a republished record.
+fn sequence(message: &Message) -> Option<u64> {
+    message.headers.as_ref()?.get(header::NATS_SEQUENCE)?.as_str().parse().ok()
+}
+
+enum News {
+    Heartbeat(Heartbeat),
+    Goodbye(Goodbye),
+    Verdict(Verdict),
+    Record(Record),
+}
+
+impl News {
+    fn decode(message: &Message) -> Result<Self, DecodeError> {
+        let (headers, body) = (message.headers.as_ref(), &message.payload);
+        match message.subject.as_str() {
+            subject if subject.starts_with("node.hb.") => codec::decode(headers, body).map(News::Heartbeat),
+            subject if subject.starts_with("node.bye.") => codec::decode(headers, body).map(News::Goodbye),
+            subject if subject.starts_with("node.verdict.") => codec::decode(headers, body).map(News::Verdict),
+            _ => Record::decode(headers, body).map(News::Record),
+        }
+    }
+
+    fn apply(self, view: &mut View, now_ms: u64) {
+        match self {
+            News::Heartbeat(heartbeat) => view.on_heartbeat(heartbeat, now_ms),
+            News::Goodbye(goodbye) => view.on_goodbye(&goodbye),
+            News::Verdict(verdict) => view.on_verdict(verdict),
+            News::Record(Record::Open(marker)) => view.jobs.on_open(marker),
+            News::Record(Record::Ended(record)) => view.jobs.on_end(*record),
+        }
+    }
+}
+
+/// The buckets that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    Nodes,
+    Health,
+    Control,
+    Ledger,
+}
+
+impl Bucket {
+    pub(crate) const ALL: [Bucket; 4] = [Bucket::Nodes, Bucket::Health, Bucket::Control, Bucket::Ledger];
+
+    fn name(self) -> &'static str {
+        match self {
+            Bucket::Nodes => streams::KV_NODES,
+            Bucket::Health => streams::KV_HEALTH,
+            Bucket::Control => streams::KV_CONTROL,
+            Bucket::Ledger => streams::KV_LEDGER,
+        }
+    }
+}
+
+/// Watches one bucket for ever, its present values first.
+pub(crate) async fn run_bucket(nats: Nats, sink: Sink, bucket: Bucket) {
+    loop {
+        if let Err(reason) = watch_bucket(&nats, &sink, bucket).await {
+            tracing::debug!(bucket = bucket.name(), reason, "the watch ended: making a new one");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn watch_bucket(nats: &Nats, sink: &Sink, bucket: Bucket) -> Result<(), String> {
+    let store = nats.bucket(bucket.name()).await.map_err(|error| error.to_string())?;
+    let mut values = store.watch_with_history(">").await.map_err(|error| error.to_string())?;
+    while let Some(entry) = values.next().await {
+        let entry = entry.map_err(|error| error.to_string())?;
+        if let Err(error) = apply_entry(&mut sink.view.write(), bucket, &entry) {
+            sink.undecodable(&format!("{}.{}", bucket.name(), entry.key), &error);
+        }
+    }
+    Ok(())
+}
+
+/// Puts one value of a bucket into the view.
+fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(), DecodeError> {
+    let there = entry.operation == kv::Operation::Put;
+    match bucket {
+        Bucket::Nodes if there => view.nodes.on_registration(codec::decode_body::<NodeRegistration>(&entry.value)?),
+        Bucket::Nodes => view.nodes.remove(&entry.key),
+        Bucket::Health if there => view.on_verdict(codec::decode_body::<Verdict>(&entry.value)?),
+        Bucket::Ledger if there => view.on_ledger(codec::decode_body::<LedgerSnapshot>(&entry.value)?),
+        Bucket::Health | Bucket::Ledger => {}
+        Bucket::Control if entry.key == streams::KEY_RATE => {
+            let rate = there.then(|| codec::decode_body::<RateSetting>(&entry.value)).transpose()?;
+            view.on_rate(rate);
+        }
+        Bucket::Control => {
+            if let Some(node) = subjects::drained_node(&entry.key) {
+                view.nodes.set_draining(node, there);
+            }
+        }
+    }
+    Ok(())
+}

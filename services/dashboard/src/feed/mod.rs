@@ -1,0 +1,68 @@
+//! Everything that flows from NATS into the view: plain subscriptions, RESULTS and EVENTS, four buckets, and what the
+//! leader answers. Nothing here decides anything, and no message can stop it: what cannot be read is counted.
+
+mod live;
+mod noise;
+mod poll;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultline_protocol::codec::DecodeError;
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::SharedView;
+use crate::cluster::Cluster;
+use noise::Noise;
+use tail::ResultsGap;
+
+/// After any error, before the next try.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Where messages go, and what is said about those that cannot be read.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    view: SharedView,
+    noise: Arc<Noise>,
+}
+
+impl Sink {
+    /// Counts a message that cannot be read, and says so at most every few seconds.
+    fn undecodable(&self, subject: &str, error: &DecodeError) {
+        self.view.write().on_undecodable();
+        if let Some(silenced) = self.noise.may_speak(unix_ms()) {
+            tracing::warn!(subject, %error, silenced, "a message cannot be read and is left out");
+        }
+    }
+}
+
+/// Starts all feeds. They wait until the streams are there.
+pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, shutdown: &Shutdown) {
+    let (nats, cancel) = (nats.clone(), shutdown.token());
+    let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()) };
+    shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
+    let tasks = shutdown.clone();
+    shutdown.spawn("dashboard-feeds", async move {
+        if !nats.wait_until_provisioned(&cancel).await {
+            return;
+        }
+        let gap = Arc::new(ResultsGap::default());
+        tasks.spawn("dashboard-live", until(cancel.clone(), live::run(nats.clone(), sink.clone(), Arc::clone(&gap))));
+        tasks.spawn("dashboard-results", until(cancel.clone(), tail::run_results(nats.clone(), sink.clone(), gap)));
+        tasks.spawn("dashboard-events", until(cancel.clone(), tail::run_events(nats.clone(), sink.clone())));
+        for bucket in live::Bucket::ALL {
+            tasks.spawn("dashboard-bucket", until(cancel.clone(), live::run_bucket(nats.clone(), sink.clone(), bucket)));
+        }
+    });
+}
+
+async fn until(cancel: CancellationToken, work: impl Future<Output = ()> + Send) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = work => {}
+    }
+}

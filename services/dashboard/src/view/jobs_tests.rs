@@ -1,0 +1,192 @@
+use faultline_engine::job::AttemptOutcome;
+use faultline_protocol::messages::{EventKind, Level};
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(n: u64) -> JobId {
+    JobId::new(n, u128::from(n))
+}
+
+fn marker(n: u64) -> OpenMarker {
+    OpenMarker { job: id(n), name: format!("wait-urgent-{n}"), kind: "sleep".into(), priority: Priority::Urgent, submitted_at_ms: n }
+}
+
+fn attempt(node: &str, n: u64, outcome: AttemptOutcome) -> AttemptSummary {
+    AttemptSummary {
+        attempt: AttemptId::new(n, 1),
+        node: node.into(),
+        incarnation: 1,
+        gpus: vec![0],
+        placed_at_ms: n,
+        started_at_ms: Some(n),
+        ended_at_ms: None,
+        outcome,
+        detail: String::new(),
+        why: String::new(),
+    }
+}
+
+fn record(n: u64, state: JobState) -> TerminalRecord {
+    TerminalRecord {
+        job: id(n),
+        name: format!("gpu-algebra-{n}"),
+        kind: "matrix".into(),
+        priority: Priority::Low,
+        state,
+        attempt: None,
+        open_seq: 1,
+        submitted_at_ms: n,
+        ended_at_ms: 5_000,
+        result: "fine".into(),
+        reason: String::new(),
+        failures: 1,
+        requeues: 1,
+        history: vec![attempt("a", 1, AttemptOutcome::Lost), attempt("b", 2, AttemptOutcome::Committed)],
+    }
+}
+
+fn runs(n: u64, attempt: u64) -> RunningBrief {
+    RunningBrief { attempt: AttemptId::new(attempt, 1), job: id(n), progress_permille: 250 }
+}
+
+fn row(n: u64, state: JobState) -> JobView {
+    JobView { state, attempts: vec![attempt("c", 3, AttemptOutcome::Failed)], failures: 1, ..ended_view(&record(n, JobState::Dead)) }
+}
+
+#[test]
+fn a_job_is_queued_then_running_then_committed() {
+    let mut table = JobTable::new(10);
+    table.on_open(marker(1));
+    assert_eq!(table.get(id(1)).unwrap().state, JobState::Queued);
+    table.on_running("a", &[runs(1, 1)]);
+    let job = table.get(id(1)).unwrap();
+    assert_eq!((job.state, job.node.as_deref(), job.progress_permille), (JobState::Running, Some("a"), 250));
+    assert_eq!((table.running(), table.queued()), (1, 0));
+    table.on_end(record(1, JobState::Committed));
+    let job = table.get(id(1)).unwrap();
+    assert_eq!((job.state, job.node.as_deref(), job.attempts.len()), (JobState::Committed, Some("b"), 2));
+    assert_eq!((table.running(), table.committed_last_minute(5_000)), (0, 1));
+}
+
+#[test]
+fn the_first_end_stands_whatever_comes_later() {
+    let mut table = JobTable::new(10);
+    table.on_end(record(1, JobState::Cancelled));
+    table.on_open(marker(1));
+    table.on_running("a", &[runs(1, 9)]);
+    table.on_end(record(1, JobState::Committed));
+    table.on_leader_rows(vec![row(1, JobState::Running)]);
+    assert_eq!(table.get(id(1)).unwrap().state, JobState::Cancelled);
+    assert_eq!(table.committed_last_minute(5_000), 0);
+}
+
+#[test]
+fn the_youngest_attempt_says_where_a_job_runs() {
+    let mut table = JobTable::new(10);
+    table.on_open(marker(1));
+    table.on_running("young", &[runs(1, 5)]);
+    table.on_running("zombie", &[runs(1, 4)]);
+    assert_eq!(table.get(id(1)).unwrap().node.as_deref(), Some("young"));
+    table.on_running("young", &[]);
+    assert_eq!(table.get(id(1)).unwrap().state, JobState::Queued);
+}
+
+#[test]
+fn events_tell_the_path_until_the_leader_does() {
+    let mut table = JobTable::new(10);
+    table.on_open(marker(1));
+    let mut event = ClusterEvent::new(1, "scheduler", Level::Warn, EventKind::AttemptLost, "node died");
+    event.job = Some(id(1));
+    event.requeues = 2;
+    event.history = vec![attempt("a", 1, AttemptOutcome::Lost)];
+    table.on_event(&event);
+    let job = table.get(id(1)).unwrap();
+    assert_eq!((job.requeues, job.attempts.len()), (2, 1));
+    table.on_leader_rows(vec![row(1, JobState::Running), row(2, JobState::Queued)]);
+    assert_eq!(table.get(id(1)).unwrap().attempts[0].node, "c");
+    assert_eq!(table.len(), 2);
+    table.on_leader_rows(vec![]);
+    assert_eq!(table.get(id(1)).unwrap().requeues, 2, "the marker is still there");
+    assert_eq!(table.get(id(2)), None, "the leader alone knew it");
+}
+
+#[test]
+fn pages_are_newest_first_and_join_without_gaps() {
+    let mut table = JobTable::new(100);
+    (1..=7).for_each(|n| table.on_open(marker(n)));
+    let (first, next) = table.page(&JobFilter::default(), None, 3);
+    assert_eq!(first.iter().map(|job| job.id).collect::<Vec<_>>(), [id(7), id(6), id(5)]);
+    let (second, next) = table.page(&JobFilter::default(), next, 3);
+    assert_eq!(second[0].id, id(4));
+    let (third, end) = table.page(&JobFilter::default(), next, 3);
+    assert_eq!((third.len(), end), (1, None));
+    let (exact, end) = table.page(&JobFilter::default(), None, 7);
+    assert_eq!((exact.len(), end), (7, None));
+}
+
+#[test]
+fn filters_look_at_what_they_say() {
+    let mut table = JobTable::new(100);
+    table.on_open(marker(1));
+    table.on_end(record(2, JobState::Committed));
+    table.on_end(TerminalRecord { reason: "Out of Retries".into(), ..record(3, JobState::Dead) });
+    table.on_running("n", &[runs(1, 1)]);
+    let found = |filter: JobFilter| table.page(&filter, None, 10).0.len();
+    let states = |states: &[JobState]| JobFilter { states: states.iter().copied().collect(), ..JobFilter::default() };
+    assert_eq!(found(states(&[JobState::Running])), 1);
+    assert_eq!(found(states(&[JobState::Committed, JobState::Dead])), 2);
+    assert_eq!(found(states(&[JobState::Queued])), 0);
+    assert_eq!(found(JobFilter { kind: Some("matrix".into()), ..JobFilter::default() }), 2);
+    assert_eq!(found(JobFilter { priority: Some(Priority::Urgent), ..JobFilter::default() }), 1);
+    assert_eq!(found(JobFilter { node: Some("a".into()), ..JobFilter::default() }), 2);
+    assert_eq!(found(JobFilter { node: Some("n".into()), ..JobFilter::default() }), 1);
+    assert_eq!(found(JobFilter { min_attempts: 2, ..JobFilter::default() }), 2);
+    assert_eq!(found(JobFilter { text: Some("algebra".into()), ..JobFilter::default() }), 2);
+    assert_eq!(found(JobFilter { text: Some("out of".into()), ..JobFilter::default() }), 1);
+    assert_eq!(found(JobFilter { text: Some(id(1).to_string().to_lowercase()), ..JobFilter::default() }), 1);
+}
+
+#[test]
+fn ended_jobs_are_forgotten_before_those_that_run() {
+    let mut table = JobTable::new(3);
+    table.on_open(marker(1));
+    table.on_end(record(2, JobState::Committed));
+    table.on_end(record(3, JobState::Committed));
+    table.on_open(marker(4));
+    assert!(table.get(id(1)).is_some() && table.get(id(2)).is_none());
+    (5..=9).for_each(|n| table.on_open(marker(n)));
+    assert_eq!(table.len(), 3);
+    assert!(table.get(id(9)).is_some() && table.get(id(3)).is_none());
+}
+
+#[test]
+fn long_texts_are_cut_on_a_character() {
+    let mut text = "é".repeat(5_000);
+    clip(&mut text);
+    assert!(text.len() <= 4_100 && text.ends_with('…'));
+}
+
+proptest! {
+    #[test]
+    fn the_table_stays_bounded_and_consistent(steps in proptest::collection::vec((0_u8..6, 0_u64..12, 0_u64..4), 0..80)) {
+        let mut table = JobTable::new(5);
+        for (step, n, node) in steps {
+            let node = format!("n{node}");
+            match step {
+                0 => table.on_open(marker(n)),
+                1 => table.on_end(record(n, JobState::Committed)),
+                2 => table.on_running(&node, &[runs(n, n + 1), runs(n + 1, n)]),
+                3 => table.on_running(&node, &[]),
+                4 => table.on_leader_rows(vec![row(n, JobState::Running)]),
+                _ => table.on_leader_rows(vec![]),
+            }
+            prop_assert!(table.len() <= 5);
+            prop_assert!(table.ended.len() <= table.entries.len());
+            prop_assert!(table.ended.iter().all(|job| table.entries.get(job).is_some_and(|entry| entry.end.is_some())));
+            prop_assert!(table.entries.iter().all(|(job, entry)| entry.end.is_none() || table.ended.contains(job)));
+            prop_assert!(table.queued() <= table.len());
+            prop_assert_eq!(table.page(&JobFilter::default(), None, 100).0.len(), table.len());
+        }
+    }
+}

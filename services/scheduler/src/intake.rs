@@ -1,0 +1,143 @@
+//! What comes in from buckets and queues, as one stream of inputs for the leader's loop: watches that end are made anew,
+//! messages that cannot be read are told apart from jobs. Nothing is decided here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use faultline_engine::job::{JobId, JobState, Priority};
+use faultline_engine::node::NodeSpec;
+use faultline_engine::scheduler::{Delivery, RecordRead};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
+use faultline_protocol::messages::{NodeRegistration, QueuedJob};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::connect::Nats;
+use faultline_runtime::pull;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const WATCH_PAUSE: Duration = Duration::from_millis(300);
+/// The most messages that one pull asks for.
+const MAX_BATCH: usize = 500;
+
+/// Something that happened while a task of the leader was away.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Registered(NodeSpec),
+    /// The registration was removed.
+    Unregistered(String),
+    Drain { node: String, draining: bool },
+    RecordRead { job: JobId, read: RecordRead },
+    Cancelled(JobId),
+}
+
+/// A message of JOBS that is no job.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    pub(crate) reason: String,
+    pub(crate) open_seq: Option<u64>,
+}
+
+/// How much each priority may still pull; written by the leader's loop, read by the pull loops.
+#[derive(Debug, Default)]
+pub(crate) struct Room([AtomicUsize; Priority::ALL.len()]);
+
+impl Room {
+    pub(crate) fn set(&self, priority: Priority, free: usize) {
+        self.0[priority as usize].store(free, Ordering::Relaxed);
+    }
+
+    fn get(&self, priority: Priority) -> usize {
+        self.0[priority as usize].load(Ordering::Relaxed).min(MAX_BATCH)
+    }
+}
+
+/// Pulls every priority by itself, so that a backlog of one cannot keep another out.
+pub(crate) fn spawn_pulls(nats: &Nats, room: &Arc<Room>, out: &mpsc::Sender<async_nats::jetstream::Message>, cancel: &CancellationToken, tasks: &TaskTracker) {
+    for priority in Priority::ALL {
+        let room = Arc::clone(room);
+        let want = move || room.get(priority);
+        tasks.spawn(pull::run(nats.clone(), streams::JOBS, streams::queue_consumer_name(priority), want, out.clone(), cancel.clone()));
+    }
+}
+
+/// Follows the registrations and the drained nodes.
+pub(crate) fn spawn_watches(nats: &Nats, out: &mpsc::Sender<Input>, cancel: &CancellationToken, tasks: &TaskTracker) {
+    tasks.spawn(watch(nats.clone(), streams::KV_NODES, read_registration, out.clone(), cancel.clone()));
+    tasks.spawn(watch(nats.clone(), streams::KV_CONTROL, read_control, out.clone(), cancel.clone()));
+}
+
+async fn watch(nats: Nats, bucket: &'static str, read: fn(&kv::Entry) -> Option<Input>, out: mpsc::Sender<Input>, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            outcome = watch_until_error(&nats, bucket, read, &out) => {
+                if let Err(reason) = outcome {
+                    tracing::debug!(bucket, reason, "the watch ended: making a new one");
+                }
+                tokio::time::sleep(WATCH_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn watch_until_error(nats: &Nats, bucket: &str, read: fn(&kv::Entry) -> Option<Input>, out: &mpsc::Sender<Input>) -> Result<(), String> {
+    let store = nats.bucket(bucket).await.map_err(|error| error.to_string())?;
+    let mut entries = store.watch_with_history(">").await.map_err(|error| error.to_string())?;
+    while let Some(entry) = entries.next().await {
+        let entry = entry.map_err(|error| error.to_string())?;
+        if let Some(input) = read(&entry)
+            && out.send(input).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    Err("it ended".into())
+}
+
+fn read_registration(entry: &kv::Entry) -> Option<Input> {
+    if entry.operation != kv::Operation::Put {
+        return Some(Input::Unregistered(entry.key.clone()));
+    }
+    match codec::decode_body::<NodeRegistration>(&entry.value) {
+        Ok(registration) if registration.spec.node == entry.key => Some(Input::Registered(registration.spec)),
+        Ok(registration) => {
+            tracing::warn!(key = entry.key, node = registration.spec.node, "a registration under another node's key is ignored");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(key = entry.key, %error, "a registration cannot be read");
+            None
+        }
+    }
+}
+
+fn read_control(entry: &kv::Entry) -> Option<Input> {
+    let node = subjects::drained_node(&entry.key)?.to_owned();
+    Some(Input::Drain { node, draining: entry.operation == kv::Operation::Put })
+}
+
+/// Turns a message into a job, or says why it is none.
+pub(crate) fn read_delivery(message: &async_nats::jetstream::Message) -> Result<Delivery, Poison> {
+    let header = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    let open_seq = header(HEADER_JOB_OPEN_SEQ).and_then(|text| text.parse::<u64>().ok());
+    let poison = |reason: String| Poison { reason, open_seq };
+    let queued: QueuedJob = codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| poison(format!("undecodable: {error}")))?;
+    let Some(seq) = open_seq else {
+        return Err(poison(format!("the header {HEADER_JOB_OPEN_SEQ} is missing or no number: publish the open marker first")));
+    };
+    if subjects::queued_job_id(&message.subject) != Some(queued.spec.id) {
+        return Err(poison(format!("the subject {} names another job than the body, {}", message.subject, queued.spec.id)));
+    }
+    let Some(ack_subject) = message.reply.as_ref().map(ToString::to_string) else { return Err(poison("it has no ack subject".into())) };
+    let redelivered = message.info().map_or(true, |info| info.delivered > 1);
+    Ok(Delivery { spec: queued.spec, open_seq: seq, ack_subject, traceparent: header(HEADER_TRACEPARENT).map(str::to_owned), redelivered })
+}
+
+/// The state named by a Job-State header.
+pub(crate) fn job_state(text: &str) -> Option<JobState> {
+    JobState::ALL.into_iter().find(|state| state.as_str() == text)
+}

@@ -1,0 +1,358 @@
+//! One term of leadership: the only loop that feeds the engine, and the tasks around it. Everything ends with the term.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_nats::jetstream::stream::Stream;
+use faultline_engine::job::Priority;
+use faultline_engine::ledger::LedgerSnapshot;
+use faultline_engine::scheduler::{Action, Beat, RunningSign, Scheduler};
+use faultline_protocol::codec::{self, Message};
+use faultline_protocol::messages::{
+    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, Goodbye, Heartbeat, Query, QueryReply, SyncOrder, Verdict, WorkerSync,
+};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::clock::{random_seed, unix_ms};
+use faultline_runtime::connect::{Nats, kv_get};
+use faultline_runtime::events::EventSink;
+use faultline_runtime::lease::{Lease, RENEW_EVERY};
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Settings;
+use crate::cancel::{self, MAX_CANCELS, Past};
+use crate::intake::{self, Input, Room, read_delivery};
+use crate::ledger::LedgerTask;
+use crate::perform::Performer;
+use crate::views::{self, Surroundings};
+
+const TICK: Duration = Duration::from_millis(50);
+const DELIVERIES: usize = 1024;
+/// Jobs of one priority that are pulled and wait for room: at least this many, at most what was placed within a second.
+const MIN_WINDOW: usize = 256;
+const MAX_WINDOW: usize = 4096;
+const STREAM_INFO_EVERY: Duration = Duration::from_secs(1);
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Leads until the lease is lost or `stop` is cancelled; gives the lease back in the second case.
+pub(crate) async fn lead(settings: &Settings, nats: &Nats, events: &EventSink, lease: Lease, stop: &CancellationToken) -> anyhow::Result<()> {
+    let term = stop.child_token();
+    let tasks = TaskTracker::new();
+    let epoch = lease.epoch;
+    let renewing = tokio::spawn(keep_lease(lease, term.clone()));
+    let outcome = serve(settings, nats, events, epoch, &term, &tasks).await;
+    term.cancel();
+    tasks.close();
+    if tokio::time::timeout(END_LIMIT, tasks.wait()).await.is_err() {
+        tracing::debug!(left = tasks.len(), "tasks of the ended term are still busy");
+    }
+    // Given back last: the successor must not lead while this term still acts.
+    if let Ok(Some(lease)) = renewing.await
+        && stop.is_cancelled()
+    {
+        lease.release().await;
+    }
+    outcome
+}
+
+/// Renews until the term ends or the lease is lost, which ends the term. Returns the lease while it is still ours.
+async fn keep_lease(mut lease: Lease, term: CancellationToken) -> Option<Lease> {
+    loop {
+        tokio::select! {
+            () = term.cancelled() => return Some(lease),
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+        }
+        if !lease.renew().await {
+            term.cancel();
+            return None;
+        }
+    }
+}
+
+async fn serve(settings: &Settings, nats: &Nats, events: &EventSink, epoch: u64, term: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<()> {
+    let subscribe = |subject: &'static str| async move { nats.client.subscribe(subject).await.with_context(|| format!("subscribing to {subject}")) };
+    let mut heartbeats = subscribe(subjects::HEARTBEAT_ALL).await?;
+    let mut goodbyes = subscribe(subjects::GOODBYE_ALL).await?;
+    let mut verdicts = subscribe(subjects::VERDICT_ALL).await?;
+    let mut ended = subscribe(subjects::SCHED_ENDED).await?;
+    let mut synced = subscribe(subjects::SCHED_SYNCED).await?;
+    let mut queries = subscribe(subjects::SCHED_QUERY).await?;
+    let mut cancels = subscribe(subjects::SCHED_CANCEL).await?;
+    let (deliveries, mut delivered) = mpsc::channel(DELIVERIES);
+    let (inputs, mut input) = mpsc::channel(DELIVERIES);
+    let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
+    let (in_stream_sender, in_stream) = watch::channel(0);
+    let room = Arc::new(Room::default());
+    intake::spawn_watches(nats, &inputs, term, tasks);
+    intake::spawn_pulls(nats, &room, &deliveries, term, tasks);
+    tasks.spawn(count_stream(nats.clone(), in_stream_sender, term.clone()));
+    let ledger_task =
+        LedgerTask { nats: nats.clone(), events: events.clone(), terminal_ttl_s: settings.terminal_ttl_s, snapshot: ledger_sender, cancel: term.clone() };
+    tasks.spawn(ledger_task.run());
+
+    let now_ms = unix_ms();
+    let seed = settings.seed.unwrap_or_else(random_seed);
+    let mut leader = Leader {
+        scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms),
+        performer: Performer::new(nats, events, epoch, settings.terminal_ttl_s, inputs, tasks.clone()),
+        settings: settings.clone(),
+        since_ms: now_ms,
+        ledger,
+        in_stream,
+        room,
+        placed_before: 0,
+        window: MIN_WINDOW,
+        undecodable: 0,
+        pending_verdicts: read_verdicts(nats).await,
+    };
+    leader.ask_for_sync().await;
+
+    let mut tick = tokio::time::interval(TICK);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut connections = nats.connections();
+    connections.mark_unchanged();
+    let mut batch = Vec::with_capacity(DELIVERIES);
+    loop {
+        let actions = tokio::select! {
+            () = term.cancelled() => return Ok(()),
+            count = delivered.recv_many(&mut batch, DELIVERIES) => {
+                anyhow::ensure!(count > 0, "the pull loops ended");
+                leader.on_deliveries(std::mem::take(&mut batch))
+            }
+            Some(message) = ended.next() => leader.on_ended(&message),
+            Some(message) = heartbeats.next() => leader.on_heartbeat(&message),
+            Some(message) = verdicts.next() => leader.on_verdict(&message),
+            Some(message) = goodbyes.next() => leader.on_goodbye(&message),
+            Some(message) = synced.next() => leader.on_synced(&message),
+            Some(input) = input.recv() => leader.on_input(input),
+            Some(message) = queries.next() => { leader.on_query(message).await; Vec::new() }
+            Some(message) = cancels.next() => { leader.on_cancel(message); Vec::new() }
+            _ = tick.tick() => Vec::new(),
+            _ = second.tick() => { leader.on_second(); Vec::new() }
+            Ok(()) = connections.changed() => { leader.ask_for_sync().await; Vec::new() }
+        };
+        // A term that was lost meanwhile must not act any more; what slips through is fenced by the epoch.
+        if term.is_cancelled() {
+            return Ok(());
+        }
+        leader.act(actions).await;
+    }
+}
+
+/// Verdicts that were given before this term.
+async fn read_verdicts(nats: &Nats) -> Vec<Verdict> {
+    let Ok(store) = nats.bucket(streams::KV_HEALTH).await else { return Vec::new() };
+    let Ok(keys) = store.keys().await else { return Vec::new() };
+    let keys: Vec<String> = keys.try_collect().await.unwrap_or_default();
+    let mut verdicts = Vec::new();
+    for key in keys {
+        match kv_get::<Verdict>(&store, &key).await {
+            Ok(verdict) => verdicts.extend(verdict),
+            Err(error) => tracing::warn!(%error, "a verdict cannot be read"),
+        }
+    }
+    verdicts
+}
+
+async fn count_stream(nats: Nats, out: watch::Sender<u64>, term: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = term.cancelled() => return,
+            () = tokio::time::sleep(STREAM_INFO_EVERY) => {}
+        }
+        let stream: Result<Stream, _> = nats.jetstream.get_stream(streams::JOBS).await;
+        if let Ok(stream) = stream {
+            out.send_replace(stream.cached_info().state.messages);
+        }
+    }
+}
+
+struct Leader {
+    scheduler: Scheduler,
+    performer: Performer,
+    settings: Settings,
+    since_ms: u64,
+    ledger: watch::Receiver<LedgerSnapshot>,
+    in_stream: watch::Receiver<u64>,
+    room: Arc<Room>,
+    placed_before: u64,
+    window: usize,
+    undecodable: u64,
+    /// Verdicts of nodes whose registration has not been read yet.
+    pending_verdicts: Vec<Verdict>,
+}
+
+impl Leader {
+    /// Lets the engine place, performs everything, and says how much more can be pulled.
+    async fn act(&mut self, mut actions: Vec<Action>) {
+        actions.extend(self.scheduler.on_tick(unix_ms()));
+        #[cfg(debug_assertions)]
+        self.scheduler.sanity_check();
+        if !actions.is_empty() {
+            self.performer.perform(actions).await;
+        }
+        for priority in Priority::ALL {
+            let free = self.window.saturating_sub(self.scheduler.waiting_of(priority));
+            // A fetch of a few messages from a deep backlog costs the server as much as one of hundreds.
+            self.room.set(priority, if free < self.window / 4 { 0 } else { free });
+        }
+    }
+
+    async fn ask_for_sync(&self) {
+        let order = SyncOrder { epoch: self.performer.epoch };
+        if let Err(error) = self.performer.nats.publish(subjects::CTL_ALL_SYNC, &order).await {
+            tracing::debug!(%error, "the workers were not asked what they run");
+        }
+    }
+
+    fn on_second(&mut self) {
+        let placed = self.scheduler.counters().placed;
+        let last_second = usize::try_from(placed - self.placed_before).unwrap_or(MAX_WINDOW);
+        self.placed_before = placed;
+        self.window = last_second.clamp(MIN_WINDOW, MAX_WINDOW);
+    }
+
+    fn on_deliveries(&mut self, messages: Vec<async_nats::jetstream::Message>) -> Vec<Action> {
+        let now_ms = unix_ms();
+        let mut actions = Vec::new();
+        for message in messages {
+            match read_delivery(&message) {
+                Ok(delivery) => actions.extend(self.scheduler.on_delivered(delivery, now_ms)),
+                Err(poison) => self.performer.bury_poison(message, poison),
+            }
+        }
+        actions
+    }
+
+    fn on_ended(&mut self, message: &async_nats::Message) -> Vec<Action> {
+        let Some(batch) = self.decoded::<EndedBatch>(message) else { return Vec::new() };
+        let now_ms = unix_ms();
+        batch.ended.iter().flat_map(|ended| self.scheduler.on_ended(ended, now_ms)).collect()
+    }
+
+    fn on_heartbeat(&mut self, message: &async_nats::Message) -> Vec<Action> {
+        let Some(heartbeat) = self.decoded::<Heartbeat>(message) else { return Vec::new() };
+        let running: Vec<RunningSign> = heartbeat
+            .running
+            .iter()
+            .map(|brief| RunningSign { attempt: brief.attempt, job: brief.job, progress_permille: brief.progress_permille })
+            .collect();
+        let beat = Beat { incarnation: heartbeat.incarnation, running: &running, telemetry: &heartbeat.gpus, leaving: heartbeat.leaving };
+        self.scheduler.on_heartbeat(&heartbeat.node, beat, unix_ms())
+    }
+
+    fn on_verdict(&mut self, message: &async_nats::Message) -> Vec<Action> {
+        let Some(verdict) = self.decoded::<Verdict>(message) else { return Vec::new() };
+        self.judge(&verdict)
+    }
+
+    fn judge(&mut self, verdict: &Verdict) -> Vec<Action> {
+        self.scheduler.on_verdict(&verdict.node, verdict.incarnation, verdict.health, &verdict.evidence, verdict.silence_ms, unix_ms())
+    }
+
+    fn on_goodbye(&mut self, message: &async_nats::Message) -> Vec<Action> {
+        let Some(bye) = self.decoded::<Goodbye>(message) else { return Vec::new() };
+        self.scheduler.on_left(&bye.node, bye.incarnation, unix_ms())
+    }
+
+    fn on_synced(&mut self, message: &async_nats::Message) -> Vec<Action> {
+        let Some(sync) = self.decoded::<WorkerSync>(message) else { return Vec::new() };
+        if sync.epoch != self.performer.epoch {
+            return Vec::new();
+        }
+        let now_ms = unix_ms();
+        let running: Vec<_> = sync.nodes.into_iter().flat_map(|node| node.running).collect();
+        self.scheduler.on_synced(&running, now_ms)
+    }
+
+    fn on_input(&mut self, input: Input) -> Vec<Action> {
+        let now_ms = unix_ms();
+        match input {
+            Input::Registered(spec) => {
+                let node = spec.node.clone();
+                let mut actions = self.scheduler.on_registered(spec, now_ms);
+                let (known, pending) = std::mem::take(&mut self.pending_verdicts).into_iter().partition(|verdict: &Verdict| verdict.node == node);
+                self.pending_verdicts = pending;
+                for verdict in &known {
+                    actions.extend(self.judge(verdict));
+                }
+                actions
+            }
+            Input::Unregistered(node) => self.scheduler.on_left(&node, u64::MAX, now_ms),
+            Input::Drain { node, draining } => {
+                self.scheduler.on_drain(&node, draining);
+                Vec::new()
+            }
+            Input::RecordRead { job, read } => self.scheduler.on_record_read(job, read, now_ms),
+            Input::Cancelled(job) => self.scheduler.on_cancelled(job),
+        }
+    }
+
+    async fn on_query(&mut self, message: async_nats::Message) {
+        let Some(reply_to) = message.reply.clone() else { return };
+        let reply = match codec::decode::<Query>(message.headers.as_ref(), &message.payload) {
+            Ok(query) => {
+                let around = Surroundings {
+                    leader: &self.settings.name,
+                    epoch: self.performer.epoch,
+                    leader_since_ms: self.since_ms,
+                    jobs_in_stream: *self.in_stream.borrow(),
+                    ledger: self.ledger.borrow().clone(),
+                    now_ms: unix_ms(),
+                };
+                views::answer(&query, &self.scheduler, &around)
+            }
+            Err(error) => QueryReply::Error(error.to_string()),
+        };
+        if let Err(error) = self.performer.nats.reply(reply_to, &reply).await {
+            tracing::debug!(%error, "a query was not answered");
+        }
+    }
+
+    fn on_cancel(&mut self, message: async_nats::Message) {
+        let Some(request) = self.decoded::<CancelRequest>(&message) else { return };
+        let pasts: Vec<_> = request
+            .jobs
+            .iter()
+            .map(|job| {
+                let held = self.scheduler.job(*job);
+                let past = held.map(|held| Past { path: held.path(), failures: held.failures, requeues: held.requeues }).unwrap_or_default();
+                (*job, past)
+            })
+            .collect();
+        let (nats, events, inputs, ttl_s) =
+            (self.performer.nats.clone(), self.performer.events.clone(), self.performer.inputs.clone(), self.settings.terminal_ttl_s);
+        self.performer.tasks.spawn(async move {
+            let answers = if pasts.len() > MAX_CANCELS {
+                let refused = |(job, _): (_, Past)| CancelAnswer { job, outcome: CancelOutcome::Failed, detail: format!("at most {MAX_CANCELS} jobs a request") };
+                pasts.into_iter().take(1).map(refused).collect()
+            } else {
+                let one = |(job, past)| cancel::cancel(&nats, &events, &inputs, job, past, &request.by, ttl_s);
+                futures::stream::iter(pasts).map(one).buffered(32).collect().await
+            };
+            if let Some(reply_to) = message.reply {
+                let _ = nats.reply(reply_to, &CancelReply { answers }).await;
+            }
+        });
+    }
+
+    /// What cannot be read is counted and left alone: a poisoned message stops nobody.
+    fn decoded<M: Message>(&mut self, message: &async_nats::Message) -> Option<M> {
+        match codec::decode(message.headers.as_ref(), &message.payload) {
+            Ok(decoded) => Some(decoded),
+            Err(error) => {
+                self.undecodable += 1;
+                if self.undecodable.is_power_of_two() {
+                    tracing::warn!(subject = %message.subject, %error, so_far = self.undecodable, "a message cannot be read");
+                }
+                None
+            }
+        }
+    }
+}

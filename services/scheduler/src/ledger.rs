@@ -1,0 +1,141 @@
+//! Folds RESULTS into the ledger while this process leads, keeps the snapshot that `faultline audit` reads, and sweeps
+//! up jobs that were opened but never queued.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use faultline_engine::job::{JobId, JobState};
+use faultline_engine::ledger::{Ledger, LedgerRecord, LedgerSnapshot};
+use faultline_protocol::codec::{self, HEADER_JOB_STATE};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::{Nats, kv_get};
+use faultline_runtime::events::EventSink;
+use faultline_runtime::record::OPEN;
+use futures::StreamExt;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cancel::abandon_if_orphan;
+use crate::intake::job_state;
+
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(500);
+/// A marker this old without a message will never get one: nobody submits an id that is older than a minute.
+const ORPHAN_AFTER_MS: u64 = 120_000;
+/// Markers looked at in one sweep.
+const SWEEP_BATCH: usize = 100;
+
+pub(crate) struct LedgerTask {
+    pub(crate) nats: Nats,
+    pub(crate) events: EventSink,
+    pub(crate) terminal_ttl_s: u64,
+    pub(crate) snapshot: watch::Sender<LedgerSnapshot>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl LedgerTask {
+    /// Goes on until cancelled; whatever fails is begun again from the last snapshot.
+    pub(crate) async fn run(self) {
+        loop {
+            tokio::select! {
+                () = self.cancel.cancelled() => return,
+                outcome = self.fold_until_error() => {
+                    if let Err(reason) = outcome {
+                        tracing::debug!(reason, "the ledger begins again from its snapshot");
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn fold_until_error(&self) -> Result<(), String> {
+        let store = self.nats.bucket(streams::KV_LEDGER).await.map_err(|error| error.to_string())?;
+        let saved: Option<LedgerSnapshot> = kv_get(&store, streams::KEY_LEDGER).await.map_err(|error| error.to_string())?;
+        let mut revision = store.entry(streams::KEY_LEDGER).await.map_err(|error| error.to_string())?.map_or(0, |entry| entry.revision);
+        let saved = saved.unwrap_or_default();
+        let absent_ms = unix_ms().saturating_sub(saved.at_ms);
+        let may_have_missed = saved.at_ms > 0 && absent_ms > self.terminal_ttl_s * 1000;
+        let mut ledger = Ledger::new(saved.clone());
+        let mut last_saved = saved;
+        let mut messages = self.consume().await?;
+        let mut behind = self.pending().await?;
+        if behind == 0 && may_have_missed {
+            ledger.settle_absence();
+        }
+        let mut save = tokio::time::interval(SAVE_EVERY);
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut swept = None;
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let message = message.ok_or("the consumer ended")?.map_err(|error| error.to_string())?;
+                    let pending = fold(&mut ledger, &message)?;
+                    if behind > 0 && pending == 0 {
+                        behind = 0;
+                        if may_have_missed {
+                            ledger.settle_absence();
+                        }
+                    }
+                }
+                _ = save.tick() => {
+                    let changed = LedgerSnapshot { at_ms: last_saved.at_ms, ..ledger.counts().clone() } != last_saved;
+                    // While it runs the date is kept fresh too: it tells how long the ledger was away.
+                    let stale = unix_ms().saturating_sub(last_saved.at_ms) > self.terminal_ttl_s * 100;
+                    if behind == 0 && (changed || stale) {
+                        last_saved = ledger.snapshot(unix_ms());
+                        revision = store.update(streams::KEY_LEDGER, codec::encode(&last_saved), revision).await.map_err(|error| error.to_string())?;
+                        self.snapshot.send_replace(last_saved.clone());
+                    }
+                }
+                _ = sweep.tick() => swept = self.sweep(&ledger, swept).await,
+            }
+        }
+    }
+
+    async fn consume(&self) -> Result<pull::Ordered, String> {
+        let stream = self.nats.jetstream.get_stream(streams::RESULTS).await.map_err(|error| error.to_string())?;
+        let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::All, headers_only: true, ..pull::OrderedConfig::default() };
+        let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
+        consumer.messages().await.map_err(|error| error.to_string())
+    }
+
+    async fn pending(&self) -> Result<u64, String> {
+        let stream = self.nats.jetstream.get_stream(streams::RESULTS).await.map_err(|error| error.to_string())?;
+        Ok(stream.cached_info().state.messages)
+    }
+
+    /// Looks at a few old markers, going round. Returns where to go on.
+    async fn sweep(&self, ledger: &Ledger, after: Option<JobId>) -> Option<JobId> {
+        let now_ms = unix_ms();
+        let old: Vec<(JobId, u64)> = ledger
+            .open_jobs()
+            .filter(|(job, _)| after.is_none_or(|after| *job > after))
+            .take_while(|(job, _)| now_ms.saturating_sub(job.unix_ms()) > ORPHAN_AFTER_MS)
+            .take(SWEEP_BATCH)
+            .collect();
+        for (job, open_seq) in &old {
+            abandon_if_orphan(&self.nats, &self.events, *job, *open_seq, self.terminal_ttl_s).await;
+        }
+        if old.len() < SWEEP_BATCH { None } else { old.last().map(|(job, _)| *job) }
+    }
+}
+
+/// Folds one message and returns how many are still to come.
+fn fold(ledger: &mut Ledger, message: &async_nats::jetstream::Message) -> Result<u64, String> {
+    let info = message.info().map_err(|error| error.to_string())?;
+    let state = message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).map(|value| value.as_str());
+    let state = match state {
+        Some(OPEN) => Some(JobState::Queued),
+        Some(text) => job_state(text).filter(|state| state.is_terminal()),
+        None => None,
+    };
+    match (subjects::result_job_id(&message.subject), state) {
+        (Some(job), Some(state)) => ledger.fold(LedgerRecord { seq: info.stream_sequence, job, state }),
+        // Its sequence then counts as an opening without an end: the audit shows it.
+        _ => tracing::warn!(subject = %message.subject, "a message in RESULTS is no record"),
+    }
+    Ok(info.pending)
+}

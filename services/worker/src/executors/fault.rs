@@ -1,0 +1,145 @@
+//! `fault`: a job that misbehaves with given odds, to see that the cluster does not. What happens, and when, is drawn from the
+//! attempt's seed, so a retry may succeed.
+//!
+//! Parameters: `fail_odds`, `panic_odds`, `hang_odds`, `oom_odds` (each 0 to 1, default 0, together at most 1), `duration_ms`
+//! (default: what the job is expected to take).
+
+use faultline_engine::job::{InvalidJob, JobSpec};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::duration_ms;
+use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output, params};
+
+pub struct Fault;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Misbehaviour {
+    Fail,
+    Panic,
+    Hang,
+    OutOfMemory,
+}
+
+const ODDS: [(&str, Misbehaviour); 4] = [
+    ("fail_odds", Misbehaviour::Fail),
+    ("panic_odds", Misbehaviour::Panic),
+    ("hang_odds", Misbehaviour::Hang),
+    ("oom_odds", Misbehaviour::OutOfMemory),
+];
+
+fn odds(spec: &JobSpec) -> Result<[(f64, Misbehaviour); 4], InvalidJob> {
+    let mut odds = ODDS.map(|(_, misbehaviour)| (0.0, misbehaviour));
+    for ((name, _), slot) in ODDS.iter().zip(&mut odds) {
+        slot.0 = params::number(spec, name, 0.0, 0.0, 1.0)?;
+    }
+    // A little above 1 may be rounding.
+    if odds.iter().map(|(odds, _)| odds).sum::<f64>() > 1.0 + 1e-9 {
+        return Err(InvalidJob::new("params", "the odds of `fail_odds`, `panic_odds`, `hang_odds` and `oom_odds` add up to more than 1"));
+    }
+    Ok(odds)
+}
+
+impl Executor for Fault {
+    fn kind(&self) -> &'static str {
+        "fault"
+    }
+
+    fn check(&self, spec: &JobSpec) -> Result<(), InvalidJob> {
+        odds(spec)?;
+        duration_ms(spec).map(drop)
+    }
+
+    fn run<'a>(&'a self, ctx: &'a AttemptContext) -> BoxFuture<'a, Result<Output, ExecutorError>> {
+        Box::pin(async move {
+            let duration_ms = duration_ms(&ctx.spec)?;
+            let mut rng = Pcg64Mcg::seed_from_u64(ctx.attempt_seed);
+            let Some(misbehaviour) = draw(odds(&ctx.spec)?, &mut rng) else {
+                ctx.sleep_scaled(duration_ms).await?;
+                return Ok(Output::new("behaved"));
+            };
+            let before_ms = (duration_ms as f64 * rng.random::<f64>()) as u64;
+            ctx.sleep_scaled(before_ms).await?;
+            match misbehaviour {
+                Misbehaviour::Fail => Err(ExecutorError::Failed(format!("failed on purpose after {before_ms} ms"))),
+                // Unwinds as `panic!` does, but without the message on standard error, which would look like a bug.
+                Misbehaviour::Panic => std::panic::resume_unwind(Box::new(format!("on purpose after {before_ms} ms"))),
+                Misbehaviour::Hang => {
+                    ctx.cancelled().await;
+                    Err(ExecutorError::Cancelled)
+                }
+                Misbehaviour::OutOfMemory => {
+                    ctx.allocate_gpu_memory(u32::MAX)?;
+                    Err(ExecutorError::Failed("was given more memory than there is".into()))
+                }
+            }
+        })
+    }
+}
+
+fn draw(odds: [(f64, Misbehaviour); 4], rng: &mut Pcg64Mcg) -> Option<Misbehaviour> {
+    let mut left: f64 = rng.random();
+    for (odds, misbehaviour) in odds {
+        if left < odds {
+            return Some(misbehaviour);
+        }
+        left -= odds;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_engine::job::Param;
+
+    use super::*;
+    use crate::executor::run_attempt;
+    use crate::executor::tests::Bench;
+
+    fn certain(name: &str) -> Bench {
+        Bench::new("fault", &[(name, Param::Float(1.0)), ("duration_ms", Param::Int(10))])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_misbehaviour_is_an_error_of_its_own() {
+        let outcome = run_attempt(&Fault, &certain("fail_odds").ctx).await;
+        assert!(matches!(&outcome, Err(ExecutorError::Failed(text)) if text.starts_with("failed on purpose")), "{outcome:?}");
+        let outcome = run_attempt(&Fault, &certain("panic_odds").ctx).await;
+        assert!(matches!(&outcome, Err(ExecutorError::Panicked(text)) if text.starts_with("on purpose")), "{outcome:?}");
+        let outcome = run_attempt(&Fault, &certain("oom_odds").ctx).await;
+        assert!(matches!(&outcome, Err(ExecutorError::OutOfMemory { .. })), "{outcome:?}");
+        assert_eq!(run_attempt(&Fault, &Bench::new("fault", &[]).ctx).await, Ok(Output::new("behaved")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hang_ends_when_cancelled_and_not_before() {
+        let bench = certain("hang_odds");
+        let patience = std::time::Duration::from_secs(24 * 3600);
+        assert!(tokio::time::timeout(patience, run_attempt(&Fault, &bench.ctx)).await.is_err());
+        bench.cancel.cancel();
+        assert_eq!(run_attempt(&Fault, &bench.ctx).await, Err(ExecutorError::Cancelled));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_attempt_decides_so_that_retries_may_succeed() {
+        let bench = Bench::new("fault", &[("fail_odds", Param::Float(0.5)), ("duration_ms", Param::Int(1))]);
+        let mut succeeded = 0;
+        for seed in 0..200 {
+            let outcome = run_attempt(&Fault, &bench.again(seed)).await;
+            assert_eq!(outcome, run_attempt(&Fault, &bench.again(seed)).await);
+            succeeded += u32::from(outcome.is_ok());
+        }
+        assert!((70..=130).contains(&succeeded), "{succeeded}");
+    }
+
+    #[tokio::test]
+    async fn odds_must_be_odds() {
+        for params in [
+            vec![("fail_odds", Param::Float(1.5))],
+            vec![("fail_odds", Param::Float(0.6)), ("hang_odds", Param::Float(0.6))],
+            vec![("oom_odds", Param::Text("often".into()))],
+        ] {
+            assert!(matches!(run_attempt(&Fault, &Bench::new("fault", &params).ctx).await, Err(ExecutorError::Invalid(_))));
+        }
+    }
+}

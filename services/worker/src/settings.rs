@@ -1,0 +1,129 @@
+//! The worker's settings and their bounds.
+
+use faultline_engine::fault::{FaultProfile, Fleet};
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::TelemetryMode;
+
+/// Which faults the simulated nodes get by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultPreset {
+    /// 5 to 12 % a minute a node: made to be watched.
+    #[default]
+    Classroom,
+    /// Published production rates; raise `fault_time_scale` to see any.
+    Calibrated,
+    Off,
+}
+
+impl std::str::FromStr for FaultPreset {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "classroom" => Ok(Self::Classroom),
+            "calibrated" => Ok(Self::Calibrated),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("faults: `{text}` is unknown: use classroom, calibrated or off")),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The process' name, one token; NATS knows the connection by it.
+    pub name: String,
+    /// Index of the first hosted node, from 1.
+    pub first_node: usize,
+    /// How many nodes are hosted.
+    pub nodes: usize,
+    pub faults: FaultPreset,
+    /// How many times faster than life the calibrated faults come and go.
+    pub fault_time_scale: f64,
+    /// Seed of the faults; drawn when not given.
+    pub seed: Option<u64>,
+    /// The most attempts at once on a node.
+    pub slots: u32,
+    /// GPUs: `auto`, `nvml` or `simulated`.
+    pub telemetry: TelemetryMode,
+    pub heartbeat_ms: u64,
+    /// First retry delay; doubles with every failure.
+    pub retry_base_ms: u64,
+    pub retry_cap_ms: u64,
+    /// How long terminal records are kept, in seconds.
+    pub terminal_ttl_s: u64,
+    /// How long a stopping worker lets its attempts finish before it hands them back.
+    pub drain_limit_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "worker-01".into(),
+            first_node: 1,
+            nodes: 1,
+            faults: FaultPreset::default(),
+            fault_time_scale: 1.0,
+            seed: None,
+            slots: 256,
+            telemetry: TelemetryMode::default(),
+            heartbeat_ms: 1000,
+            retry_base_ms: 1000,
+            retry_cap_ms: 60_000,
+            terminal_ttl_s: faultline_protocol::streams::TERMINAL_TTL.as_secs(),
+            drain_limit_ms: 30_000,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what cannot work, naming the setting.
+    pub fn validate(&self) -> Result<(), String> {
+        let within = |name: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) { Ok(()) } else { Err(format!("worker.{name}: {value} is outside {low} to {high}")) }
+        };
+        if !faultline_engine::job::is_token(&self.name) {
+            return Err(format!("worker.name: `{}` must be 1 to 64 letters, digits, `-` or `_`", self.name));
+        }
+        within("first_node", self.first_node as u64, 1, 1_000_000)?;
+        within("nodes", self.nodes as u64, 1, 10_000)?;
+        within("slots", u64::from(self.slots), 1, 100_000)?;
+        within("heartbeat_ms", self.heartbeat_ms, 50, 60_000)?;
+        within("retry_base_ms", self.retry_base_ms, 1, 600_000)?;
+        within("retry_cap_ms", self.retry_cap_ms, self.retry_base_ms, 3_600_000)?;
+        within("terminal_ttl_s", self.terminal_ttl_s, 2, 7 * 86_400)?;
+        if !(self.fault_time_scale.is_finite() && self.fault_time_scale > 0.0 && self.fault_time_scale <= 1e6) {
+            return Err(format!("worker.fault_time_scale: {} is outside 0 to 1000000", self.fault_time_scale));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn profile(&self, node_index: usize) -> FaultProfile {
+        match self.faults {
+            FaultPreset::Classroom => FaultProfile::classroom(node_index),
+            FaultPreset::Calibrated => FaultProfile::calibrated(Fleet::InfiniteHbd, self.fault_time_scale),
+            FaultPreset::Off => FaultProfile::off(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_settings_are_refused_by_name() {
+        assert!(Settings::default().validate().is_ok());
+        let refused = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.validate().unwrap_err()
+        };
+        assert!(refused(|s| s.name = "a.b".into()).starts_with("worker.name"));
+        assert!(refused(|s| s.nodes = 0).starts_with("worker.nodes"));
+        assert!(refused(|s| s.retry_cap_ms = 1).starts_with("worker.retry_cap_ms"));
+        assert!(refused(|s| s.fault_time_scale = f64::NAN).starts_with("worker.fault_time_scale"));
+    }
+}

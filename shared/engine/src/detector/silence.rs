@@ -1,0 +1,91 @@
+//! Judging by silence: who is overdue, and whether so many are that the fault is rather in between.
+
+use super::{Detector, DetectorAction, Level, Watched, seconds};
+use crate::node::Health;
+
+/// A node that is this much later than its interval counts as silent when many are looked at together.
+const SILENT_AFTER_INTERVALS: f64 = 1.2;
+
+/// Since when a verdict on a silent node has been ready. Cleared by a sign of life.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waiting {
+    suspect_since_ms: Option<u64>,
+    dead_since_ms: Option<u64>,
+}
+
+/// All silent nodes at one moment.
+struct Silent {
+    /// When they fell silent, in order.
+    since_ms: Vec<u64>,
+    /// How many nodes there are, silent or not, that are neither gone nor dead.
+    living: usize,
+}
+
+impl Detector {
+    pub(super) fn tick_silence(&mut self, now_ms: u64, actions: &mut Vec<DetectorAction>) {
+        let is_overdue = |watched: &Watched| watched.health != Health::Dead && watched.opinion(now_ms).level > Level::Trusted;
+        let overdue: Vec<String> = self.nodes.iter().filter(|(_, watched)| is_overdue(watched)).map(|(node, _)| node.clone()).collect();
+        if overdue.is_empty() {
+            return;
+        }
+        let silent = self.silent(now_ms);
+        let wait_limit_ms = self.config.intervals_ms(self.config.mass_postpone_intervals);
+        for node in overdue {
+            let Some(since_ms) = self.nodes.get(&node).map(|watched| watched.counted_from_ms) else { continue };
+            let together = self.fell_silent_with(&silent, since_ms);
+            if let Some(watched) = self.nodes.get_mut(&node) {
+                let limit_ms = if together.is_some() { wait_limit_ms } else { 0 };
+                if let Some(health) = watched.overdue_verdict(self.config.dead_min_silence_ms, limit_ms, now_ms) {
+                    actions.push(watched.judge_silence(&node, health, together, now_ms));
+                }
+            }
+        }
+    }
+
+    fn silent(&self, now_ms: u64) -> Silent {
+        let silent_ms = (self.config.heartbeat_interval_ms as f64 * SILENT_AFTER_INTERVALS) as u64;
+        let mut silent = Silent { since_ms: Vec::new(), living: 0 };
+        for watched in self.nodes.values().filter(|watched| matches!(watched.health, Health::Alive | Health::Suspect)) {
+            silent.living += 1;
+            if watched.counted_silence_ms(now_ms) >= silent_ms {
+                silent.since_ms.push(watched.counted_from_ms);
+            }
+        }
+        silent.since_ms.sort_unstable();
+        silent
+    }
+
+    /// How many nodes fell silent within one interval of `since_ms`, when that is more than can be believed at once.
+    fn fell_silent_with(&self, silent: &Silent, since_ms: u64) -> Option<usize> {
+        let interval = self.config.heartbeat_interval_ms;
+        let from = silent.since_ms.partition_point(|at| *at < since_ms.saturating_sub(interval));
+        let to = silent.since_ms.partition_point(|at| *at <= since_ms.saturating_add(interval));
+        let together = to - from;
+        let too_many =
+            silent.living >= self.config.mass_min_nodes && together as f64 * 100.0 > self.config.mass_percent * silent.living as f64;
+        too_many.then_some(together)
+    }
+}
+
+impl Watched {
+    /// The worse verdict that the silence of an overdue node calls for, once it was ready for `wait_ms`.
+    fn overdue_verdict(&mut self, dead_min_silence_ms: u64, wait_ms: u64, now_ms: u64) -> Option<Health> {
+        let has_waited = |since: &mut Option<u64>| now_ms.saturating_sub(*since.get_or_insert(now_ms)) >= wait_ms;
+        let suspected_long_enough = has_waited(&mut self.waiting.suspect_since_ms);
+        let silent_to_death = self.opinion(now_ms).level == Level::Dead && self.counted_silence_ms(now_ms) >= dead_min_silence_ms;
+        match self.health {
+            // It was gone already, which took better evidence than silence.
+            Health::Gone => silent_to_death.then_some(Health::Dead),
+            Health::Alive | Health::Suspect if silent_to_death && has_waited(&mut self.waiting.dead_since_ms) => Some(Health::Dead),
+            Health::Alive => suspected_long_enough.then_some(Health::Suspect),
+            Health::Suspect | Health::Dead => None,
+        }
+    }
+
+    fn judge_silence(&mut self, node: &str, health: Health, together: Option<usize>, now_ms: u64) -> DetectorAction {
+        let silence_ms = self.counted_silence_ms(now_ms);
+        let words = self.estimator.words(now_ms, silence_ms);
+        let waited = together.map(|count| format!("; {count} nodes fell silent together, so this was believed late")).unwrap_or_default();
+        self.judge(node, health, format!("no heartbeat for {}: {words}{waited}", seconds(silence_ms)), now_ms)
+    }
+}

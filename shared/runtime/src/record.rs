@@ -1,0 +1,81 @@
+//! The record of a job in RESULTS: read it, and replace an open marker by the job's end, once and for all.
+
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use async_nats::{HeaderMap, header};
+use faultline_engine::job::{JobId, JobState};
+use faultline_protocol::codec::{self, HEADER_JOB_STATE, HEADER_TRACEPARENT};
+use faultline_protocol::messages::TerminalRecord;
+use faultline_protocol::{streams, subjects};
+
+use crate::connect::{Nats, PublishError};
+
+/// The value of the header Job-State of an open marker.
+pub const OPEN: &str = "open";
+
+/// What RESULTS holds of a job.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    pub seq: u64,
+    pub is_open: bool,
+    pub headers: HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+impl JobRecord {
+    /// How the job ended, by the header; `None` while it is open, or when the header says nothing known.
+    pub fn terminal_state(&self) -> Option<JobState> {
+        let text = self.headers.get(HEADER_JOB_STATE)?.as_str();
+        JobState::ALL.into_iter().find(|state| state.is_terminal() && state.as_str() == text)
+    }
+}
+
+/// Reads the record of a job; `None` when there is none.
+pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
+    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
+    match stream.direct_get_last_for_subject(subjects::result(job)).await {
+        Ok(message) => {
+            let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
+            Ok(Some(JobRecord { seq: message.sequence, is_open, headers: message.headers, body: message.payload }))
+        }
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// The record is the job's end.
+    Committed,
+    /// The job had ended otherwise, or its record has expired since.
+    TooLate(Option<JobState>),
+}
+
+/// Replaces the open marker `record.open_seq` by `record`. Whoever comes first wins; everybody else is told so.
+/// A transient error may have committed all the same: call again, it is found out by reading back.
+pub async fn commit(nats: &Nats, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Result<Commit, PublishError> {
+    let mut headers = codec::headers_for::<TerminalRecord>();
+    headers.insert(HEADER_JOB_STATE, record.state.as_str());
+    headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, record.open_seq.to_string());
+    headers.insert(header::NATS_MESSAGE_TTL, format!("{ttl_s}s"));
+    if let Some(traceparent) = traceparent {
+        headers.insert(HEADER_TRACEPARENT, traceparent);
+    }
+    match nats.publish_durable_with(subjects::result(record.job), headers, record).await {
+        Ok(_) => Ok(Commit::Committed),
+        Err(PublishError::WrongLastSequence) => match read_record(nats, record.job).await {
+            Err(reason) => Err(PublishError::Other(reason)),
+            Ok(None) => Ok(Commit::TooLate(None)),
+            Ok(Some(found)) if found.is_open && found.seq == record.open_seq => Err(PublishError::Other("the record is still open".into())),
+            // The server compares sequences before it looks for duplicates, so our own commit whose answer was lost looks like a conflict.
+            Ok(Some(found)) if is_ours(&found, record) => Ok(Commit::Committed),
+            Ok(Some(found)) => Ok(Commit::TooLate(found.terminal_state())),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+fn is_ours(found: &JobRecord, record: &TerminalRecord) -> bool {
+    let same = |other: TerminalRecord| (other.attempt, other.state, other.ended_at_ms) == (record.attempt, record.state, record.ended_at_ms);
+    !found.is_open && codec::decode::<TerminalRecord>(Some(&found.headers), &found.body).is_ok_and(same)
+}
