@@ -1,4 +1,5 @@
-//! What the integration tests share: a real NATS server of their own ([`nats`]) that they may kill and bring back.
-//! Not here: the tests themselves (`tests/`), and anything that a service needs to run.
+//! What the integration tests share: a real NATS server of their own ([`nats`]) and a cluster of real service processes on
+//! it ([`cluster`]), both of which they may kill and bring back. Not here: the tests themselves (`tests/`).
 
+pub mod cluster;
 pub mod nats;

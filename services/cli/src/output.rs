@@ -226,7 +226,15 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        let cases = [(0, "0 ms"), (850, "850 ms"), (3_249, "3.2 s"), (59_999, "59.9 s"), (250_000, "4 min 10 s"), (7_500_000, "2 h 5 min"), (273_600_000, "3 d 4 h")];
+        let cases = [
+            (0, "0 ms"),
+            (850, "850 ms"),
+            (3_249, "3.2 s"),
+            (59_999, "59.9 s"),
+            (250_000, "4 min 10 s"),
+            (7_500_000, "2 h 5 min"),
+            (273_600_000, "3 d 4 h"),
+        ];
         for (ms, words) in cases {
             assert_eq!(span(ms), words);
         }

@@ -106,7 +106,7 @@ async fn setup_may_be_repeated_and_limits_may_be_changed() {
 async fn a_stream_with_another_configuration_is_refused_by_name_and_field() {
     let Some(server) = Server::start().await else { return };
     let jetstream = jetstream::new(server.connect("admin").await);
-    let other = jetstream::stream::Config { name: streams::JOBS.into(), subjects: vec![subjects::QUEUE_ALL.into()], ..Default::default() };
+    let other = jetstream::stream::Config { name: streams::JOBS.into(), subjects: vec!["job.q.high.>".into()], ..Default::default() };
     jetstream.create_stream(other).await.unwrap();
     let refused = server.setup(&[]);
     let said = stderr(&refused);

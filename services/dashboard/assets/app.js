@@ -78,7 +78,8 @@ async function setRate(body) {
   rateTouchedAt = performance.now();
   clearTimeout(rateTimer);
   try {
-    await call("PUT", "/api/v1/rate", body);
+    const now = await call("PUT", "/api/v1/rate", body);
+    showRate(now.jobs_per_minute, `set by ${now.set_by} at ${clock(now.at_ms)}`);
     $("rate-problem").hidden = true;
   } catch (error) {
     $("rate-problem").hidden = false;
@@ -99,7 +100,7 @@ $("rate").addEventListener("input", (event) => {
 function makeNode(node) {
   const card = element("li", "node");
   const head = element("header");
-  head.append(element("h3", "", node.node), element("span", "badge"), element("span", "badge warn", "⏸ draining"));
+  head.append(element("h3", "", node.node), element("span", "badge"), element("span", "badge warn", "‖ draining"));
   const foot = element("div", "foot");
   const drain = element("button", "", "Drain");
   drain.type = "button";
@@ -139,7 +140,11 @@ function updateNode(card, node) {
     say(line.querySelector(".percent"), `${percent.toFixed(0)} %`);
     const memory = `${(gpu.memory_used_mib / 1024).toFixed(1)}/${(gpu.memory_total_mib / 1024).toFixed(0)} GiB`;
     const booked = gpu.used_milli === undefined ? "" : `booked ${gpu.used_milli / 10} %`;
-    say(line.querySelector(".more"), [memory, `${gpu.temperature_c.toFixed(0)} °C`, `${gpu.power_w.toFixed(0)} W`, booked, gpu.throttled && "⚠ throttled"].filter(Boolean).join(" · "));
+    const more = [memory, `${gpu.temperature_c.toFixed(0)} °C`, `${gpu.power_w.toFixed(0)} W`, booked, gpu.throttled && "⚠ throttled"].filter(Boolean).join(" · ");
+    line.title = more;
+    // A big machine shows one line a GPU; the rest is in the tooltip, except what somebody must see.
+    say(line.querySelector(".more"), node.gpus.length > 2 ? (gpu.throttled ? "⚠ throttled" : "") : more);
+    line.querySelector(".more").hidden = node.gpus.length > 2 && !gpu.throttled;
   });
   const runs = card.querySelector(".runs");
   const more = node.running - node.running_jobs.length;

@@ -49,7 +49,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(view: SharedView, cluster: Arc<dyn Cluster>, guard: Guard, pushes: watch::Receiver<Push>, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(
+        view: SharedView,
+        cluster: Arc<dyn Cluster>,
+        guard: Guard,
+        pushes: watch::Receiver<Push>,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             view,
             cluster,

@@ -16,8 +16,7 @@ pub(crate) const HEALTH_PATH: &str = "/healthz";
 /// A request that takes longer is given up; submitting 10,000 jobs takes a few seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -53,7 +52,8 @@ impl Guard {
 /// Against DNS rebinding: a foreign name that resolves to 127.0.0.1 must not open this door.
 fn is_loopback_name(host: &str) -> bool {
     let name = host_name(host);
-    name.eq_ignore_ascii_case("localhost") || name.trim_start_matches('[').trim_end_matches(']').parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.trim_start_matches('[').trim_end_matches(']').parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
 /// The name of `name:port`, `[v6]:port`, `name` or `[v6]`.
@@ -150,7 +150,9 @@ mod tests {
     fn pages_of_other_origins_are_refused() {
         let from = |origin| refusal(&LOCAL, "/", &[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)]);
         assert_eq!(from("http://127.0.0.1:8080"), None);
-        for origin in ["null", "http://127.0.0.1:9090", "http://localhost:8080", "http://evil.example", "ftp://127.0.0.1:8080", "127.0.0.1:8080", ""] {
+        for origin in
+            ["null", "http://127.0.0.1:9090", "http://localhost:8080", "http://evil.example", "ftp://127.0.0.1:8080", "127.0.0.1:8080", ""]
+        {
             assert_eq!(from(origin), Some("foreign_origin"), "{origin}");
         }
     }

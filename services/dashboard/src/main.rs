@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use faultline_dashboard::Settings;
-use faultline_runtime::config::{self, CommonArgs};
+use faultline_runtime::config::{self, Common, CommonArgs};
 use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::{connect, telemetry};
 use serde::Serialize;
@@ -40,26 +40,33 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Args::parse()).await {
+    let args = Args::parse();
+    let loaded =
+        args.common.load().and_then(|common| Ok((common, config::load_section::<Settings>(&args.common, "dashboard", &args.flags)?)));
+    let (common, settings) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("faultline-dashboard: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let _telemetry = telemetry::init("dashboard", &common);
+    match start(&common, &settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            eprintln!("faultline-dashboard: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn start(args: Args) -> anyhow::Result<()> {
-    let common = args.common.load()?;
-    let settings: Settings = config::load_section(&args.common, "dashboard", &args.flags)?;
-    let _telemetry = telemetry::init("dashboard", &common);
+async fn start(common: &Common, settings: &Settings) -> anyhow::Result<()> {
     let shutdown = Shutdown::from_signals(common.stop_with_parent);
     // Before NATS, so that a port in use is said at once.
-    let door = faultline_dashboard::open(&settings).await?;
+    let door = faultline_dashboard::open(settings).await?;
     let nats = tokio::select! {
         () = shutdown.token().cancelled_owned() => return Ok(()),
-        nats = connect::connect(&common, "dashboard", "dashboard") => nats.context("connecting to NATS")?,
+        nats = connect::connect(common, "dashboard", "dashboard") => nats.context("connecting to NATS")?,
     };
     faultline_dashboard::serve(door, nats.clone(), shutdown).await?;
     nats.close().await;

@@ -118,7 +118,12 @@ fn node_brief(view: NodeView) -> NodeBrief {
         heartbeat_age_ms: view.heartbeat_age_ms,
         incarnation: view.spec.incarnation,
         running: view.running.len(),
-        running_jobs: view.running.iter().take(MAX_RUNNING_SHOWN).map(|run| RunningShown { job: run.job, progress_permille: run.progress_permille }).collect(),
+        running_jobs: view
+            .running
+            .iter()
+            .take(MAX_RUNNING_SHOWN)
+            .map(|run| RunningShown { job: run.job, progress_permille: run.progress_permille })
+            .collect(),
         gpus: view
             .telemetry
             .iter()
@@ -168,7 +173,13 @@ pub(crate) fn state_of(view: &View, seq: u64, now_ms: u64, nats_connected: bool,
 }
 
 /// Makes a push every half second while somebody listens.
-pub(crate) async fn run(view: SharedView, cluster: Arc<dyn Cluster>, sockets: Arc<tokio::sync::Semaphore>, pushes: watch::Sender<Push>, cancel: CancellationToken) {
+pub(crate) async fn run(
+    view: SharedView,
+    cluster: Arc<dyn Cluster>,
+    sockets: Arc<tokio::sync::Semaphore>,
+    pushes: watch::Sender<Push>,
+    cancel: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(PUSH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seq = 0;

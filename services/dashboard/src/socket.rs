@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -21,9 +21,13 @@ const MAX_INCOMING_BYTES: usize = 4096;
 #[utoipa::path(get, path = "/api/v1/ws", tag = "cluster",
     responses((status = 101, body = crate::push::State, description = "each text message is such a state"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 503, body = ErrorBody, description = "64 are open already")))]
-pub(crate) async fn connect(State(app): State<App>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Result<Response, ApiError> {
+pub(crate) async fn connect(
+    State(app): State<App>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|rejection| {
-        ApiError::new(rejection.status(), "no_websocket", "this path speaks WebSocket only").remedy("GET /api/v1/stats and its siblings answer plain requests")
+        ApiError::new(rejection.status(), "no_websocket", "this path speaks WebSocket only")
+            .remedy("GET /api/v1/stats and its siblings answer plain requests")
     })?;
     let Ok(permit) = std::sync::Arc::clone(&app.sockets).try_acquire_owned() else {
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_WEBSOCKETS} WebSockets are open already"))
@@ -40,11 +44,8 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
     pushes.mark_unchanged();
     loop {
         tokio::select! {
-            () = app.stopping.cancelled() => {
-                let frame = CloseFrame { code: close_code::AWAY, reason: "the dashboard is stopping".into() };
-                let _ = tokio::time::timeout(SEND_LIMIT, socket.send(Message::Close(Some(frame)))).await;
-                return;
-            }
+            biased;
+            () = app.stopping.cancelled() => break,
             incoming = socket.recv() => match incoming {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 // Pings are answered by the library; nothing else is expected, and nothing is done about it.
@@ -52,7 +53,7 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
             },
             changed = pushes.changed() => {
                 if changed.is_err() {
-                    return;
+                    break;
                 }
                 let newest = pushes.borrow_and_update().clone();
                 match tokio::time::timeout(SEND_LIMIT, socket.send(Message::Text(newest))).await {
@@ -62,4 +63,7 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
             }
         }
     }
+    let frame = CloseFrame { code: close_code::AWAY, reason: "the dashboard is stopping".into() };
+    // Whoever does not take this will notice the end of the connection.
+    let _ = tokio::time::timeout(SEND_LIMIT, socket.send(Message::Close(Some(frame)))).await;
 }

@@ -1,1 +1,69 @@
-fn main() {}
+//! Reads the command line and hands over to the library. Nothing else lives here.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use faultline_generator::Settings;
+use faultline_runtime::config::{self, CommonArgs};
+use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::{connect, telemetry};
+use serde::Serialize;
+
+/// Submits jobs to a Faultline cluster, as a Poisson process.
+#[derive(Debug, Parser)]
+#[command(name = "faultline-generator", version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, clap::Args, Serialize)]
+struct Flags {
+    /// Jobs a minute, 0.1 to 50; becomes the cluster's setting (default: the setting as it is, else 2)
+    #[arg(long, value_name = "JOBS_A_MINUTE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
+    /// Seed of everything that is drawn about jobs
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Take rates outside 0.1 to 50 too, for load tests
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unbounded_rate: bool,
+    /// Weights of the kinds, for example sleep=4,compute=3,matrix=2,fault=1; becomes the cluster's setting
+    #[arg(long, value_name = "WEIGHTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mix: Option<String>,
+    /// Jobs that are submitted at once at the start (default 3)
+    #[arg(long, value_name = "JOBS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_jobs: Option<u32>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match start(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("faultline-generator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(args: Args) -> anyhow::Result<()> {
+    let common = args.common.load()?;
+    let settings: Settings = config::load_section(&args.common, "generator", &args.flags)?;
+    settings.validate().context("settings of [generator]")?;
+    let _telemetry = telemetry::init("generator", &common);
+    let shutdown = Shutdown::from_signals(common.stop_with_parent);
+    let nats = tokio::select! {
+        () = shutdown.token().cancelled_owned() => return Ok(()),
+        nats = connect::connect(&common, "generator", "generator") => nats.context("connecting to NATS")?,
+    };
+    faultline_generator::run(settings, nats, shutdown).await
+}

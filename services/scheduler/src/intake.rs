@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use faultline_engine::job::{JobId, JobState, Priority};
@@ -13,13 +12,12 @@ use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
 use faultline_protocol::messages::{NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::Nats;
-use faultline_runtime::pull;
-use futures::StreamExt;
+use faultline_runtime::{pull, watch};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const WATCH_PAUSE: Duration = Duration::from_millis(300);
+const WATCHED: usize = 256;
 /// The most messages that one pull asks for.
 const MAX_BATCH: usize = 500;
 
@@ -64,41 +62,17 @@ pub(crate) fn spawn_pulls(nats: &Nats, room: &Arc<Room>, out: &mpsc::Sender<asyn
     }
 }
 
-/// Follows the registrations and the drained nodes.
-pub(crate) fn spawn_watches(nats: &Nats, out: &mpsc::Sender<Input>, cancel: &CancellationToken, tasks: &TaskTracker) {
-    tasks.spawn(watch(nats.clone(), streams::KV_NODES, read_registration, out.clone(), cancel.clone()));
-    tasks.spawn(watch(nats.clone(), streams::KV_CONTROL, read_control, out.clone(), cancel.clone()));
+/// Follows the registrations and the operator's settings. What an entry means is read by [`read_registration`] and [`read_control`].
+pub(crate) fn spawn_watches(nats: &Nats, cancel: &CancellationToken, tasks: &TaskTracker) -> (mpsc::Receiver<kv::Entry>, mpsc::Receiver<kv::Entry>) {
+    let follow = |bucket| {
+        let (out, entries) = mpsc::channel(WATCHED);
+        tasks.spawn(watch::run(nats.clone(), bucket, out, cancel.clone()));
+        entries
+    };
+    (follow(streams::KV_NODES), follow(streams::KV_CONTROL))
 }
 
-async fn watch(nats: Nats, bucket: &'static str, read: fn(&kv::Entry) -> Option<Input>, out: mpsc::Sender<Input>, cancel: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            outcome = watch_until_error(&nats, bucket, read, &out) => {
-                if let Err(reason) = outcome {
-                    tracing::debug!(bucket, reason, "the watch ended: making a new one");
-                }
-                tokio::time::sleep(WATCH_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn watch_until_error(nats: &Nats, bucket: &str, read: fn(&kv::Entry) -> Option<Input>, out: &mpsc::Sender<Input>) -> Result<(), String> {
-    let store = nats.bucket(bucket).await.map_err(|error| error.to_string())?;
-    let mut entries = store.watch_with_history(">").await.map_err(|error| error.to_string())?;
-    while let Some(entry) = entries.next().await {
-        let entry = entry.map_err(|error| error.to_string())?;
-        if let Some(input) = read(&entry)
-            && out.send(input).await.is_err()
-        {
-            return Ok(());
-        }
-    }
-    Err("it ended".into())
-}
-
-fn read_registration(entry: &kv::Entry) -> Option<Input> {
+pub(crate) fn read_registration(entry: &kv::Entry) -> Option<Input> {
     if entry.operation != kv::Operation::Put {
         return Some(Input::Unregistered(entry.key.clone()));
     }
@@ -115,7 +89,7 @@ fn read_registration(entry: &kv::Entry) -> Option<Input> {
     }
 }
 
-fn read_control(entry: &kv::Entry) -> Option<Input> {
+pub(crate) fn read_control(entry: &kv::Entry) -> Option<Input> {
     let node = subjects::drained_node(&entry.key)?.to_owned();
     Some(Input::Drain { node, draining: entry.operation == kv::Operation::Put })
 }

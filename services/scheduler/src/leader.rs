@@ -87,7 +87,7 @@ async fn serve(settings: &Settings, nats: &Nats, events: &EventSink, epoch: u64,
     let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
     let (in_stream_sender, in_stream) = watch::channel(0);
     let room = Arc::new(Room::default());
-    intake::spawn_watches(nats, &inputs, term, tasks);
+    let (mut registrations, mut controls) = intake::spawn_watches(nats, term, tasks);
     intake::spawn_pulls(nats, &room, &deliveries, term, tasks);
     tasks.spawn(count_stream(nats.clone(), in_stream_sender, term.clone()));
     let ledger_task =
@@ -131,6 +131,8 @@ async fn serve(settings: &Settings, nats: &Nats, events: &EventSink, epoch: u64,
             Some(message) = goodbyes.next() => leader.on_goodbye(&message),
             Some(message) = synced.next() => leader.on_synced(&message),
             Some(input) = input.recv() => leader.on_input(input),
+            Some(entry) = registrations.recv() => intake::read_registration(&entry).map(|input| leader.on_input(input)).unwrap_or_default(),
+            Some(entry) = controls.recv() => intake::read_control(&entry).map(|input| leader.on_input(input)).unwrap_or_default(),
             Some(message) = queries.next() => { leader.on_query(message).await; Vec::new() }
             Some(message) = cancels.next() => { leader.on_cancel(message); Vec::new() }
             _ = tick.tick() => Vec::new(),

@@ -78,10 +78,9 @@ pub fn stream_configs(provision: Provision) -> Vec<Config> {
             discard: DiscardPolicy::New,
             max_bytes: provision.jobs_max_bytes,
             duplicate_window: DEDUPE_WINDOW,
-            allow_message_schedules: true,
             allow_message_ttl: true,
             description: Some("jobs that have not ended".into()),
-            ..base(JOBS, &[subjects::QUEUE_ALL, subjects::SCHEDULED_ALL])
+            ..base(JOBS, &[subjects::QUEUE_ALL])
         },
         Config {
             discard: DiscardPolicy::New,

@@ -3,7 +3,6 @@
 use faultline_engine::job::{JobId, Priority, is_token};
 
 pub const QUEUE_ALL: &str = "job.q.>";
-pub const SCHEDULED_ALL: &str = "job.at.*";
 pub const RESULT_ALL: &str = "job.res.*";
 pub const DONE_ALL: &str = "job.done.*";
 pub const JOB_EVENT_ALL: &str = "job.ev.*";
@@ -134,6 +133,11 @@ impl ControlVerb {
 /// The inbox prefix of one service's user; its permissions allow this one alone.
 pub fn inbox_prefix(user: &str) -> String {
     format!("_INBOX_{}", token(user).replace('-', "_"))
+}
+
+/// Where every process of a service answers by itself (NATS services API); whether or not one is there, a server that answers is.
+pub fn service_ping(service: &str) -> String {
+    format!("$SRV.PING.faultline-{}", token(service))
 }
 
 /// KV CONTROL key under which a node is drained.

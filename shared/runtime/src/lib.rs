@@ -12,3 +12,4 @@ pub mod record;
 pub mod shutdown;
 pub mod submit;
 pub mod telemetry;
+pub mod watch;

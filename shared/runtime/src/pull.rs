@@ -12,8 +12,9 @@ use crate::connect::Nats;
 
 /// Left alone a failed stream stays silent for 20 s; without the pause it spins.
 const PAUSE: Duration = Duration::from_millis(250);
-const EXPIRES: Duration = Duration::from_secs(5);
-const IDLE_HEARTBEAT: Duration = Duration::from_millis(500);
+/// No idle heartbeats: async-nats 0.51 answers one with a pending poll that nobody wakes, so that the next message would
+/// wait for the request's own end. A request is short instead, and is dropped at every reconnect, which forgot it.
+const EXPIRES: Duration = Duration::from_secs(2);
 
 /// Fetches up to `want()` messages at a time from a durable consumer and hands them on. `want` says how many more can
 /// be taken now; while it is 0 nothing is fetched.
@@ -38,6 +39,8 @@ pub async fn run(nats: Nats, stream: &'static str, consumer: String, want: impl 
 async fn fetch_until_error(nats: &Nats, stream: &str, name: &str, want: &(impl Fn() -> usize + Send), out: &mpsc::Sender<Message>) -> Result<(), String> {
     let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
         nats.jetstream.get_consumer_from_stream(name, stream).await.map_err(|error| error.to_string())?;
+    let mut connections = nats.connections();
+    connections.mark_unchanged();
     loop {
         let batch = want();
         if batch == 0 {
@@ -48,11 +51,15 @@ async fn fetch_until_error(nats: &Nats, stream: &str, name: &str, want: &(impl F
             .batch()
             .max_messages(batch)
             .expires(EXPIRES)
-            .heartbeat(IDLE_HEARTBEAT)
             .messages()
             .await
             .map_err(|error| error.to_string())?;
-        while let Some(message) = messages.next().await {
+        loop {
+            let next = tokio::select! {
+                next = messages.next() => next,
+                _ = connections.changed() => return Err("reconnected".into()),
+            };
+            let Some(message) = next else { break };
             let message = message.map_err(|error| error.to_string())?;
             if out.send(message).await.is_err() {
                 return Ok(());

@@ -40,7 +40,9 @@ pub fn init(service: &str, common: &Common) -> TelemetryGuard {
 
 /// As [`init`], with `prefix` in front of each plain line on standard error.
 pub fn init_with_prefix(service: &str, common: &Common, prefix: String) -> TelemetryGuard {
-    let filter = || EnvFilter::try_new(&common.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client's own news of every connection would bury ours; `--log-level info,async_nats=info` shows them.
+    let level = if common.log_level == "info" { "info,async_nats=warn" } else { &common.log_level };
+    let filter = || EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let console = match common.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {
@@ -60,7 +62,7 @@ pub fn init_with_prefix(service: &str, common: &Common, prefix: String) -> Telem
             Ok(appender) => {
                 let (writer, worker) = tracing_appender::non_blocking(appender);
                 guard = Some(worker);
-                let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+                let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
                 Some(match common.log_format {
                     LogFormat::Json => layer.json().flatten_event(true).with_filter(filter()).boxed(),
                     LogFormat::Text => layer.event_format(Lines { color: false, prefix: String::new() }).with_filter(filter()).boxed(),

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use faultline_engine::job::JobId;
 use faultline_protocol::messages::{CancelReply, CancelRequest, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
-use faultline_protocol::subjects;
-use faultline_runtime::connect::{Nats, RequestError};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::connect::{self, Nats, RequestError};
 use tokio::time::Instant;
 
 use crate::exit::Failure;
@@ -28,7 +29,25 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) async fn open(session: &Session) -> Result<Self, Failure> {
         let out = Output::new(session.format, session.common.color);
-        Ok(Self { nats: session.connect().await?, out })
+        let nats = session.connect().await?;
+        require_streams(&nats).await?;
+        Ok(Self { nats, out })
+    }
+}
+
+/// Without the streams every command would fail, each in its own dark words.
+async fn require_streams(nats: &Nats) -> Result<(), Failure> {
+    let failed = |error: String| Failure::Failed(anyhow!("the stream RESULTS cannot be looked at: {error}"));
+    let stream = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| failed(error.to_string()))?;
+    match stream.get_info().await {
+        Ok(_) => Ok(()),
+        Err(error) if connect::is_no_jetstream(&error) => {
+            Err(Failure::Failed(anyhow!("this NATS server runs without JetStream: start it with -js, or use `faultline up`")))
+        }
+        Err(error) if error.to_string().contains("stream not found") => {
+            Err(Failure::Failed(anyhow!("this NATS server has no streams of Faultline yet: run `faultline setup`, or `faultline up`")))
+        }
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 

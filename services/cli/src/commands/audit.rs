@@ -31,7 +31,7 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AuditFlags {
     /// How long something that does not agree may last before it counts: the cluster moves while it is audited
-    #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = parse::duration, allow_negative_numbers = true)]
+    #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     wait: Duration,
 }
 
@@ -122,7 +122,8 @@ fn add(results: &mut Results, row: &Row, with_body: bool) {
 pub(crate) async fn jobs_in_queue(nats: &Nats) -> Result<Queue, Failure> {
     patiently(|| async {
         let stream = nats.jetstream.get_stream_no_info(streams::JOBS).await.context("JOBS cannot be looked at")?;
-        let mut listed = stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
+        let mut listed =
+            stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
         let mut queue = Queue::default();
         while let Some((subject, _messages)) = listed.try_next().await.context("the list of JOBS broke off")? {
             match queued_job(&subject) {

@@ -344,7 +344,9 @@ fn nothing_missed(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
     let text = format!("{} missed, {} unexplained; {through}", count(figures.missed), count(figures.gaps));
     Check::new("every end was counted", text, problems, |problem| match problem {
         Problem::Missed => Some("records expired before the ledger had read them: no scheduler ran for more than ten minutes".to_owned()),
-        Problem::Gap => Some("sequences of RESULTS that are neither an opening nor an end: records expired uncounted, or were deleted".to_owned()),
+        Problem::Gap => {
+            Some("sequences of RESULTS that are neither an opening nor an end: records expired uncounted, or were deleted".to_owned())
+        }
         Problem::Unreadable(what) => Some(what.clone()),
         _ => None,
     })
@@ -359,7 +361,11 @@ fn open_jobs_are_queued(figures: &Figures, problems: &BTreeSet<&Problem>) -> Che
 }
 
 fn queued_jobs_have_records(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
-    let waiting = if figures.waiting_for_ack > 0 { format!(", {} ended and not yet acknowledged", count(figures.waiting_for_ack)) } else { String::new() };
+    let waiting = if figures.waiting_for_ack > 0 {
+        format!(", {} ended and not yet acknowledged", count(figures.waiting_for_ack))
+    } else {
+        String::new()
+    };
     Check::new("every job in JOBS is open", format!("{} in JOBS{waiting}", count(figures.queued)), problems, |problem| match problem {
         Problem::NoRecord(job) => Some(format!("{job} has no record in RESULTS")),
         Problem::NotAcknowledged(job) => Some(format!("{job} ended long ago and is still queued")),

@@ -69,7 +69,8 @@ fn a_second_end_is_found_in_one_look_and_across_looks() {
     assert!(problems(&twice, &queue(&[])).contains(&Problem::EndedTwice(job(1))));
     let mut verdict = Verdict::default();
     for seq in [2, 3] {
-        let results = results(LedgerSnapshot { through_seq: 5, submitted: 1, committed: 1, ..LedgerSnapshot::default() }, &[ended(seq, 1, 1)]);
+        let results =
+            results(LedgerSnapshot { through_seq: 5, submitted: 1, committed: 1, ..LedgerSnapshot::default() }, &[ended(seq, 1, 1)]);
         let found = look(&results, &queue(&[]), NOW);
         verdict.add(&results, found);
     }

@@ -26,7 +26,7 @@ pub(crate) struct EventsFlags {
     #[arg(short, long)]
     follow: bool,
     /// Only what happened at most this long ago (the history holds one hour)
-    #[arg(long, value_name = "DURATION", value_parser = parse::positive_duration, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::positive_duration, allow_hyphen_values = true)]
     since: Option<Duration>,
     /// The newest N
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]

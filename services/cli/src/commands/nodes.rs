@@ -44,7 +44,7 @@ pub(crate) struct FaultFlags {
     #[arg(value_enum)]
     kind: FaultName,
     /// How long it lasts, up to 1h
-    #[arg(long = "for", default_value = "10s", value_name = "DURATION", value_parser = fault_length, allow_negative_numbers = true)]
+    #[arg(long = "for", default_value = "10s", value_name = "DURATION", value_parser = fault_length, allow_hyphen_values = true)]
     length: Duration,
     /// For slow: how many times slower, 2 to 10
     #[arg(long, default_value = "3", value_parser = slow_factor, allow_negative_numbers = true)]
@@ -229,7 +229,8 @@ pub(crate) async fn undrain(link: &Link, node: &str) -> Result<(), Failure> {
 pub(crate) async fn fault(link: &Link, flags: &FaultFlags) -> Result<(), Failure> {
     let worker = registration(link, &flags.node).await?.spec.worker;
     // The order itself is a plain publish: first hear whether anybody is there to obey it.
-    let ping: Result<Pong, _> = link.nats.request(subjects::ctl(&worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
+    let ping: Result<Pong, _> =
+        link.nats.request(subjects::ctl(&worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
     match ping {
         Ok(_) => {}
         Err(RequestError::NoResponders(_) | RequestError::Timeout(_)) => {
@@ -256,7 +257,12 @@ pub(crate) async fn fault(link: &Link, flags: &FaultFlags) -> Result<(), Failure
     link.out.one(&order, |order| match order.kind {
         FaultOrderKind::Restore => format!("{} is told to recover", order.node),
         FaultOrderKind::Crash | FaultOrderKind::Hang | FaultOrderKind::HeartbeatLoss | FaultOrderKind::Slow => {
-            format!("{} is told to break for {}: follow it with `faultline events --follow --node {}`", order.node, span(order.for_ms), order.node)
+            format!(
+                "{} is told to break for {}: follow it with `faultline events --follow --node {}`",
+                order.node,
+                span(order.for_ms),
+                order.node
+            )
         }
     })
 }

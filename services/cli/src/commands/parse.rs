@@ -118,8 +118,7 @@ pub(crate) fn job_id(text: &str) -> Result<JobId, String> {
 }
 
 pub(crate) fn job_state(text: &str) -> Result<JobState, String> {
-    state_of(&text.to_ascii_lowercase())
-        .ok_or_else(|| format!("use one of {}", JobState::ALL.map(JobState::as_str).join(", ")))
+    state_of(&text.to_ascii_lowercase()).ok_or_else(|| format!("use one of {}", JobState::ALL.map(JobState::as_str).join(", ")))
 }
 
 /// The state that a name stands for.
@@ -229,7 +228,10 @@ mod tests {
     #[test]
     fn mixes_name_known_kinds() {
         let weights = mix("sleep=4, fault=0.5").unwrap();
-        assert_eq!(weights.into_iter().map(|(kind, weight)| format!("{kind} {weight}")).collect::<Vec<_>>(), ["compute 0", "fault 0.5", "matrix 0", "sleep 4"]);
+        assert_eq!(
+            weights.into_iter().map(|(kind, weight)| format!("{kind} {weight}")).collect::<Vec<_>>(),
+            ["compute 0", "fault 0.5", "matrix 0", "sleep 4"]
+        );
         for nonsense in ["", "sleep", "sleep=-1", "sleep=NaN", "sleep=0", "nap=1", "sleep=1,sleep=2"] {
             assert!(mix(nonsense).is_err(), "{nonsense}");
         }

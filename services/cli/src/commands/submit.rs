@@ -37,10 +37,10 @@ pub(crate) struct SubmitFlags {
     #[arg(long)]
     kind: String,
     /// Rows of the matrices (matrix), or the number up to which primes are counted (compute)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
     size: Option<i64>,
     /// How long the job works or holds its GPUs, such as 2s or 500ms
-    #[arg(long, value_parser = parse::duration, allow_negative_numbers = true)]
+    #[arg(long, value_parser = parse::duration, allow_hyphen_values = true)]
     duration: Option<Duration>,
     /// A parameter for the executor; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse::param)]
@@ -61,7 +61,7 @@ pub(crate) struct SubmitFlags {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     count: u64,
     /// An attempt that runs longer fails (default 30s, or three times the duration if that is longer)
-    #[arg(long, value_parser = parse::positive_duration, allow_negative_numbers = true)]
+    #[arg(long, value_parser = parse::positive_duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
     /// How often the job itself may fail and be tried again; a node's death costs nothing of it
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
@@ -258,9 +258,10 @@ impl Handed {
         let text = format!("{} not accepted: {error}", plural(self.failed, "job"));
         Err(match error {
             SubmitError::Invalid(error) => Failure::Usage(explain(error)),
-            SubmitError::Publish(PublishError::NoStream) => Failure::Failed(anyhow!("{text}: run `faultline setup`")),
             SubmitError::Publish(PublishError::Timeout) => Failure::Unreachable(text),
-            SubmitError::TooOld | SubmitError::QueueFull(_) | SubmitError::Publish(_) | SubmitError::ReadBack(_) => Failure::Failed(anyhow!(text)),
+            SubmitError::TooOld | SubmitError::QueueFull(_) | SubmitError::Publish(_) | SubmitError::ReadBack(_) => {
+                Failure::Failed(anyhow!(text))
+            }
         })
     }
 }

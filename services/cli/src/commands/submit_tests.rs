@@ -23,7 +23,9 @@ fn checked(text: &str) -> Result<JobSpec, String> {
 
 #[test]
 fn flags_become_a_job() {
-    let spec = checked("--kind matrix --size 512 --priority urgent --gpus 0.5 --gpu-memory 2048 --model H100-80GB --timeout 90s --max-retries 1").unwrap();
+    let spec =
+        checked("--kind matrix --size 512 --priority urgent --gpus 0.5 --gpu-memory 2048 --model H100-80GB --timeout 90s --max-retries 1")
+            .unwrap();
     assert_eq!(spec.params, Params::from([("size".to_owned(), Param::Int(512))]));
     assert_eq!(spec.demand, Demand { gpu_milli: 500, gpu_memory_mib: 2048, models: vec!["H100-80GB".into()] });
     assert_eq!((spec.priority, spec.timeout_ms, spec.max_retries), (Priority::Urgent, 90_000, 1));
@@ -33,7 +35,9 @@ fn flags_become_a_job() {
 
 #[test]
 fn size_and_duration_mean_what_the_kind_reads() {
-    let params = |text| checked(text).unwrap().params.into_iter().map(|(key, value)| format!("{key}={}", value.as_u64().unwrap())).collect::<Vec<_>>();
+    let params = |text| {
+        checked(text).unwrap().params.into_iter().map(|(key, value)| format!("{key}={}", value.as_u64().unwrap())).collect::<Vec<_>>()
+    };
     assert_eq!(params("--kind sleep"), ["duration_ms=1000"]);
     assert_eq!(params("--kind sleep --duration 2s"), ["duration_ms=2000"]);
     assert_eq!(params("--kind sleep --param duration_ms=5"), ["duration_ms=5"]);

@@ -60,7 +60,8 @@ impl Ends {
     /// `98 committed, 2 dead`.
     pub(crate) fn words(&self) -> String {
         let mut parts = vec![format!("{} committed", crate::output::count(self.committed))];
-        for (number, word) in [(self.dead, "dead"), (self.cancelled, "cancelled"), (self.abandoned, "abandoned"), (self.unknown, "unknown")] {
+        for (number, word) in [(self.dead, "dead"), (self.cancelled, "cancelled"), (self.abandoned, "abandoned"), (self.unknown, "unknown")]
+        {
             if number > 0 {
                 parts.push(format!("{} {word}", crate::output::count(number)));
             }
@@ -148,7 +149,11 @@ impl Board {
 
 /// Listens to `job.done.*`; made before the first job is submitted.
 pub(crate) async fn listen(nats: &Nats) -> Result<async_nats::Subscriber, Failure> {
-    let subscriber = nats.client.subscribe(subjects::DONE_ALL).await.map_err(|error| Failure::Failed(anyhow!("job.done.* cannot be listened to: {error}")))?;
+    let subscriber = nats
+        .client
+        .subscribe(subjects::DONE_ALL)
+        .await
+        .map_err(|error| Failure::Failed(anyhow!("job.done.* cannot be listened to: {error}")))?;
     nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
     Ok(subscriber)
 }
@@ -225,7 +230,6 @@ pub(crate) fn progress_bar(length: u64) -> ProgressBar {
     }
     bar
 }
-
 
 #[cfg(test)]
 mod tests {

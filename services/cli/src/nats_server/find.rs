@@ -9,7 +9,7 @@ use crate::exit::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
-/// Message schedules, which delayed retries need, came with this one.
+/// The oldest server that Faultline is made for.
 pub(crate) const OLDEST: Version = Version(2, 12, 0);
 
 impl fmt::Display for Version {

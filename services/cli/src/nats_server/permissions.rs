@@ -26,7 +26,7 @@ const READ_JOBS: [&str; 4] =
 pub(crate) const ROWS: [Row; 6] = [
     Row {
         user: "generator",
-        publish: &["job.q.>", "job.at.*", "job.res.*", "job.ev.*", "node.ev.*", subjects::SCHED_QUERY, subjects::SCHED_CANCEL],
+        publish: &["job.q.>", "job.res.*", "job.ev.*", "node.ev.*", subjects::SCHED_QUERY, subjects::SCHED_CANCEL],
         subscribe: &[subjects::DONE_ALL],
         read_buckets: &[streams::KV_CONTROL],
         // A rate given on the command line becomes the setting that everybody sees.
@@ -39,7 +39,6 @@ pub(crate) const ROWS: [Row; 6] = [
             "assign.*",
             "ctl.*.*",
             "job.q.>",
-            "job.at.*",
             "job.res.*",
             "job.dead.*",
             "job.ev.*",
@@ -67,7 +66,6 @@ pub(crate) const ROWS: [Row; 6] = [
             "fault.ev.*",
             "job.ev.*",
             "job.res.*",
-            "job.at.*",
             "job.dead.*",
             subjects::SCHED_ENDED,
             subjects::SCHED_SYNCED,
@@ -98,7 +96,6 @@ const fn operator(user: &'static str) -> Row {
         user,
         publish: &[
             "job.q.>",
-            "job.at.*",
             "job.res.*",
             "job.ev.*",
             "node.ev.*",

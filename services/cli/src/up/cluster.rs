@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::control::{Order, Reply};
 use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
-use super::supervisor::{Service, Signal, Supervisor};
+use super::supervisor::{Service, Signal, Stop, Supervisor};
 use crate::args::{KillSignal, MAX_WORKERS};
 
-/// A worker that is scaled away may finish what it runs for this long; then its jobs move elsewhere.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
+const DRAIN_LIMIT: Duration = Duration::from_secs(35);
 
 /// Everything that `up` runs.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Cluster {
         let stopped: Vec<String> = change.stop.into_iter().map(worker_name).collect();
         if !stopped.is_empty() {
             tracing::info!(workers = stopped.join(" "), "draining workers");
-            self.supervisor.stop(&stopped, DRAIN_LIMIT).await;
+            self.supervisor.stop(&stopped, Stop::Drain(DRAIN_LIMIT)).await;
         }
         let started: Vec<String> = change.start.into_iter().map(worker_name).collect();
         tracing::info!(workers, "scaled: {} started, {} stopped", started.len(), stopped.len());
@@ -98,7 +98,7 @@ impl Cluster {
     /// Stops everything in order, the NATS server last.
     pub(crate) async fn stop_all(&self) {
         for (names, limit) in stop_order(&self.supervisor.names()) {
-            self.supervisor.stop(&names, limit).await;
+            self.supervisor.stop(&names, Stop::Hurry(limit)).await;
         }
     }
 }

@@ -45,6 +45,7 @@ const ORPHANS_LIMIT: Duration = Duration::from_secs(6);
 /// A server with a large store reads it before it answers.
 const SERVER_START_LIMIT: Duration = Duration::from_secs(60);
 const DASHBOARD_START_LIMIT: Duration = Duration::from_secs(15);
+const DEFAULT_LOG_DIR: &str = "logs";
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
 /// Runs the cluster until a signal or `faultline down`.
@@ -66,6 +67,8 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
         plan.common.nats_url = format!("nats://{}:{}", Ipv4Addr::LOCALHOST, plan.settings.nats_port);
     }
 
+    let log_dir = plan.common.log_dir.get_or_insert_with(|| DEFAULT_LOG_DIR.into());
+    std::fs::create_dir_all(&*log_dir).with_context(|| format!("making the folder for logs {}", log_dir.display()))?;
     let telemetry = telemetry::init_with_prefix("up", &plan.common, lines::prefix("up", color));
     let shutdown = Shutdown::from_signals(session.common.stop_with_parent);
     let look = Look { color, format: plan.common.log_format, verbose: plan.common.log_level.contains("debug") };

@@ -15,7 +15,6 @@ use crate::nats_server::keys;
 
 /// Where the services' binaries are looked for instead of beside this one; for tests.
 const BIN_DIR_VARIABLE: &str = "FAULTLINE_BIN_DIR";
-const DEFAULT_LOG_DIR: &str = "logs";
 
 /// Everything that the services' command lines are made from.
 #[derive(Debug, Clone)]
@@ -99,9 +98,9 @@ impl Plan {
             ("--nats-url", common.nats_url.clone()),
             ("--log-level", common.log_level.clone()),
             ("--log-format", word(&common.log_format)),
-            ("--log-dir", path(common.log_dir.as_deref().unwrap_or(Path::new(DEFAULT_LOG_DIR)))),
             ("--color", if self.color { "always" } else { "never" }.to_owned()),
         ];
+        pairs.extend(common.log_dir.as_deref().map(|dir| ("--log-dir", path(dir))));
         pairs.extend(self.config_file.as_deref().map(|file| ("--config", path(file))));
         pairs.extend(key.map(|key| ("--nkey-file", path(&key))));
         pairs.extend(flags.iter().cloned());

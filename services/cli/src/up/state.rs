@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,18 +36,17 @@ impl DataLock {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))?;
         for _ in 0..LOCK_TRIES {
             match file.try_lock() {
                 Ok(()) => {
-                    let note = || -> std::io::Result<()> {
+                    let mut note = || -> std::io::Result<()> {
                         file.set_len(0)?;
                         file.rewind()?;
-                        write!(file, "{}", std::process::id())?;
-                        file.sync_data()
+                        write!(file, "{}", std::process::id())
                     };
-                    let mut note = note;
                     note().with_context(|| format!("writing {}", path.display()))?;
                     return Ok(Self { _file: file });
                 }

@@ -50,6 +50,31 @@ pub(crate) struct ChildStatus {
     pub(crate) last_exit: Option<String>,
 }
 
+/// How a child shall stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// SIGTERM: finish what runs, within this time.
+    Drain(Duration),
+    /// SIGINT: hand back what runs, within this time.
+    Hurry(Duration),
+}
+
+impl Stop {
+    fn signal(self) -> Signal {
+        match self {
+            Stop::Drain(_) => Signal::TERM,
+            Stop::Hurry(_) => Signal::INT,
+        }
+    }
+
+    /// After this long comes SIGKILL.
+    fn limit(self) -> Duration {
+        match self {
+            Stop::Drain(limit) | Stop::Hurry(limit) => limit,
+        }
+    }
+}
+
 /// What a child's own task tells the others.
 #[derive(Debug)]
 struct Live {
@@ -63,8 +88,8 @@ struct Live {
 #[derive(Debug)]
 struct Handle {
     live: Arc<Mutex<Live>>,
-    /// The time it gets between SIGTERM and SIGKILL, once it shall stop.
-    stop: watch::Sender<Option<Duration>>,
+    /// Set once it shall stop; a second, more urgent request may follow.
+    stop: watch::Sender<Option<Stop>>,
     ended: CancellationToken,
 }
 
@@ -115,15 +140,15 @@ impl Supervisor {
         });
     }
 
-    /// Stops these children at the same time and waits until they are gone: SIGTERM, then after `limit` SIGKILL.
-    pub(crate) async fn stop(&self, names: &[String], limit: Duration) {
+    /// Stops these children at the same time and waits until they are gone.
+    pub(crate) async fn stop(&self, names: &[String], how: Stop) {
         let waits: Vec<CancellationToken> = {
             let children = locked(&self.children);
             names
                 .iter()
                 .filter_map(|name| children.get(name))
                 .map(|handle| {
-                    handle.stop.send_replace(Some(limit));
+                    handle.stop.send_replace(Some(how));
                     handle.ended.clone()
                 })
                 .collect()
@@ -171,7 +196,7 @@ struct Keeper {
     service: Service,
     lines: Lines,
     live: Arc<Mutex<Live>>,
-    stop: watch::Receiver<Option<Duration>>,
+    stop: watch::Receiver<Option<Stop>>,
 }
 
 impl Keeper {
@@ -246,21 +271,22 @@ impl Keeper {
         Ok((child, input))
     }
 
-    /// SIGTERM, then SIGKILL at the deadline, which a second, more urgent request brings forward.
+    /// Asks, and kills at the deadline, which a second, more urgent request brings forward.
     async fn end(&mut self, child: &mut Child) {
         let Some(pid) = child.id() else { return };
-        send_signal(pid, Signal::TERM);
         let asked = Instant::now();
-        let mut limit = self.stop.borrow_and_update().unwrap_or_default();
-        let mut deadline = asked + limit;
+        let mut deadline = None;
         loop {
+            let how = *self.stop.borrow_and_update();
+            if let Some(how) = how {
+                send_signal(pid, how.signal());
+                let until = Instant::now() + how.limit();
+                deadline = Some(deadline.map_or(until, |earlier: Instant| earlier.min(until)));
+            }
             tokio::select! {
                 _ = child.wait() => return,
-                () = tokio::time::sleep_until(deadline) => break,
-                Ok(()) = self.stop.changed() => {
-                    limit = self.stop.borrow_and_update().unwrap_or_default();
-                    deadline = deadline.min(Instant::now() + limit);
-                }
+                () = tokio::time::sleep_until(deadline.unwrap_or(asked)) => break,
+                Ok(()) = self.stop.changed() => {}
             }
         }
         tracing::warn!(service = self.service.name, "{} did not stop in {} ms: killing it", self.service.name, asked.elapsed().as_millis());
@@ -307,16 +333,16 @@ mod tests {
         let second = until(&supervisor, |status| status.restarts == 1 && status.state == State::Running).await;
         assert_ne!(first.pid, second.pid);
         assert!(second.last_exit.unwrap().contains("signal: 9"));
-        supervisor.stop(&["one".into()], Duration::from_secs(5)).await;
+        supervisor.stop(&["one".into()], Stop::Drain(Duration::from_secs(5))).await;
         assert!(supervisor.names().is_empty());
     }
 
     #[tokio::test]
     async fn a_child_that_will_not_stop_is_killed_with_all_it_started() {
         let supervisor = supervisor();
-        supervisor.start(shell("stubborn", "trap '' TERM; while :; do sleep 1000; done"));
+        supervisor.start(shell("stubborn", "trap '' TERM INT; while :; do sleep 1000; done"));
         let pid = until(&supervisor, |status| status.state == State::Running).await.pid.unwrap();
-        supervisor.stop(&["stubborn".into()], Duration::from_millis(50)).await;
+        supervisor.stop(&["stubborn".into()], Stop::Hurry(Duration::from_millis(50))).await;
         let group = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         // What the shell had started is reaped by init a moment later.
         while rustix::process::test_kill_process_group(group).is_ok() {
@@ -325,12 +351,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_hurry_cuts_a_drain_short() {
+        let supervisor = Arc::new(supervisor());
+        // Deaf to SIGTERM, as a worker that still has work; ended by SIGINT.
+        supervisor.start(shell("drains", "trap '' TERM; trap 'exit 0' INT; while :; do sleep 0.01; done"));
+        until(&supervisor, |status| status.state == State::Running).await;
+        let draining = Arc::clone(&supervisor);
+        let names = ["drains".to_owned()];
+        let drain = tokio::spawn(async move { draining.stop(&["drains".into()], Stop::Drain(Duration::from_secs(3600))).await });
+        until(&supervisor, |status| status.state == State::Stopping).await;
+        supervisor.stop(&names, Stop::Hurry(Duration::from_secs(3600))).await;
+        drain.await.unwrap();
+        assert!(supervisor.names().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_missing_program_is_tried_again() {
         let supervisor = supervisor();
         supervisor.start(Service { name: "none".into(), program: "/no/such/program".into(), args: vec![] });
         let status = until(&supervisor, |status| status.restarts >= 1).await;
         assert!(status.last_exit.unwrap().contains("could not be started"));
-        supervisor.stop(&["none".into()], Duration::from_secs(1)).await;
+        supervisor.stop(&["none".into()], Stop::Drain(Duration::from_secs(1))).await;
         assert!(supervisor.names().is_empty());
     }
 }

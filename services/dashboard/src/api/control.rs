@@ -104,9 +104,10 @@ impl RateRequest {
     fn rate(&self) -> Result<f64, ApiError> {
         match (self.jobs_per_minute, &self.preset) {
             (Some(rate), None) if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&rate) => Ok(rate),
-            (Some(rate), None) => {
-                Err(ApiError::invalid("jobs_per_minute", format!("{rate} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE} jobs a minute")))
-            }
+            (Some(rate), None) => Err(ApiError::invalid(
+                "jobs_per_minute",
+                format!("{rate} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE} jobs a minute"),
+            )),
             (None, Some(name)) => preset_rate(name).map(|(_, rate)| rate).ok_or_else(|| {
                 let name: String = name.chars().take(40).collect();
                 let known: Vec<&str> = RATE_PRESETS.iter().map(|(name, _)| *name).collect();

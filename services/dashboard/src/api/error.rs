@@ -93,8 +93,12 @@ impl From<ClusterError> for ApiError {
             Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message.clone()).remedy(remedy).with_header(header::RETRY_AFTER, "2")
         };
         match error {
-            ClusterError::NoScheduler(_) => unavailable("no_scheduler", "a standby takes over within a few seconds: try again; otherwise start a scheduler"),
-            ClusterError::Unreachable(_) => unavailable("nats_unreachable", "the dashboard reconnects by itself: see that the NATS server runs"),
+            ClusterError::NoScheduler(_) => {
+                unavailable("no_scheduler", "a standby takes over within a few seconds: try again; otherwise start a scheduler")
+            }
+            ClusterError::Unreachable(_) => {
+                unavailable("nats_unreachable", "the dashboard reconnects by itself: see that the NATS server runs")
+            }
             ClusterError::QueueFull(_) => unavailable("queue_full", "wait for jobs to finish, or submit fewer"),
             ClusterError::Failed(_) => unavailable("cluster_failed", "try again; the dashboard's log has the details"),
             ClusterError::Invalid(invalid) => invalid.into(),

@@ -23,10 +23,29 @@ pub(crate) use control::{RateReply, StatsReply};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Faultline dashboard", description = "Watch and steer a Faultline cluster. Every error has the shape of ErrorBody.", version = "1"),
+    info(
+        title = "Faultline dashboard",
+        description = "Watch and steer a Faultline cluster. Every error has the shape of ErrorBody.",
+        version = "1"
+    ),
     paths(
-        jobs::list, jobs::one, jobs::cancel, submit::submit, nodes::list, nodes::one, nodes::drain, nodes::undrain, control::stats, control::rate,
-        control::set_rate, control::events, control::health, control::openapi, socket::connect, page::index, page::asset
+        jobs::list,
+        jobs::one,
+        jobs::cancel,
+        submit::submit,
+        nodes::list,
+        nodes::one,
+        nodes::drain,
+        nodes::undrain,
+        control::stats,
+        control::rate,
+        control::set_rate,
+        control::events,
+        control::health,
+        control::openapi,
+        socket::connect,
+        page::index,
+        page::asset
     ),
     components(schemas(crate::push::State))
 )]
@@ -86,9 +105,9 @@ fn openapi_json() -> &'static str {
 }
 
 #[cfg(test)]
-mod route_tests;
-#[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod route_tests;
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +121,10 @@ mod tests {
         for route in &routes {
             assert!(paths.get(route.path).and_then(|item| item.get(route.method)).is_some(), "{} {}", route.method, route.path);
         }
-        let documented: usize = paths.values().map(|item| item.as_object().unwrap().keys().filter(|key| ["get", "put", "post", "delete"].contains(&key.as_str())).count()).sum();
+        let documented: usize = paths
+            .values()
+            .map(|item| item.as_object().unwrap().keys().filter(|key| ["get", "put", "post", "delete"].contains(&key.as_str())).count())
+            .sum();
         assert_eq!(documented, routes.len());
     }
 

@@ -55,7 +55,9 @@ impl Pairs {
 
     fn token(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.take(name)? {
-            Some(text) if !text.split(':').all(is_token) => Err(ApiError::invalid(name, "only letters, digits, `-`, `_` and `:` can occur here")),
+            Some(text) if !text.split(':').all(is_token) => {
+                Err(ApiError::invalid(name, "only letters, digits, `-`, `_` and `:` can occur here"))
+            }
             given => Ok(given),
         }
     }
@@ -176,7 +178,9 @@ mod tests {
 
     #[test]
     fn jobs_take_every_filter() {
-        let decoded = JobsParams::decode(pairs("state=queued,running&kind=matrix&node=gpu-node-01&priority=high&min_attempts=2&q=GPU%20a&limit=7")).unwrap();
+        let decoded =
+            JobsParams::decode(pairs("state=queued,running&kind=matrix&node=gpu-node-01&priority=high&min_attempts=2&q=GPU%20a&limit=7"))
+                .unwrap();
         assert_eq!(decoded.filter.states.len(), 2);
         assert_eq!(decoded.filter.kind.as_deref(), Some("matrix"));
         assert_eq!(decoded.filter.priority, Some(Priority::High));

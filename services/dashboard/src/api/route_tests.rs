@@ -253,7 +253,13 @@ async fn figures_say_when_they_are_counted_here() {
 #[tokio::test]
 async fn the_page_and_its_headers() {
     let (app, _) = local();
-    for (path, kind) in [("/", "text/html"), ("/assets/app.js", "text/javascript"), ("/assets/style.css", "text/css"), ("/assets/favicon.svg", "image/svg+xml"), ("/api/v1/openapi.json", "application/json")] {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/assets/app.js", "text/javascript"),
+        ("/assets/style.css", "text/css"),
+        ("/assets/favicon.svg", "image/svg+xml"),
+        ("/api/v1/openapi.json", "application/json"),
+    ] {
         let (status, _, headers) = send(&app, request("GET", path).body(Body::empty()).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(headers[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");

@@ -12,6 +12,7 @@ use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use futures::StreamExt;
 use futures::stream::select_all;
+use tokio::sync::mpsc;
 
 use super::tail::ResultsGap;
 use super::{PAUSE, Sink};
@@ -114,7 +115,7 @@ pub(crate) enum Bucket {
 impl Bucket {
     pub(crate) const ALL: [Bucket; 4] = [Bucket::Nodes, Bucket::Health, Bucket::Control, Bucket::Ledger];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Bucket::Nodes => streams::KV_NODES,
             Bucket::Health => streams::KV_HEALTH,
@@ -124,26 +125,15 @@ impl Bucket {
     }
 }
 
-/// Watches one bucket for ever, its present values first.
-pub(crate) async fn run_bucket(nats: Nats, sink: Sink, bucket: Bucket) {
-    loop {
-        if let Err(reason) = watch_bucket(&nats, &sink, bucket).await {
-            tracing::debug!(bucket = bucket.name(), reason, "the watch ended: making a new one");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-async fn watch_bucket(nats: &Nats, sink: &Sink, bucket: Bucket) -> Result<(), String> {
-    let store = nats.bucket(bucket.name()).await.map_err(|error| error.to_string())?;
-    let mut values = store.watch_with_history(">").await.map_err(|error| error.to_string())?;
-    while let Some(entry) = values.next().await {
-        let entry = entry.map_err(|error| error.to_string())?;
-        if let Err(error) = apply_entry(&mut sink.view.write(), bucket, &entry) {
+/// Takes the values of one bucket, the present ones first, until the watch ends.
+pub(crate) async fn run_bucket(sink: Sink, bucket: Bucket, mut entries: mpsc::Receiver<kv::Entry>) {
+    while let Some(entry) = entries.recv().await {
+        // The lock must be free again before a failure is counted.
+        let outcome = apply_entry(&mut sink.view.write(), bucket, &entry);
+        if let Err(error) = outcome {
             sink.undecodable(&format!("{}.{}", bucket.name(), entry.key), &error);
         }
     }
-    Ok(())
 }
 
 /// Puts one value of a bucket into the view.

@@ -13,6 +13,8 @@ use faultline_protocol::codec::DecodeError;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::watch;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::SharedView;
@@ -22,6 +24,9 @@ use tail::ResultsGap;
 
 /// After any error, before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Values of a bucket on their way.
+const WATCH_BUFFER: usize = 256;
 
 /// Where messages go, and what is said about those that cannot be read.
 #[derive(Clone)]
@@ -47,7 +52,12 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
     shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
     let tasks = shutdown.clone();
     shutdown.spawn("dashboard-feeds", async move {
-        if !nats.wait_until_provisioned(&cancel).await {
+        // It looks at the stop signal between its questions only, and each of those may take seconds.
+        let provisioned = tokio::select! {
+            () = cancel.cancelled() => false,
+            there = nats.wait_until_provisioned(&cancel) => there,
+        };
+        if !provisioned {
             return;
         }
         let gap = Arc::new(ResultsGap::default());
@@ -55,7 +65,9 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
         tasks.spawn("dashboard-results", until(cancel.clone(), tail::run_results(nats.clone(), sink.clone(), gap)));
         tasks.spawn("dashboard-events", until(cancel.clone(), tail::run_events(nats.clone(), sink.clone())));
         for bucket in live::Bucket::ALL {
-            tasks.spawn("dashboard-bucket", until(cancel.clone(), live::run_bucket(nats.clone(), sink.clone(), bucket)));
+            let (out, entries) = mpsc::channel(WATCH_BUFFER);
+            tasks.spawn("dashboard-watch", watch::run(nats.clone(), bucket.name(), out, cancel.clone()));
+            tasks.spawn("dashboard-bucket", until(cancel.clone(), live::run_bucket(sink.clone(), bucket, entries)));
         }
     });
 }

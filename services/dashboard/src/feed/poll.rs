@@ -50,7 +50,9 @@ async fn all_nodes(cluster: &dyn Cluster) -> Result<Vec<NodeView>, ClusterError>
     let mut nodes: Vec<NodeView> = Vec::new();
     for _ in 0..MAX_NODE_PAGES {
         let after = nodes.last().map(|node| node.spec.node.clone());
-        let QueryReply::Nodes(rows) = cluster.query(Query::Nodes { after, limit: MAX_QUERY_ROWS }).await? else { return Err(other_answer()) };
+        let QueryReply::Nodes(rows) = cluster.query(Query::Nodes { after, limit: MAX_QUERY_ROWS }).await? else {
+            return Err(other_answer());
+        };
         let full = rows.len() >= MAX_QUERY_ROWS as usize;
         nodes.extend(rows);
         if !full {

@@ -96,7 +96,8 @@ async fn read_results(nats: &Nats, sink: &Sink, from: u64) -> Result<u64, String
     if start > last {
         return Ok(0);
     }
-    let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
+    let config =
+        pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
     let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
     let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
     let mut records = 0;
@@ -131,7 +132,8 @@ async fn follow_events(nats: &Nats, sink: &Sink, next: &mut Option<u64>) -> Resu
     let mut stream = nats.jetstream.get_stream(streams::EVENTS).await.map_err(|error| error.to_string())?;
     let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
     let start = next.unwrap_or_else(|| last.saturating_sub(MAX_EVENTS as u64)).max(1);
-    let config = pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
+    let config =
+        pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
     let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
     let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
     while let Some(message) = messages.next().await {

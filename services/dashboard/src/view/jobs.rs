@@ -224,7 +224,9 @@ impl JobTable {
         if !filter.states.is_empty() && !filter.states.contains(&self.state(job, entry)) {
             return false;
         }
-        if filter.kind.as_deref().is_some_and(|kind| kind != entry.kind()) || filter.priority.is_some_and(|wanted| Some(wanted) != entry.priority()) {
+        if filter.kind.as_deref().is_some_and(|kind| kind != entry.kind())
+            || filter.priority.is_some_and(|wanted| Some(wanted) != entry.priority())
+        {
             return false;
         }
         if filter.min_attempts > 0 && entry.attempts(self.runs.contains_key(&job)) < filter.min_attempts {
@@ -318,7 +320,9 @@ impl Entry {
     fn attempts(&self, runs: bool) -> u32 {
         let rows = u32::try_from(self.history().len()).unwrap_or(u32::MAX);
         let lost = match self {
-            Entry { end: Some(end), .. } => end.failures.saturating_add(end.requeues).saturating_add(u32::from(end.state == JobState::Committed)),
+            Entry { end: Some(end), .. } => {
+                end.failures.saturating_add(end.requeues).saturating_add(u32::from(end.state == JobState::Committed))
+            }
             Entry { leader: Some(row), .. } => row.failures.saturating_add(row.requeues).saturating_add(u32::from(runs)),
             Entry { .. } => self.failures.saturating_add(self.requeues).saturating_add(u32::from(runs)),
         };

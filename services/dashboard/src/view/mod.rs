@@ -8,7 +8,9 @@ mod nodes;
 mod per_second;
 
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{ClusterEvent, ClusterStats, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict};
+use faultline_protocol::messages::{
+    ClusterEvent, ClusterStats, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict,
+};
 
 pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
 pub(crate) use jobs::{JobFilter, JobTable, ended_view};

@@ -3,10 +3,7 @@ use faultline_engine::node::GpuTelemetry;
 use super::*;
 
 fn registration(node: &str, incarnation: u64) -> NodeRegistration {
-    let spec = NodeSpec {
-        gpus: vec![GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_920 }; 2],
-        ..Entry::default().spec(node)
-    };
+    let spec = NodeSpec { gpus: vec![GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_920 }; 2], ..Entry::default().spec(node) };
     NodeRegistration { spec: NodeSpec { incarnation, worker: "worker-01".into(), ..spec }, registered_at_ms: 1 }
 }
 
@@ -59,7 +56,8 @@ fn a_verdict_alone_makes_no_node() {
 fn the_leader_says_what_is_booked_and_heartbeats_what_is_measured() {
     let mut table = NodeTable::default();
     table.on_heartbeat(heartbeat("a", 1), 1_000);
-    let row = NodeView { gpu_used_milli: vec![700], health: Health::Suspect, heartbeat_age_ms: Some(99_999), ..table.get("a", 1_000).unwrap() };
+    let row =
+        NodeView { gpu_used_milli: vec![700], health: Health::Suspect, heartbeat_age_ms: Some(99_999), ..table.get("a", 1_000).unwrap() };
     let other = NodeView { spec: NodeSpec { node: "b".into(), ..row.spec.clone() }, ..row.clone() };
     table.on_leader_rows(vec![row, other]);
     let node = table.get("a", 1_500).unwrap();

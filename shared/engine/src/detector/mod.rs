@@ -155,9 +155,8 @@ impl Detector {
     /// A node registered: at its start, or read again after a reconnect.
     pub fn on_registered(&mut self, node: &str, worker: &str, incarnation: u64, now_ms: u64) -> Vec<DetectorAction> {
         let mut actions = Vec::new();
-        if self.has_left(node, incarnation) {
-            return actions;
-        }
+        // Who registers after its goodbye is back, and may have begun to count its lives anew.
+        self.left.remove(node);
         match self.nodes.get(node).map(|known| known.incarnation) {
             None => {
                 self.watch(node, worker, incarnation, now_ms);

@@ -71,7 +71,8 @@ impl PhiAccrual {
 
     fn phi(&self, silence_ms: u64) -> f64 {
         let (mean, std) = self.mean_and_std_ms();
-        minus_log10_of_upper_tail((silence_ms as f64 - mean - self.pause_ms) / std).clamp(0.0, MAX_PHI)
+        // Adding 0 turns a negative zero into a plain one.
+        minus_log10_of_upper_tail((silence_ms as f64 - mean - self.pause_ms) / std).clamp(0.0, MAX_PHI) + 0.0
     }
 }
 
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn the_tail_agrees_with_tables() {
         for (y, expected) in
-            [(0.0, 0.301_03), (1.0, 0.799_55), (2.9999, 2.869_55), (3.0001, 2.869_84), (5.612, 8.0), (7.034, 11.9985), (20.0, 88.560_09)]
+            [(0.5, 0.510_71), (1.0, 0.799_55), (2.9999, 2.869_55), (3.0001, 2.869_84), (5.612, 8.0), (7.034, 11.9985), (20.0, 88.560_09)]
         {
             let found = minus_log10_of_upper_tail(y);
             assert!((found - expected).abs() < 2e-4 * expected, "{y}: {found} is not {expected}");

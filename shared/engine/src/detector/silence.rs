@@ -9,6 +9,9 @@ const SILENT_AFTER_INTERVALS: f64 = 1.2;
 /// Since when a verdict on a silent node has been ready. Cleared by a sign of life.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Waiting {
+    /// How many fell silent together with it, when that was more than can be believed at once. It stays so when the first of them
+    /// are back or judged: the last ones get the same time.
+    together: Option<usize>,
     suspect_since_ms: Option<u64>,
     dead_since_ms: Option<u64>,
 }
@@ -33,11 +36,11 @@ impl Detector {
         for node in overdue {
             let Some(since_ms) = self.nodes.get(&node).map(|watched| watched.counted_from_ms) else { continue };
             let together = self.fell_silent_with(&silent, since_ms);
-            if let Some(watched) = self.nodes.get_mut(&node) {
-                let limit_ms = if together.is_some() { wait_limit_ms } else { 0 };
-                if let Some(health) = watched.overdue_verdict(self.config.dead_min_silence_ms, limit_ms, now_ms) {
-                    actions.push(watched.judge_silence(&node, health, together, now_ms));
-                }
+            let Some(watched) = self.nodes.get_mut(&node) else { continue };
+            watched.waiting.together = watched.waiting.together.max(together);
+            let wait_ms = if watched.waiting.together.is_some() { wait_limit_ms } else { 0 };
+            if let Some(health) = watched.overdue_verdict(self.config.dead_min_silence_ms, wait_ms, now_ms) {
+                actions.push(watched.judge_silence(&node, health, now_ms));
             }
         }
     }
@@ -82,10 +85,14 @@ impl Watched {
         }
     }
 
-    fn judge_silence(&mut self, node: &str, health: Health, together: Option<usize>, now_ms: u64) -> DetectorAction {
+    fn judge_silence(&mut self, node: &str, health: Health, now_ms: u64) -> DetectorAction {
         let silence_ms = self.counted_silence_ms(now_ms);
         let words = self.estimator.words(now_ms, silence_ms);
-        let waited = together.map(|count| format!("; {count} nodes fell silent together, so this was believed late")).unwrap_or_default();
+        let waited = self
+            .waiting
+            .together
+            .map(|count| format!("; {count} nodes fell silent together, so this was believed late"))
+            .unwrap_or_default();
         self.judge(node, health, format!("no heartbeat for {}: {words}{waited}", seconds(silence_ms)), now_ms)
     }
 }

@@ -1,0 +1,209 @@
+//! `faultline up` and the commands beside it, with the real NATS server and stand-ins for the services: each is a script that
+//! waits for the end of its standard input. Skipped, with a line that says so, where no nats-server binary is to be found.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Generous, for a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SERVICES: [&str; 5] = ["generator", "scheduler", "worker", "fault-detector", "dashboard"];
+
+/// Calls `look` until it finds something.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    #[allow(clippy::disallowed_methods, reason = "a limit for a real process, nothing is measured")]
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn nats_server_is_there() -> bool {
+    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let found = on_path.chain([pinned_dir()]).any(|folder| folder.join("nats-server").is_file());
+    if !found {
+        println!("SKIPPED: no nats-server on PATH or in .tools");
+    }
+    found
+}
+
+fn pinned_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nats/bin")
+}
+
+/// A folder for one cluster, and the `up` that runs in it.
+struct Place {
+    dir: tempfile::TempDir,
+    ports: [u16; 2],
+    up: Option<Child>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(up) = &mut self.up {
+            let _ = up.kill();
+            let _ = up.wait();
+        }
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for service in SERVICES {
+            let path = dir.path().join(format!("faultline-{service}"));
+            std::fs::write(&path, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let listeners = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
+        Self { dir, ports, up: None }
+    }
+
+    fn faultline(&self, args: &[&str]) -> Command {
+        let path = std::env::join_paths(
+            std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).chain([pinned_dir()]),
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
+        command.args(args).current_dir(self.dir.path()).env("PATH", path.unwrap()).env("FAULTLINE_BIN_DIR", self.dir.path());
+        for variable in ["FAULTLINE_NATS_URL", "FAULTLINE_NKEY_FILE", "FAULTLINE_UP_DATA_DIR"] {
+            command.env_remove(variable);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.faultline(args).output().unwrap()
+    }
+
+    fn up_args(&self) -> Vec<String> {
+        let [nats, dashboard] = self.ports.map(|port| port.to_string());
+        ["up", "--workers", "2", "--nats-port", &nats, "--dashboard-port", &dashboard].map(String::from).into()
+    }
+
+    fn start(&mut self) {
+        let args = self.up_args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let log = std::fs::File::create(self.dir.path().join("up.log")).unwrap();
+        self.up = Some(self.faultline(&args).stderr(log).spawn().unwrap());
+        wait_for("all processes run", || {
+            let pids = self.pids();
+            (pids.len() == 8).then_some(pids)
+        });
+    }
+
+    fn status(&self) -> Option<Value> {
+        let output = self.run(&["status", "-o", "json"]);
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// Process by name, of those that run.
+    fn pids(&self) -> std::collections::BTreeMap<String, i32> {
+        let Some(status) = self.status() else { return Default::default() };
+        let services = status["services"].as_array().unwrap().iter();
+        services
+            .filter_map(|service| Some((service["name"].as_str()?.to_owned(), i32::try_from(service["pid"].as_i64()?).unwrap())))
+            .collect()
+    }
+
+    fn up_pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(self.up.as_ref().unwrap())
+    }
+
+    fn wait_for_up(&mut self) -> std::process::ExitStatus {
+        let up = self.up.as_mut().unwrap();
+        wait_for("`up` ends", || up.try_wait().unwrap())
+    }
+}
+
+/// Children lead process groups of their own, so this also sees what they had started.
+fn wait_until_gone(pids: impl IntoIterator<Item = i32>) {
+    for pid in pids {
+        let group = rustix::process::Pid::from_raw(pid).unwrap();
+        wait_for("a process group ends", || rustix::process::test_kill_process_group(group).is_err().then_some(()));
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn runs_scales_restarts_and_stops_without_a_trace() {
+    if !nats_server_is_there() {
+        return;
+    }
+    let mut place = Place::new();
+    place.start();
+    let status = place.status().unwrap();
+    assert_eq!(status["nats_reachable"], true);
+    assert_eq!(status["counts"]["jobs_open"], 0);
+
+    let args = place.up_args();
+    let second = place.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("already runs on the data folder"), "{}", stderr(&second));
+
+    assert!(place.run(&["scale", "workers", "4"]).status.success());
+    assert!(place.pids().contains_key("worker-04") || wait_for("worker-04", || place.pids().remove("worker-04")) > 0);
+    assert!(place.run(&["scale", "workers", "1"]).status.success());
+    assert!(!place.pids().contains_key("worker-02"));
+
+    let before = place.pids();
+    for name in ["nats", "worker-01"] {
+        assert!(place.run(&["kill", name]).status.success());
+        wait_for("a killed process comes back", || place.pids().get(name).is_some_and(|pid| *pid != before[name]).then_some(()));
+    }
+    assert_eq!(place.run(&["kill", "nobody"]).status.code(), Some(4));
+    wait_for("NATS answers again", || (place.status()?["nats_reachable"] == true).then_some(()));
+
+    let pids = place.pids();
+    let down = place.run(&["down"]);
+    assert!(down.status.success(), "{}", stderr(&down));
+    assert!(place.wait_for_up().success());
+    wait_until_gone(pids.into_values());
+    assert_eq!(place.run(&["status"]).status.code(), Some(4));
+    assert!(place.run(&["down"]).status.success());
+}
+
+#[test]
+fn a_kill_9_leaves_no_process_and_the_next_up_runs_on_the_same_data() {
+    if !nats_server_is_there() {
+        return;
+    }
+    let mut place = Place::new();
+    place.start();
+    let pids = place.pids();
+    rustix::process::kill_process(place.up_pid(), rustix::process::Signal::KILL).unwrap();
+    assert!(!place.wait_for_up().success());
+    // At once: the ports may still be held by children that are about to notice.
+    place.start();
+    wait_until_gone(pids.into_values());
+    rustix::process::kill_process(place.up_pid(), rustix::process::Signal::INT).unwrap();
+    assert!(place.wait_for_up().success());
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag_before_anything_starts() {
+    if !nats_server_is_there() {
+        return;
+    }
+    let place = Place::new();
+    let holder = TcpListener::bind(("127.0.0.1", place.ports[1])).unwrap();
+    let args = place.up_args();
+    let refused = place.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains(&place.ports[1].to_string()) && said.contains("--dashboard-port"), "{said}");
+    assert!(!place.dir.path().join(".data/jetstream").exists());
+    drop(holder);
+}

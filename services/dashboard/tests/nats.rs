@@ -1,0 +1,210 @@
+//! The whole dashboard on a real nats-server, with messages that the test sends itself.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use faultline_dashboard::{Settings, StartError, open, serve};
+use faultline_engine::job::AttemptId;
+use faultline_protocol::messages::{ClusterEvent, EventKind, Level, RateSetting, RunningBrief};
+use faultline_protocol::{streams, subjects};
+use faultline_runtime::connect::{Nats, kv_get};
+use faultline_runtime::events::EventSink;
+use faultline_runtime::shutdown::Shutdown;
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+struct Dashboard {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<Result<(), StartError>>,
+}
+
+impl Dashboard {
+    async fn start(nats: Nats) -> Self {
+        let door = open(&Settings { port: 0, ..Settings::default() }).await.unwrap();
+        let (address, shutdown) = (door.address(), Shutdown::manual());
+        let task = tokio::spawn(serve(door, nats, shutdown.clone()));
+        Self { address, shutdown, task }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.send("GET", path, "").await.1
+    }
+
+    /// Asks again until the answer is as wanted; a dashboard is a little behind.
+    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut answer = Value::Null;
+        for _ in 0..400 {
+            answer = self.get(path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{path} did not come to what was wanted: {answer:#}");
+    }
+
+    async fn stop(self) {
+        self.shutdown.stop();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_view_is_rebuilt_and_follows() {
+    let Some((server, nats)) = support::start().await else { return };
+    let (early, late) = (support::new_job(), support::new_job());
+    let early_seq = support::open_job(&nats, early, "early").await;
+    support::commit_job(&nats, early, "early", early_seq).await;
+    let sink = EventSink::new(&nats, "detector");
+    sink.send(ClusterEvent { node: Some("gpu-node-01".into()), ..sink.event(Level::Warn, EventKind::NodeDead, "silent") }).await;
+
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    let job = dashboard.until(&format!("/api/v1/jobs/{early}"), |job| job["state"] == "committed").await;
+    assert_eq!((&job["source"], &job["attempts"][1]["node"]), (&json!("record"), &json!("gpu-node-02")));
+    let page =
+        dashboard.until("/api/v1/events?kind=node_dead", |page| page["items"].as_array().is_some_and(|items| !items.is_empty())).await;
+    let seq = page["items"][0]["seq"].as_u64().unwrap();
+
+    let late_seq = support::open_job(&nats, late, "late").await;
+    dashboard.until("/api/v1/jobs?state=queued", |page| page["items"][0]["name"] == "late").await;
+    let brief = RunningBrief { attempt: AttemptId::new(1, 1), job: late, progress_permille: 300 };
+    support::beat(&nats, "gpu-node-01", 1, vec![brief]).await;
+    dashboard.until("/api/v1/jobs?node=gpu-node-01&state=running", |page| page["items"][0]["progress_permille"] == 300).await;
+    support::commit_job(&nats, late, "late", late_seq).await;
+    dashboard
+        .until("/api/v1/jobs?state=committed&min_attempts=2", |page| page["items"].as_array().is_some_and(|items| items.len() == 2))
+        .await;
+    sink.send(ClusterEvent { node: Some("gpu-node-01".into()), ..sink.event(Level::Info, EventKind::NodeRecovered, "back") }).await;
+    dashboard.until(&format!("/api/v1/events?after={seq}"), |page| page["items"][0]["kind"] == "node_recovered").await;
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_and_stops_nothing() {
+    let Some((server, nats)) = support::start().await else { return };
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    support::keep_beating(&nats, "gpu-node-01");
+    dashboard.until("/api/v1/nodes", |page| page["total"] == 1).await;
+    for subject in ["node.hb.x", "node.bye.x", "node.verdict.x", "job.res.x", "job.ev.x"] {
+        nats.client.publish(subject, "\u{1}\u{2}not a message".into()).await.unwrap();
+    }
+    nats.bucket(streams::KV_CONTROL).await.unwrap().put(streams::KEY_RATE, "rubbish".into()).await.unwrap();
+    dashboard.until("/api/v1/stats", |stats| stats["undecodable_messages"].as_u64() >= Some(6)).await;
+    support::keep_beating(&nats, "gpu-node-02");
+    dashboard.until("/api/v1/nodes", |page| page["total"] == 2).await;
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn orders_reach_the_cluster() {
+    let Some((server, nats)) = support::start().await else { return };
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    support::keep_beating(&nats, "gpu-node-01");
+    dashboard.until("/api/v1/nodes/gpu-node-01", |node| node["health"] == "alive").await;
+
+    assert_eq!(dashboard.send("PUT", "/api/v1/rate", r#"{"preset":"MAXIMUM"}"#).await.0, 200);
+    let control = nats.bucket(streams::KV_CONTROL).await.unwrap();
+    assert_eq!(kv_get::<RateSetting>(&control, streams::KEY_RATE).await.unwrap().unwrap().jobs_per_minute, 50.0);
+    assert_eq!(dashboard.send("POST", "/api/v1/nodes/gpu-node-01/drain", "").await.0, 200);
+    assert!(control.get(subjects::drain_key("gpu-node-01")).await.unwrap().is_some());
+    assert_eq!(dashboard.send("POST", "/api/v1/nodes/gpu-node-01/undrain", "").await.0, 200);
+    assert!(control.get(subjects::drain_key("gpu-node-01")).await.unwrap().is_none());
+
+    let (status, answer) = dashboard.send("POST", "/api/v1/jobs", r#"{"kind":"matrix","size":64,"count":300}"#).await;
+    assert_eq!((status, &answer["submitted"]), (201, &json!(300)));
+    let mut jobs = nats.jetstream.get_stream(streams::JOBS).await.unwrap();
+    assert_eq!(jobs.info().await.unwrap().state.messages, 300);
+    dashboard.until("/api/v1/stats", |stats| stats["jobs_in_memory"] == 300).await;
+    let (status, answer) = dashboard.send("POST", &format!("/api/v1/jobs/{}/cancel", answer["ids"][0].as_str().unwrap()), "").await;
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("no_scheduler")));
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_scheduler_is_said_and_so_is_its_return() {
+    let Some((server, nats)) = support::start().await else { return };
+    let leader = support::fake_leader(nats.clone()).await;
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    dashboard.until("/api/v1/stats", |stats| stats["running"] == 41 && stats.get("stale_since_ms").is_none()).await;
+    leader.abort();
+    let stats = dashboard.until("/api/v1/stats", |stats| stats["stale_since_ms"].is_u64()).await;
+    assert_eq!((&stats["running"], &stats["leader"]), (&json!(0), &json!("scheduler-1")));
+    let _second = support::fake_leader(nats).await;
+    dashboard.until("/healthz", |health| health["status"] == "ok").await;
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_gets_the_state_and_foreign_pages_do_not() {
+    let Some((server, nats)) = support::start().await else { return };
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    let url = format!("ws://{}/api/v1/ws", dashboard.address);
+    let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    support::keep_beating(&nats, "gpu-node-01");
+    let (mut last, mut seen) = (0, false);
+    while !seen {
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("the WebSocket ended") };
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let seq = state["seq"].as_u64().unwrap();
+        assert!(seq > last, "numbers grow");
+        last = seq;
+        seen = state["nodes"][0]["node"] == "gpu-node-01";
+    }
+    let mut foreign = url.as_str().into_client_request().unwrap();
+    foreign.headers_mut().insert("Origin", "http://evil.example".parse().unwrap());
+    match tokio_tungstenite::connect_async(foreign).await {
+        Err(SocketError::Http(answer)) => assert_eq!(answer.status(), 403),
+        other => panic!("a foreign page was let in: {other:?}"),
+    }
+    let mut others = Vec::new();
+    for _ in 1..64 {
+        others.push(tokio_tungstenite::connect_async(&url).await.unwrap().0);
+    }
+    match tokio_tungstenite::connect_async(&url).await {
+        Err(SocketError::Http(answer)) => assert_eq!(answer.status(), 503),
+        other => panic!("a 65th WebSocket was let in: {other:?}"),
+    }
+    others[0].send(Message::Close(None)).await.unwrap();
+    dashboard.until("/api/v1/stats", |stats| stats["websockets"] == 63).await;
+    // Stopping says goodbye to those that are open.
+    let waiting = tokio::spawn(async move {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                return true;
+            }
+        }
+        false
+    });
+    dashboard.stop().await;
+    assert!(waiting.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = open(&Settings { port, ..Settings::default() }).await.unwrap_err().to_string();
+    assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+}

@@ -1,0 +1,111 @@
+//! Whether this process can hear at all. A connection that hangs looks connected for seconds, and until then everybody seems silent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Request, RequestErrorKind};
+use faultline_engine::detector::{DetectorConfig, PingOutcome};
+use faultline_protocol::messages::{Ping, Pong};
+use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::{Nats, RequestError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::desk::PingAnswer;
+
+const PING_LIMIT: Duration = Duration::from_millis(500);
+const MAX_PROBE_EVERY_MS: u64 = 1000;
+const MIN_PROBE_EVERY_MS: u64 = 100;
+
+/// When the server last answered.
+#[derive(Debug)]
+pub(crate) struct Link {
+    heard_at_ms: AtomicU64,
+    probe_every: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(settings: &DetectorConfig, now_ms: u64) -> Self {
+        // Twice within half of the silence that is deadly: a dead link is noticed before a dead node could be.
+        let every_ms = (settings.dead_min_silence_ms / 5).clamp(MIN_PROBE_EVERY_MS, MAX_PROBE_EVERY_MS);
+        Self { heard_at_ms: AtomicU64::new(now_ms), probe_every: Duration::from_millis(every_ms) }
+    }
+
+    pub(crate) fn is_alive(&self, now_ms: u64) -> bool {
+        let limit = self.probe_every * 5 / 2;
+        Duration::from_millis(self.heard_at_ms.load(Ordering::Relaxed).abs_diff(now_ms)) <= limit
+    }
+
+    fn heard(&self, now_ms: u64) {
+        self.heard_at_ms.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+/// Asks the server for a sign of life, again and again.
+pub(crate) async fn run(link: Arc<Link>, nats: Nats, stop: CancellationToken) {
+    loop {
+        let probe = async {
+            if server_answers(&nats, link.probe_every).await {
+                link.heard(unix_ms());
+            }
+            tokio::time::sleep(link.probe_every).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = probe => {}
+        }
+    }
+}
+
+/// A message to the server and back: "nobody there" is as good an answer as any.
+async fn server_answers(nats: &Nats, limit: Duration) -> bool {
+    let request = Request::new().payload("".into()).timeout(Some(limit));
+    match nats.client.send_request(subjects::service_ping("fault-detector"), request).await {
+        Ok(_) => true,
+        Err(error) => error.kind() == RequestErrorKind::NoResponders,
+    }
+}
+
+/// Asks a worker for a sign of life.
+pub(crate) async fn ping_worker(nats: Nats, worker: String, answers: mpsc::Sender<PingAnswer>) {
+    let outcome = ping(&nats, &worker).await;
+    // The receiver is gone when the process is stopping.
+    let _ = answers.send((worker, outcome)).await;
+}
+
+async fn ping(nats: &Nats, worker: &str) -> PingOutcome {
+    let connections = *nats.connections().borrow();
+    let subject = subjects::ctl(worker, ControlVerb::Ping);
+    let outcome = match nats.request::<Ping, Pong>(subject, &Ping { at_ms: unix_ms() }, PING_LIMIT).await {
+        // Whatever it said, somebody said it.
+        Ok(_) | Err(RequestError::Decode { .. }) => PingOutcome::Answered,
+        Err(RequestError::NoResponders(_)) => PingOutcome::NobodyListens,
+        Err(RequestError::Timeout(_)) => PingOutcome::TimedOut,
+        Err(RequestError::Other { reason, .. }) => {
+            tracing::debug!(worker, reason, "the worker could not be asked");
+            PingOutcome::NotAsked
+        }
+    };
+    // Silence counts only while we hear others.
+    let is_ours =
+        outcome == PingOutcome::TimedOut && (connections != *nats.connections().borrow() || !server_answers(nats, PING_LIMIT).await);
+    if is_ours { PingOutcome::NotAsked } else { outcome }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_link_is_noticed_before_a_node_could_die() {
+        let settings = DetectorConfig::default();
+        let link = Link::new(&settings, 10_000);
+        assert!(link.is_alive(12_500) && !link.is_alive(12_501));
+        assert!(!link.is_alive(2_000), "the clock was set back");
+        link.heard(20_000);
+        assert!(link.is_alive(20_100));
+        assert!(link.probe_every * 5 / 2 < Duration::from_millis(settings.dead_min_silence_ms));
+    }
+}

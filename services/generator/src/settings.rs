@@ -1,0 +1,103 @@
+//! What the generator is started with, and which rates it takes.
+
+use anyhow::{Context, ensure};
+use faultline_engine::workload::WorkloadConfig;
+use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE};
+use serde::{Deserialize, Serialize};
+
+/// Jobs a minute when nobody has said anything.
+pub const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
+/// Beyond this even `--unbounded-rate` is a slip of the finger: 10 million a second.
+const ABSURD_RATE_PER_MINUTE: f64 = 6e8;
+const MAX_FIRST_JOBS: u32 = 1000;
+const MAX_IN_FLIGHT: usize = 65_536;
+
+/// The section `[generator]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Jobs a minute. When given it is written to KV CONTROL at the start; else the setting there holds.
+    pub rate: Option<f64>,
+    /// Weights of the kinds, such as `sleep=4,compute=3,matrix=2,fault=1`. When given they are written to KV CONTROL too.
+    pub mix: Option<String>,
+    /// Drawn when not given; the log says which.
+    pub seed: Option<u64>,
+    /// Whether rates outside 0.1 to 50 a minute are taken.
+    pub unbounded_rate: bool,
+    /// Jobs that are submitted at once at the start, so that a newcomer sees something happen.
+    pub first_jobs: u32,
+    /// Submissions that may be under way at once.
+    pub in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { rate: None, mix: None, seed: None, unbounded_rate: false, first_jobs: 3, in_flight: 2048 }
+    }
+}
+
+impl Settings {
+    pub fn validate(&self) -> anyhow::Result<()> {
+        if let Some(rate) = self.rate {
+            self.check_rate(rate).map_err(anyhow::Error::msg).context("rate")?;
+        }
+        self.mix()?;
+        ensure!(self.first_jobs <= MAX_FIRST_JOBS, "first_jobs: {} is more than {MAX_FIRST_JOBS}", self.first_jobs);
+        ensure!((1..=MAX_IN_FLIGHT).contains(&self.in_flight), "in_flight: {} is outside 1 to {MAX_IN_FLIGHT}", self.in_flight);
+        Ok(())
+    }
+
+    /// The mix that was given.
+    pub fn mix(&self) -> anyhow::Result<Option<WorkloadConfig>> {
+        Ok(self.mix.as_deref().map(str::parse).transpose()?)
+    }
+
+    /// Why a rate is refused, if it is.
+    pub fn check_rate(&self, per_minute: f64) -> Result<(), String> {
+        if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&per_minute) {
+            return Ok(());
+        }
+        if !self.unbounded_rate {
+            return Err(format!(
+                "{per_minute} jobs a minute is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE}; start the generator with --unbounded-rate for more"
+            ));
+        }
+        if (0.0..=ABSURD_RATE_PER_MINUTE).contains(&per_minute) {
+            return Ok(());
+        }
+        Err(format!("{per_minute} jobs a minute is outside 0 to {ABSURD_RATE_PER_MINUTE}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_bounds() {
+        let bounded = Settings::default();
+        for good in [0.1, 2.0, 50.0] {
+            assert_eq!(bounded.check_rate(good), Ok(()));
+        }
+        for bad in [0.0, 0.09, 50.1, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(bounded.check_rate(bad).unwrap_err().contains("--unbounded-rate"));
+        }
+        let unbounded = Settings { unbounded_rate: true, ..Settings::default() };
+        for good in [0.0, 0.01, 600_000.0] {
+            assert_eq!(unbounded.check_rate(good), Ok(()));
+        }
+        for bad in [-0.1, f64::NAN, f64::INFINITY, 1e12] {
+            assert!(unbounded.check_rate(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn errors_name_the_setting() {
+        let error = |settings: Settings| format!("{:#}", settings.validate().unwrap_err());
+        assert!(Settings::default().validate().is_ok());
+        assert!(error(Settings { rate: Some(99.0), ..Settings::default() }).starts_with("rate: 99"));
+        assert!(error(Settings { mix: Some("sleep=x".into()), ..Settings::default() }).starts_with("mix: "));
+        assert!(error(Settings { in_flight: 0, ..Settings::default() }).starts_with("in_flight: 0"));
+        assert!(error(Settings { first_jobs: 1001, ..Settings::default() }).starts_with("first_jobs: 1001"));
+    }
+}

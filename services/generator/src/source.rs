@@ -1,0 +1,280 @@
+//! The state around the loop: what is drawn, when the next job is due, what became of those under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use faultline_engine::job::JobId;
+use faultline_engine::workload::{Workload, WorkloadConfig};
+use faultline_protocol::codec::Message;
+use faultline_protocol::messages::{EventKind, KindMix, Level, RateSetting};
+use faultline_protocol::streams::{KEY_MIX, KEY_RATE, KV_CONTROL};
+use faultline_runtime::clock::{random_seed, random_u128, unix_ms};
+use faultline_runtime::connect::{Nats, kv_put};
+use faultline_runtime::events::EventSink;
+use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::submit::Submitter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::arrivals::Arrivals;
+use crate::control::{self, Setting};
+use crate::hand_over::{self, News};
+use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
+
+const CONTROL_PAUSE: Duration = Duration::from_millis(500);
+/// How long nothing new is submitted after the queue was found full: doubles up to the second figure while it stays so.
+const FULL_PAUSE_MS: (u64, u64) = (1_000, 16_000);
+/// The same complaint at most this often.
+const COMPLAIN_EVERY_MS: u64 = 5_000;
+
+/// The rate and the mix to begin with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Start {
+    per_minute: f64,
+    mix: WorkloadConfig,
+}
+
+pub(crate) struct Source {
+    settings: Settings,
+    workload: Workload,
+    arrivals: Arrivals,
+    /// Arrivals are counted in milliseconds from here; the wall clock may jump.
+    started: Instant,
+    submitter: Submitter,
+    events: EventSink,
+    shutdown: Shutdown,
+    permits: Arc<Semaphore>,
+    news: mpsc::Sender<News>,
+    queue: QueueState,
+    handed_over: u64,
+    given_up: u64,
+    complained_ms: Option<u64>,
+}
+
+/// Whether the cluster takes jobs, as far as the last submissions tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QueueState {
+    Open,
+    /// Found full; `pause_ms` was the last pause.
+    Full {
+        until_ms: u64,
+        pause_ms: u64,
+    },
+}
+
+impl Source {
+    pub(crate) fn new(settings: Settings, start: Start, nats: &Nats, shutdown: Shutdown, news: mpsc::Sender<News>) -> Self {
+        let seed = settings.seed.unwrap_or_else(random_seed);
+        let mut workload = Workload::new(start.mix, seed);
+        let arrivals = Arrivals::new(start.per_minute, 0, &mut workload);
+        tracing::info!(jobs_per_minute = start.per_minute, seed, "generating");
+        Self {
+            workload,
+            arrivals,
+            started: Instant::now(),
+            submitter: Submitter::new(nats),
+            events: EventSink::new(nats, "generator"),
+            shutdown,
+            permits: Arc::new(Semaphore::new(settings.in_flight)),
+            settings,
+            news,
+            queue: QueueState::Open,
+            handed_over: 0,
+            given_up: 0,
+            complained_ms: None,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A few jobs at once, so that a newcomer sees something happen. None when the rate is 0.
+    pub(crate) async fn submit_first(&mut self) {
+        for _ in 0..if self.arrivals.per_minute() > 0.0 { self.settings.first_jobs } else { 0 } {
+            if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+                self.submit(permit);
+            }
+        }
+    }
+
+    /// Waits until a job is due and may be submitted. Dropping it loses nothing.
+    pub(crate) fn next_permit(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
+        let due = self.started.checked_add(Duration::from_millis(self.arrivals.next_ms()));
+        let permits = Arc::clone(&self.permits);
+        async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+            permits.acquire_owned().await.ok()
+        }
+    }
+
+    /// Submits everything that is due by now, as far as there is room.
+    pub(crate) fn submit_due(&mut self, mut permit: Option<OwnedSemaphorePermit>) {
+        let now_ms = self.now_ms();
+        while let Some(room) = permit.take() {
+            let Some(arrival) = self.arrivals.take(now_ms, &mut self.workload) else { return };
+            if arrival.skipped_ms > 0 && self.may_complain(now_ms) {
+                tracing::warn!(
+                    lost_ms = arrival.skipped_ms,
+                    "fewer jobs than the rate says: submissions cannot keep up, or this process stood still"
+                );
+            }
+            self.submit(room);
+            permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        }
+    }
+
+    fn submit(&mut self, permit: OwnedSemaphorePermit) {
+        let now_ms = unix_ms();
+        let spec = self.workload.next_job(JobId::new(now_ms, random_u128()), now_ms);
+        let job = hand_over::run(self.submitter.clone(), spec, permit, self.news.clone(), self.shutdown.token());
+        self.shutdown.spawn("hand-over", job);
+    }
+
+    pub(crate) fn on_news(&mut self, news: News) {
+        let now_ms = self.now_ms();
+        match news {
+            News::HandedOver => {
+                self.handed_over += 1;
+                // A job that slipped in while others were refused says nothing: the pause has to be over.
+                if matches!(self.queue, QueueState::Full { until_ms, .. } if now_ms > until_ms) {
+                    tracing::info!("the queue takes jobs again");
+                    self.queue = QueueState::Open;
+                }
+            }
+            News::QueueFull(reason) => self.on_queue_full(&reason, now_ms),
+            News::Repeated if self.may_complain(now_ms) => {
+                tracing::warn!(in_flight = self.in_flight(), "jobs could not be handed over yet: trying again")
+            }
+            News::Repeated => {}
+            News::GivenUp { job, reason } => {
+                self.given_up += 1;
+                tracing::error!(%job, reason, given_up = self.given_up, "a job was given up; its open marker, if there is one, will be swept up");
+            }
+        }
+    }
+
+    fn on_queue_full(&mut self, reason: &str, now_ms: u64) {
+        let pause_ms = match self.queue {
+            QueueState::Open => FULL_PAUSE_MS.0,
+            QueueState::Full { until_ms, .. } if now_ms <= until_ms => return,
+            QueueState::Full { pause_ms, .. } => (pause_ms * 2).min(FULL_PAUSE_MS.1),
+        };
+        let until_ms = now_ms.saturating_add(pause_ms);
+        tracing::warn!(reason, pause_ms, in_flight = self.in_flight(), "the queue is full: no new jobs for a while");
+        self.queue = QueueState::Full { until_ms, pause_ms };
+        self.arrivals.pause_until(until_ms);
+    }
+
+    /// An operator set something.
+    pub(crate) async fn on_control(&mut self, entry: &kv::Entry) {
+        match control::read(&entry.key, entry.operation, &entry.value, &self.settings) {
+            Ok(Some(Setting::Rate { per_minute, set_by })) => self.set_rate(per_minute, &set_by).await,
+            Ok(Some(Setting::Mix(mix))) if mix != self.workload.config() => {
+                tracing::info!(?mix, "the mix of kinds changed");
+                self.workload.set_config(mix);
+            }
+            Ok(Some(Setting::Mix(_)) | None) => {}
+            Err(reason) => tracing::warn!(key = entry.key, reason, "a setting is refused: the old one stays"),
+        }
+    }
+
+    async fn set_rate(&mut self, per_minute: f64, set_by: &str) {
+        let before = self.arrivals.per_minute();
+        if per_minute == before {
+            return;
+        }
+        let now_ms = self.now_ms();
+        self.arrivals.set_rate(per_minute, now_ms, &mut self.workload);
+        if let QueueState::Full { until_ms, .. } = self.queue {
+            self.arrivals.pause_until(until_ms);
+        }
+        tracing::info!(before, jobs_per_minute = per_minute, set_by, "the rate changed");
+        let detail = format!("{before} to {per_minute} jobs a minute, set by {set_by}");
+        self.events.send(self.events.event(Level::Info, EventKind::RateChanged, detail)).await;
+    }
+
+    fn in_flight(&self) -> usize {
+        self.settings.in_flight - self.permits.available_permits()
+    }
+
+    fn may_complain(&mut self, now_ms: u64) -> bool {
+        let may = self.complained_ms.is_none_or(|last| now_ms.saturating_sub(last) >= COMPLAIN_EVERY_MS);
+        if may {
+            self.complained_ms = Some(now_ms);
+        }
+        may
+    }
+
+    /// Waits for the submissions under way, and says what was not handed over.
+    pub(crate) async fn finish(mut self, news: &mut mpsc::Receiver<News>, limit: Duration) {
+        let shutdown = self.shutdown.clone();
+        let mut done = std::pin::pin!(shutdown.wait_for_tasks(limit));
+        loop {
+            tokio::select! {
+                () = &mut done => break,
+                Some(one) = news.recv() => self.on_news(one),
+            }
+        }
+        while let Ok(one) = news.try_recv() {
+            self.on_news(one);
+        }
+        let unknown = self.in_flight();
+        if unknown > 0 {
+            tracing::warn!(jobs = unknown, "stopped before these jobs were known to be handed over");
+        }
+        tracing::info!(handed_over = self.handed_over, given_up = self.given_up, "stopped");
+    }
+}
+
+/// The rate and the mix: what the command line says (which becomes the setting), else the setting, else the default. None when told to
+/// stop before they could be read.
+pub(crate) async fn read_start(settings: &Settings, nats: &Nats, stop: &CancellationToken) -> Option<Start> {
+    loop {
+        let reason = tokio::select! {
+            () = stop.cancelled() => return None,
+            start = try_read_start(settings, nats) => match start {
+                Ok(start) => return Some(start),
+                Err(error) => format!("{error:#}"),
+            },
+        };
+        tracing::warn!(reason, "the settings cannot be read yet: trying again");
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(CONTROL_PAUSE) => {}
+        }
+    }
+}
+
+async fn try_read_start(settings: &Settings, nats: &Nats) -> anyhow::Result<Start> {
+    let store = nats.bucket(KV_CONTROL).await?;
+    let mut start = Start { per_minute: DEFAULT_RATE_PER_MINUTE, mix: WorkloadConfig::default() };
+    for key in [KEY_RATE, KEY_MIX] {
+        let Some(body) = store.get(key).await? else { continue };
+        match control::read(key, kv::Operation::Put, &body, settings) {
+            Ok(Some(Setting::Rate { per_minute, .. })) => start.per_minute = per_minute,
+            Ok(Some(Setting::Mix(mix))) => start.mix = mix,
+            Ok(None) => {}
+            Err(reason) => tracing::warn!(key, reason, "a setting is refused: starting with the default"),
+        }
+    }
+    if let Some(jobs_per_minute) = settings.rate {
+        write(&store, KEY_RATE, &RateSetting { jobs_per_minute, set_by: "generator --rate".into(), at_ms: unix_ms() }).await?;
+        start.per_minute = jobs_per_minute;
+    }
+    if let Some(mix) = settings.mix()? {
+        write(&store, KEY_MIX, &KindMix { weights: mix.to_weights() }).await?;
+        start.mix = mix;
+    }
+    Ok(start)
+}
+
+async fn write<M: Message>(store: &kv::Store, key: &str, message: &M) -> anyhow::Result<()> {
+    kv_put(store, key, message).await?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The same jobs through the services as processes of their own: scheduler, workers, detector and dashboard.
+
+use std::time::Duration;
+
+use faultline_protocol::codec::HEADER_JOB_STATE;
+use faultline_protocol::subjects;
+use faultline_tests::cluster::Cluster;
+use faultline_tests::nats::TestNats;
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use crate::bound::{no_op, submit_all};
+use crate::{Args, Measured, new_histogram, record};
+
+const NODES_PER_WORKER: usize = 4;
+
+pub async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Measured> {
+    let mut cluster = Cluster::bare(server).await;
+    cluster.log_level("info");
+    cluster.scheduler("scheduler-1");
+    cluster.detector();
+    for index in 1..=args.workers {
+        let name = format!("worker-{index:02}");
+        let (first, nodes) = (((index - 1) * NODES_PER_WORKER + 1).to_string(), NODES_PER_WORKER.to_string());
+        cluster.spawn(&name, "faultline-worker", &["--name", &name, "--first-node", &first, "--nodes", &nodes, "--faults", "off"]);
+    }
+    if !args.no_dashboard {
+        cluster.spawn("dashboard", "faultline-dashboard", &["--port", "0"]);
+    }
+    cluster.wait_for_nodes(args.workers * NODES_PER_WORKER).await;
+    // A new leader listens before it places; the dashboard reads what there is.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    let nats = cluster.nats.clone();
+    let mut done = nats.client.subscribe(subjects::DONE_ALL).await?;
+    let mut latency = new_histogram()?;
+    for _ in 0..args.latency_jobs {
+        let started = Instant::now();
+        faultline_runtime::submit::Submitter::new(&nats).submit(&no_op()).await?;
+        next_commit(&mut done).await?;
+        record(&mut latency, started.elapsed());
+    }
+    let started = Instant::now();
+    let submitting = submit_all(&nats, args.jobs, args.in_flight);
+    let committing = async {
+        for _ in 0..args.jobs {
+            next_commit(&mut done).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(submitting, committing)?;
+    let jobs_per_s = args.jobs as f64 / started.elapsed().as_secs_f64();
+    cluster.assert_audit_clean();
+    Ok(Measured { jobs_per_s, latency })
+}
+
+/// Waits for the next record that says committed; open markers are republished too.
+async fn next_commit(done: &mut async_nats::Subscriber) -> anyhow::Result<()> {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(60), done.next()).await?.ok_or_else(|| anyhow::anyhow!("the subscription ended"))?;
+        if message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).is_some_and(|state| state.as_str() == "committed") {
+            return Ok(());
+        }
+    }
+}

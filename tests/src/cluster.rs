@@ -1,0 +1,315 @@
+//! A cluster for one test: the release binaries as processes of their own on a NATS of the test's own. Processes can be
+//! killed, frozen, thawed and started; all of them end with the value. What a test asserts is the test's business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use faultline_engine::job::{Demand, JobId, JobSpec, JobState, Param, Params, Priority};
+use faultline_protocol::codec;
+use faultline_protocol::messages::{CancelReply, CancelRequest, ClusterStats, JobView, NodeView, Query, QueryReply, TerminalRecord};
+use faultline_protocol::subjects;
+use faultline_runtime::clock::{random_u128, unix_ms};
+use faultline_runtime::config::Common;
+use faultline_runtime::connect::{Nats, connect_once};
+use faultline_runtime::record::read_record;
+use faultline_runtime::submit::Submitter;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::nats::TestNats;
+
+/// How long anything in a test may take before it counts as never.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The processes of one test.
+pub struct Cluster {
+    pub server: TestNats,
+    pub nats: Nats,
+    processes: BTreeMap<String, Child>,
+    logs: TempDir,
+    log_level: &'static str,
+}
+
+/// The folder with the binaries: that of the running program, or the one above when that is `deps`, as with tests.
+fn bin_dir() -> PathBuf {
+    let program = std::env::current_exe().expect("a program knows its own path");
+    let dir = program.parent().expect("a program lies in a folder");
+    if dir.ends_with("deps") { dir.parent().expect("target/<profile>/deps").to_owned() } else { dir.to_owned() }
+}
+
+/// One of the project's programs.
+///
+/// # Panics
+/// When it is not built: a test without it could only pass by not testing.
+pub fn program(name: &str) -> PathBuf {
+    let path = bin_dir().join(name);
+    assert!(path.is_file(), "{} is missing: build it with `./justw build`, or run the tests with `./justw test`", path.display());
+    path
+}
+
+impl Cluster {
+    /// NATS, its streams, one scheduler, a detector and so many workers of one node each, without simulated failures.
+    pub async fn start(workers: usize) -> Cluster {
+        let mut cluster = Self::bare(TestNats::start().await).await;
+        cluster.scheduler("scheduler-1");
+        cluster.detector();
+        for index in 1..=workers {
+            cluster.worker(index);
+        }
+        cluster.wait_for_nodes(workers).await;
+        cluster
+    }
+
+    /// NATS with its streams, and no process yet.
+    pub async fn bare(server: TestNats) -> Cluster {
+        let common = Common { nats_url: server.url(), ..Common::default() };
+        let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
+        let cluster = Cluster { server, nats, processes: BTreeMap::new(), logs: TempDir::new().expect("a temporary folder"), log_level: "debug" };
+        let setup = cluster.faultline(&["setup"]);
+        assert!(setup.status.success(), "setup failed: {}", String::from_utf8_lossy(&setup.stderr));
+        cluster
+    }
+
+    /// How much the processes that are started from now on write into their logs.
+    pub fn log_level(&mut self, level: &'static str) {
+        self.log_level = level;
+    }
+
+    pub fn scheduler(&mut self, name: &str) {
+        self.spawn(name, "faultline-scheduler", &["--name", name]);
+    }
+
+    pub fn detector(&mut self) {
+        self.spawn("fault-detector", "faultline-fault-detector", &[]);
+    }
+
+    /// `worker-NN` with `gpu-node-NN`.
+    pub fn worker(&mut self, index: usize) {
+        let name = format!("worker-{index:02}");
+        self.spawn(&name, "faultline-worker", &["--name", &name, "--first-node", &index.to_string(), "--faults", "off"]);
+    }
+
+    /// Starts a process under a name; a former one of that name must have ended.
+    pub fn spawn(&mut self, name: &str, binary: &str, args: &[&str]) {
+        let log = std::fs::File::create(self.logs.path().join(format!("{name}-{}.log", unix_ms()))).expect("a log file");
+        let child = Command::new(program(binary))
+            .args(["--nats-url", &self.server.url(), "--log-level", self.log_level, "--color", "never", "--stop-with-parent"])
+            .args(args)
+            .current_dir(self.logs.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
+        let former = self.processes.insert(name.to_owned(), child);
+        assert!(former.is_none(), "{name} runs already");
+    }
+
+    /// `faultline ARGS` against this cluster, to its end.
+    pub fn faultline(&self, args: &[&str]) -> Output {
+        self.faultline_command(args).output().expect("faultline starts")
+    }
+
+    /// The same, not started yet.
+    pub fn faultline_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("faultline"));
+        command.args(args).env("FAULTLINE_NATS_URL", self.server.url()).env("NO_COLOR", "1").current_dir(self.logs.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// `faultline audit` must find nothing.
+    pub fn assert_audit_clean(&self) {
+        let audit = self.faultline(&["audit"]);
+        let text = format!("{}{}", String::from_utf8_lossy(&audit.stdout), String::from_utf8_lossy(&audit.stderr));
+        assert!(audit.status.success(), "audit exits with {:?}:\n{text}\n{}", audit.status.code(), self.log_tails());
+    }
+
+    fn signal(&self, name: &str, signal: Signal) {
+        let child = self.processes.get(name).unwrap_or_else(|| panic!("{name} was not started"));
+        let pid = Pid::from_child(child);
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("signalling {name}: {error}"));
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill9(&mut self, name: &str) {
+        self.signal(name, Signal::KILL);
+        let mut child = self.processes.remove(name).expect("it was just signalled");
+        child.wait().expect("a killed child can be waited for");
+    }
+
+    /// SIGTERM, and waits until it has ended; returns whether it ended well.
+    pub async fn terminate(&mut self, name: &str) -> bool {
+        self.signal(name, Signal::TERM);
+        let mut child = self.processes.remove(name).expect("it was just signalled");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                return status.success();
+            }
+            sleep(POLL).await;
+        }
+        panic!("{name} does not end on SIGTERM\n{}", self.log_tails());
+    }
+
+    /// SIGSTOP: what a machine without power or network looks like.
+    pub fn freeze(&self, name: &str) {
+        self.signal(name, Signal::STOP);
+    }
+
+    pub fn thaw(&self, name: &str) {
+        self.signal(name, Signal::CONT);
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self, name: &str) -> bool {
+        self.processes.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Asks the leading scheduler; `None` when nobody answers.
+    pub async fn query(&self, query: Query) -> Option<QueryReply> {
+        self.nats.request::<_, QueryReply>(subjects::SCHED_QUERY, &query, Duration::from_secs(2)).await.ok()
+    }
+
+    pub async fn stats(&self) -> Option<ClusterStats> {
+        match self.query(Query::Stats).await {
+            Some(QueryReply::Stats(stats)) => Some(*stats),
+            _ => None,
+        }
+    }
+
+    pub async fn nodes(&self) -> Vec<NodeView> {
+        match self.query(Query::Nodes { after: None, limit: 200 }).await {
+            Some(QueryReply::Nodes(nodes)) => nodes,
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the leader holds of one job.
+    pub async fn job(&self, job: JobId) -> Option<JobView> {
+        match self.query(Query::Job { job }).await {
+            Some(QueryReply::Jobs(jobs)) => jobs.into_iter().next(),
+            _ => None,
+        }
+    }
+
+    /// Waits until so many nodes are alive and have been heard of.
+    pub async fn wait_for_nodes(&self, count: usize) {
+        self.wait_until(&format!("{count} nodes are alive"), async || {
+            self.nodes().await.iter().filter(|node| node.heartbeat_age_ms.is_some_and(|age| age < 2_000)).count() == count
+        })
+        .await;
+    }
+
+    /// Waits until the leader shows the job running, and returns the node.
+    pub async fn wait_running(&self, job: JobId) -> String {
+        let mut node = String::new();
+        self.wait_until(&format!("{job} runs"), async || match self.job(job).await {
+            Some(view) if view.state == JobState::Running => {
+                node = view.node.unwrap_or_default();
+                true
+            }
+            _ => false,
+        })
+        .await;
+        node
+    }
+
+    /// Polls until `done` says so.
+    pub async fn wait_until(&self, what: &str, mut done: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done().await {
+            assert!(Instant::now() < deadline, "never happened: {what}\n{}", self.log_tails());
+            sleep(POLL).await;
+        }
+    }
+
+    /// Submits jobs through the protocol that everybody uses.
+    pub async fn submit(&self, specs: &[JobSpec]) -> Vec<JobId> {
+        let submitter = Submitter::new(&self.nats);
+        let mut ids = Vec::new();
+        for spec in specs {
+            submitter.submit(spec).await.unwrap_or_else(|error| panic!("submitting {}: {error}", spec.name));
+            ids.push(spec.id);
+        }
+        ids
+    }
+
+    /// Waits until all have ended and returns their records.
+    pub async fn wait_ended(&self, ids: &[JobId]) -> BTreeMap<JobId, TerminalRecord> {
+        let mut open: BTreeSet<JobId> = ids.iter().copied().collect();
+        let mut ended = BTreeMap::new();
+        self.wait_until(&format!("{} jobs end", ids.len()), async || {
+            for job in open.clone() {
+                if let Ok(Some(found)) = read_record(&self.nats, job).await
+                    && !found.is_open
+                {
+                    let record = codec::decode::<TerminalRecord>(Some(&found.headers), &found.body).expect("a terminal record can be read");
+                    ended.insert(job, record);
+                    open.remove(&job);
+                }
+            }
+            open.is_empty()
+        })
+        .await;
+        ended
+    }
+
+    pub async fn cancel(&self, job: JobId) -> CancelReply {
+        let request = CancelRequest { jobs: vec![job], by: "test".into() };
+        self.nats.request(subjects::SCHED_CANCEL, &request, Duration::from_secs(5)).await.expect("the leader answers")
+    }
+
+    /// The last lines of every process' log, for a failing test's message.
+    pub fn log_tails(&self) -> String {
+        let mut text = String::new();
+        let mut files: Vec<_> = std::fs::read_dir(self.logs.path()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        for path in files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")) {
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(25)..].join("\n");
+            text.push_str(&format!("--- {}\n{tail}\n", path.display()));
+        }
+        text
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.processes.values_mut() {
+            // SIGKILL ends a frozen process too. Nothing can be done about one that is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A job that sleeps for so long on a tenth of a GPU.
+pub fn sleep_job(duration_ms: i64) -> JobSpec {
+    let now_ms = unix_ms();
+    JobSpec {
+        id: JobId::new(now_ms, random_u128()),
+        name: format!("wait-normal-{}", now_ms % 10_000),
+        kind: "sleep".into(),
+        params: Params::from([("duration_ms".into(), Param::Int(duration_ms))]),
+        priority: Priority::Normal,
+        demand: Demand { gpu_milli: 100, gpu_memory_mib: 64, models: vec![] },
+        expected_ms: u64::try_from(duration_ms).unwrap_or(0),
+        timeout_ms: 60_000,
+        max_retries: 3,
+        submitted_at_ms: now_ms,
+    }
+}
+
+/// A job of kind `fault` with these odds, 0 to 1.
+pub fn fault_job(param: &str, odds: f64) -> JobSpec {
+    let mut job = sleep_job(10);
+    job.kind = "fault".into();
+    job.name = "inject-test-0001".into();
+    job.params = Params::from([("duration_ms".into(), Param::Int(10)), (param.into(), Param::Float(odds))]);
+    job
+}

@@ -1,0 +1,136 @@
+//! Everybody dies once: nothing is lost, nothing is committed twice, and `audit` says so after each.
+
+use std::time::Duration;
+
+use faultline_engine::job::{AttemptOutcome, JobState};
+use faultline_protocol::messages::TerminalRecord;
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::record::{Commit, commit, read_record};
+use faultline_tests::cluster::{Cluster, sleep_job};
+use faultline_tests::nats::TestNats;
+
+fn worker_of(node: &str) -> String {
+    node.replace("gpu-node", "worker")
+}
+
+fn assert_moved(record: &TerminalRecord, from: &str) {
+    assert_eq!(record.state, JobState::Committed, "{record:?}");
+    let lost = record.history.iter().find(|row| row.node == from).expect("the lost attempt is in the path");
+    assert_eq!(lost.outcome, AttemptOutcome::Lost);
+    assert!(!lost.detail.is_empty());
+    let last = record.history.last().expect("a committed job has a path");
+    assert_eq!((last.outcome, last.node != from), (AttemptOutcome::Committed, true), "{record:?}");
+    assert_eq!((record.requeues, record.failures), (1, 0), "a node's death costs the job nothing");
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_mid_job_loses_nothing_and_its_job_finishes_elsewhere() {
+    let mut cluster = Cluster::start(3).await;
+    let job = cluster.submit(&[sleep_job(2_000)]).await[0];
+    let node = cluster.wait_running(job).await;
+    cluster.kill9(&worker_of(&node));
+    let records = cluster.wait_ended(&[job]).await;
+    assert_moved(&records[&job], &node);
+    assert!(records[&job].history[0].detail.contains("dead"), "the detector's verdict is the reason: {}", records[&job].history[0].detail);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn without_a_detector_the_ack_timeout_alone_brings_the_job_back() {
+    let mut cluster = Cluster::bare(TestNats::start().await).await;
+    cluster.scheduler("scheduler-1");
+    cluster.worker(1);
+    cluster.worker(2);
+    cluster.wait_for_nodes(2).await;
+    let job = cluster.submit(&[sleep_job(1_000)]).await[0];
+    let node = cluster.wait_running(job).await;
+    cluster.kill9(&worker_of(&node));
+    let records = cluster.wait_ended(&[job]).await;
+    assert_moved(&records[&job], &node);
+    assert!(records[&job].history[0].detail.contains("JetStream delivered the job again"), "{}", records[&job].history[0].detail);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn the_standby_takes_over_from_a_killed_scheduler_and_running_jobs_go_on() {
+    let mut cluster = Cluster::start(2).await;
+    cluster.scheduler("scheduler-2");
+    let before = cluster.submit(&[sleep_job(6_000)]).await[0];
+    cluster.wait_running(before).await;
+    let epoch = cluster.stats().await.expect("there is a leader").epoch;
+    cluster.kill9("scheduler-1");
+    let after = cluster.submit(&[sleep_job(10)]).await[0];
+    let records = cluster.wait_ended(&[before, after]).await;
+    assert_eq!((records[&before].state, records[&before].history.len()), (JobState::Committed, 1), "it was not disturbed: {:?}", records[&before]);
+    assert_eq!(records[&after].state, JobState::Committed);
+    let stats = cluster.stats().await.expect("the standby leads");
+    assert!(stats.leader == "scheduler-2" && stats.epoch > epoch, "{} in epoch {}", stats.leader, stats.epoch);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_killed_and_restarted_nats_server_loses_nothing() {
+    let mut cluster = Cluster::start(2).await;
+    let before = cluster.submit(&(0..50).map(|n| sleep_job(n * 60)).collect::<Vec<_>>()).await;
+    cluster.wait_running(before[49]).await;
+    cluster.server.kill9().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.server.restart().await;
+    let mut ids = before;
+    cluster.wait_until("NATS takes jobs again", async || cluster.nats.is_connected()).await;
+    ids.extend(cluster.submit(&[sleep_job(10), sleep_job(10)]).await);
+    let records = cluster.wait_ended(&ids).await;
+    assert!(records.values().all(|record| record.state == JobState::Committed));
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_frozen_worker_that_wakes_up_commits_nothing() {
+    let cluster = Cluster::start(2).await;
+    let job = cluster.submit(&[sleep_job(4_000)]).await[0];
+    let node = cluster.wait_running(job).await;
+    cluster.freeze(&worker_of(&node));
+    let records = cluster.wait_ended(&[job]).await;
+    assert_moved(&records[&job], &node);
+    let seq = read_record(&cluster.nats, job).await.unwrap().unwrap().seq;
+    cluster.thaw(&worker_of(&node));
+    cluster.wait_until("the zombie is back and idle", async || {
+        cluster.nodes().await.iter().any(|view| view.spec.node == node && view.heartbeat_age_ms.is_some_and(|age| age < 2_000) && view.running.is_empty())
+    })
+    .await;
+    assert_eq!(read_record(&cluster.nats, job).await.unwrap().unwrap().seq, seq, "the record is the heir's");
+    // And straight at the fence: a commit that expects the open marker comes too late, whoever sends it.
+    let late = TerminalRecord { ended_at_ms: unix_ms(), result: "forged".into(), attempt: None, ..records[&job].clone() };
+    assert_eq!(commit(&cluster.nats, &late, 60, None).await.unwrap(), Commit::TooLate(Some(JobState::Committed)));
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_detector_that_dies_and_comes_back_kills_nobody() {
+    let mut cluster = Cluster::start(3).await;
+    let job = cluster.submit(&[sleep_job(8_000)]).await[0];
+    cluster.wait_running(job).await;
+    cluster.kill9("fault-detector");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.detector();
+    let records = cluster.wait_ended(&[job]).await;
+    assert_eq!((records[&job].history.len(), records[&job].requeues), (1, 0), "{:?}", records[&job]);
+    assert!(cluster.nodes().await.iter().all(|node| node.health == faultline_engine::node::Health::Alive));
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn two_thousand_jobs_survive_the_death_of_a_worker_and_of_the_scheduler() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.scheduler("scheduler-2");
+    let submit = cluster.faultline_command(&["submit", "--kind", "sleep", "--duration", "50ms", "--count", "2000", "--wait"]).spawn().expect("faultline starts");
+    cluster.wait_until("the first hundred are placed", async || cluster.stats().await.is_some_and(|stats| stats.placed_total > 100)).await;
+    cluster.kill9("worker-02");
+    cluster.kill9("scheduler-1");
+    let done = tokio::task::spawn_blocking(move || submit.wait_with_output()).await.unwrap().unwrap();
+    assert!(done.status.success(), "submit --wait ends with {:?}\n{}", done.status.code(), cluster.log_tails());
+    let ledger = async || cluster.stats().await.map(|stats| stats.ledger).unwrap_or_default();
+    cluster.wait_until("the ledger has counted them", async || ledger().await.committed == 2_000).await;
+    assert_eq!(ledger().await.duplicates, 0);
+    cluster.assert_audit_clean();
+}
