@@ -10,7 +10,7 @@ use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::scheduler::{Action, Beat, RunningSign, Scheduler};
 use faultline_protocol::codec::{self, Message};
 use faultline_protocol::messages::{
-    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, Goodbye, Heartbeat, Query, QueryReply, SyncOrder, Verdict, WorkerSync,
+    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, Query, QueryReply, SyncOrder, Verdict, WorkerSync,
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::{random_seed, unix_ms};
@@ -288,12 +288,22 @@ impl Leader {
             }
             Input::Unregistered(node) => self.scheduler.on_left(&node, u64::MAX, now_ms),
             Input::Drain { node, draining } => {
-                self.scheduler.on_drain(&node, draining);
+                if self.scheduler.on_drain(&node, draining) && now_ms > self.since_ms + self.settings.engine.settle_ms {
+                    self.tell_drained(node, draining);
+                }
                 Vec::new()
             }
             Input::RecordRead { job, read } => self.scheduler.on_record_read(job, read, now_ms),
             Input::Cancelled(job) => self.scheduler.on_cancelled(job),
         }
+    }
+
+    fn tell_drained(&self, node: String, draining: bool) {
+        let kind = if draining { EventKind::NodeDrained } else { EventKind::NodeUndrained };
+        let mut event = self.performer.events.event(Level::Info, kind, if draining { "nothing new is placed there" } else { "it takes jobs again" });
+        event.node = Some(node);
+        let events = self.performer.events.clone();
+        self.performer.tasks.spawn(async move { events.send(event).await });
     }
 
     async fn on_query(&mut self, message: async_nats::Message) {

@@ -17,7 +17,7 @@ use faultline_protocol::messages::{
 use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_protocol::streams;
 use faultline_runtime::clock::{random_seed, unix_ms};
-use faultline_runtime::connect::{Nats, kv_get, kv_put};
+use faultline_runtime::connect::{Nats, kv_put};
 use faultline_runtime::events::EventSink;
 use faultline_runtime::micro;
 use faultline_runtime::shutdown::Shutdown;
@@ -414,22 +414,38 @@ impl Worker {
 
 async fn hosted_node(settings: &Settings, registry: &Registry, registrations: &kv::Store, index: usize, seed: u64) -> anyhow::Result<HostedNode> {
     let name = format!("gpu-node-{index:02}");
-    let known: Option<NodeRegistration> = kv_get(registrations, &name).await.unwrap_or_else(|error| {
-        tracing::warn!(node = name, %error, "its former registration cannot be read: starting from incarnation 1");
-        None
-    });
+    let incarnation = next_incarnation(registrations, &name).await;
     let devices = open_devices(settings.telemetry, index).with_context(|| format!("the GPUs of {name}"))?;
     let profile = settings.profile(index);
     let spec = NodeSpec {
         worker: settings.name.clone(),
-        incarnation: known.map_or(1, |known| known.spec.incarnation + 1),
+        incarnation,
         gpus: devices.descriptors(),
         rack: faultline_engine::device::default_node(index).rack,
         slots: settings.slots,
         kinds: registry.kinds().map(str::to_owned).collect(),
         fault_percent_per_min: profile.percent_per_min,
-        telemetry: devices.kind().to_owned(),
+        telemetry_source: devices.kind().to_owned(),
         node: name,
     };
     Ok(HostedNode::new(spec, devices, FaultInjector::new(profile, seed.wrapping_add(index as u64))))
+}
+
+/// One more than the node's former life. A life that starts too low would never be believed, so this waits until it can be read.
+async fn next_incarnation(registrations: &kv::Store, node: &str) -> u64 {
+    loop {
+        match registrations.entry(node).await {
+            Ok(None) => return 1,
+            Ok(Some(entry)) if entry.operation != kv::Operation::Put => return 1,
+            Ok(Some(entry)) => match codec::decode_body::<NodeRegistration>(&entry.value) {
+                Ok(known) => return known.spec.incarnation + 1,
+                Err(error) => {
+                    tracing::warn!(node, %error, "its former registration cannot be read: going on from the bucket's revision");
+                    return entry.revision + 1;
+                }
+            },
+            Err(error) => tracing::warn!(node, %error, "its former registration cannot be read yet"),
+        }
+        tokio::time::sleep(REGISTER_PAUSE).await;
+    }
 }

@@ -32,7 +32,7 @@ pub struct NodeSpec {
     #[serde(default)]
     pub fault_percent_per_min: f64,
     /// `simulated` or `nvml`.
-    pub telemetry: String,
+    pub telemetry_source: String,
 }
 
 /// The detector's opinion of a node.

@@ -46,7 +46,8 @@ pub fn init_with_prefix(service: &str, common: &Common, prefix: String) -> Telem
     let console = match common.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {
-            tracing_subscriber::fmt::layer().event_format(Lines { color: use_color(common.color), prefix }).with_writer(std::io::stderr).boxed()
+            let color = use_color(common.color);
+            tracing_subscriber::fmt::layer().with_ansi(color).event_format(Lines { color, prefix }).with_writer(std::io::stderr).boxed()
         }
     };
     let mut guard = None;

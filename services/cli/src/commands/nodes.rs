@@ -138,7 +138,7 @@ fn node_words(link: &Link, node: &NodeView, now_ms: u64) -> String {
         ("slots", format!("{} of {} taken", node.running.len(), node.spec.slots)),
         ("runs", node.spec.kinds.join(", ")),
         ("heartbeat", heartbeat_words(node)),
-        ("telemetry", node.spec.telemetry.clone()),
+        ("telemetry", node.spec.telemetry_source.clone()),
         ("faults", format!("{} % a minute", node.spec.fault_percent_per_min)),
     ];
     if let Some(verdict) = &node.verdict {
@@ -285,7 +285,7 @@ mod tests {
                 slots: 16,
                 kinds: vec!["sleep".into()],
                 fault_percent_per_min: 5.0,
-                telemetry: "simulated".into(),
+                telemetry_source: "simulated".into(),
             },
             health: Health::Alive,
             draining: false,

@@ -179,7 +179,7 @@ impl Entry {
             rack: String::new(),
             slots: 0,
             fault_percent_per_min: 0.0,
-            telemetry: String::new(),
+            telemetry_source: String::new(),
             kinds: Default::default(),
         }
     }

@@ -36,7 +36,7 @@ impl Scheduler {
             return actions;
         };
         held.ack_subject = delivery.ack_subject;
-        match &held.state {
+        match &mut held.state {
             // Acknowledging acts on the stream's sequence: the old ack subject and the new one are worth the same.
             HeldState::Waiting { .. } | HeldState::ReadingBack => {}
             HeldState::Returning { .. } => {
@@ -44,6 +44,8 @@ impl Scheduler {
                 actions.push(Action::ReadBack { job: id });
             }
             HeldState::Running(running) => {
+                // A worker hands a failed job back and reports the failure: the two can arrive in either order.
+                running.delivered_again = true;
                 let seen = running.seen_at_ms.unwrap_or(running.placed_at_ms);
                 if now_ms.saturating_sub(seen) > self.config.recently_seen_ms {
                     self.kill(id, "delivered again", &mut actions);
@@ -173,6 +175,10 @@ impl Scheduler {
             held.lost_at_ms = Some(now_ms);
             self.counters.requeued += 1;
         }
+        if running.delivered_again {
+            held.state = HeldState::ReadingBack;
+            actions.push(Action::ReadBack { job: ended.job });
+        }
         let spec = held.spec.clone();
         self.release(&running, &spec);
         actions
@@ -228,6 +234,7 @@ impl Scheduler {
             placed_at_ms: assignment.placed_at_ms,
             seen_at_ms: Some(now_ms),
             progress_permille: 0,
+            delivered_again: false,
             why: assignment.why.clone(),
         });
         let held = Held {

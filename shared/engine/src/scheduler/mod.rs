@@ -106,6 +106,8 @@ pub struct RunningState {
     /// When a heartbeat named it last.
     pub seen_at_ms: Option<u64>,
     pub progress_permille: u16,
+    /// JetStream delivered its job again while it was believed to run: the news of its failure may be on the way.
+    pub delivered_again: bool,
     pub why: String,
 }
 

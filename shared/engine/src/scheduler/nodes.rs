@@ -166,17 +166,14 @@ impl Scheduler {
         actions
     }
 
-    /// An operator drains a node, or ends that. Also before the node is there.
-    pub fn on_drain(&mut self, node: &str, draining: bool) {
-        if draining {
-            self.drained.insert(node.to_owned());
-        } else {
-            self.drained.remove(node);
-        }
+    /// An operator drains a node, or ends that. Also before the node is there. Returns whether that is news.
+    pub fn on_drain(&mut self, node: &str, draining: bool) -> bool {
+        let is_news = if draining { self.drained.insert(node.to_owned()) } else { self.drained.remove(node) };
         if let Some(known) = self.nodes.get_mut(node) {
             known.draining = draining;
         }
         self.dirty = true;
+        is_news
     }
 
     /// A worker answered the sync: its attempts are adopted.

@@ -167,6 +167,7 @@ impl Scheduler {
             placed_at_ms: now_ms,
             seen_at_ms: None,
             progress_permille: 0,
+            delivered_again: false,
             why,
         });
     }

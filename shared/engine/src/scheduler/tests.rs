@@ -18,7 +18,7 @@ fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
         slots: 64,
         kinds: vec!["sleep".into()],
         fault_percent_per_min: 0.0,
-        telemetry: "simulated".into(),
+        telemetry_source: "simulated".into(),
     }
 }
 
@@ -195,7 +195,8 @@ fn what_no_node_could_ever_run_dies_but_only_after_the_nodes_had_time_to_come() 
 #[test]
 fn drained_silent_and_suspect_nodes_get_nothing() {
     let mut scheduler = leader(&[1]);
-    scheduler.on_drain("gpu-node-01", true);
+    assert!(scheduler.on_drain("gpu-node-01", true));
+    assert!(!scheduler.on_drain("gpu-node-01", true));
     assert!(assignments(&submit(&mut scheduler, spec(1, 100), SETTLED)).is_empty());
     scheduler.on_drain("gpu-node-01", false);
     scheduler.on_verdict("gpu-node-01", 1, Health::Suspect, "late", 3_000, SETTLED);
@@ -228,6 +229,17 @@ fn a_second_delivery_of_a_living_attempt_changes_nothing_and_of_a_silent_one_rep
     assert!(scheduler.on_delivered(delivery(spec(1, 100), false), SETTLED + 1_500).is_empty());
     let actions = scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED + 15_000);
     assert!(matches!(actions[..], [Action::Kill { .. }, Action::Note(_), Action::ReadBack { .. }]), "{actions:?}");
+    scheduler.sanity_check();
+}
+
+#[test]
+fn a_failed_job_that_comes_back_before_the_news_of_its_failure_is_not_forgotten() {
+    let mut scheduler = leader(&[1]);
+    let actions = submit(&mut scheduler, spec(1, 100), SETTLED);
+    let placed = assignments(&actions)[0].clone();
+    assert!(scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED + 10).is_empty());
+    let actions = scheduler.on_ended(&ended(&placed, AttemptOutcome::Failed), SETTLED + 11);
+    assert_eq!(actions, [Action::ReadBack { job: placed.spec.id }]);
     scheduler.sanity_check();
 }
 
@@ -372,7 +384,7 @@ proptest! {
                 }
                 Step::Leave { node } => drop(scheduler.on_left(&name(node), incarnations[usize::from(node)], now_ms)),
                 Step::Cancel { job } => drop(scheduler.on_cancelled(JobId::new(0, job))),
-                Step::Drain { node, on } => scheduler.on_drain(&name(node), on),
+                Step::Drain { node, on } => drop(scheduler.on_drain(&name(node), on)),
                 Step::Wait { ms } => now_ms += ms,
             }
             scheduler.sanity_check();

@@ -24,7 +24,7 @@ use crate::{Args, Measured, new_histogram, record};
 const TTL_S: u64 = 120;
 const BATCH: usize = 500;
 
-pub async fn measure(nats: &Nats, args: &Args) -> anyhow::Result<Measured> {
+pub(crate) async fn measure(nats: &Nats, args: &Args) -> anyhow::Result<Measured> {
     for config in streams::stream_configs(Provision::default()) {
         nats.jetstream.create_stream(config).await?;
     }
@@ -52,7 +52,7 @@ pub async fn measure(nats: &Nats, args: &Args) -> anyhow::Result<Measured> {
 }
 
 /// Submits so many no-op jobs, so many at once.
-pub async fn submit_all(nats: &Nats, count: usize, in_flight: usize) -> anyhow::Result<()> {
+pub(crate) async fn submit_all(nats: &Nats, count: usize, in_flight: usize) -> anyhow::Result<()> {
     let submitter = Submitter::new(nats);
     let mut submissions = futures::stream::iter(0..count)
         .map(|_| {
@@ -67,7 +67,7 @@ pub async fn submit_all(nats: &Nats, count: usize, in_flight: usize) -> anyhow::
 }
 
 /// A job that asks for a tenth of a GPU and does nothing with it.
-pub fn no_op() -> JobSpec {
+pub(crate) fn no_op() -> JobSpec {
     sleep_job(0)
 }
 

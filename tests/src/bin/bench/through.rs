@@ -14,7 +14,7 @@ use crate::{Args, Measured, new_histogram, record};
 
 const NODES_PER_WORKER: usize = 4;
 
-pub async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Measured> {
+pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Measured> {
     let mut cluster = Cluster::bare(server).await;
     cluster.log_level("info");
     cluster.scheduler("scheduler-1");
