@@ -68,7 +68,8 @@ impl Cluster {
     pub async fn bare(server: TestNats) -> Cluster {
         let common = Common { nats_url: server.url(), ..Common::default() };
         let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
-        let cluster = Cluster { server, nats, processes: BTreeMap::new(), logs: TempDir::new().expect("a temporary folder"), log_level: "debug" };
+        let cluster =
+            Cluster { server, nats, processes: BTreeMap::new(), logs: TempDir::new().expect("a temporary folder"), log_level: "debug" };
         let setup = cluster.faultline(&["setup"]);
         assert!(setup.status.success(), "setup failed: {}", String::from_utf8_lossy(&setup.stderr));
         cluster
@@ -117,7 +118,12 @@ impl Cluster {
     /// The same, not started yet.
     pub fn faultline_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("faultline"));
-        command.args(args).env("FAULTLINE_NATS_URL", self.server.url()).env("NO_COLOR", "1").current_dir(self.logs.path()).stdin(Stdio::null());
+        command
+            .args(args)
+            .env("FAULTLINE_NATS_URL", self.server.url())
+            .env("NO_COLOR", "1")
+            .current_dir(self.logs.path())
+            .stdin(Stdio::null());
         command
     }
 

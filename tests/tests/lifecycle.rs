@@ -39,7 +39,11 @@ async fn a_job_submitted_twice_runs_once() {
     let records = cluster.wait_ended(&[job.id]).await;
     assert_eq!((records[&job.id].history.len(), records[&job.id].open_seq), (1, first.open_seq));
     assert!(submitter.submit(&job).await.unwrap().already_done);
-    cluster.wait_until("the queue is empty", async || cluster.stats().await.is_some_and(|stats| stats.running == 0 && stats.queued_in_stream == 0)).await;
+    cluster
+        .wait_until("the queue is empty", async || {
+            cluster.stats().await.is_some_and(|stats| stats.running == 0 && stats.queued_in_stream == 0)
+        })
+        .await;
     assert_eq!(cluster.stats().await.unwrap().placed_total, 1);
     cluster.assert_audit_clean();
 }
@@ -101,29 +105,15 @@ async fn a_job_that_runs_too_long_times_out() {
 #[tokio::test]
 async fn running_waiting_ended_and_unknown_jobs_are_cancelled_or_refused() {
     let cluster = Cluster::start(1).await;
-    let mut waiting = sleep_job(10);
-    waiting.demand.models = vec!["H100-80GB".into()];
-    waiting.demand.gpu_milli = 8000;
-    let mut blocking = waiting.clone();
-    blocking.id = sleep_job(0).id;
-    blocking.params = Params::from([("duration_ms".into(), Param::Int(60_000))]);
-    let (waiting, blocking) = if cluster.nodes().await[0].spec.gpus.len() == 8 {
-        (waiting, blocking)
-    } else {
-        let whole = cluster.nodes().await[0].spec.gpus.len() as u32 * 1000;
-        let fit = |mut job: faultline_engine::job::JobSpec| {
-            job.demand.models.clear();
-            job.demand.gpu_milli = whole;
-            job
-        };
-        (fit(waiting), fit(blocking))
-    };
+    let all_gpus = u32::try_from(cluster.nodes().await[0].spec.gpus.len()).unwrap() * 1000;
+    let (mut blocking, mut waiting) = (sleep_job(60_000), sleep_job(10));
+    (blocking.demand.gpu_milli, waiting.demand.gpu_milli) = (all_gpus, all_gpus);
     let running = cluster.submit(&[blocking]).await[0];
     cluster.wait_running(running).await;
     let queued = cluster.submit(&[waiting]).await[0];
     let why = |view: Option<JobView>| view.and_then(|view| view.waiting).map(|why| why.summary).unwrap_or_default();
     cluster.wait_until("the second job says why it waits", async || why(cluster.job(queued).await).contains("GPU share taken")).await;
-    for job in [running, queued] {
+    for job in [queued, running] {
         assert_eq!(cluster.cancel(job).await.answers[0].outcome, CancelOutcome::Cancelled);
         assert_eq!(cluster.cancel(job).await.answers[0].outcome, CancelOutcome::AlreadyEnded);
     }

@@ -61,7 +61,12 @@ async fn the_standby_takes_over_from_a_killed_scheduler_and_running_jobs_go_on()
     cluster.kill9("scheduler-1");
     let after = cluster.submit(&[sleep_job(10)]).await[0];
     let records = cluster.wait_ended(&[before, after]).await;
-    assert_eq!((records[&before].state, records[&before].history.len()), (JobState::Committed, 1), "it was not disturbed: {:?}", records[&before]);
+    assert_eq!(
+        (records[&before].state, records[&before].history.len()),
+        (JobState::Committed, 1),
+        "it was not disturbed: {:?}",
+        records[&before]
+    );
     assert_eq!(records[&after].state, JobState::Committed);
     let stats = cluster.stats().await.expect("the standby leads");
     assert!(stats.leader == "scheduler-2" && stats.epoch > epoch, "{} in epoch {}", stats.leader, stats.epoch);
@@ -94,10 +99,15 @@ async fn a_frozen_worker_that_wakes_up_commits_nothing() {
     assert_moved(&records[&job], &node);
     let seq = read_record(&cluster.nats, job).await.unwrap().unwrap().seq;
     cluster.thaw(&worker_of(&node));
-    cluster.wait_until("the zombie is back and idle", async || {
-        cluster.nodes().await.iter().any(|view| view.spec.node == node && view.heartbeat_age_ms.is_some_and(|age| age < 2_000) && view.running.is_empty())
-    })
-    .await;
+    cluster
+        .wait_until("the zombie is back and idle", async || {
+            cluster
+                .nodes()
+                .await
+                .iter()
+                .any(|view| view.spec.node == node && view.heartbeat_age_ms.is_some_and(|age| age < 2_000) && view.running.is_empty())
+        })
+        .await;
     assert_eq!(read_record(&cluster.nats, job).await.unwrap().unwrap().seq, seq, "the record is the heir's");
     // And straight at the fence: a commit that expects the open marker comes too late, whoever sends it.
     let late = TerminalRecord { ended_at_ms: unix_ms(), result: "forged".into(), attempt: None, ..records[&job].clone() };
@@ -123,7 +133,10 @@ async fn a_detector_that_dies_and_comes_back_kills_nobody() {
 async fn two_thousand_jobs_survive_the_death_of_a_worker_and_of_the_scheduler() {
     let mut cluster = Cluster::start(4).await;
     cluster.scheduler("scheduler-2");
-    let submit = cluster.faultline_command(&["submit", "--kind", "sleep", "--duration", "50ms", "--count", "2000", "--wait"]).spawn().expect("faultline starts");
+    let submit = cluster
+        .faultline_command(&["submit", "--kind", "sleep", "--duration", "50ms", "--count", "2000", "--wait"])
+        .spawn()
+        .expect("faultline starts");
     cluster.wait_until("the first hundred are placed", async || cluster.stats().await.is_some_and(|stats| stats.placed_total > 100)).await;
     cluster.kill9("worker-02");
     cluster.kill9("scheduler-1");

@@ -26,7 +26,15 @@ pub(crate) struct Past {
 }
 
 /// Cancels one job and says what became of it.
-pub(crate) async fn cancel(nats: &Nats, events: &EventSink, inputs: &mpsc::Sender<Input>, job: JobId, past: Past, by: &str, ttl_s: u64) -> CancelAnswer {
+pub(crate) async fn cancel(
+    nats: &Nats,
+    events: &EventSink,
+    inputs: &mpsc::Sender<Input>,
+    job: JobId,
+    past: Past,
+    by: &str,
+    ttl_s: u64,
+) -> CancelAnswer {
     let answer = |outcome, detail: String| CancelAnswer { job, outcome, detail };
     for _ in 0..TRIES {
         let found = match read_record(nats, job).await {

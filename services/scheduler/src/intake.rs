@@ -27,8 +27,14 @@ pub(crate) enum Input {
     Registered(NodeSpec),
     /// The registration was removed.
     Unregistered(String),
-    Drain { node: String, draining: bool },
-    RecordRead { job: JobId, read: RecordRead },
+    Drain {
+        node: String,
+        draining: bool,
+    },
+    RecordRead {
+        job: JobId,
+        read: RecordRead,
+    },
     Cancelled(JobId),
 }
 
@@ -54,7 +60,13 @@ impl Room {
 }
 
 /// Pulls every priority by itself, so that a backlog of one cannot keep another out.
-pub(crate) fn spawn_pulls(nats: &Nats, room: &Arc<Room>, out: &mpsc::Sender<async_nats::jetstream::Message>, cancel: &CancellationToken, tasks: &TaskTracker) {
+pub(crate) fn spawn_pulls(
+    nats: &Nats,
+    room: &Arc<Room>,
+    out: &mpsc::Sender<async_nats::jetstream::Message>,
+    cancel: &CancellationToken,
+    tasks: &TaskTracker,
+) {
     for priority in Priority::ALL {
         let room = Arc::clone(room);
         let want = move || room.get(priority);
@@ -63,7 +75,11 @@ pub(crate) fn spawn_pulls(nats: &Nats, room: &Arc<Room>, out: &mpsc::Sender<asyn
 }
 
 /// Follows the registrations and the operator's settings. What an entry means is read by [`read_registration`] and [`read_control`].
-pub(crate) fn spawn_watches(nats: &Nats, cancel: &CancellationToken, tasks: &TaskTracker) -> (mpsc::Receiver<kv::Entry>, mpsc::Receiver<kv::Entry>) {
+pub(crate) fn spawn_watches(
+    nats: &Nats,
+    cancel: &CancellationToken,
+    tasks: &TaskTracker,
+) -> (mpsc::Receiver<kv::Entry>, mpsc::Receiver<kv::Entry>) {
     let follow = |bucket| {
         let (out, entries) = mpsc::channel(WATCHED);
         tasks.spawn(watch::run(nats.clone(), bucket, out, cancel.clone()));
@@ -99,7 +115,8 @@ pub(crate) fn read_delivery(message: &async_nats::jetstream::Message) -> Result<
     let header = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
     let open_seq = header(HEADER_JOB_OPEN_SEQ).and_then(|text| text.parse::<u64>().ok());
     let poison = |reason: String| Poison { reason, open_seq };
-    let queued: QueuedJob = codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| poison(format!("undecodable: {error}")))?;
+    let queued: QueuedJob =
+        codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| poison(format!("undecodable: {error}")))?;
     let Some(seq) = open_seq else {
         return Err(poison(format!("the header {HEADER_JOB_OPEN_SEQ} is missing or no number: publish the open marker first")));
     };

@@ -10,7 +10,8 @@ use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::scheduler::{Action, Beat, RunningSign, Scheduler};
 use faultline_protocol::codec::{self, Message};
 use faultline_protocol::messages::{
-    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, Query, QueryReply, SyncOrder, Verdict, WorkerSync,
+    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, Query, QueryReply,
+    SyncOrder, Verdict, WorkerSync,
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::{random_seed, unix_ms};
@@ -39,7 +40,13 @@ const STREAM_INFO_EVERY: Duration = Duration::from_secs(1);
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Leads until the lease is lost or `stop` is cancelled; gives the lease back in the second case.
-pub(crate) async fn lead(settings: &Settings, nats: &Nats, events: &EventSink, lease: Lease, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn lead(
+    settings: &Settings,
+    nats: &Nats,
+    events: &EventSink,
+    lease: Lease,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let term = stop.child_token();
     let tasks = TaskTracker::new();
     let epoch = lease.epoch;
@@ -73,8 +80,16 @@ async fn keep_lease(mut lease: Lease, term: CancellationToken) -> Option<Lease> 
     }
 }
 
-async fn serve(settings: &Settings, nats: &Nats, events: &EventSink, epoch: u64, term: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<()> {
-    let subscribe = |subject: &'static str| async move { nats.client.subscribe(subject).await.with_context(|| format!("subscribing to {subject}")) };
+async fn serve(
+    settings: &Settings,
+    nats: &Nats,
+    events: &EventSink,
+    epoch: u64,
+    term: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<()> {
+    let subscribe =
+        |subject: &'static str| async move { nats.client.subscribe(subject).await.with_context(|| format!("subscribing to {subject}")) };
     let mut heartbeats = subscribe(subjects::HEARTBEAT_ALL).await?;
     let mut goodbyes = subscribe(subjects::GOODBYE_ALL).await?;
     let mut verdicts = subscribe(subjects::VERDICT_ALL).await?;
@@ -90,8 +105,13 @@ async fn serve(settings: &Settings, nats: &Nats, events: &EventSink, epoch: u64,
     let (mut registrations, mut controls) = intake::spawn_watches(nats, term, tasks);
     intake::spawn_pulls(nats, &room, &deliveries, term, tasks);
     tasks.spawn(count_stream(nats.clone(), in_stream_sender, term.clone()));
-    let ledger_task =
-        LedgerTask { nats: nats.clone(), events: events.clone(), terminal_ttl_s: settings.terminal_ttl_s, snapshot: ledger_sender, cancel: term.clone() };
+    let ledger_task = LedgerTask {
+        nats: nats.clone(),
+        events: events.clone(),
+        terminal_ttl_s: settings.terminal_ttl_s,
+        snapshot: ledger_sender,
+        cancel: term.clone(),
+    };
     tasks.spawn(ledger_task.run());
 
     let now_ms = unix_ms();
@@ -279,7 +299,8 @@ impl Leader {
             Input::Registered(spec) => {
                 let node = spec.node.clone();
                 let mut actions = self.scheduler.on_registered(spec, now_ms);
-                let (known, pending) = std::mem::take(&mut self.pending_verdicts).into_iter().partition(|verdict: &Verdict| verdict.node == node);
+                let (known, pending) =
+                    std::mem::take(&mut self.pending_verdicts).into_iter().partition(|verdict: &Verdict| verdict.node == node);
                 self.pending_verdicts = pending;
                 for verdict in &known {
                     actions.extend(self.judge(verdict));
@@ -300,7 +321,8 @@ impl Leader {
 
     fn tell_drained(&self, node: String, draining: bool) {
         let kind = if draining { EventKind::NodeDrained } else { EventKind::NodeUndrained };
-        let mut event = self.performer.events.event(Level::Info, kind, if draining { "nothing new is placed there" } else { "it takes jobs again" });
+        let mut event =
+            self.performer.events.event(Level::Info, kind, if draining { "nothing new is placed there" } else { "it takes jobs again" });
         event.node = Some(node);
         let events = self.performer.events.clone();
         self.performer.tasks.spawn(async move { events.send(event).await });
@@ -334,7 +356,8 @@ impl Leader {
             .iter()
             .map(|job| {
                 let held = self.scheduler.job(*job);
-                let past = held.map(|held| Past { path: held.path(), failures: held.failures, requeues: held.requeues }).unwrap_or_default();
+                let past =
+                    held.map(|held| Past { path: held.path(), failures: held.failures, requeues: held.requeues }).unwrap_or_default();
                 (*job, past)
             })
             .collect();
@@ -342,7 +365,11 @@ impl Leader {
             (self.performer.nats.clone(), self.performer.events.clone(), self.performer.inputs.clone(), self.settings.terminal_ttl_s);
         self.performer.tasks.spawn(async move {
             let answers = if pasts.len() > MAX_CANCELS {
-                let refused = |(job, _): (_, Past)| CancelAnswer { job, outcome: CancelOutcome::Failed, detail: format!("at most {MAX_CANCELS} jobs a request") };
+                let refused = |(job, _): (_, Past)| CancelAnswer {
+                    job,
+                    outcome: CancelOutcome::Failed,
+                    detail: format!("at most {MAX_CANCELS} jobs a request"),
+                };
                 pasts.into_iter().take(1).map(refused).collect()
             } else {
                 let one = |(job, past)| cancel::cancel(&nats, &events, &inputs, job, past, &request.by, ttl_s);

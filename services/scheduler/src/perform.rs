@@ -40,7 +40,14 @@ pub(crate) struct Performer {
 }
 
 impl Performer {
-    pub(crate) fn new(nats: &Nats, events: &EventSink, epoch: u64, terminal_ttl_s: u64, inputs: mpsc::Sender<Input>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        nats: &Nats,
+        events: &EventSink,
+        epoch: u64,
+        terminal_ttl_s: u64,
+        inputs: mpsc::Sender<Input>,
+        tasks: TaskTracker,
+    ) -> Self {
         let side_tasks = Arc::new(Semaphore::new(SIDE_TASKS));
         Self { nats: nats.clone(), events: events.clone(), epoch, terminal_ttl_s, inputs, tasks, side_tasks }
     }
@@ -99,7 +106,12 @@ impl Performer {
             let lost = matches!(note, Note::Lost { .. });
             let event = self.event_of(note);
             if lost {
-                tracing::warn!(job = event.job.map(|job| job.to_string()), node = event.node, reason = event.detail, "attempt lost: the job comes back");
+                tracing::warn!(
+                    job = event.job.map(|job| job.to_string()),
+                    node = event.node,
+                    reason = event.detail,
+                    "attempt lost: the job comes back"
+                );
                 // By itself, on the job's own subject: a new leader reads it back.
                 self.events.send(event).await;
             } else {
@@ -117,12 +129,14 @@ impl Performer {
             Note::Placed { job, attempt, node, why, requeues, failures } => {
                 tracing::debug!(%job, %attempt, node, why, "placed");
                 let mut event = self.events.event(Level::Info, EventKind::JobPlaced, why);
-                (event.job, event.attempt, event.node, event.requeues, event.failures) = (Some(job), Some(attempt), Some(node), requeues, failures);
+                (event.job, event.attempt, event.node, event.requeues, event.failures) =
+                    (Some(job), Some(attempt), Some(node), requeues, failures);
                 event
             }
             Note::Lost { job, attempt, node, reason, requeues, failures, history } => {
                 let mut event = self.events.event(Level::Warn, EventKind::AttemptLost, reason);
-                (event.job, event.attempt, event.node, event.requeues, event.failures) = (Some(job), Some(attempt), Some(node), requeues, failures);
+                (event.job, event.attempt, event.node, event.requeues, event.failures) =
+                    (Some(job), Some(attempt), Some(node), requeues, failures);
                 event.history = history;
                 event
             }

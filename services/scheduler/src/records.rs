@@ -34,7 +34,9 @@ async fn last_event(nats: &Nats, job: JobId) -> Result<Past, String> {
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok((0, 0, Vec::new())),
         Err(error) => Err(error.to_string()),
         Ok(message) => match codec::decode::<EventBatch>(Some(&message.headers), &message.payload) {
-            Ok(batch) => Ok(batch.events.into_iter().next_back().map_or((0, 0, Vec::new()), |event| (event.failures, event.requeues, event.history))),
+            Ok(batch) => {
+                Ok(batch.events.into_iter().next_back().map_or((0, 0, Vec::new()), |event| (event.failures, event.requeues, event.history)))
+            }
             Err(error) => {
                 // Somebody wrote nonsense there: the job must not suffer for it.
                 tracing::warn!(%job, %error, "its last event cannot be read: counting from zero");

@@ -20,14 +20,18 @@ pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings
     let rows = |limit: u32| limit.clamp(1, MAX_QUERY_ROWS) as usize;
     match query {
         Query::Stats => QueryReply::Stats(Box::new(stats(scheduler, around))),
-        Query::Nodes { after, limit } => {
-            QueryReply::Nodes(scheduler.nodes_after(after.as_deref()).take(rows(*limit)).map(|node| node_view(node, scheduler, around.now_ms)).collect())
+        Query::Nodes { after, limit } => QueryReply::Nodes(
+            scheduler.nodes_after(after.as_deref()).take(rows(*limit)).map(|node| node_view(node, scheduler, around.now_ms)).collect(),
+        ),
+        Query::Node { node } => {
+            QueryReply::Nodes(scheduler.node(node).map(|node| node_view(node, scheduler, around.now_ms)).into_iter().collect())
         }
-        Query::Node { node } => QueryReply::Nodes(scheduler.node(node).map(|node| node_view(node, scheduler, around.now_ms)).into_iter().collect()),
         Query::Jobs { after, limit } => {
             QueryReply::Jobs(scheduler.jobs_after(*after).take(rows(*limit)).map(|held| job_view(held, scheduler, around.now_ms)).collect())
         }
-        Query::Job { job } => QueryReply::Jobs(scheduler.job(*job).map(|held| job_view(held, scheduler, around.now_ms)).into_iter().collect()),
+        Query::Job { job } => {
+            QueryReply::Jobs(scheduler.job(*job).map(|held| job_view(held, scheduler, around.now_ms)).into_iter().collect())
+        }
     }
 }
 

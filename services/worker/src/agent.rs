@@ -14,8 +14,8 @@ use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::messages::{
     AssignBatch, EndedBatch, EventKind, FaultOrder, Goodbye, KillAttempts, Level, NodeRegistration, Pong, SyncOrder, WorkerSync,
 };
-use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_protocol::streams;
+use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_put};
 use faultline_runtime::events::EventSink;
@@ -139,7 +139,19 @@ impl Worker {
             terminal_ttl_s: settings.terminal_ttl_s,
             ended,
         });
-        Ok(Self { settings, registry, nats, events, shared, shutdown, registrations, nodes, registering: BTreeMap::new(), epoch: 0, undecodable: 0 })
+        Ok(Self {
+            settings,
+            registry,
+            nats,
+            events,
+            shared,
+            shutdown,
+            registrations,
+            nodes,
+            registering: BTreeMap::new(),
+            epoch: 0,
+            undecodable: 0,
+        })
     }
 
     fn register_all(&mut self) {
@@ -178,7 +190,12 @@ impl Worker {
     fn on_assignments(&mut self, message: &async_nats::Message) {
         let Some(batch) = self.decoded::<AssignBatch>(message) else { return };
         if batch.epoch < self.epoch {
-            tracing::warn!(epoch = batch.epoch, newest = self.epoch, jobs = batch.assignments.len(), "assignments of a deposed leader refused");
+            tracing::warn!(
+                epoch = batch.epoch,
+                newest = self.epoch,
+                jobs = batch.assignments.len(),
+                "assignments of a deposed leader refused"
+            );
             return;
         }
         self.epoch = batch.epoch;
@@ -215,8 +232,14 @@ impl Worker {
         let progress = context.progress();
         let assignment = Arc::new(assignment);
         let started_at_ms = unix_ms();
-        let attempt =
-            Attempt { shared: Arc::clone(&self.shared), assignment: Arc::clone(&assignment), executor, context, stop: stop.clone(), started_at_ms };
+        let attempt = Attempt {
+            shared: Arc::clone(&self.shared),
+            assignment: Arc::clone(&assignment),
+            executor,
+            context,
+            stop: stop.clone(),
+            started_at_ms,
+        };
         tracing::debug!(job = %assignment.spec.id, attempt = %assignment.attempt, node = assignment.node, "attempt starts");
         let task = tokio::spawn(attempt.run()).abort_handle();
         node.start(LocalAttempt { assignment, started_at_ms, progress, stop, task: Some(task) });
@@ -412,7 +435,13 @@ impl Worker {
     }
 }
 
-async fn hosted_node(settings: &Settings, registry: &Registry, registrations: &kv::Store, index: usize, seed: u64) -> anyhow::Result<HostedNode> {
+async fn hosted_node(
+    settings: &Settings,
+    registry: &Registry,
+    registrations: &kv::Store,
+    index: usize,
+    seed: u64,
+) -> anyhow::Result<HostedNode> {
     let name = format!("gpu-node-{index:02}");
     let incarnation = next_incarnation(registrations, &name).await;
     let devices = open_devices(settings.telemetry, index).with_context(|| format!("the GPUs of {name}"))?;

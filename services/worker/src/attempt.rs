@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultline_engine::job::{
-    Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, push_history, retry_delay_ms,
-};
+use faultline_engine::job::{Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, push_history, retry_delay_ms};
 use faultline_protocol::messages::{EventKind, Level, TerminalRecord};
 use faultline_protocol::streams;
 use faultline_runtime::clock::{self, unix_ms};
@@ -47,7 +45,11 @@ pub(crate) struct Attempt {
 
 enum Executed {
     Done(String),
-    Failed { outcome: AttemptOutcome, detail: String, retry: bool },
+    Failed {
+        outcome: AttemptOutcome,
+        detail: String,
+        retry: bool,
+    },
     /// Somebody else decides what becomes of the job.
     Stopped(&'static str),
 }
@@ -97,7 +99,9 @@ impl Attempt {
             loop {
                 let request = async_nats::Request::new().payload("+WPI".into()).timeout(Some(Duration::from_secs(2)));
                 let asked = tokio::time::Instant::now();
-                match tokio::time::timeout_at(deadline, self.shared.nats.client.send_request(self.assignment.ack_subject.clone(), request)).await {
+                match tokio::time::timeout_at(deadline, self.shared.nats.client.send_request(self.assignment.ack_subject.clone(), request))
+                    .await
+                {
                     Ok(Ok(_)) => {
                         answered = asked;
                         break;
@@ -134,7 +138,9 @@ impl Attempt {
         while !self.stop.is_cancelled() {
             match commit(&self.shared.nats, &record, self.shared.terminal_ttl_s, assignment.traceparent.as_deref()).await {
                 Ok(Commit::Committed) => return Some((AttemptOutcome::Committed, String::new())),
-                Ok(Commit::TooLate(_)) => return Some((AttemptOutcome::Superseded, "the job had already ended: this result was discarded".into())),
+                Ok(Commit::TooLate(_)) => {
+                    return Some((AttemptOutcome::Superseded, "the job had already ended: this result was discarded".into()));
+                }
                 Err(error) => tracing::warn!(job = %record.job, %error, "the commit did not get through yet: trying again"),
             }
             tokio::time::sleep(COMMIT_PAUSE).await;

@@ -164,7 +164,11 @@ impl HostedNode {
             running: self
                 .attempts
                 .iter()
-                .map(|(attempt, local)| RunningBrief { attempt: *attempt, job: local.assignment.spec.id, progress_permille: local.progress.permille() })
+                .map(|(attempt, local)| RunningBrief {
+                    attempt: *attempt,
+                    job: local.assignment.spec.id,
+                    progress_permille: local.progress.permille(),
+                })
                 .collect(),
             gpus: self.telemetry.clone(),
             leaving: self.leaving,

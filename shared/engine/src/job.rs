@@ -156,9 +156,10 @@ impl FromStr for Priority {
     type Err = InvalidJob;
 
     fn from_str(text: &str) -> Result<Self, InvalidJob> {
-        Priority::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| {
-            InvalidJob::new("priority", format!("`{}` is unknown: use urgent, high, normal or low", clip(text)))
-        })
+        Priority::ALL
+            .into_iter()
+            .find(|p| p.as_str() == text)
+            .ok_or_else(|| InvalidJob::new("priority", format!("`{}` is unknown: use urgent, high, normal or low", clip(text))))
     }
 }
 
@@ -188,7 +189,10 @@ impl Demand {
 
     pub fn validate(&self) -> Result<(), InvalidJob> {
         if self.gpu_milli > MAX_GPUS * GPU_MILLI {
-            return Err(InvalidJob::new("gpus", format!("{} is more than the {MAX_GPUS} of the largest node", f64::from(self.gpu_milli) / 1000.0)));
+            return Err(InvalidJob::new(
+                "gpus",
+                format!("{} is more than the {MAX_GPUS} of the largest node", f64::from(self.gpu_milli) / 1000.0),
+            ));
         }
         if self.gpu_milli > GPU_MILLI && !self.gpu_milli.is_multiple_of(GPU_MILLI) {
             return Err(InvalidJob::new("gpus", "above one GPU only whole numbers can be placed: use 1, 2, ... 8, or a share below 1"));
@@ -266,7 +270,10 @@ impl JobSpec {
             return Err(InvalidJob::new("name", format!("1 to {MAX_NAME_CHARS} printable characters are needed")));
         }
         if self.kind.len() > MAX_KIND_CHARS || !self.kind.split(':').all(is_token) {
-            return Err(InvalidJob::new("kind", format!("`{}` is no kind: letters, digits, `-`, `_`, parts joined by `:`", clip(&self.kind))));
+            return Err(InvalidJob::new(
+                "kind",
+                format!("`{}` is no kind: letters, digits, `-`, `_`, parts joined by `:`", clip(&self.kind)),
+            ));
         }
         if self.params.len() > MAX_PARAMS {
             return Err(InvalidJob::new("params", format!("at most {MAX_PARAMS} parameters")));

@@ -87,7 +87,11 @@ pub fn stream_configs(provision: Provision) -> Vec<Config> {
             max_bytes: provision.results_max_bytes,
             max_messages_per_subject: 1,
             allow_message_ttl: true,
-            republish: Some(Republish { source: subjects::RESULT_ALL.into(), destination: "job.done.{{wildcard(1)}}".into(), headers_only: false }),
+            republish: Some(Republish {
+                source: subjects::RESULT_ALL.into(),
+                destination: "job.done.{{wildcard(1)}}".into(),
+                headers_only: false,
+            }),
             description: Some("one record a job: its open marker, then its end".into()),
             ..base(RESULTS, &[subjects::RESULT_ALL])
         },
@@ -103,7 +107,12 @@ pub fn stream_configs(provision: Provision) -> Vec<Config> {
             description: Some("jobs that were given up, with the reason".into()),
             ..base(DEAD, &[subjects::DEAD_ALL])
         },
-        Config { max_age: DAY, max_bytes: 64 << 20, description: Some("JetStream's own advisories about JOBS".into()), ..base(ADVISORY, &subjects::ADVISORIES) },
+        Config {
+            max_age: DAY,
+            max_bytes: 64 << 20,
+            description: Some("JetStream's own advisories about JOBS".into()),
+            ..base(ADVISORY, &subjects::ADVISORIES)
+        },
     ]
 }
 

@@ -23,7 +23,8 @@ pub const CTL_ALL_SYNC: &str = "ctl.all.sync";
 pub const SYSTEM_CONNECT: &str = "sysev.connect";
 pub const SYSTEM_DISCONNECT: &str = "sysev.disconnect";
 /// JetStream's advisories about JOBS: deliveries exhausted, messages terminated.
-pub const ADVISORIES: [&str; 2] = ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.JOBS.*"];
+pub const ADVISORIES: [&str; 2] =
+    ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.JOBS.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.JOBS.*"];
 
 /// `job.q.<priority>.<class>.<id>`; `class` must be a token, which [`faultline_engine::job::JobSpec::validate`] sees to.
 pub fn queue(priority: Priority, class: &str, job: JobId) -> String {

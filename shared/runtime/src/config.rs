@@ -104,7 +104,8 @@ impl Default for Common {
 impl CommonArgs {
     /// The common settings: `[common]` of the file, and variables such as `FAULTLINE_NATS_URL`.
     pub fn load(&self) -> Result<Common, ConfigError> {
-        let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"].map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
+        let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"]
+            .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
         let mut common: Common = layered(self.config.as_deref(), "common", &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
         Ok(common)
@@ -133,7 +134,13 @@ fn invalid(section: &str, error: &config::ConfigError) -> ConfigError {
     ConfigError::Invalid { section: section.to_owned(), reason: error.to_string() }
 }
 
-fn layered<T>(file: Option<&Path>, section: &str, defaults: &T, environment: &[(String, String)], flags: &impl Serialize) -> Result<T, ConfigError>
+fn layered<T>(
+    file: Option<&Path>,
+    section: &str,
+    defaults: &T,
+    environment: &[(String, String)],
+    flags: &impl Serialize,
+) -> Result<T, ConfigError>
 where
     T: Serialize + DeserializeOwned,
 {
@@ -144,7 +151,8 @@ where
     }
     let mut builder = config::Config::builder().add_source(config::Config::try_from(defaults).map_err(invalid)?);
     if path.is_file() {
-        let whole = config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
+        let whole =
+            config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
         match whole.get_table(section) {
             Ok(table) => {
                 for (key, value) in table {
@@ -161,7 +169,9 @@ where
             builder = builder.set_override(key, value).map_err(invalid)?;
         }
     }
-    let given = config::Config::try_from(flags).and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>()).map_err(invalid)?;
+    let given = config::Config::try_from(flags)
+        .and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>())
+        .map_err(invalid)?;
     for (key, value) in given {
         builder = builder.set_override(key, value).map_err(invalid)?;
     }

@@ -245,12 +245,18 @@ impl Nats {
         headers: async_nats::HeaderMap,
         message: &M,
     ) -> Result<u64, PublishError> {
-        let ack = self.jetstream.publish_with_headers(subject.into(), headers, codec::encode(message)).await.map_err(classify_publish_error)?;
+        let ack =
+            self.jetstream.publish_with_headers(subject.into(), headers, codec::encode(message)).await.map_err(classify_publish_error)?;
         ack.await.map(|ack| ack.sequence).map_err(classify_publish_error)
     }
 
     /// Asks and awaits one answer.
-    pub async fn request<Q: Message, A: Message>(&self, subject: impl Into<String>, question: &Q, limit: Duration) -> Result<A, RequestError> {
+    pub async fn request<Q: Message, A: Message>(
+        &self,
+        subject: impl Into<String>,
+        question: &Q,
+        limit: Duration,
+    ) -> Result<A, RequestError> {
         let subject = subject.into();
         let request = async_nats::Request::new().headers(codec::headers_for::<Q>()).payload(codec::encode(question)).timeout(Some(limit));
         let answer = self.client.send_request(subject.clone(), request).await.map_err(|error| match error.kind() {
@@ -288,7 +294,9 @@ impl Nats {
 
 /// JetStream's words for a full stream (errors 10077 and 10167) and for exhausted resources.
 fn says_full(reason: &str) -> bool {
-    ["maximum bytes exceeded", "maximum messages exceeded", "insufficient", "resource limits exceeded", "no space"].iter().any(|words| reason.contains(words))
+    ["maximum bytes exceeded", "maximum messages exceeded", "insufficient", "resource limits exceeded", "no space"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 pub(crate) fn classify_publish_error(error: jetstream::context::PublishError) -> PublishError {

@@ -54,7 +54,8 @@ impl Lease {
     /// A renewal whose answer was lost looks like a conflict: read back.
     async fn still_ours(&mut self) -> bool {
         let Ok(Ok(Some(entry))) = tokio::time::timeout(RENEW_LIMIT, self.store.entry(KEY_LEASE)).await else { return false };
-        let ours = entry.operation == kv::Operation::Put && codec::decode_body::<LeaseRecord>(&entry.value).is_ok_and(|record| record.holder == self.holder);
+        let ours = entry.operation == kv::Operation::Put
+            && codec::decode_body::<LeaseRecord>(&entry.value).is_ok_and(|record| record.holder == self.holder);
         if ours {
             self.revision = entry.revision;
             self.renewed = Instant::now();

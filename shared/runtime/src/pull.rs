@@ -18,7 +18,14 @@ const EXPIRES: Duration = Duration::from_secs(2);
 
 /// Fetches up to `want()` messages at a time from a durable consumer and hands them on. `want` says how many more can
 /// be taken now; while it is 0 nothing is fetched.
-pub async fn run(nats: Nats, stream: &'static str, consumer: String, want: impl Fn() -> usize + Send, out: mpsc::Sender<Message>, cancel: CancellationToken) {
+pub async fn run(
+    nats: Nats,
+    stream: &'static str,
+    consumer: String,
+    want: impl Fn() -> usize + Send,
+    out: mpsc::Sender<Message>,
+    cancel: CancellationToken,
+) {
     while !cancel.is_cancelled() {
         let step = fetch_until_error(&nats, stream, &consumer, &want, &out);
         tokio::select! {
@@ -36,7 +43,13 @@ pub async fn run(nats: Nats, stream: &'static str, consumer: String, want: impl 
     }
 }
 
-async fn fetch_until_error(nats: &Nats, stream: &str, name: &str, want: &(impl Fn() -> usize + Send), out: &mpsc::Sender<Message>) -> Result<(), String> {
+async fn fetch_until_error(
+    nats: &Nats,
+    stream: &str,
+    name: &str,
+    want: &(impl Fn() -> usize + Send),
+    out: &mpsc::Sender<Message>,
+) -> Result<(), String> {
     let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
         nats.jetstream.get_consumer_from_stream(name, stream).await.map_err(|error| error.to_string())?;
     let mut connections = nats.connections();
@@ -47,13 +60,7 @@ async fn fetch_until_error(nats: &Nats, stream: &str, name: &str, want: &(impl F
             tokio::time::sleep(Duration::from_millis(2)).await;
             continue;
         }
-        let mut messages = consumer
-            .batch()
-            .max_messages(batch)
-            .expires(EXPIRES)
-            .messages()
-            .await
-            .map_err(|error| error.to_string())?;
+        let mut messages = consumer.batch().max_messages(batch).expires(EXPIRES).messages().await.map_err(|error| error.to_string())?;
         loop {
             let next = tokio::select! {
                 next = messages.next() => next,

@@ -76,6 +76,7 @@ pub async fn commit(nats: &Nats, record: &TerminalRecord, ttl_s: u64, traceparen
 }
 
 fn is_ours(found: &JobRecord, record: &TerminalRecord) -> bool {
-    let same = |other: TerminalRecord| (other.attempt, other.state, other.ended_at_ms) == (record.attempt, record.state, record.ended_at_ms);
+    let same =
+        |other: TerminalRecord| (other.attempt, other.state, other.ended_at_ms) == (record.attempt, record.state, record.ended_at_ms);
     !found.is_open && codec::decode::<TerminalRecord>(Some(&found.headers), &found.body).is_ok_and(same)
 }

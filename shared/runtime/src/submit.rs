@@ -62,7 +62,9 @@ impl Submitter {
     /// Hands one job over: after `Ok` it is durable, and will be committed, dead or cancelled exactly once.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
         spec.validate()?;
-        if crate::clock::unix_ms().saturating_sub(spec.id.unix_ms()) > u64::try_from(streams::MAX_SUBMIT_AGE.as_millis()).unwrap_or(u64::MAX) {
+        if crate::clock::unix_ms().saturating_sub(spec.id.unix_ms())
+            > u64::try_from(streams::MAX_SUBMIT_AGE.as_millis()).unwrap_or(u64::MAX)
+        {
             return Err(SubmitError::TooOld);
         }
         let opened = self.open(spec).await?;

@@ -69,7 +69,8 @@ impl Executor for Fault {
                     Err(ExecutorError::Cancelled)
                 }
                 Misbehaviour::OutOfMemory => {
-                    ctx.allocate_gpu_memory(u32::MAX)?;
+                    let demanded_mib = ctx.spec.demand.gpu_memory_mib;
+                    ctx.allocate_gpu_memory(if demanded_mib == 0 { u32::MAX } else { demanded_mib.saturating_add(1024) })?;
                     Err(ExecutorError::Failed("was given more memory than there is".into()))
                 }
             }

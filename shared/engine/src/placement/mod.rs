@@ -110,7 +110,8 @@ pub fn fit_gpus(slots: &[GpuSlot], demand: &Demand) -> Result<Vec<u8>, RejectRea
     if with_share().count() < wanted {
         return Err(RejectReason::GpuShareTaken);
     }
-    let mut fitting: Vec<(u32, u8)> = with_share().filter(|(_, slot)| slot.free_mib() >= demand.gpu_memory_mib).map(|(index, slot)| (slot.free_milli(), index)).collect();
+    let mut fitting: Vec<(u32, u8)> =
+        with_share().filter(|(_, slot)| slot.free_mib() >= demand.gpu_memory_mib).map(|(index, slot)| (slot.free_milli(), index)).collect();
     if fitting.len() < wanted {
         return Err(RejectReason::GpuMemoryTaken);
     }

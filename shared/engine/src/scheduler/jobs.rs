@@ -18,7 +18,12 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordRead {
     /// It is open under this sequence; its last event carried these counts and this path.
-    Open { seq: u64, failures: u32, requeues: u32, history: Vec<AttemptSummary> },
+    Open {
+        seq: u64,
+        failures: u32,
+        requeues: u32,
+        history: Vec<AttemptSummary>,
+    },
     Ended(JobState),
     /// There is no record: it ended so long ago that the record expired, or it was never submitted properly.
     Missing,
@@ -125,7 +130,11 @@ impl Scheduler {
                 Vec::new()
             }
             RecordRead::Open { .. } | RecordRead::Ended(_) => self.drop_job(job),
-            RecordRead::Missing => self.die(job, "it has no record in RESULTS: submit jobs with `faultline submit` or the submission protocol".into(), String::new()),
+            RecordRead::Missing => self.die(
+                job,
+                "it has no record in RESULTS: submit jobs with `faultline submit` or the submission protocol".into(),
+                String::new(),
+            ),
             RecordRead::Failed(_) => {
                 let ack_subject = held.ack_subject.clone();
                 held.state = HeldState::Returning { since_ms: now_ms, until_ms: now_ms + 1000 };
@@ -209,7 +218,8 @@ impl Scheduler {
     pub(super) fn adopt(&mut self, running: &RunningAttempt, now_ms: u64, actions: &mut Vec<Action>) {
         let assignment = &running.assignment;
         let id = assignment.spec.id;
-        let kill = |worker: &str, reason: &str| Action::Kill { worker: worker.to_owned(), attempt: assignment.attempt, reason: reason.to_owned() };
+        let kill =
+            |worker: &str, reason: &str| Action::Kill { worker: worker.to_owned(), attempt: assignment.attempt, reason: reason.to_owned() };
         let Some(node) = self.nodes.get(&assignment.node) else { return };
         let worker = node.spec.worker.clone();
         if node.spec.incarnation != assignment.incarnation {

@@ -90,9 +90,24 @@ pub enum Action {
 /// What the history is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
-    Placed { job: JobId, attempt: AttemptId, node: String, why: String, requeues: u32, failures: u32 },
+    Placed {
+        job: JobId,
+        attempt: AttemptId,
+        node: String,
+        why: String,
+        requeues: u32,
+        failures: u32,
+    },
     /// An attempt is over without a result: the job's path so far travels along, so that a new leader can go on.
-    Lost { job: JobId, attempt: AttemptId, node: String, reason: String, requeues: u32, failures: u32, history: Vec<AttemptSummary> },
+    Lost {
+        job: JobId,
+        attempt: AttemptId,
+        node: String,
+        reason: String,
+        requeues: u32,
+        failures: u32,
+        history: Vec<AttemptSummary>,
+    },
 }
 
 /// An attempt in the scheduler's books.
@@ -117,10 +132,16 @@ pub enum HeldState {
     /// It was delivered before: its record is being read.
     ReadingBack,
     /// It waits for room.
-    Waiting { since_ms: u64, rejects: Vec<Reject> },
+    Waiting {
+        since_ms: u64,
+        rejects: Vec<Reject>,
+    },
     Running(RunningState),
     /// It comes back by itself: handed back to JetStream, or failed and waiting for its retry.
-    Returning { since_ms: u64, until_ms: u64 },
+    Returning {
+        since_ms: u64,
+        until_ms: u64,
+    },
 }
 
 /// A job whose message the scheduler has, or gave to a worker.
@@ -341,7 +362,8 @@ impl Scheduler {
     /// `last_sign_ms`: when the attempt's node last gave a sign of life.
     fn lose(&mut self, job: JobId, reason: &str, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(held) = self.jobs.get_mut(&job) else { return };
-        let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms: now_ms }) else {
+        let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms: now_ms })
+        else {
             unreachable!("only running attempts are lost");
         };
         held.requeues += 1;

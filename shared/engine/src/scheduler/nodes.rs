@@ -41,11 +41,13 @@ impl NodeState {
     }
 
     pub(super) fn has_room_for(&self, gpus: &[u8], spec: &JobSpec) -> bool {
-        self.attempts.len() < self.spec.slots as usize && gpus.iter().all(|gpu| {
-            self.slots.get(usize::from(*gpu)).is_some_and(|slot| {
-                slot.used_milli + spec.demand.milli_per_gpu() <= GPU_MILLI && slot.reserved_mib + spec.demand.gpu_memory_mib <= slot.gpu.memory_mib
+        self.attempts.len() < self.spec.slots as usize
+            && gpus.iter().all(|gpu| {
+                self.slots.get(usize::from(*gpu)).is_some_and(|slot| {
+                    slot.used_milli + spec.demand.milli_per_gpu() <= GPU_MILLI
+                        && slot.reserved_mib + spec.demand.gpu_memory_mib <= slot.gpu.memory_mib
+                })
             })
-        })
     }
 }
 
@@ -127,7 +129,11 @@ impl Scheduler {
             let since = known.strangers.get(&sign.attempt).copied().unwrap_or(now_ms);
             strangers.insert(sign.attempt, since);
             if now_ms.saturating_sub(since) >= self.config.zombie_after_ms && now_ms > self.ready_at_ms {
-                actions.push(Action::Kill { worker: known.spec.worker.clone(), attempt: sign.attempt, reason: "given up here and placed elsewhere".into() });
+                actions.push(Action::Kill {
+                    worker: known.spec.worker.clone(),
+                    attempt: sign.attempt,
+                    reason: "given up here and placed elsewhere".into(),
+                });
             }
         }
         known.strangers = strangers;
@@ -151,7 +157,15 @@ impl Scheduler {
     }
 
     /// The detector judged a node. `silence_ms`: how long it had been silent then.
-    pub fn on_verdict(&mut self, node: &str, incarnation: u64, health: Health, evidence: &str, silence_ms: u64, now_ms: u64) -> Vec<Action> {
+    pub fn on_verdict(
+        &mut self,
+        node: &str,
+        incarnation: u64,
+        health: Health,
+        evidence: &str,
+        silence_ms: u64,
+        now_ms: u64,
+    ) -> Vec<Action> {
         let mut actions = Vec::new();
         let Some(known) = self.nodes.get_mut(node) else { return actions };
         if incarnation != known.spec.incarnation {

@@ -184,9 +184,15 @@ impl Scheduler {
                 };
                 Some(WhyWaiting { since_ms: *since_ms, rejects: rejects.clone(), summary })
             }
-            HeldState::ReadingBack => Some(WhyWaiting { since_ms: now_ms, rejects: Vec::new(), summary: "its record is being read".into() }),
+            HeldState::ReadingBack => {
+                Some(WhyWaiting { since_ms: now_ms, rejects: Vec::new(), summary: "its record is being read".into() })
+            }
             HeldState::Returning { since_ms, until_ms } => {
-                let summary = if *until_ms > now_ms { format!("it is tried again in {} ms", until_ms - now_ms) } else { "JetStream delivers it again".into() };
+                let summary = if *until_ms > now_ms {
+                    format!("it is tried again in {} ms", until_ms - now_ms)
+                } else {
+                    "JetStream delivers it again".into()
+                };
                 Some(WhyWaiting { since_ms: *since_ms, rejects: Vec::new(), summary })
             }
             HeldState::Running(_) => None,

@@ -62,7 +62,9 @@ fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
         let name = format!("gpu-node-{index:02}");
         let signs: Vec<RunningSign> = scheduler
             .node(&name)
-            .map(|node| node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 1 }).collect())
+            .map(|node| {
+                node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 1 }).collect()
+            })
             .unwrap_or_default();
         actions.extend(scheduler.on_heartbeat(&name, alive(1, &signs), now_ms));
     }
@@ -159,7 +161,11 @@ fn a_job_that_failed_too_often_dies_with_its_last_error() {
         assert_eq!(placed.failures, round);
         scheduler.on_ended(&ended(&placed, AttemptOutcome::Failed), SETTLED);
         scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED + 500);
-        let actions = scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] }, SETTLED + 500);
+        let actions = scheduler.on_record_read(
+            JobId::new(0, 1),
+            RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] },
+            SETTLED + 500,
+        );
         scheduler.sanity_check();
         if round == 1 {
             let [Action::Die { reason, last_error, job }] = &actions[..] else { panic!("{actions:?}") };
@@ -173,7 +179,8 @@ fn a_job_that_failed_too_often_dies_with_its_last_error() {
 fn a_new_leader_learns_the_failures_from_the_last_event() {
     let mut scheduler = leader(&[1]);
     scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED);
-    let actions = scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 2, requeues: 1, history: vec![] }, SETTLED);
+    let actions =
+        scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 2, requeues: 1, history: vec![] }, SETTLED);
     assert!(matches!(actions[..], [Action::Die { .. }]));
 }
 
@@ -328,7 +335,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![Just(AttemptOutcome::Committed), Just(AttemptOutcome::Failed), Just(AttemptOutcome::Superseded), Just(AttemptOutcome::Lost)];
+    let outcome = prop_oneof![
+        Just(AttemptOutcome::Committed),
+        Just(AttemptOutcome::Failed),
+        Just(AttemptOutcome::Superseded),
+        Just(AttemptOutcome::Lost)
+    ];
     let health = prop_oneof![Just(Health::Alive), Just(Health::Suspect), Just(Health::Gone), Just(Health::Dead)];
     prop_oneof![
         4 => (0_u128..20, prop_oneof![Just(100_u32), Just(500), Just(1000), Just(2000)], any::<bool>()).prop_map(|(job, milli, redelivered)| Step::Submit { job, milli, redelivered }),

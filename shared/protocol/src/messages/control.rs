@@ -13,7 +13,8 @@ pub const MIN_RATE_PER_MINUTE: f64 = 0.1;
 /// The highest one without `--unbounded-rate`.
 pub const MAX_RATE_PER_MINUTE: f64 = 50.0;
 /// The five presets, in jobs a minute.
-pub const RATE_PRESETS: [(&str, f64); 5] = [("Light Load", 0.5), ("Normal", 2.0), ("High Load", 10.0), ("Extreme", 25.0), ("MAXIMUM", 50.0)];
+pub const RATE_PRESETS: [(&str, f64); 5] =
+    [("Light Load", 0.5), ("Normal", 2.0), ("High Load", 10.0), ("Extreme", 25.0), ("MAXIMUM", 50.0)];
 
 /// The rate of a preset; case, spaces, `-` and `_` do not matter.
 pub fn preset_rate(name: &str) -> Option<(&'static str, f64)> {
@@ -135,4 +136,3 @@ pub struct FaultOrder {
 impl Message for FaultOrder {
     const KIND: &'static str = "fault-order";
 }
-

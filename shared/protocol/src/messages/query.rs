@@ -19,11 +19,21 @@ pub const MAX_QUERY_ROWS: u32 = 200;
 pub enum Query {
     Stats,
     /// Nodes by name, those after `after`.
-    Nodes { after: Option<String>, limit: u32 },
-    Node { node: String },
+    Nodes {
+        after: Option<String>,
+        limit: u32,
+    },
+    Node {
+        node: String,
+    },
     /// Jobs that the leader holds (queued and pulled, or running) by id, those after `after`.
-    Jobs { after: Option<JobId>, limit: u32 },
-    Job { job: JobId },
+    Jobs {
+        after: Option<JobId>,
+        limit: u32,
+    },
+    Job {
+        job: JobId,
+    },
 }
 
 impl Message for Query {

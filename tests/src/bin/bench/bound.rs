@@ -29,8 +29,11 @@ pub(crate) async fn measure(nats: &Nats, args: &Args) -> anyhow::Result<Measured
         nats.jetstream.create_stream(config).await?;
     }
     let jobs: Stream = nats.jetstream.get_stream(streams::JOBS).await?;
-    let config = streams::queue_consumers(1, streams::ACK_WAIT).into_iter().find(|config| config.durable_name.as_deref() == Some(&streams::queue_consumer_name(Priority::Normal)));
-    let consumer: Consumer<pull::Config> = jobs.create_consumer(config.ok_or_else(|| anyhow::anyhow!("there is no consumer for normal priority"))?).await?;
+    let config = streams::queue_consumers(1, streams::ACK_WAIT)
+        .into_iter()
+        .find(|config| config.durable_name.as_deref() == Some(&streams::queue_consumer_name(Priority::Normal)));
+    let consumer: Consumer<pull::Config> =
+        jobs.create_consumer(config.ok_or_else(|| anyhow::anyhow!("there is no consumer for normal priority"))?).await?;
     let (committed, mut done) = mpsc::unbounded_channel();
     let consuming = tokio::spawn(consume(nats.clone(), consumer, Arc::new(Semaphore::new(args.in_flight)), committed));
 
@@ -71,7 +74,12 @@ pub(crate) fn no_op() -> JobSpec {
     sleep_job(0)
 }
 
-async fn consume(nats: Nats, consumer: Consumer<pull::Config>, permits: Arc<Semaphore>, committed: mpsc::UnboundedSender<JobId>) -> anyhow::Result<()> {
+async fn consume(
+    nats: Nats,
+    consumer: Consumer<pull::Config>,
+    permits: Arc<Semaphore>,
+    committed: mpsc::UnboundedSender<JobId>,
+) -> anyhow::Result<()> {
     loop {
         let mut messages = consumer.batch().max_messages(BATCH).expires(std::time::Duration::from_secs(2)).messages().await?;
         while let Some(message) = messages.next().await {
@@ -126,11 +134,11 @@ async fn finish(nats: &Nats, message: &async_nats::jetstream::Message) -> anyhow
         requeues: 0,
         history: vec![row],
     };
-    let traceparent = message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER_TRACEPARENT)).map(|value| value.as_str().to_owned());
+    let traceparent =
+        message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER_TRACEPARENT)).map(|value| value.as_str().to_owned());
     commit(nats, &record, TTL_S, traceparent.as_deref()).await?;
     if let Some(reply) = message.reply.clone() {
         nats.client.publish(reply, "+ACK".into()).await?;
     }
     Ok(())
 }
-

@@ -57,7 +57,8 @@ pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Mea
 /// Waits for the next record that says committed; open markers are republished too.
 async fn next_commit(done: &mut async_nats::Subscriber) -> anyhow::Result<()> {
     loop {
-        let message = tokio::time::timeout(Duration::from_secs(60), done.next()).await?.ok_or_else(|| anyhow::anyhow!("the subscription ended"))?;
+        let message =
+            tokio::time::timeout(Duration::from_secs(60), done.next()).await?.ok_or_else(|| anyhow::anyhow!("the subscription ended"))?;
         if message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).is_some_and(|state| state.as_str() == "committed") {
             return Ok(());
         }

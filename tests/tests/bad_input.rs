@@ -1,0 +1,496 @@
+//! Whatever arrives, it is refused with a reason, and nobody stops: real processes on a real NATS get garbage, absurd numbers,
+//! old news and a server that is not as it should be. Afterwards a job commits and `audit` finds nothing.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::{Config, Stream};
+use bytes::Bytes;
+use faultline_engine::job::{Assignment, AttemptId, JobId, JobSpec, JobState, Param, Priority};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_VERSION, Message};
+use faultline_protocol::messages::{
+    AssignBatch, CancelRequest, DeadLetter, EndedBatch, FaultOrder, Goodbye, Heartbeat, KillAttempts, OpenMarker, Query, QueryReply, QueuedJob, SyncOrder,
+    TerminalRecord, Verdict, WorkerSync,
+};
+use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_protocol::{messages::NodeRegistration, streams};
+use faultline_runtime::clock::{random_u128, unix_ms};
+use faultline_runtime::config::Common;
+use faultline_runtime::connect::{PublishError, connect_once};
+use faultline_runtime::record::OPEN;
+use faultline_runtime::submit::{SubmitError, Submitter};
+use faultline_tests::cluster::{Cluster, program, sleep_job};
+use faultline_tests::nats::TestNats;
+use futures::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Bytes that are no message: nothing, an unused code, cut short, a promise of four billion entries, nested too deep.
+fn garbage() -> [Bytes; 5] {
+    [
+        Bytes::new(),
+        Bytes::from_static(b"\xc1garbage"),
+        Bytes::from_static(b"\x81\xa4node"),
+        Bytes::from_static(b"\xdd\xff\xff\xff\xff"),
+        Bytes::from(vec![0x91; 200_000]),
+    ]
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `faultline ARGS` against a server that may be anything or nothing.
+fn faultline_at(url: &str, args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(program("faultline"));
+    command.args(args).env("FAULTLINE_NATS_URL", url).env("NO_COLOR", "1").current_dir(folder.path()).stdin(Stdio::null());
+    command.output().expect("faultline starts")
+}
+
+fn assert_exit(output: &Output, code: i32, words: &[&str]) {
+    let text = text(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+}
+
+/// Publishes straight into a stream, past everything that would have said no.
+async fn publish_raw(cluster: &Cluster, subject: String, headers: HeaderMap, body: Bytes) -> u64 {
+    let ack = cluster.nats.jetstream.publish_with_headers(subject, headers, body).await.expect("it is sent");
+    ack.await.expect("the stream takes it").sequence
+}
+
+/// The open marker that a submitter writes first.
+async fn open(cluster: &Cluster, spec: &JobSpec) -> u64 {
+    let marker =
+        OpenMarker { job: spec.id, name: spec.name.clone(), kind: spec.kind.clone(), priority: spec.priority, submitted_at_ms: spec.submitted_at_ms };
+    let mut headers = codec::headers_for::<OpenMarker>();
+    headers.insert(HEADER_JOB_STATE, OPEN);
+    publish_raw(cluster, subjects::result(spec.id), headers, codec::encode(&marker)).await
+}
+
+fn headers_with_seq(seq: u64) -> HeaderMap {
+    let mut headers = codec::headers_for::<QueuedJob>();
+    headers.insert(HEADER_JOB_OPEN_SEQ, seq.to_string());
+    headers
+}
+
+fn queue_of(spec: &JobSpec) -> String {
+    subjects::queue(spec.priority, "sleep", spec.id)
+}
+
+/// Waits for the dead letter under this id.
+async fn dead_letter(cluster: &Cluster, id: &str) -> DeadLetter {
+    let dead: Stream<()> = cluster.nats.jetstream.get_stream_no_info(streams::DEAD).await.expect("DEAD is there");
+    let mut letter = None;
+    cluster
+        .wait_until(&format!("{id} is in DEAD"), async || {
+            if let Ok(found) = dead.direct_get_last_for_subject(subjects::dead(id)).await {
+                letter = Some(codec::decode::<DeadLetter>(Some(&found.headers), &found.payload).expect("a dead letter can be read"));
+            }
+            letter.is_some()
+        })
+        .await;
+    letter.expect("just found")
+}
+
+async fn assert_a_job_commits(cluster: &Cluster) {
+    let ids = cluster.submit(&[sleep_job(20)]).await;
+    let records = cluster.wait_ended(&ids).await;
+    assert_eq!(records[&ids[0]].state, JobState::Committed, "{:?}", records[&ids[0]]);
+}
+
+fn assert_running(cluster: &mut Cluster, names: &[&str]) {
+    for name in names {
+        assert!(cluster.is_running(name), "{name} has stopped\n{}", cluster.log_tails());
+    }
+}
+
+#[tokio::test]
+async fn poison_in_the_queue_goes_to_dead_with_the_reason_and_the_next_job_commits() {
+    let mut cluster = Cluster::start(1).await;
+    let good = |spec: &JobSpec| codec::encode(&QueuedJob { spec: spec.clone() });
+    let mut expected: Vec<(JobId, &str)> = Vec::new();
+    let mut with_record = Vec::new();
+
+    // Bodies that are no job, each with the open marker that its submitter wrote: the record is closed as well.
+    for body in garbage() {
+        let spec = sleep_job(20);
+        let seq = open(&cluster, &spec).await;
+        publish_raw(&cluster, queue_of(&spec), headers_with_seq(seq), body).await;
+        expected.push((spec.id, "undecodable"));
+        with_record.push(spec.id);
+    }
+    // Headers that do not say what it is, or say something else.
+    let headerless = sleep_job(20);
+    publish_raw(&cluster, queue_of(&headerless), HeaderMap::new(), good(&headerless)).await;
+    expected.push((headerless.id, HEADER_KIND));
+    for (header, value, reason) in [(HEADER_VERSION, "99", "version `99`"), (HEADER_VERSION, "-1", "version"), (HEADER_KIND, "heartbeat", "kind `heartbeat`")] {
+        let spec = sleep_job(20);
+        let seq = open(&cluster, &spec).await;
+        let mut headers = headers_with_seq(seq);
+        headers.insert(header, value);
+        publish_raw(&cluster, queue_of(&spec), headers, good(&spec)).await;
+        expected.push((spec.id, reason));
+        with_record.push(spec.id);
+    }
+    // Jobs that nobody opened, and one under another's name.
+    let unopened = sleep_job(20);
+    publish_raw(&cluster, queue_of(&unopened), codec::headers_for::<QueuedJob>(), good(&unopened)).await;
+    expected.push((unopened.id, HEADER_JOB_OPEN_SEQ));
+    let (named, meant) = (sleep_job(20), sleep_job(20));
+    let seq = open(&cluster, &named).await;
+    publish_raw(&cluster, queue_of(&named), headers_with_seq(seq), good(&meant)).await;
+    expected.push((named.id, "another job"));
+    with_record.push(named.id);
+
+    for (id, reason) in &expected {
+        let letter = dead_letter(&cluster, &id.to_string()).await;
+        assert!(letter.reason.contains(reason), "{id}: `{reason}` is not in `{}`", letter.reason);
+        assert!(letter.body_start.len() <= 1024);
+    }
+    let records = cluster.wait_ended(&with_record).await;
+    assert!(records.values().all(|record| record.state == JobState::Dead && !record.reason.is_empty()), "{records:?}");
+
+    // A subject without an id still leaves a letter, under the message's sequence.
+    let seq = publish_raw(&cluster, "job.q.normal.sleep.not-an-id".into(), headers_with_seq(1), Bytes::from_static(b"\xc1")).await;
+    assert_eq!(dead_letter(&cluster, &format!("seq-{seq}")).await.subject, "job.q.normal.sleep.not-an-id");
+
+    assert_a_job_commits(&cluster).await;
+    assert_running(&mut cluster, &["scheduler-1", "worker-01", "fault-detector"]);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn absurd_jobs_that_no_submitter_let_through_are_dead_too() {
+    let cluster = Cluster::start(1).await;
+    type Change = fn(&mut JobSpec);
+    let absurd: [(&str, Change); 6] = [
+        ("timeout", |spec| spec.timeout_ms = 0),
+        ("timeout", |spec| spec.timeout_ms = u64::MAX),
+        ("gpus", |spec| spec.demand.gpu_milli = u32::MAX),
+        ("max_retries", |spec| spec.max_retries = u32::MAX),
+        ("name", |spec| spec.name = "\u{1b}[2J".repeat(3)),
+        ("params", |spec| drop(spec.params.insert("duration_ms".into(), Param::Float(f64::NAN)))),
+    ];
+    let mut ids = Vec::new();
+    for (_, change) in &absurd {
+        let mut spec = sleep_job(20);
+        change(&mut spec);
+        let seq = open(&cluster, &spec).await;
+        publish_raw(&cluster, queue_of(&spec), headers_with_seq(seq), codec::encode(&QueuedJob { spec: spec.clone() })).await;
+        ids.push(spec.id);
+    }
+    let records = cluster.wait_ended(&ids).await;
+    for ((field, _), id) in absurd.iter().zip(&ids) {
+        let record: &TerminalRecord = &records[id];
+        assert_eq!(record.state, JobState::Dead, "{record:?}");
+        assert!(record.reason.contains(field), "`{field}` is not in `{}`", record.reason);
+        assert!(dead_letter(&cluster, &id.to_string()).await.reason.contains(field));
+    }
+    assert_a_job_commits(&cluster).await;
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_message_larger_than_the_server_takes_is_refused_at_the_door() {
+    let cluster = Cluster::start(1).await;
+    let mut long = sleep_job(20);
+    long.params.insert("text".into(), Param::Text("x".repeat(2 << 20)));
+    // A submitter does not even try.
+    let refused = Submitter::new(&cluster.nats).submit(&long).await.expect_err("2 MiB of text");
+    assert!(matches!(refused, SubmitError::Invalid(_)) && refused.to_string().contains("params"), "{refused}");
+    // The client knows what its server takes.
+    let published = cluster.nats.publish_durable_with(queue_of(&long), headers_with_seq(1), &QueuedJob { spec: long.clone() }).await;
+    let refused = published.expect_err("2 MiB of body");
+    assert!(matches!(refused, PublishError::TooLarge(_)) && refused.to_string().contains("larger"), "{refused}");
+    // And so does the server, for a client that does not care.
+    let mut wild = tokio::net::TcpStream::connect(("127.0.0.1", cluster.server.port())).await.expect("the server listens");
+    wild.write_all(format!("CONNECT {{}}\r\nPUB {} {}\r\n", queue_of(&long), 2 << 20).as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), wild.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(read.is_ok() && answer.contains("Maximum Payload"), "{answer}");
+
+    assert_a_job_commits(&cluster).await;
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_demand_that_no_node_can_ever_meet_is_dead_with_the_reason() {
+    let cluster = Cluster::start(2).await;
+    let mut model = sleep_job(20);
+    model.demand.models = vec!["H900-9TB".into()];
+    let mut memory = sleep_job(20);
+    memory.demand.gpu_memory_mib = 1 << 20;
+    let mut kind = sleep_job(20);
+    kind.kind = "telepathy".into();
+    let ids = cluster.submit(&[model, memory, kind]).await;
+    let waiting = cluster.submit(&[sleep_job(20)]).await;
+    assert_eq!(cluster.wait_ended(&waiting).await[&waiting[0]].state, JobState::Committed, "they keep nobody waiting");
+    let records = cluster.wait_ended(&ids).await;
+    for (id, words) in ids.iter().zip(["model", "memory", "executor"]) {
+        let record = &records[id];
+        assert_eq!((record.state, record.history.len()), (JobState::Dead, 0), "{record:?}");
+        assert!(record.reason.contains(words), "`{words}` is not in `{}`", record.reason);
+        assert!(dead_letter(&cluster, &id.to_string()).await.reason.contains(words));
+        assert_exit(&cluster.faultline(&["job", &id.to_string()]), 0, &["dead", words]);
+    }
+    cluster.assert_audit_clean();
+}
+
+#[test]
+fn absurd_numbers_on_the_command_line_are_refused_and_the_flag_is_named() {
+    let nobody = "nats://127.0.0.1:9";
+    let submit = |rest: &[&'static str]| [&["submit", "--kind", "sleep"], rest].concat();
+    let cases = [
+        (submit(&["--gpus", "-1"]), "--gpus"),
+        (submit(&["--gpus", "9"]), "--gpus"),
+        (submit(&["--gpus", "1.5"]), "--gpus"),
+        (submit(&["--gpus", "NaN"]), "--gpus"),
+        (submit(&["--gpu-memory", "-1"]), "--gpu-memory"),
+        (submit(&["--gpu-memory", "99999999999999"]), "--gpu-memory"),
+        (submit(&["--count", "0"]), "--count"),
+        (submit(&["--count=-5"]), "--count"),
+        (submit(&["--count", "999999999999999999999999"]), "--count"),
+        (submit(&["--timeout", "-5s"]), "--timeout"),
+        (submit(&["--timeout", "0s"]), "--timeout"),
+        (submit(&["--timeout", "5"]), "--timeout"),
+        (submit(&["--timeout", "400d"]), "--timeout"),
+        (submit(&["--duration", "-1s"]), "--duration"),
+        (submit(&["--max-retries=-1"]), "--max-retries"),
+        (submit(&["--max-retries", "101"]), "--max-retries"),
+        (submit(&["--priority", "asap"]), "--priority"),
+        (submit(&["--model", "a b"]), "--model"),
+        (submit(&["--name", ""]), "--name"),
+        (submit(&["--param", "novalue"]), "--param"),
+        (vec!["submit", "--kind", "matrix", "--size", "-5"], "--size"),
+        (vec!["submit", "--kind", "matrix", "--size", "0"], "--size"),
+        (vec!["submit", "--kind", "no kind!"], "--kind"),
+        (vec!["rate", "set", "1e300"], "rate"),
+        (vec!["rate", "preset", "warp"], "warp"),
+        (vec!["scale", "workers", "99999999"], "COUNT"),
+        (vec!["setup", "--jobs-max-bytes=-1"], "--jobs-max-bytes"),
+        (vec!["setup", "--replicas", "2"], "--replicas"),
+        (vec!["audit", "--wait", "-1s"], "--wait"),
+        (vec!["job", "not-an-id"], "ULID"),
+        (vec!["cancel", "123"], "ULID"),
+        (vec!["node", "a.b"], "name"),
+        (vec!["drain", "*"], "name"),
+        (vec!["jobs", "--state", "finished"], "--state"),
+    ];
+    for (args, word) in cases {
+        let output = faultline_at(nobody, &args);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(word), "{args:?}: `{word}` is not in: {text}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_not_found() {
+    let cluster = Cluster::start(1).await;
+    let unknown = sleep_job(0).id.to_string();
+    assert_exit(&cluster.faultline(&["job", &unknown]), 4, &[&unknown]);
+    assert_exit(&cluster.faultline(&["job", "not-an-id"]), 2, &["ULID"]);
+    assert_exit(&cluster.faultline(&["cancel", &unknown]), 4, &["not found"]);
+    assert_exit(&cluster.faultline(&["node", "gpu-node-77"]), 4, &["gpu-node-77"]);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn orders_of_a_deposed_leader_are_refused() {
+    let mut cluster = Cluster::start(1).await;
+    let running = cluster.submit(&[sleep_job(4_000)]).await[0];
+    cluster.wait_running(running).await;
+    let view = cluster.job(running).await.expect("it runs");
+    let attempt = view.attempts.last().expect("it has an attempt").attempt;
+
+    let node = cluster.nodes().await.remove(0).spec;
+    let now_ms = unix_ms();
+    let assignment = Assignment {
+        spec: sleep_job(60_000),
+        attempt: AttemptId::new(now_ms, random_u128()),
+        node: node.node.clone(),
+        incarnation: node.incarnation,
+        gpus: vec![0],
+        open_seq: 1,
+        ack_subject: "nobody.listens".into(),
+        placed_at_ms: now_ms,
+        failures: 0,
+        requeues: 0,
+        history: Vec::new(),
+        why: String::new(),
+        traceparent: None,
+    };
+    let mut heartbeats = cluster.nats.client.subscribe(subjects::heartbeat(&node.node)).await.expect("a subscription");
+    let forged = assignment.attempt;
+    let batch = AssignBatch { epoch: 0, assignments: vec![assignment] };
+    cluster.nats.publish(subjects::assign("worker-01"), &batch).await.expect("it is sent");
+    let kill = KillAttempts { epoch: 0, attempts: vec![attempt], reason: "old news".into() };
+    cluster.nats.publish(subjects::ctl("worker-01", ControlVerb::Kill), &kill).await.expect("it is sent");
+    cluster.wait_until("the worker refuses the assignment", async || cluster.log_tails().contains("deposed leader")).await;
+    for _ in 0..3 {
+        let message = heartbeats.next().await.expect("the node beats");
+        let beat: Heartbeat = codec::decode(message.headers.as_ref(), &message.payload).expect("a heartbeat can be read");
+        assert!(beat.running.iter().all(|brief| brief.attempt != forged), "the forged attempt runs");
+    }
+    let records = cluster.wait_ended(&[running]).await;
+    assert_eq!((records[&running].state, records[&running].history.len()), (JobState::Committed, 1), "{:?}", records[&running]);
+    assert_running(&mut cluster, &["scheduler-1", "worker-01"]);
+    cluster.assert_audit_clean();
+}
+
+/// Publishes bytes that cannot be read, with and without the headers of the message that belongs there.
+async fn throw<M: Message>(cluster: &Cluster, subject: &str) {
+    for body in garbage() {
+        for headers in [HeaderMap::new(), codec::headers_for::<M>()] {
+            cluster.nats.client.publish_with_headers(subject.to_owned(), headers, body.clone()).await.expect("it is sent");
+        }
+    }
+}
+
+#[tokio::test]
+async fn garbage_on_every_subject_and_in_the_buckets_stops_nobody() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.spawn("generator", "faultline-generator", &["--rate", "0.1"]);
+    cluster.spawn("dashboard", "faultline-dashboard", &["--port", "0"]);
+    for node in ["gpu-node-01", "gpu-node-99", "nobody"] {
+        throw::<Heartbeat>(&cluster, &subjects::heartbeat(node)).await;
+        throw::<Goodbye>(&cluster, &subjects::goodbye(node)).await;
+        throw::<Verdict>(&cluster, &subjects::verdict(node)).await;
+    }
+    throw::<EndedBatch>(&cluster, subjects::SCHED_ENDED).await;
+    throw::<WorkerSync>(&cluster, subjects::SCHED_SYNCED).await;
+    throw::<Query>(&cluster, subjects::SCHED_QUERY).await;
+    throw::<CancelRequest>(&cluster, subjects::SCHED_CANCEL).await;
+    throw::<AssignBatch>(&cluster, &subjects::assign("worker-01")).await;
+    throw::<KillAttempts>(&cluster, &subjects::ctl("worker-01", ControlVerb::Kill)).await;
+    throw::<FaultOrder>(&cluster, &subjects::ctl("worker-01", ControlVerb::Fault)).await;
+    throw::<SyncOrder>(&cluster, &subjects::ctl("worker-01", ControlVerb::Sync)).await;
+    throw::<SyncOrder>(&cluster, subjects::CTL_ALL_SYNC).await;
+    throw::<SyncOrder>(&cluster, "ctl.worker-01.dance").await;
+    throw::<Heartbeat>(&cluster, subjects::SYSTEM_CONNECT).await;
+    throw::<Heartbeat>(&cluster, subjects::SYSTEM_DISCONNECT).await;
+    throw::<Heartbeat>(&cluster, &subjects::job_event(sleep_job(0).id)).await;
+    throw::<Heartbeat>(&cluster, "job.done.nonsense").await;
+    // A heartbeat under another node's subject, of a worker that is no name.
+    let beat = Heartbeat { node: "a.b > *".into(), worker: String::new(), incarnation: u64::MAX, seq: 0, sent_at_ms: 0, running: vec![], gpus: vec![], leaving: true };
+    cluster.nats.publish(subjects::heartbeat("gpu-node-01"), &beat).await.expect("it is sent");
+    let nonsense = NodeRegistration { spec: cluster.nodes().await.remove(0).spec, registered_at_ms: 0 };
+    for (bucket, keys) in [
+        (streams::KV_NODES, vec!["gpu-node-01", "gpu-node-98"]),
+        (streams::KV_HEALTH, vec!["gpu-node-01", "gpu-node-98"]),
+        (streams::KV_CONTROL, vec!["rate", "mix", "unknown"]),
+    ] {
+        let store = cluster.nats.bucket(bucket).await.expect("the bucket is there");
+        for key in keys {
+            for body in garbage() {
+                store.put(key, body).await.expect("it is written");
+            }
+        }
+        store.put("gpu-node-97", codec::encode(&nonsense)).await.expect("it is written");
+    }
+
+    // Asked nonsense, the leader says so.
+    let request = async_nats::Request::new().headers(codec::headers_for::<Query>()).payload(Bytes::from_static(b"\xc1"));
+    let answer = cluster.nats.client.send_request(subjects::SCHED_QUERY, request).await.expect("the leader answers");
+    let reply: QueryReply = codec::decode(answer.headers.as_ref(), &answer.payload).expect("its answer can be read");
+    assert!(matches!(&reply, QueryReply::Error(words) if words.contains("decoded")), "{reply:?}");
+
+    assert_a_job_commits(&cluster).await;
+    assert_running(&mut cluster, &["scheduler-1", "worker-01", "fault-detector", "generator", "dashboard"]);
+    // Nor does it stop those who start with the garbage in the buckets. The worker writes its registration anew.
+    for name in ["scheduler-1", "worker-01", "fault-detector", "generator", "dashboard"] {
+        cluster.kill9(name);
+    }
+    cluster.scheduler("scheduler-1");
+    cluster.detector();
+    cluster.worker(1);
+    cluster.spawn("generator", "faultline-generator", &["--rate", "0.1"]);
+    cluster.spawn("dashboard", "faultline-dashboard", &["--port", "0"]);
+    assert_a_job_commits(&cluster).await;
+    assert_running(&mut cluster, &["scheduler-1", "worker-01", "fault-detector", "generator", "dashboard"]);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn services_that_start_before_nats_wait_and_say_so() {
+    let mut cluster = Cluster::bare(TestNats::start().await).await;
+    cluster.server.kill9().await;
+    cluster.scheduler("scheduler-1");
+    cluster.detector();
+    cluster.worker(1);
+    cluster.wait_until("all three say that they wait", async || cluster.log_tails().matches("cannot be reached yet").count() >= 3).await;
+    assert_running(&mut cluster, &["scheduler-1", "worker-01", "fault-detector"]);
+    for args in [&["jobs"][..], &["nodes"], &["audit"], &["setup"], &["submit", "--kind", "sleep"]] {
+        assert_exit(&cluster.faultline(args), 3, &["cannot be reached", &cluster.server.url(), "faultline up"]);
+    }
+    cluster.server.restart().await;
+    cluster.wait_for_nodes(1).await;
+    cluster.wait_until("NATS takes jobs again", async || cluster.nats.is_connected()).await;
+    assert_a_job_commits(&cluster).await;
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_refused_with_the_way_out() {
+    let server = TestNats::start_with_config("max_payload: 1MB\n").await;
+    assert_exit(&faultline_at(&server.url(), &["setup"]), 1, &["JetStream is off", "jetstream"]);
+    let submit = faultline_at(&server.url(), &["jobs"]);
+    assert_ne!(submit.status.code(), Some(0), "{}", text(&submit));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_there_with_another_configuration_is_named_and_nothing_is_changed() {
+    let server = TestNats::start().await;
+    let common = Common { nats_url: server.url(), ..Common::default() };
+    let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
+    let other = Config { name: streams::JOBS.into(), subjects: vec![subjects::QUEUE_ALL.into()], max_age: Duration::from_secs(60), ..Config::default() };
+    nats.jetstream.create_stream(other).await.expect("a stream is made");
+    let setup = faultline_at(&server.url(), &["setup"]);
+    assert_exit(&setup, 1, &["nothing was changed", "stream JOBS", "retention", "max_age is 60000 ms"]);
+    assert!(nats.jetstream.get_stream(streams::RESULTS).await.is_err(), "and nothing was created");
+    // The way out that the message names.
+    nats.jetstream.delete_stream(streams::JOBS).await.expect("the stream is removed");
+    assert_exit(&faultline_at(&server.url(), &["setup"]), 0, &["stream JOBS"]);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_jobs_and_loses_none() {
+    let server = TestNats::start().await;
+    assert_exit(&faultline_at(&server.url(), &["setup", "--jobs-max-bytes", "65536"]), 0, &["stream JOBS"]);
+    let mut cluster = Cluster::bare(server).await;
+    let submitter = Submitter::new(&cluster.nats);
+    let mut accepted = Vec::new();
+    let (refused, error) = loop {
+        assert!(accepted.len() < 1_000, "64 KiB take a thousand jobs");
+        let mut job = sleep_job(10);
+        job.priority = Priority::High;
+        match submitter.submit(&job).await {
+            Ok(_) => accepted.push(job.id),
+            Err(error) => break (job, error),
+        }
+    };
+    assert!(matches!(error, SubmitError::QueueFull(_)) && error.is_transient(), "{error}");
+    assert!(error.to_string().contains("queue is full") && error.to_string().contains("--jobs-max-bytes"), "{error}");
+    cluster.assert_audit_clean();
+
+    // The command keeps trying with the same id, and gets through as soon as there is room: here by the way out that the error names.
+    let waiting = cluster.faultline_command(&["submit", "--kind", "sleep", "--duration", "10ms", "-o", "json"]).stdout(Stdio::piped()).spawn();
+    let waiting = waiting.expect("faultline starts");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_exit(&cluster.faultline(&["setup", "--jobs-max-bytes", "1073741824"]), 0, &["changed: stream JOBS"]);
+    let done = tokio::task::spawn_blocking(move || waiting.wait_with_output()).await.expect("it is waited for").expect("it ends");
+    assert_exit(&done, 0, &["\"submitted\": 1"]);
+    submitter.submit(&refused).await.expect("the same id is taken now");
+    accepted.push(refused.id);
+
+    cluster.scheduler("scheduler-1");
+    cluster.worker(1);
+    let records = cluster.wait_ended(&accepted).await;
+    assert!(records.values().all(|record| record.state == JobState::Committed && record.history.len() == 1), "{records:?}");
+    cluster.assert_audit_clean();
+}

@@ -1,0 +1,398 @@
+//! One filled message of each kind, the same for ever: what the golden files say. A field that is added later gets its
+//! default here, because the old files do not have it; a value that is there already never changes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use faultline_engine::job::{
+    Assignment, AttemptId, AttemptOutcome, AttemptSummary, Demand, EndedAttempt, JobId, JobSpec, JobState, Param, Params, Priority,
+    RunningAttempt,
+};
+use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
+use faultline_engine::placement::{Reject, RejectReason, WhyWaiting};
+use faultline_protocol::codec::{self, DecodeError, Message};
+use faultline_protocol::messages::{
+    AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DrainSetting, EndedBatch,
+    EventBatch, EventKind, FaultOrder, FaultOrderKind, Goodbye, Heartbeat, JobView, KillAttempts, KindMix, LeaseRecord, LedgerSnapshot,
+    Level, NodeRegistration, NodeSync, NodeView, OpenMarker, Ping, Pong, Query, QueryReply, QueuedJob, RateSetting, RunningBrief,
+    SyncOrder, TerminalRecord, Verdict, WorkerSync,
+};
+
+/// 2026-01-01T12:00:00Z.
+const T: u64 = 1_767_268_800_000;
+
+/// A message, with its type forgotten.
+pub(crate) struct Sample {
+    /// The file's name without `.v1.msgpack`: the kind, and for further variants of an enum ` -variant` without the space.
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) version: u32,
+    pub(crate) encoded: Bytes,
+    is_read_from: Box<dyn Fn(&[u8]) -> Result<bool, DecodeError>>,
+}
+
+impl Sample {
+    /// Whether these bytes decode to the very value of the sample.
+    pub(crate) fn is_read_from(&self, body: &[u8]) -> Result<bool, DecodeError> {
+        (self.is_read_from)(body)
+    }
+}
+
+fn sample<M: Message + PartialEq + Debug + 'static>(variant: &str, value: M) -> Sample {
+    let name = if variant.is_empty() { M::KIND.to_owned() } else { format!("{}-{variant}", M::KIND) };
+    let encoded = codec::encode(&value);
+    Sample {
+        name,
+        kind: M::KIND,
+        version: M::VERSION,
+        encoded,
+        is_read_from: Box::new(move |body| codec::decode_body::<M>(body).map(|read| read == value)),
+    }
+}
+
+fn job_id() -> JobId {
+    JobId::new(T, 0x0123_4567_89ab_cdef_0123)
+}
+
+fn attempt_id() -> AttemptId {
+    AttemptId::new(T + 40, 0x0fed_cba9_8765_4321_0fed)
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        id: job_id(),
+        name: "gpu-algebra-5678".into(),
+        kind: "matrix".into(),
+        params: Params::from([
+            ("hold_ms".into(), Param::Int(1_500)),
+            ("scale".into(), Param::Float(0.5)),
+            ("size".into(), Param::Int(512)),
+            ("tag".into(), Param::Text("münchen".into())),
+            ("verify".into(), Param::Bool(true)),
+        ]),
+        priority: Priority::Urgent,
+        demand: Demand { gpu_milli: 2_000, gpu_memory_mib: 40_960, models: vec!["H100-80GB".into(), "A100-40GB".into()] },
+        expected_ms: 1_500,
+        timeout_ms: 30_000,
+        max_retries: 3,
+        submitted_at_ms: T,
+    }
+}
+
+fn lost_attempt() -> AttemptSummary {
+    AttemptSummary {
+        attempt: AttemptId::new(T + 10, 0x77),
+        node: "gpu-node-02".into(),
+        incarnation: T - 60_000,
+        gpus: vec![0, 3],
+        placed_at_ms: T + 10,
+        started_at_ms: Some(T + 12),
+        ended_at_ms: Some(T + 30),
+        outcome: AttemptOutcome::Lost,
+        detail: "the node is dead: silent for 5.2 s, phi 11.3".into(),
+        why: "least-loaded: 8 of 8 GPUs free".into(),
+    }
+}
+
+fn running_attempt() -> AttemptSummary {
+    AttemptSummary {
+        attempt: attempt_id(),
+        node: "gpu-node-01".into(),
+        placed_at_ms: T + 40,
+        started_at_ms: None,
+        ended_at_ms: None,
+        outcome: AttemptOutcome::Running,
+        detail: String::new(),
+        ..lost_attempt()
+    }
+}
+
+fn assignment() -> Assignment {
+    Assignment {
+        spec: spec(),
+        attempt: attempt_id(),
+        node: "gpu-node-01".into(),
+        incarnation: T - 60_000,
+        gpus: vec![1, 2],
+        open_seq: 4_711,
+        ack_subject: "$JS.ACK.JOBS.sched-urgent.2.17.9.1767268800010000000.0".into(),
+        placed_at_ms: T + 40,
+        failures: 1,
+        requeues: 1,
+        history: vec![lost_attempt()],
+        why: "least-loaded: 7 of 8 GPUs free".into(),
+        traceparent: Some("00-019b7965cc000123456789abcdef0123-456789abcdef0123-01".into()),
+    }
+}
+
+fn node_spec() -> NodeSpec {
+    NodeSpec {
+        node: "gpu-node-01".into(),
+        worker: "worker-01".into(),
+        incarnation: T - 60_000,
+        gpus: vec![
+            GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_559 },
+            GpuDescriptor { model: "A100-40GB".into(), memory_mib: 40_960 },
+        ],
+        rack: "rack-1".into(),
+        slots: 16,
+        kinds: ["compute", "fault", "matrix", "service", "sleep"].map(String::from).to_vec(),
+        fault_percent_per_min: 5.0,
+        telemetry: "simulated".into(),
+    }
+}
+
+fn telemetry() -> GpuTelemetry {
+    GpuTelemetry {
+        utilisation_percent: 87.5,
+        memory_utilisation_percent: 43.25,
+        memory_used_mib: 40_960,
+        memory_total_mib: 81_559,
+        temperature_c: 66.5,
+        memory_temperature_c: 71.0,
+        power_w: 612.5,
+        energy_j: 123_456.75,
+        sm_clock_mhz: 1_980,
+        memory_clock_mhz: 2_619,
+        throttled: true,
+        xid: 79,
+    }
+}
+
+fn brief() -> RunningBrief {
+    RunningBrief { attempt: attempt_id(), job: job_id(), progress_permille: 333 }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        node: "gpu-node-02".into(),
+        worker: "worker-02".into(),
+        incarnation: T - 60_000,
+        health: Health::Dead,
+        detector: "phi-accrual".into(),
+        phi: 11.25,
+        silence_ms: 5_200,
+        evidence: "silent for 5.2 s, phi 11.3, worker-02 does not answer".into(),
+        at_ms: T + 30,
+    }
+}
+
+fn ledger() -> LedgerSnapshot {
+    LedgerSnapshot {
+        through_seq: 300,
+        submitted: 160,
+        committed: 120,
+        dead: 11,
+        cancelled: 7,
+        abandoned: 2,
+        duplicates: 0,
+        missed: 0,
+        at_ms: T,
+    }
+}
+
+/// Every message; the first of each kind is the file that carries the kind's name alone.
+pub(crate) fn all() -> Vec<Sample> {
+    let mut all = jobs();
+    all.extend(work_and_nodes());
+    all.extend(control());
+    all.extend(queries());
+    all
+}
+
+fn jobs() -> Vec<Sample> {
+    let record = TerminalRecord {
+        job: job_id(),
+        name: spec().name,
+        kind: spec().kind,
+        priority: Priority::Urgent,
+        state: JobState::Committed,
+        attempt: Some(attempt_id()),
+        open_seq: 4_711,
+        submitted_at_ms: T,
+        ended_at_ms: T + 1_600,
+        result: "512 x 512, verified with 8 rounds".into(),
+        reason: String::new(),
+        failures: 1,
+        requeues: 1,
+        history: vec![lost_attempt(), AttemptSummary { outcome: AttemptOutcome::Committed, ..running_attempt() }],
+    };
+    let dead = TerminalRecord {
+        state: JobState::Dead,
+        attempt: None,
+        result: String::new(),
+        reason: "failed 4 times, 3 retries were allowed".into(),
+        ..record.clone()
+    };
+    let letter = DeadLetter {
+        id: job_id().to_string(),
+        subject: format!("job.q.urgent.matrix.{}", job_id()),
+        reason: "failed 4 times, 3 retries were allowed".into(),
+        last_error: "the product does not verify".into(),
+        at_ms: T + 1_600,
+        spec: Some(spec()),
+        body_start: Vec::new(),
+    };
+    let poison = DeadLetter {
+        id: "seq-17".into(),
+        reason: "undecodable: the header is missing".into(),
+        last_error: String::new(),
+        spec: None,
+        body_start: vec![0xc1, 0, 255],
+        ..letter.clone()
+    };
+    let event = ClusterEvent {
+        at_ms: T + 30,
+        service: "scheduler-1".into(),
+        level: Level::Warn,
+        kind: EventKind::AttemptLost,
+        job: Some(job_id()),
+        attempt: Some(attempt_id()),
+        node: Some("gpu-node-02".into()),
+        detail: "the node is dead".into(),
+        failures: 1,
+        requeues: 1,
+        history: vec![lost_attempt()],
+    };
+    let about_nothing = ClusterEvent::new(T, "scheduler-1", Level::Info, EventKind::LeaderElected, "scheduler-1 leads, epoch 3");
+    vec![
+        sample("", OpenMarker { job: job_id(), name: spec().name, kind: spec().kind, priority: Priority::Urgent, submitted_at_ms: T }),
+        sample("", QueuedJob { spec: spec() }),
+        sample("", record),
+        sample("dead", dead),
+        sample("", letter),
+        sample("poison", poison),
+        sample("", ledger()),
+        sample("", EventBatch { events: vec![event, about_nothing] }),
+    ]
+}
+
+fn work_and_nodes() -> Vec<Sample> {
+    let ended = EndedAttempt {
+        job: job_id(),
+        attempt: attempt_id(),
+        node: "gpu-node-01".into(),
+        outcome: AttemptOutcome::Failed,
+        detail: "the product does not verify".into(),
+        at_ms: T + 1_600,
+        retry_delay_ms: 750,
+    };
+    let sync = NodeSync {
+        node: "gpu-node-01".into(),
+        incarnation: T - 60_000,
+        running: vec![RunningAttempt { assignment: assignment(), started_at_ms: T + 42 }],
+    };
+    let heartbeat = Heartbeat {
+        node: "gpu-node-01".into(),
+        worker: "worker-01".into(),
+        incarnation: T - 60_000,
+        seq: 61,
+        sent_at_ms: T,
+        running: vec![brief()],
+        gpus: vec![telemetry(), GpuTelemetry::default()],
+        leaving: true,
+    };
+    vec![
+        sample("", AssignBatch { epoch: 3, assignments: vec![assignment()] }),
+        sample("", EndedBatch { worker: "worker-01".into(), ended: vec![ended] }),
+        sample("", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![sync] }),
+        sample("", NodeRegistration { spec: node_spec(), registered_at_ms: T - 59_990 }),
+        sample("", heartbeat),
+        sample("", Goodbye { node: "gpu-node-01".into(), worker: "worker-01".into(), incarnation: T - 60_000, reason: "stopping".into() }),
+        sample("", verdict()),
+    ]
+}
+
+fn control() -> Vec<Sample> {
+    vec![
+        sample("", RateSetting { jobs_per_minute: 12.5, set_by: "cli".into(), at_ms: T }),
+        sample("", KindMix { weights: BTreeMap::from([("compute".into(), 3.0), ("fault".into(), 0.5), ("sleep".into(), 4.0)]) }),
+        sample("", DrainSetting { reason: "new fans".into(), at_ms: T }),
+        sample("", LeaseRecord { holder: "scheduler-1".into(), at_ms: T }),
+        sample("", Ping { at_ms: T }),
+        sample("", Pong { worker: "worker-01".into(), nodes: vec!["gpu-node-01".into()] }),
+        sample("", SyncOrder { epoch: 3 }),
+        sample("", KillAttempts { epoch: 3, attempts: vec![attempt_id()], reason: "the job was cancelled".into() }),
+        sample("", FaultOrder { node: "gpu-node-01".into(), kind: FaultOrderKind::HeartbeatLoss, for_ms: 20_000, factor: 2.5 }),
+    ]
+}
+
+fn stats() -> ClusterStats {
+    ClusterStats {
+        leader: "scheduler-1".into(),
+        epoch: 3,
+        leader_since_ms: T - 50_000,
+        policy: "least-loaded".into(),
+        nodes_alive: 6,
+        nodes_suspect: 1,
+        nodes_gone: 1,
+        nodes_dead: 1,
+        nodes_draining: 2,
+        gpus_total: 44,
+        gpu_used_milli: 12_600,
+        queued_in_stream: 31,
+        queued_held: 12,
+        running: 20,
+        placed_total: 170,
+        requeued_total: 9,
+        retried_total: 21,
+        requeue_p50_ms: 4_900,
+        requeue_p95_ms: 5_600,
+        recovery_p50_ms: 35,
+        recovery_p95_ms: 410,
+        ledger: ledger(),
+        at_ms: T,
+    }
+}
+
+fn queries() -> Vec<Sample> {
+    let node = NodeView {
+        spec: node_spec(),
+        health: Health::Suspect,
+        draining: true,
+        gpu_used_milli: vec![1_000, 100],
+        gpu_reserved_mib: vec![40_960, 64],
+        running: vec![brief()],
+        telemetry: vec![telemetry()],
+        heartbeat_age_ms: Some(1_830),
+        verdict: Some(verdict()),
+    };
+    let why = WhyWaiting {
+        since_ms: T,
+        rejects: vec![Reject { reason: RejectReason::GpuShareTaken, nodes: 6 }, Reject { reason: RejectReason::NotAlive, nodes: 2 }],
+        summary: "6 nodes: GPU share taken; 2 nodes: not alive".into(),
+    };
+    let job = JobView {
+        id: job_id(),
+        name: spec().name,
+        kind: spec().kind,
+        priority: Priority::Urgent,
+        state: JobState::Queued,
+        submitted_at_ms: T,
+        ended_at_ms: None,
+        demand: Some(spec().demand),
+        node: Some("gpu-node-02".into()),
+        progress_permille: 333,
+        failures: 1,
+        requeues: 1,
+        attempts: vec![lost_attempt()],
+        result: String::new(),
+        reason: String::new(),
+        waiting: Some(why),
+    };
+    let answer = CancelAnswer { job: job_id(), outcome: CancelOutcome::AlreadyEnded, detail: "it is committed already".into() };
+    vec![
+        sample("", Query::Jobs { after: Some(job_id()), limit: 200 }),
+        sample("stats", Query::Stats),
+        sample("nodes", Query::Nodes { after: None, limit: 50 }),
+        sample("node", Query::Node { node: "gpu-node-01".into() }),
+        sample("job", Query::Job { job: job_id() }),
+        sample("", QueryReply::Stats(Box::new(stats()))),
+        sample("nodes", QueryReply::Nodes(vec![node])),
+        sample("jobs", QueryReply::Jobs(vec![job])),
+        sample("error", QueryReply::Error("no such node".into())),
+        sample("", CancelRequest { jobs: vec![job_id()], by: "cli".into() }),
+        sample("", CancelReply { answers: vec![answer] }),
+    ]
+}
