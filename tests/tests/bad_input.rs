@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config, Stream};
-use bytes::Bytes;
 use faultline_engine::job::{Assignment, AttemptId, JobId, JobSpec, JobState, Param, Priority};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_VERSION, Message};
 use faultline_protocol::messages::{
@@ -26,13 +25,13 @@ use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Bytes that are no message: nothing, an unused code, cut short, a promise of four billion entries, nested too deep.
-fn garbage() -> [Bytes; 5] {
+fn garbage() -> [Vec<u8>; 5] {
     [
-        Bytes::new(),
-        Bytes::from_static(b"\xc1garbage"),
-        Bytes::from_static(b"\x81\xa4node"),
-        Bytes::from_static(b"\xdd\xff\xff\xff\xff"),
-        Bytes::from(vec![0x91; 200_000]),
+        Vec::new(),
+        b"\xc1garbage".to_vec(),
+        b"\x81\xa4node".to_vec(),
+        b"\xdd\xff\xff\xff\xff".to_vec(),
+        vec![0x91; 200_000],
     ]
 }
 
@@ -57,8 +56,8 @@ fn assert_exit(output: &Output, code: i32, words: &[&str]) {
 }
 
 /// Publishes straight into a stream, past everything that would have said no.
-async fn publish_raw(cluster: &Cluster, subject: String, headers: HeaderMap, body: Bytes) -> u64 {
-    let ack = cluster.nats.jetstream.publish_with_headers(subject, headers, body).await.expect("it is sent");
+async fn publish_raw(cluster: &Cluster, subject: String, headers: HeaderMap, body: impl AsRef<[u8]>) -> u64 {
+    let ack = cluster.nats.jetstream.publish_with_headers(subject, headers, body.as_ref().to_vec().into()).await.expect("it is sent");
     ack.await.expect("the stream takes it").sequence
 }
 
@@ -155,7 +154,7 @@ async fn poison_in_the_queue_goes_to_dead_with_the_reason_and_the_next_job_commi
     assert!(records.values().all(|record| record.state == JobState::Dead && !record.reason.is_empty()), "{records:?}");
 
     // A subject without an id still leaves a letter, under the message's sequence.
-    let seq = publish_raw(&cluster, "job.q.normal.sleep.not-an-id".into(), headers_with_seq(1), Bytes::from_static(b"\xc1")).await;
+    let seq = publish_raw(&cluster, "job.q.normal.sleep.not-an-id".into(), headers_with_seq(1), b"\xc1").await;
     assert_eq!(dead_letter(&cluster, &format!("seq-{seq}")).await.subject, "job.q.normal.sleep.not-an-id");
 
     assert_a_job_commits(&cluster).await;
@@ -269,7 +268,7 @@ fn absurd_numbers_on_the_command_line_are_refused_and_the_flag_is_named() {
         (vec!["submit", "--kind", "matrix", "--size", "-5"], "--size"),
         (vec!["submit", "--kind", "matrix", "--size", "0"], "--size"),
         (vec!["submit", "--kind", "no kind!"], "--kind"),
-        (vec!["rate", "set", "1e300"], "rate"),
+        (vec!["rate", "set", "51"], "--unbounded"),
         (vec!["rate", "preset", "warp"], "warp"),
         (vec!["scale", "workers", "99999999"], "COUNT"),
         (vec!["setup", "--jobs-max-bytes=-1"], "--jobs-max-bytes"),
@@ -347,7 +346,7 @@ async fn orders_of_a_deposed_leader_are_refused() {
 async fn throw<M: Message>(cluster: &Cluster, subject: &str) {
     for body in garbage() {
         for headers in [HeaderMap::new(), codec::headers_for::<M>()] {
-            cluster.nats.client.publish_with_headers(subject.to_owned(), headers, body.clone()).await.expect("it is sent");
+            cluster.nats.client.publish_with_headers(subject.to_owned(), headers, body.clone().into()).await.expect("it is sent");
         }
     }
 }
@@ -388,14 +387,14 @@ async fn garbage_on_every_subject_and_in_the_buckets_stops_nobody() {
         let store = cluster.nats.bucket(bucket).await.expect("the bucket is there");
         for key in keys {
             for body in garbage() {
-                store.put(key, body).await.expect("it is written");
+                store.put(key, body.into()).await.expect("it is written");
             }
         }
         store.put("gpu-node-97", codec::encode(&nonsense)).await.expect("it is written");
     }
 
     // Asked nonsense, the leader says so.
-    let request = async_nats::Request::new().headers(codec::headers_for::<Query>()).payload(Bytes::from_static(b"\xc1"));
+    let request = async_nats::Request::new().headers(codec::headers_for::<Query>()).payload(b"\xc1".as_slice().into());
     let answer = cluster.nats.client.send_request(subjects::SCHED_QUERY, request).await.expect("the leader answers");
     let reply: QueryReply = codec::decode(answer.headers.as_ref(), &answer.payload).expect("its answer can be read");
     assert!(matches!(&reply, QueryReply::Error(words) if words.contains("decoded")), "{reply:?}");
@@ -492,5 +491,58 @@ async fn a_full_queue_refuses_jobs_and_loses_none() {
     cluster.worker(1);
     let records = cluster.wait_ended(&accepted).await;
     assert!(records.values().all(|record| record.state == JobState::Committed && record.history.len() == 1), "{records:?}");
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn probe_ledger_garbage() {
+    let mut cluster = Cluster::start(1).await;
+    assert_a_job_commits(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let store = cluster.nats.bucket(streams::KV_LEDGER).await.unwrap();
+    store.put(streams::KEY_LEDGER, b"\xc1".as_slice().into()).await.unwrap();
+    assert_a_job_commits(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(3000)).await;
+    cluster.kill9("scheduler-1");
+    cluster.scheduler("scheduler-2");
+    assert_a_job_commits(&cluster).await;
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn probe_unknown_priority() {
+    let cluster = Cluster::start(1).await;
+    let spec = sleep_job(20);
+    let sent = cluster.nats.jetstream.publish_with_headers(format!("job.q.bogus.sleep.{}", spec.id), headers_with_seq(1), codec::encode(&QueuedJob { spec: spec.clone() })).await.unwrap();
+    eprintln!("ack: {:?}", sent.await);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn probe_results_full() {
+    let server = TestNats::start().await;
+    assert_exit(&faultline_at(&server.url(), &["setup", "--results-max-bytes", "65536"]), 0, &["stream RESULTS"]);
+    let mut cluster = Cluster::bare(server).await;
+    let submitter = Submitter::new(&cluster.nats);
+    let mut accepted = Vec::new();
+    let error = loop {
+        let job = sleep_job(10);
+        match submitter.submit(&job).await {
+            Ok(_) => accepted.push(job.id),
+            Err(error) => break error,
+        }
+    };
+    eprintln!("error: {error}; {} accepted", accepted.len());
+    cluster.scheduler("scheduler-1");
+    cluster.worker(1);
+    cluster.wait_for_nodes(1).await;
+    tokio::time::sleep(Duration::from_millis(3000)).await;
+    eprintln!("{}", cluster.log_tails());
+    eprintln!("{:?}", cluster.stats().await);
+    assert_exit(&cluster.faultline(&["setup", "--results-max-bytes", "1073741824"]), 0, &["changed: stream RESULTS"]);
+    let records = cluster.wait_ended(&accepted).await;
+    let states: std::collections::BTreeMap<_, usize> = records.values().fold(Default::default(), |mut m, r| { *m.entry((r.state, r.failures, r.history.len())).or_default() += 1; m });
+    eprintln!("{states:?}");
     cluster.assert_audit_clean();
 }

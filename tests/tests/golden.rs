@@ -37,10 +37,10 @@ fn every_file_decodes_to_what_it_was_written_from() {
 #[test]
 fn every_message_is_encoded_to_the_same_bytes_as_ever() {
     for sample in samples::all().into_iter().filter(|sample| sample.version == 1) {
-        let (written, golden) = (sample.encoded.to_vec(), golden(&sample));
+        let (written, golden) = (&sample.encoded, golden(&sample));
         let differs_at = written.iter().zip(&golden).take_while(|(new, old)| new == old).count();
         assert!(
-            written == golden,
+            *written == golden,
             "{} is encoded differently from byte {differs_at} on ({} bytes, {} before)",
             sample.name,
             written.len(),

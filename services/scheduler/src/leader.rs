@@ -18,7 +18,7 @@ use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::events::EventSink;
 use faultline_runtime::lease::{Lease, RENEW_EVERY};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +145,14 @@ async fn serve(
                 anyhow::ensure!(count > 0, "the pull loops ended");
                 leader.on_deliveries(std::mem::take(&mut batch))
             }
-            Some(message) = ended.next() => leader.on_ended(&message),
+            Some(message) = ended.next() => {
+                let mut actions = leader.on_ended(&message);
+                // Whatever else is here already goes into the same placement pass.
+                while let Some(Some(message)) = ended.next().now_or_never() {
+                    actions.extend(leader.on_ended(&message));
+                }
+                actions
+            }
             Some(message) = heartbeats.next() => leader.on_heartbeat(&message),
             Some(message) = verdicts.next() => leader.on_verdict(&message),
             Some(message) = goodbyes.next() => leader.on_goodbye(&message),

@@ -36,6 +36,8 @@ use crate::telemetry::open_devices;
 const FAULT_TICK: Duration = Duration::from_millis(100);
 /// The most ended attempts that are reported in one message.
 const ENDED_BATCH: usize = 2048;
+/// The least time between two reports of ended attempts.
+const REPORT_EVERY: Duration = Duration::from_millis(2);
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs a worker with the four kinds that come with it, until it is told to stop.
@@ -64,6 +66,7 @@ pub async fn run_with(settings: Settings, registry: Registry, nats: Nats, shutdo
     let mut connections = worker.nats.connections();
     let (stop, hurry) = (shutdown.token(), shutdown.hurry());
     let mut drain_deadline = None;
+    let mut next_report = tokio::time::Instant::now();
     loop {
         let draining = async {
             match drain_deadline {
@@ -75,8 +78,9 @@ pub async fn run_with(settings: Settings, registry: Registry, nats: Nats, shutdo
             Some(message) = assignments.next() => worker.on_assignments(&message),
             Some(message) = orders.next() => worker.on_order(message).await,
             Some(message) = common_orders.next() => worker.on_order(message).await,
-            count = ended_receiver.recv_many(&mut batch, ENDED_BATCH) => {
+            count = ended_soon(&mut ended_receiver, &mut batch, next_report) => {
                 if count > 0 {
+                    next_report = tokio::time::Instant::now() + REPORT_EVERY;
                     worker.on_ended(std::mem::take(&mut batch)).await;
                 }
             }
@@ -97,6 +101,12 @@ pub async fn run_with(settings: Settings, registry: Registry, nats: Nats, shutdo
     shutdown.wait_for_tasks(Duration::from_secs(1)).await;
     worker.nats.close().await;
     Ok(())
+}
+
+/// Waits for ended attempts, but not before `not_before`, so that a busy worker tells of many in one message.
+async fn ended_soon(ended: &mut mpsc::UnboundedReceiver<EndedAttempt>, batch: &mut Vec<EndedAttempt>, not_before: tokio::time::Instant) -> usize {
+    tokio::time::sleep_until(not_before).await;
+    ended.recv_many(batch, ENDED_BATCH).await
 }
 
 struct Worker {

@@ -2,8 +2,19 @@
 //! lower goes first once it has waited one aging step longer, so nobody starves behind a stream of urgent work.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::job::{JobId, Priority};
+
+/// A place in the order, with the job that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u64, JobId);
+
+impl Place {
+    pub fn job(self) -> JobId {
+        self.1
+    }
+}
 
 /// Waiting jobs in order of service.
 #[derive(Debug, Clone)]
@@ -39,6 +50,12 @@ impl Queue {
     /// How many wait with this priority.
     pub fn len_of(&self, priority: Priority) -> usize {
         self.by_priority[priority as usize]
+    }
+
+    /// The first job in the order, or the first one behind a place in it; with its own place.
+    pub fn next_after(&self, place: Option<Place>) -> Option<Place> {
+        let start = place.map_or(Bound::Unbounded, |Place(key, job)| Bound::Excluded((key, job)));
+        self.order.range((start, Bound::Unbounded)).next().map(|(key, job)| Place(*key, *job))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = JobId> + '_ {

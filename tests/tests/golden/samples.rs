@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use bytes::Bytes;
 use faultline_engine::job::{
     Assignment, AttemptId, AttemptOutcome, AttemptSummary, Demand, EndedAttempt, JobId, JobSpec, JobState, Param, Params, Priority,
     RunningAttempt,
@@ -28,7 +27,7 @@ pub(crate) struct Sample {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
     pub(crate) version: u32,
-    pub(crate) encoded: Bytes,
+    pub(crate) encoded: Vec<u8>,
     is_read_from: Box<dyn Fn(&[u8]) -> Result<bool, DecodeError>>,
 }
 
@@ -41,7 +40,7 @@ impl Sample {
 
 fn sample<M: Message + PartialEq + Debug + 'static>(variant: &str, value: M) -> Sample {
     let name = if variant.is_empty() { M::KIND.to_owned() } else { format!("{}-{variant}", M::KIND) };
-    let encoded = codec::encode(&value);
+    let encoded = codec::encode(&value).to_vec();
     Sample {
         name,
         kind: M::KIND,
@@ -139,7 +138,7 @@ fn node_spec() -> NodeSpec {
         slots: 16,
         kinds: ["compute", "fault", "matrix", "service", "sleep"].map(String::from).to_vec(),
         fault_percent_per_min: 5.0,
-        telemetry: "simulated".into(),
+        telemetry_source: "simulated".into(),
     }
 }
 

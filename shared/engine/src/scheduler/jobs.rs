@@ -1,5 +1,8 @@
 //! What happens to jobs: delivered, read back, ended, cancelled, adopted after a change of leader.
 
+use std::collections::btree_map::Entry;
+
+use super::place::demand_kind;
 use super::{Action, Held, HeldState, RunningState, Scheduler};
 use crate::job::{AttemptOutcome, AttemptSummary, EndedAttempt, JobId, JobSpec, JobState, RunningAttempt, push_history};
 
@@ -70,6 +73,7 @@ impl Scheduler {
     fn take(&mut self, delivery: Delivery, now_ms: u64, actions: &mut Vec<Action>) {
         let id = delivery.spec.id;
         let redelivered = delivery.redelivered;
+        let demand_kind = demand_kind(&delivery.spec);
         let held = Held {
             spec: delivery.spec,
             open_seq: delivery.open_seq,
@@ -79,6 +83,7 @@ impl Scheduler {
             requeues: 0,
             history: Vec::new(),
             state: HeldState::ReadingBack,
+            demand_kind,
             progress_sent_ms: now_ms,
             lost_at_ms: None,
         };
@@ -96,15 +101,23 @@ impl Scheduler {
 
     fn wait(&mut self, job: JobId, now_ms: u64) {
         if let Some(held) = self.jobs.get_mut(&job) {
-            held.state = HeldState::Waiting { since_ms: now_ms, rejects: Vec::new() };
+            held.state = HeldState::Waiting { since_ms: now_ms };
             self.queue.insert(job, held.spec.priority, held.spec.submitted_at_ms);
+            self.demand_kinds.entry(held.demand_kind).or_default().waiting += 1;
             self.dirty = true;
         }
     }
 
-    fn unqueue(&mut self, job: JobId) {
-        if let Some(held) = self.jobs.get(&job) {
-            self.queue.remove(job, held.spec.priority, held.spec.submitted_at_ms);
+    /// Takes a job out of the queue, if it waits there.
+    pub(super) fn unqueue(&mut self, job: JobId) {
+        if let Some(held) = self.jobs.get(&job)
+            && self.queue.remove(job, held.spec.priority, held.spec.submitted_at_ms)
+            && let Entry::Occupied(mut kind) = self.demand_kinds.entry(held.demand_kind)
+        {
+            kind.get_mut().waiting -= 1;
+            if kind.get().waiting == 0 {
+                kind.remove();
+            }
         }
     }
 
@@ -256,6 +269,7 @@ impl Scheduler {
             requeues: assignment.requeues,
             history: assignment.history.clone(),
             state,
+            demand_kind: demand_kind(&assignment.spec),
             progress_sent_ms: now_ms,
             lost_at_ms: None,
         };

@@ -134,7 +134,6 @@ pub enum HeldState {
     /// It waits for room.
     Waiting {
         since_ms: u64,
-        rejects: Vec<Reject>,
     },
     Running(RunningState),
     /// It comes back by itself: handed back to JetStream, or failed and waiting for its retry.
@@ -155,6 +154,8 @@ pub struct Held {
     pub requeues: u32,
     pub history: Vec<AttemptSummary>,
     pub state: HeldState,
+    /// Stands for what it asks of a node.
+    demand_kind: u64,
     /// When the message was last kept from being delivered again.
     progress_sent_ms: u64,
     /// When the last attempt was lost, until the next one is placed.
@@ -212,6 +213,14 @@ pub struct Counters {
     pub recovery: Recent,
 }
 
+/// The waiting jobs that ask for the same: tried once for all of them in a placement pass.
+#[derive(Debug, Clone, Default)]
+struct DemandKind {
+    waiting: usize,
+    /// Why each node said no when it was last tried; empty when it has not been.
+    rejects: Vec<Reject>,
+}
+
 /// The whole state of a leading scheduler.
 pub struct Scheduler {
     config: SchedulerConfig,
@@ -224,6 +233,7 @@ pub struct Scheduler {
     drained: std::collections::BTreeSet<String>,
     jobs: BTreeMap<JobId, Held>,
     queue: Queue,
+    demand_kinds: BTreeMap<u64, DemandKind>,
     /// Something changed since the last placement pass.
     dirty: bool,
     last_full_pass_ms: u64,
@@ -242,6 +252,7 @@ impl Scheduler {
             drained: std::collections::BTreeSet::new(),
             jobs: BTreeMap::new(),
             queue: Queue::new(config.aging_ms),
+            demand_kinds: BTreeMap::new(),
             dirty: true,
             last_full_pass_ms: now_ms,
             counters: Counters::default(),

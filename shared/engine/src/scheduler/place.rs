@@ -1,6 +1,6 @@
 //! The placement pass: the waiting jobs in the order of service, each to the node that the policy likes best.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rand::RngExt;
@@ -10,8 +10,8 @@ use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::Health;
 use crate::placement::{Candidate, Reject, RejectReason, WhyWaiting, fit_gpus};
 
-/// Jobs that ask for the same need not be tried twice in one pass.
-fn demand_fingerprint(spec: &JobSpec) -> u64 {
+/// Jobs that ask for the same need not be tried twice in one pass. A collision costs one of them that pass, no more.
+pub(super) fn demand_kind(spec: &JobSpec) -> u64 {
     let mut hasher = DefaultHasher::new();
     (spec.class(), spec.demand.gpu_milli, spec.demand.gpu_memory_mib, &spec.demand.models).hash(&mut hasher);
     hasher.finish()
@@ -63,28 +63,30 @@ impl Scheduler {
             return;
         }
         self.dirty = false;
-        let mut refused: BTreeMap<u64, Vec<Reject>> = BTreeMap::new();
-        let waiting: Vec<JobId> = self.queue.iter().collect();
-        for job in waiting {
-            let Some(held) = self.jobs.get_mut(&job) else { continue };
-            let fingerprint = demand_fingerprint(&held.spec);
-            if let Some(rejects) = refused.get(&fingerprint) {
-                if let HeldState::Waiting { rejects: known, .. } = &mut held.state {
-                    known.clone_from(rejects);
-                }
+        let mut refused = BTreeSet::new();
+        let mut refused_jobs = 0;
+        let mut place = None;
+        // Over when every job that still waits is known to be refused: a long queue of equal jobs costs one try.
+        while refused_jobs < self.queue.len()
+            && let Some(next) = self.queue.next_after(place)
+        {
+            place = Some(next);
+            let job = next.job();
+            let Some(kind) = self.jobs.get(&job).map(|held| held.demand_kind) else { continue };
+            if refused.contains(&kind) {
                 continue;
             }
             match self.choose(job, now_ms) {
                 Ok((node, gpus, why)) => self.assign(job, node, gpus, why, now_ms, actions),
+                Err(rejects) if self.is_impossible(&rejects, now_ms) => {
+                    actions.extend(self.die(job, format!("no node could ever run it: {}", summarise(&rejects)), String::new()));
+                }
                 Err(rejects) => {
-                    if self.is_impossible(&rejects, now_ms) {
-                        actions.extend(self.die(job, format!("no node could ever run it: {}", summarise(&rejects)), String::new()));
-                        continue;
+                    if let Some(known) = self.demand_kinds.get_mut(&kind) {
+                        known.rejects = rejects;
+                        refused_jobs += known.waiting;
                     }
-                    if let Some(HeldState::Waiting { rejects: known, .. }) = self.jobs.get_mut(&job).map(|held| &mut held.state) {
-                        known.clone_from(&rejects);
-                    }
-                    refused.insert(fingerprint, rejects);
+                    refused.insert(kind);
                 }
             }
         }
@@ -126,9 +128,9 @@ impl Scheduler {
     }
 
     fn assign(&mut self, job: JobId, node_name: String, gpus: Vec<u8>, why: String, now_ms: u64, actions: &mut Vec<Action>) {
+        self.unqueue(job);
         let (Some(held), Some(node)) = (self.jobs.get_mut(&job), self.nodes.get_mut(&node_name)) else { return };
         let attempt = AttemptId::new(now_ms, self.rng.random());
-        self.queue.remove(job, held.spec.priority, held.spec.submitted_at_ms);
         node.book(&gpus, &held.spec);
         node.attempts.insert(attempt, job);
         if let Some(lost_at_ms) = held.lost_at_ms.take() {
@@ -174,15 +176,17 @@ impl Scheduler {
 
     /// Why a job still waits; `None` when it does not, or is not here.
     pub fn why_waiting(&self, job: JobId, now_ms: u64) -> Option<WhyWaiting> {
-        match &self.jobs.get(&job)?.state {
-            HeldState::Waiting { since_ms, rejects } => {
+        let held = self.jobs.get(&job)?;
+        match &held.state {
+            HeldState::Waiting { since_ms } => {
+                let rejects = self.demand_kinds.get(&held.demand_kind).map_or(&[][..], |kind| &kind.rejects);
                 let summary = match (now_ms < self.ready_at_ms, rejects.is_empty()) {
                     (true, _) => "a new leader listens before it places".to_owned(),
                     (false, true) if self.nodes.is_empty() => "there is no node".to_owned(),
                     (false, true) => "it has not been tried yet".to_owned(),
                     (false, false) => summarise(rejects),
                 };
-                Some(WhyWaiting { since_ms: *since_ms, rejects: rejects.clone(), summary })
+                Some(WhyWaiting { since_ms: *since_ms, rejects: rejects.to_vec(), summary })
             }
             HeldState::ReadingBack => {
                 Some(WhyWaiting { since_ms: now_ms, rejects: Vec::new(), summary: "its record is being read".into() })

@@ -26,6 +26,8 @@ impl Scheduler {
         }
         assert_eq!(waiting, self.queue.len(), "the queue and the waiting jobs differ");
         assert_eq!(running, self.running(), "a node has attempts that no job knows");
+        let by_kind: usize = self.demand_kinds.values().map(|kind| kind.waiting).sum();
+        assert_eq!(by_kind, self.queue.len(), "the kinds of demand and the queue differ");
         for job in self.queue.iter() {
             let state = self.jobs.get(&job).map(|held| &held.state);
             assert!(matches!(state, Some(HeldState::Waiting { .. })), "{job} is queued but does not wait");
