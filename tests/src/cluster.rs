@@ -96,6 +96,7 @@ impl Cluster {
 
     /// Starts a process under a name; a former one of that name must have ended.
     pub fn spawn(&mut self, name: &str, binary: &str, args: &[&str]) {
+        assert!(!self.processes.contains_key(name), "{name} runs already");
         let log = std::fs::File::create(self.logs.path().join(format!("{name}-{}.log", unix_ms()))).expect("a log file");
         let child = Command::new(program(binary))
             .args(["--nats-url", &self.server.url(), "--log-level", self.log_level, "--color", "never", "--stop-with-parent"])
@@ -106,8 +107,7 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
-        let former = self.processes.insert(name.to_owned(), child);
-        assert!(former.is_none(), "{name} runs already");
+        self.processes.insert(name.to_owned(), child);
     }
 
     /// `faultline ARGS` against this cluster, to its end.
@@ -150,10 +150,11 @@ impl Cluster {
     /// SIGTERM, and waits until it has ended; returns whether it ended well.
     pub async fn terminate(&mut self, name: &str) -> bool {
         self.signal(name, Signal::TERM);
-        let mut child = self.processes.remove(name).expect("it was just signalled");
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
+            let child = self.processes.get_mut(name).expect("it was just signalled");
             if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                self.processes.remove(name);
                 return status.success();
             }
             sleep(POLL).await;

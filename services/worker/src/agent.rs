@@ -104,7 +104,11 @@ pub async fn run_with(settings: Settings, registry: Registry, nats: Nats, shutdo
 }
 
 /// Waits for ended attempts, but not before `not_before`, so that a busy worker tells of many in one message.
-async fn ended_soon(ended: &mut mpsc::UnboundedReceiver<EndedAttempt>, batch: &mut Vec<EndedAttempt>, not_before: tokio::time::Instant) -> usize {
+async fn ended_soon(
+    ended: &mut mpsc::UnboundedReceiver<EndedAttempt>,
+    batch: &mut Vec<EndedAttempt>,
+    not_before: tokio::time::Instant,
+) -> usize {
     tokio::time::sleep_until(not_before).await;
     ended.recv_many(batch, ENDED_BATCH).await
 }

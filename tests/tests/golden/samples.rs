@@ -21,6 +21,9 @@ use faultline_protocol::messages::{
 /// 2026-01-01T12:00:00Z.
 const T: u64 = 1_767_268_800_000;
 
+/// Whether bytes decode to the sample.
+type ReadsBack = Box<dyn Fn(&[u8]) -> Result<bool, DecodeError>>;
+
 /// A message, with its type forgotten.
 pub(crate) struct Sample {
     /// The file's name without `.v1.msgpack`: the kind, and for further variants of an enum ` -variant` without the space.
@@ -28,7 +31,7 @@ pub(crate) struct Sample {
     pub(crate) kind: &'static str,
     pub(crate) version: u32,
     pub(crate) encoded: Vec<u8>,
-    is_read_from: Box<dyn Fn(&[u8]) -> Result<bool, DecodeError>>,
+    is_read_from: ReadsBack,
 }
 
 impl Sample {
