@@ -1,12 +1,15 @@
 //! Whatever arrives, it is refused with a reason, and nobody stops: real processes on a real NATS get garbage, absurd numbers,
 //! old news and a server that is not as it should be. Afterwards a job commits and `audit` finds nothing.
 
+#[path = "bad_input/server.rs"]
+mod server;
+
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::{Config, Stream};
-use faultline_engine::job::{Assignment, AttemptId, JobId, JobSpec, JobState, Param, Priority};
+use async_nats::jetstream::stream::Stream;
+use faultline_engine::job::{Assignment, AttemptId, JobId, JobSpec, JobState, Param};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_VERSION, Message};
 use faultline_protocol::messages::{
     AssignBatch, CancelRequest, DeadLetter, EndedBatch, FaultOrder, Goodbye, Heartbeat, KillAttempts, OpenMarker, Query, QueryReply,
@@ -15,12 +18,10 @@ use faultline_protocol::messages::{
 use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_protocol::{messages::NodeRegistration, streams};
 use faultline_runtime::clock::{random_u128, unix_ms};
-use faultline_runtime::config::Common;
-use faultline_runtime::connect::{PublishError, connect_once};
+use faultline_runtime::connect::PublishError;
 use faultline_runtime::record::OPEN;
 use faultline_runtime::submit::{SubmitError, Submitter};
 use faultline_tests::cluster::{Cluster, program, sleep_job};
-use faultline_tests::nats::TestNats;
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -426,116 +427,28 @@ async fn garbage_on_every_subject_and_in_the_buckets_stops_nobody() {
 }
 
 #[tokio::test]
-async fn services_that_start_before_nats_wait_and_say_so() {
-    let mut cluster = Cluster::bare(TestNats::start().await).await;
-    cluster.server.kill9().await;
-    // Without what the client says at every try, which would push the one line out of the logs' tails.
-    cluster.log_level("info");
-    cluster.scheduler("scheduler-1");
-    cluster.detector();
-    cluster.worker(1);
-    cluster.wait_until("all three say that they wait", async || cluster.log_tails().matches("cannot be reached yet").count() >= 3).await;
-    assert_running(&mut cluster, &["scheduler-1", "worker-01", "fault-detector"]);
-    for args in [&["jobs"][..], &["nodes"], &["audit"], &["setup"], &["submit", "--kind", "sleep"]] {
-        assert_exit(&cluster.faultline(args), 3, &["cannot be reached", &cluster.server.url(), "faultline up"]);
-    }
-    cluster.server.restart().await;
-    cluster.wait_for_nodes(1).await;
-    cluster.wait_until("NATS takes jobs again", async || cluster.nats.is_connected()).await;
+async fn a_ledger_snapshot_that_cannot_be_read_is_counted_anew() {
+    let mut cluster = Cluster::start(1).await;
     assert_a_job_commits(&cluster).await;
+    let ledger = async || cluster.stats().await.map(|stats| stats.ledger.committed).unwrap_or_default();
+    cluster.wait_until("the ledger has counted it", async || ledger().await == 1).await;
+    let store = cluster.nats.bucket(streams::KV_LEDGER).await.unwrap();
+    store.put(streams::KEY_LEDGER, b"\xc1".as_slice().into()).await.unwrap();
+    assert_a_job_commits(&cluster).await;
+    cluster.kill9("scheduler-1");
+    cluster.scheduler("scheduler-2");
+    assert_a_job_commits(&cluster).await;
+    let ledger = async || cluster.stats().await.map(|stats| stats.ledger.committed).unwrap_or_default();
+    cluster.wait_until("all three are counted", async || ledger().await == 3).await;
     cluster.assert_audit_clean();
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_is_refused_with_the_way_out() {
-    let server = TestNats::start_with_config("max_payload: 1MB\n").await;
-    assert_exit(&faultline_at(&server.url(), &["setup"]), 1, &["JetStream is off", "jetstream"]);
-    let submit = faultline_at(&server.url(), &["jobs"]);
-    assert_ne!(submit.status.code(), Some(0), "{}", text(&submit));
-}
-
-#[tokio::test]
-async fn a_stream_that_is_there_with_another_configuration_is_named_and_nothing_is_changed() {
-    let server = TestNats::start().await;
-    let common = Common { nats_url: server.url(), ..Common::default() };
-    let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
-    let other = Config {
-        name: streams::JOBS.into(),
-        subjects: vec![subjects::QUEUE_ALL.into()],
-        max_age: Duration::from_secs(60),
-        ..Config::default()
-    };
-    nats.jetstream.create_stream(other).await.expect("a stream is made");
-    let setup = faultline_at(&server.url(), &["setup"]);
-    assert_exit(&setup, 1, &["nothing was changed", "stream JOBS", "retention", "max_age is 60000 ms"]);
-    assert!(nats.jetstream.get_stream(streams::RESULTS).await.is_err(), "and nothing was created");
-    // The way out that the message names.
-    nats.jetstream.delete_stream(streams::JOBS).await.expect("the stream is removed");
-    assert_exit(&faultline_at(&server.url(), &["setup"]), 0, &["stream JOBS"]);
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_jobs_and_loses_none() {
-    let server = TestNats::start().await;
-    assert_exit(&faultline_at(&server.url(), &["setup", "--jobs-max-bytes", "65536"]), 0, &["stream JOBS"]);
-    let mut cluster = Cluster::bare(server).await;
-    let submitter = Submitter::new(&cluster.nats);
-    let mut accepted = Vec::new();
-    let (refused, error) = loop {
-        assert!(accepted.len() < 1_000, "64 KiB take a thousand jobs");
-        let mut job = sleep_job(10);
-        job.priority = Priority::High;
-        match submitter.submit(&job).await {
-            Ok(_) => accepted.push(job.id),
-            Err(error) => break (job, error),
-        }
-    };
-    assert!(matches!(error, SubmitError::QueueFull(_)) && error.is_transient(), "{error}");
-    assert!(error.to_string().contains("queue is full") && error.to_string().contains("--jobs-max-bytes"), "{error}");
-    cluster.assert_audit_clean();
-
-    // The command keeps trying with the same id, and gets through as soon as there is room: here by the way out that the error names.
-    let waiting =
-        cluster.faultline_command(&["submit", "--kind", "sleep", "--duration", "10ms", "-o", "json"]).stdout(Stdio::piped()).spawn();
-    let waiting = waiting.expect("faultline starts");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_exit(&cluster.faultline(&["setup", "--jobs-max-bytes", "1073741824"]), 0, &["changed: stream JOBS"]);
-    let done = tokio::task::spawn_blocking(move || waiting.wait_with_output()).await.expect("it is waited for").expect("it ends");
-    assert_exit(&done, 0, &["\"submitted\": 1"]);
-    submitter.submit(&refused).await.expect("the same id is taken now");
-    accepted.push(refused.id);
-
-    cluster.scheduler("scheduler-1");
-    cluster.worker(1);
-    let records = cluster.wait_ended(&accepted).await;
-    assert!(records.values().all(|record| record.state == JobState::Committed && record.history.len() == 1), "{records:?}");
-    cluster.assert_audit_clean();
-}
-
-/// The records' stream is the other one that can fill up: what runs then waits with its result until it can be written.
-#[tokio::test]
-async fn full_records_refuse_new_jobs_and_those_that_run_commit_as_soon_as_there_is_room() {
-    let server = TestNats::start().await;
-    assert_exit(&faultline_at(&server.url(), &["setup", "--results-max-bytes", "65536"]), 0, &["stream RESULTS"]);
-    let mut cluster = Cluster::bare(server).await;
-    let submitter = Submitter::new(&cluster.nats);
-    let mut accepted = Vec::new();
-    let error = loop {
-        assert!(accepted.len() < 1_000, "64 KiB take a thousand records");
-        let job = sleep_job(10);
-        match submitter.submit(&job).await {
-            Ok(_) => accepted.push(job.id),
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, SubmitError::QueueFull(_)) && error.is_transient(), "{error}");
-    cluster.log_level("info");
-    cluster.scheduler("scheduler-1");
-    cluster.worker(1);
-    cluster.wait_until("the worker says why it cannot commit", async || cluster.log_tails().contains("maximum bytes exceeded")).await;
-    assert_exit(&cluster.faultline(&["setup", "--results-max-bytes", "1073741824"]), 0, &["changed: stream RESULTS"]);
-    let records = cluster.wait_ended(&accepted).await;
-    assert!(records.values().all(|record| record.state == JobState::Committed && record.failures == 0), "{records:?}");
-    assert_running(&mut cluster, &["scheduler-1", "worker-01"]);
+async fn a_priority_that_nobody_reads_is_refused_at_the_door() {
+    let cluster = Cluster::start(1).await;
+    let spec = sleep_job(20);
+    let subject = format!("job.q.bogus.sleep.{}", spec.id);
+    let sent = cluster.nats.publish_durable_with(subject, headers_with_seq(1), &QueuedJob { spec }).await;
+    assert!(matches!(sent, Err(PublishError::NoStream)), "{sent:?}");
     cluster.assert_audit_clean();
 }

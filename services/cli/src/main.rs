@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use faultline_runtime::telemetry;
 
 mod args;
@@ -19,9 +19,18 @@ use args::{Cli, Command};
 use exit::Failure;
 use session::Session;
 
+/// A negative number is taken for a value, not for an unknown flag: the error then names the flag that it was meant for.
+fn parse() -> Cli {
+    fn with_negative_numbers(command: clap::Command) -> clap::Command {
+        command.allow_negative_numbers(true).mut_subcommands(with_negative_numbers)
+    }
+    let matches = with_negative_numbers(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    match run(parse()).await {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("faultline: {failure}");

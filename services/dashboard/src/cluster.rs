@@ -111,7 +111,7 @@ impl From<SubmitError> for ClusterError {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Invalid(invalid) => ClusterError::Invalid(invalid),
-            SubmitError::QueueFull(reason) => ClusterError::QueueFull(reason),
+            SubmitError::QueueFull(reason) | SubmitError::ResultsFull(reason) => ClusterError::QueueFull(reason),
             SubmitError::TooOld | SubmitError::Publish(_) | SubmitError::ReadBack(_) => ClusterError::Failed(error.to_string()),
         }
     }

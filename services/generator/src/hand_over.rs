@@ -44,7 +44,7 @@ pub(crate) async fn run(
         last_error = error.to_string();
         // When there is no room for it the loop has heard the same from others.
         let _ = news.try_send(match error {
-            SubmitError::QueueFull(reason) => News::QueueFull(reason.clone()),
+            SubmitError::QueueFull(reason) | SubmitError::ResultsFull(reason) => News::QueueFull(reason.clone()),
             _ => News::Repeated,
         });
     });

@@ -9,7 +9,7 @@ use faultline_engine::ledger::{Ledger, LedgerRecord, LedgerSnapshot};
 use faultline_protocol::codec::{self, HEADER_JOB_STATE};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
-use faultline_runtime::connect::{Nats, kv_get};
+use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
 use faultline_runtime::record::OPEN;
 use futures::StreamExt;
@@ -53,11 +53,16 @@ impl LedgerTask {
 
     async fn fold_until_error(&self) -> Result<(), String> {
         let store = self.nats.bucket(streams::KV_LEDGER).await.map_err(|error| error.to_string())?;
-        let saved: Option<LedgerSnapshot> = kv_get(&store, streams::KEY_LEDGER).await.map_err(|error| error.to_string())?;
-        let mut revision = store.entry(streams::KEY_LEDGER).await.map_err(|error| error.to_string())?.map_or(0, |entry| entry.revision);
-        let saved = saved.unwrap_or_default();
+        let entry = store.entry(streams::KEY_LEDGER).await.map_err(|error| error.to_string())?;
+        let mut revision = entry.as_ref().map_or(0, |entry| entry.revision);
+        let read = entry.filter(|entry| !entry.value.is_empty()).map(|entry| codec::decode_body::<LedgerSnapshot>(&entry.value));
+        let unreadable = matches!(read, Some(Err(_)));
+        if unreadable {
+            tracing::error!("the ledger's snapshot cannot be read: counting anew from what RESULTS still holds");
+        }
+        let saved = read.and_then(Result::ok).unwrap_or_default();
         let absent_ms = unix_ms().saturating_sub(saved.at_ms);
-        let may_have_missed = saved.at_ms > 0 && absent_ms > self.terminal_ttl_s * 1000;
+        let may_have_missed = unreadable || (saved.at_ms > 0 && absent_ms > self.terminal_ttl_s * 1000);
         let mut ledger = Ledger::new(saved.clone());
         let mut last_saved = saved;
         let mut messages = self.consume().await?;

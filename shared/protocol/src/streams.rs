@@ -80,7 +80,10 @@ pub fn stream_configs(provision: Provision) -> Vec<Config> {
             duplicate_window: DEDUPE_WINDOW,
             allow_message_ttl: true,
             description: Some("jobs that have not ended".into()),
-            ..base(JOBS, &[subjects::QUEUE_ALL])
+            // One filter a priority, as the consumers have: what none of them would ever read is refused at the door.
+            subjects: Priority::ALL.map(subjects::queue_filter).to_vec(),
+            // No message schedules: the server refuses them together with discarding new messages (error 10052).
+            ..base(JOBS, &[])
         },
         Config {
             discard: DiscardPolicy::New,

@@ -300,7 +300,7 @@ fn says_full(reason: &str) -> bool {
 }
 
 pub(crate) fn classify_publish_error(error: jetstream::context::PublishError) -> PublishError {
-    let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    let reason = error.to_string();
     match error.kind() {
         PublishErrorKind::WrongLastSequence => PublishError::WrongLastSequence,
         PublishErrorKind::TimedOut => PublishError::Timeout,

@@ -22,6 +22,8 @@ pub enum SubmitError {
     TooOld,
     #[error("the queue is full ({0}): wait for jobs to finish, or raise the limit with `faultline setup --jobs-max-bytes`")]
     QueueFull(String),
+    #[error("RESULTS is full ({0}): wait for records to expire, or raise the limit with `faultline setup --results-max-bytes`")]
+    ResultsFull(String),
     #[error("the job could not be handed over: {0}")]
     Publish(#[from] PublishError),
     #[error("the record of the job could not be read back: {0}")]
@@ -33,7 +35,7 @@ impl SubmitError {
     pub fn is_transient(&self) -> bool {
         match self {
             SubmitError::Invalid(_) | SubmitError::TooOld => false,
-            SubmitError::QueueFull(_) | SubmitError::ReadBack(_) => true,
+            SubmitError::QueueFull(_) | SubmitError::ResultsFull(_) | SubmitError::ReadBack(_) => true,
             SubmitError::Publish(error) => error.is_transient(),
         }
     }
@@ -89,7 +91,7 @@ impl Submitter {
         match self.nats.publish_durable_with(subjects::result(spec.id), headers, &marker).await {
             Ok(open_seq) => Ok(Submitted { open_seq, already_done: false }),
             Err(PublishError::WrongLastSequence) => self.read_back(spec.id).await,
-            Err(PublishError::StreamFull(reason)) => Err(SubmitError::QueueFull(reason)),
+            Err(PublishError::StreamFull(reason)) => Err(SubmitError::ResultsFull(reason)),
             Err(error) => Err(error.into()),
         }
     }

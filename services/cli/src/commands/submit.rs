@@ -259,9 +259,11 @@ impl Handed {
         Err(match error {
             SubmitError::Invalid(error) => Failure::Usage(explain(error)),
             SubmitError::Publish(PublishError::Timeout) => Failure::Unreachable(text),
-            SubmitError::TooOld | SubmitError::QueueFull(_) | SubmitError::Publish(_) | SubmitError::ReadBack(_) => {
-                Failure::Failed(anyhow!(text))
-            }
+            SubmitError::TooOld
+            | SubmitError::QueueFull(_)
+            | SubmitError::ResultsFull(_)
+            | SubmitError::Publish(_)
+            | SubmitError::ReadBack(_) => Failure::Failed(anyhow!(text)),
         })
     }
 }

@@ -1,0 +1,188 @@
+//! What is known of a job's attempts: how each went, what is handed to a worker, and when a failed job is tried again.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AttemptId, JobId, JobSpec};
+
+/// How one attempt ended, or that it has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Placed, and not known to have ended.
+    Running,
+    /// Its result is the job's result.
+    Committed,
+    /// The job itself failed; costs a retry.
+    Failed,
+    /// The job ran past its time limit; costs a retry.
+    TimedOut,
+    /// The node or the worker went away; costs the job nothing.
+    Lost,
+    /// Stopped because the job was cancelled.
+    Cancelled,
+    /// Finished, but another attempt (or a cancellation) had already been committed: the result was discarded.
+    Superseded,
+}
+
+/// One row of a job's path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptSummary {
+    pub attempt: AttemptId,
+    pub node: String,
+    pub incarnation: u64,
+    /// Indexes of the GPUs on the node.
+    pub gpus: Vec<u8>,
+    pub placed_at_ms: u64,
+    #[serde(default)]
+    pub started_at_ms: Option<u64>,
+    #[serde(default)]
+    pub ended_at_ms: Option<u64>,
+    pub outcome: AttemptOutcome,
+    /// Why the attempt ended so, in words; empty when there is nothing to add.
+    #[serde(default)]
+    pub detail: String,
+    /// Why this node was chosen.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// Where a job stands. The last four are terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Accepted; waits in the queue or for a retry.
+    Queued,
+    /// An attempt is placed on a node.
+    Running,
+    /// Done, with a result.
+    Committed,
+    /// Given up, with a reason.
+    Dead,
+    Cancelled,
+    /// Its submitter died between the marker and the job; swept up.
+    Abandoned,
+}
+
+impl JobState {
+    pub const ALL: [JobState; 6] = [Self::Queued, Self::Running, Self::Committed, Self::Dead, Self::Cancelled, Self::Abandoned];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Queued => "queued",
+            JobState::Running => "running",
+            JobState::Committed => "committed",
+            JobState::Dead => "dead",
+            JobState::Cancelled => "cancelled",
+            JobState::Abandoned => "abandoned",
+        }
+    }
+
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, JobState::Queued | JobState::Running)
+    }
+}
+
+/// One attempt for one node. The worker owns `ack_subject` from here on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub spec: JobSpec,
+    pub attempt: AttemptId,
+    pub node: String,
+    pub incarnation: u64,
+    pub gpus: Vec<u8>,
+    pub open_seq: u64,
+    pub ack_subject: String,
+    pub placed_at_ms: u64,
+    /// How often the job itself has failed so far.
+    #[serde(default)]
+    pub failures: u32,
+    /// How often it was requeued because a node went away.
+    #[serde(default)]
+    pub requeues: u32,
+    /// Earlier attempts.
+    #[serde(default)]
+    pub history: Vec<AttemptSummary>,
+    #[serde(default)]
+    pub why: String,
+    #[serde(default)]
+    pub traceparent: Option<String>,
+}
+
+/// How one attempt ended on a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedAttempt {
+    pub job: JobId,
+    pub attempt: AttemptId,
+    pub node: String,
+    pub outcome: AttemptOutcome,
+    #[serde(default)]
+    pub detail: String,
+    pub at_ms: u64,
+    /// For a failure: when JetStream delivers the job again.
+    #[serde(default)]
+    pub retry_delay_ms: u64,
+}
+
+/// An attempt that a worker runs, with what a new leader needs to adopt it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunningAttempt {
+    pub assignment: Assignment,
+    pub started_at_ms: u64,
+}
+
+/// The newest rows of a job's path that are carried along; older ones are dropped and only counted.
+pub const MAX_HISTORY: usize = 16;
+
+/// Appends a row and keeps the newest [`MAX_HISTORY`].
+pub fn push_history(history: &mut Vec<AttemptSummary>, row: AttemptSummary) {
+    if history.len() >= MAX_HISTORY {
+        history.remove(0);
+    }
+    history.push(row);
+}
+
+/// The delay before retry number `failures` (1 for the first), in milliseconds: `base * 2^(failures-1)` up to
+/// `cap`, of which a random half is jitter ("equal jitter", AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+/// `random` is uniform in `0.0..1.0`.
+pub fn retry_delay_ms(failures: u32, base_ms: u64, cap_ms: u64, random: f64) -> u64 {
+    let exponent = failures.saturating_sub(1).min(32);
+    let full = base_ms.saturating_mul(1 << exponent).min(cap_ms);
+    let half = full / 2;
+    half + ((full - half) as f64 * random.clamp(0.0, 1.0)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_delay_doubles_up_to_the_cap_and_jitters_by_half() {
+        assert_eq!(retry_delay_ms(1, 1000, 60_000, 0.0), 500);
+        assert_eq!(retry_delay_ms(1, 1000, 60_000, 1.0), 1000);
+        assert_eq!(retry_delay_ms(3, 1000, 60_000, 1.0), 4000);
+        assert_eq!(retry_delay_ms(40, 1000, 60_000, 1.0), 60_000);
+    }
+
+    #[test]
+    fn history_keeps_the_newest_rows() {
+        let row = |n: u128| AttemptSummary {
+            attempt: AttemptId::new(0, n),
+            node: "n".into(),
+            incarnation: 1,
+            gpus: vec![],
+            placed_at_ms: 0,
+            started_at_ms: None,
+            ended_at_ms: None,
+            outcome: AttemptOutcome::Lost,
+            detail: String::new(),
+            why: String::new(),
+        };
+        let mut history = Vec::new();
+        for n in 0..20 {
+            push_history(&mut history, row(n));
+        }
+        assert_eq!(history.len(), MAX_HISTORY);
+        assert_eq!(history[0].attempt, AttemptId::new(0, 4));
+    }
+}
