@@ -25,7 +25,7 @@ const NORMAL_P90: f64 = 1.2816;
 pub enum FaultKind {
     /// Its attempts are gone without a word; it comes back as a new incarnation.
     Crash,
-    /// It stands still, heartbeats included, and goes on where it stood.
+    /// Its heartbeats go on, but its work stands still, and goes on where it stood.
     Hang,
     /// It works, but its heartbeats are lost.
     HeartbeatLoss,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use comfy_table::Table;
-use faultline_engine::job::JobId;
 use faultline_protocol::codec::{self, HEADER_JOB_STATE};
 use faultline_protocol::messages::{LedgerSnapshot, TerminalRecord};
 use faultline_protocol::streams::{self, KEY_LEDGER, KV_LEDGER};
@@ -126,7 +125,7 @@ pub(crate) async fn jobs_in_queue(nats: &Nats) -> Result<Queue, Failure> {
             stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
         let mut queue = Queue::default();
         while let Some((subject, _messages)) = listed.try_next().await.context("the list of JOBS broke off")? {
-            match queued_job(&subject) {
+            match subjects::queued_job_id(&subject) {
                 Some(job) => queue.jobs.insert(job),
                 None => queue.strange.insert(subject),
             };
@@ -134,11 +133,6 @@ pub(crate) async fn jobs_in_queue(nats: &Nats) -> Result<Queue, Failure> {
         Ok(queue)
     })
     .await
-}
-
-/// The job of `job.q.<priority>.<class>.<id>` or `job.at.<id>`.
-fn queued_job(subject: &str) -> Option<JobId> {
-    subjects::queued_job_id(subject).or_else(|| subject.strip_prefix("job.at.")?.parse().ok())
 }
 
 /// Repeats a read through a short absence of the server.
@@ -198,13 +192,5 @@ every open job is in JOBS  FAILED  2 open
                                    a
                                    b";
         assert_eq!(rows.trim_fmt(), expected);
-    }
-
-    #[test]
-    fn jobs_are_found_in_both_kinds_of_subject() {
-        let job = JobId::new(1, 2);
-        assert_eq!(queued_job(&subjects::queue(faultline_engine::job::Priority::Low, "sleep", job)), Some(job));
-        assert_eq!(queued_job(&format!("job.at.{job}")), Some(job));
-        assert_eq!(queued_job("job.at.nonsense"), None);
     }
 }
