@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
-use faultline_engine::job::JobId;
+use faultline_engine::job::{JobId, JobSpec, Param};
 use faultline_engine::workload::{Workload, WorkloadConfig};
 use faultline_protocol::codec::Message;
 use faultline_protocol::messages::{EventKind, KindMix, Level, RateSetting};
@@ -23,6 +23,8 @@ use crate::control::{self, Setting};
 use crate::hand_over::{self, News};
 use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
 
+/// The longest that one of the first jobs works.
+const FIRST_JOB_MS: u32 = 1_000;
 const CONTROL_PAUSE: Duration = Duration::from_millis(500);
 /// How long nothing new is submitted after the queue was found full: doubles up to the second figure while it stays so.
 const FULL_PAUSE_MS: (u64, u64) = (1_000, 16_000);
@@ -95,7 +97,7 @@ impl Source {
     pub(crate) async fn submit_first(&mut self) {
         for _ in 0..if self.arrivals.per_minute() > 0.0 { self.settings.first_jobs } else { 0 } {
             if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
-                self.submit(permit);
+                self.submit_short(permit);
             }
         }
     }
@@ -129,9 +131,24 @@ impl Source {
         }
     }
 
-    fn submit(&mut self, permit: OwnedSemaphorePermit) {
+    fn next_job(&mut self) -> JobSpec {
         let now_ms = unix_ms();
-        let spec = self.workload.next_job(JobId::new(now_ms, random_u128()), now_ms);
+        self.workload.next_job(JobId::new(now_ms, random_u128()), now_ms)
+    }
+
+    fn submit(&mut self, permit: OwnedSemaphorePermit) {
+        let spec = self.next_job();
+        self.hand_over(spec, permit);
+    }
+
+    /// One of the first jobs: as any other, but over soon, so that whoever has just started the cluster sees a result at once.
+    fn submit_short(&mut self, permit: OwnedSemaphorePermit) {
+        let mut spec = self.next_job();
+        shorten(&mut spec, FIRST_JOB_MS);
+        self.hand_over(spec, permit);
+    }
+
+    fn hand_over(&self, spec: JobSpec, permit: OwnedSemaphorePermit) {
         let job = hand_over::run(self.submitter.clone(), spec, permit, self.news.clone(), self.shutdown.token());
         self.shutdown.spawn("hand-over", job);
     }
@@ -277,4 +294,31 @@ async fn try_read_start(settings: &Settings, nats: &Nats) -> anyhow::Result<Star
 async fn write<M: Message>(store: &kv::Store, key: &str, message: &M) -> anyhow::Result<()> {
     kv_put(store, key, message).await?;
     Ok(())
+}
+
+/// Caps what a generated job says of its length.
+fn shorten(spec: &mut JobSpec, limit_ms: u32) {
+    spec.expected_ms = spec.expected_ms.min(u64::from(limit_ms));
+    for key in ["duration_ms", "hold_ms"] {
+        if let Some(Param::Int(ms)) = spec.params.get_mut(key) {
+            *ms = (*ms).min(i64::from(limit_ms));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_job_is_over_soon_and_still_valid() {
+        let mut workload = Workload::new(WorkloadConfig::default(), 7);
+        for n in 0..200 {
+            let mut spec = workload.next_job(JobId::new(1, n), 1);
+            shorten(&mut spec, FIRST_JOB_MS);
+            assert!(spec.expected_ms <= 1_000 && spec.validate().is_ok(), "{spec:?}");
+            let length = spec.params.get("duration_ms").or_else(|| spec.params.get("hold_ms")).and_then(Param::as_u64);
+            assert!(length.is_some_and(|ms| ms <= 1_000), "{spec:?}");
+        }
+    }
 }
