@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::jetstream::kv;
-use faultline_engine::job::{JobId, JobState, Priority};
+use faultline_engine::job::{JobId, Priority};
 use faultline_engine::node::NodeSpec;
 use faultline_engine::scheduler::{Delivery, RecordRead};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
@@ -126,9 +126,4 @@ pub(crate) fn read_delivery(message: &async_nats::jetstream::Message) -> Result<
     let Some(ack_subject) = message.reply.as_ref().map(ToString::to_string) else { return Err(poison("it has no ack subject".into())) };
     let redelivered = message.info().map_or(true, |info| info.delivered > 1);
     Ok(Delivery { spec: queued.spec, open_seq: seq, ack_subject, traceparent: header(HEADER_TRACEPARENT).map(str::to_owned), redelivered })
-}
-
-/// The state named by a Job-State header.
-pub(crate) fn job_state(text: &str) -> Option<JobState> {
-    JobState::ALL.into_iter().find(|state| state.as_str() == text)
 }

@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::abandon_if_orphan;
-use crate::intake::job_state;
 
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -134,7 +133,7 @@ fn fold(ledger: &mut Ledger, message: &async_nats::jetstream::Message) -> Result
     let state = message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).map(|value| value.as_str());
     let state = match state {
         Some(OPEN) => Some(JobState::Queued),
-        Some(text) => job_state(text).filter(|state| state.is_terminal()),
+        Some(text) => JobState::terminal(text),
         None => None,
     };
     match (subjects::result_job_id(&message.subject), state) {

@@ -24,8 +24,7 @@ pub struct JobRecord {
 impl JobRecord {
     /// How the job ended, by the header; `None` while it is open, or when the header says nothing known.
     pub fn terminal_state(&self) -> Option<JobState> {
-        let text = self.headers.get(HEADER_JOB_STATE)?.as_str();
-        JobState::ALL.into_iter().find(|state| state.is_terminal() && state.as_str() == text)
+        JobState::terminal(self.headers.get(HEADER_JOB_STATE)?.as_str())
     }
 }
 

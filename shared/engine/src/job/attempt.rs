@@ -78,6 +78,11 @@ impl JobState {
         }
     }
 
+    /// The terminal state of this name; `None` for any other text.
+    pub fn terminal(text: &str) -> Option<JobState> {
+        JobState::ALL.into_iter().find(|state| state.is_terminal() && state.as_str() == text)
+    }
+
     pub fn is_terminal(self) -> bool {
         !matches!(self, JobState::Queued | JobState::Running)
     }
