@@ -256,6 +256,7 @@ fn jobs() -> Vec<Sample> {
         failures: 1,
         requeues: 1,
         history: vec![lost_attempt()],
+        fault: None,
     };
     let about_nothing = ClusterEvent::new(T, "scheduler-1", Level::Info, EventKind::LeaderElected, "scheduler-1 leads, epoch 3");
     vec![

@@ -1,5 +1,6 @@
 //! The cluster's history, `job.ev.*`, `node.ev.*` and `fault.ev.*`.
 
+pub use faultline_engine::fault::{FaultCause, FaultDepth, FaultTruth};
 use faultline_engine::job::{AttemptId, AttemptSummary, JobId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,7 +34,7 @@ pub enum EventKind {
     NodeRecovered,
     NodeDrained,
     NodeUndrained,
-    /// A simulated fault began on a node: the ground truth.
+    /// Something was broken on purpose; [`ClusterEvent::fault`] is the ground truth.
     FaultBegan,
     FaultEnded,
     LeaderElected,
@@ -64,6 +65,9 @@ pub struct ClusterEvent {
     pub requeues: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<AttemptSummary>,
+    /// Of `FaultBegan` and `FaultEnded`: what really happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultTruth>,
 }
 
 impl ClusterEvent {
@@ -81,6 +85,7 @@ impl ClusterEvent {
             failures: 0,
             requeues: 0,
             history: Vec::new(),
+            fault: None,
         }
     }
 }

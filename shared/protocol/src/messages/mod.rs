@@ -11,7 +11,7 @@ pub use control::{
     DrainSetting, FaultOrder, FaultOrderKind, KillAttempts, KindMix, LeaseRecord, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, Ping, Pong,
     RATE_PRESETS, RateSetting, SyncOrder, preset_rate,
 };
-pub use events::{ClusterEvent, EventBatch, EventKind, Level};
+pub use events::{ClusterEvent, EventBatch, EventKind, FaultCause, FaultDepth, FaultTruth, Level};
 pub use jobs::{DeadLetter, JobState, LedgerSnapshot, OpenMarker, QueuedJob, TerminalRecord};
 pub use nodes::{Goodbye, Heartbeat, NodeRegistration, RunningBrief, Verdict};
 pub use query::{

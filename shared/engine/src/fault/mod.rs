@@ -7,6 +7,10 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod truth;
+
+pub use truth::{FaultCause, FaultDepth, FaultTruth, fault_id};
+
 /// The slow-down of a slow node lies between these, whoever asks for it.
 pub const MIN_SLOW_FACTOR: f64 = 2.0;
 pub const MAX_SLOW_FACTOR: f64 = 10.0;

@@ -1,0 +1,71 @@
+//! The ground truth of an injected fault: what, where, from when to when, and why. Everybody who breaks something on purpose
+//! writes one of these into the history, so that detectors and recovery can be measured against what really happened.
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+use utoipa::ToSchema;
+
+/// How deep a fault reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultDepth {
+    /// Played by a healthy worker process.
+    Simulated,
+    /// Done to a real process: killed or frozen.
+    Process,
+    /// Done to a real connection: cut, delayed, throttled.
+    Network,
+}
+
+/// What brought a fault about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultCause {
+    /// The node's own hazard model.
+    Hazard,
+    /// An operator or an experiment.
+    Ordered,
+    /// The failure of something that several nodes share, see [`FaultTruth::domain`].
+    Correlated,
+}
+
+/// One fault as it really was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FaultTruth {
+    /// A ULID, the same when the fault begins and when it ends.
+    pub id: String,
+    /// One word in snake_case, such as `crash`, `xid_79`, `kill` or `partition`.
+    pub kind: String,
+    pub depth: FaultDepth,
+    /// The node or the process that is broken.
+    pub target: String,
+    /// The GPU on the node, for faults of one GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u8>,
+    /// When it began, in Unix milliseconds.
+    pub from_ms: u64,
+    /// When it begins: the planned end, if there is one. When it ends: the real one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+    pub cause: FaultCause,
+    /// For a correlated fault, the failure domain, such as `rack-2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+/// A new fault's id from the time at which it began and 80 random bits (higher bits are dropped).
+pub fn fault_id(unix_ms: u64, random: u128) -> String {
+    Ulid::from_parts(unix_ms, random).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ulids_that_sort_by_time() {
+        let (earlier, later) = (fault_id(1_000, u128::MAX), fault_id(1_001, 0));
+        assert!(earlier < later && earlier.len() == ulid::ULID_LEN);
+        assert_eq!(Ulid::from_string(&earlier).unwrap().timestamp_ms(), 1_000);
+    }
+}
