@@ -1,18 +1,18 @@
-//! What every handler shares: the view, the cluster, the limits and the newest push.
+//! What every handler shares: the view, the cluster, the limits and the newest round of pushes.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use faultline_runtime::clock::unix_ms;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::guard::Guard;
-use crate::push::Push;
+use crate::push::Newest;
 use crate::view::View;
 
-/// WebSockets that may be open at once.
-pub(crate) const MAX_WEBSOCKETS: usize = 64;
+/// WebSockets and event streams that may be open at once.
+pub(crate) const MAX_STREAMS: usize = 64;
 /// Requests that may be answered at once.
 pub(crate) const MAX_REQUESTS: usize = 256;
 
@@ -42,9 +42,11 @@ pub(crate) struct App {
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) requests: Arc<Semaphore>,
-    pub(crate) sockets: Arc<Semaphore>,
-    /// The newest state as JSON; each WebSocket sends the newest that there is when it is ready for more.
-    pub(crate) pushes: watch::Receiver<Push>,
+    pub(crate) streams: Arc<Semaphore>,
+    /// The newest round; each WebSocket sends the newest that there is when it is ready for more.
+    pub(crate) rounds: watch::Receiver<Newest>,
+    /// Told when a WebSocket was opened.
+    pub(crate) arrivals: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -53,7 +55,7 @@ impl App {
         view: SharedView,
         cluster: Arc<dyn Cluster>,
         guard: Guard,
-        pushes: watch::Receiver<Push>,
+        rounds: watch::Receiver<Newest>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -61,8 +63,9 @@ impl App {
             cluster,
             guard: Arc::new(guard),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            sockets: Arc::new(Semaphore::new(MAX_WEBSOCKETS)),
-            pushes,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            rounds,
+            arrivals: Arc::default(),
             stopping,
         }
     }

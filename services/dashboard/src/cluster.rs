@@ -68,7 +68,8 @@ pub(crate) trait Cluster: Send + Sync + 'static {
     fn is_connected(&self) -> bool;
     /// Asks the leading scheduler.
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>>;
-    fn cancel(&self, job: JobId) -> BoxFuture<'_, Result<CancelReply, ClusterError>>;
+    /// Cancels all of these; at most 1,000.
+    fn cancel(&self, jobs: Vec<JobId>) -> BoxFuture<'_, Result<CancelReply, ClusterError>>;
     fn submit(&self, spec: JobSpec) -> BoxFuture<'_, Result<(), ClusterError>>;
     fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<(), ClusterError>>;
     /// Drains the node or, with no setting, takes that back.
@@ -130,10 +131,10 @@ impl Cluster for NatsCluster {
         })
     }
 
-    fn cancel(&self, job: JobId) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
+    fn cancel(&self, jobs: Vec<JobId>) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let order = CancelRequest { jobs: vec![job], by: OPERATOR.into() };
+            let order = CancelRequest { jobs, by: OPERATOR.into() };
             let answer = self.nats.request::<CancelRequest, CancelReply>(subjects::SCHED_CANCEL, &order, CANCEL_LIMIT).await;
             answer.map_err(|error| self.request_failed(&error))
         })

@@ -22,19 +22,22 @@ use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::micro;
 use faultline_runtime::shutdown::Shutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::app::{App, SharedView};
 use crate::cluster::{Cluster, NatsCluster};
 use crate::guard::Guard;
-use crate::push::Push;
 use crate::view::View;
 
 pub use settings::{DEFAULT_PORT, Settings, StartError, Token};
 
 /// Requests under way may take this long once the stop signal has come.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Two rounds of 10,000 nodes.
+const SEND_BUFFER_BYTES: u32 = 128 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// A listening socket, not served yet.
 #[derive(Debug)]
@@ -60,9 +63,20 @@ pub async fn open(settings: &Settings) -> Result<Door, StartError> {
         ErrorKind::PermissionDenied => StartError::PortForbidden { bind, port },
         _ => StartError::Listen { bind, port, reason: error.to_string() },
     };
-    let listener = TcpListener::bind(settings.address()).await.map_err(failed)?;
+    let listener = listen(settings.address()).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Door { listener, address, token })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // What accepted connections inherit. Left alone, the system queues megabytes for a client that does not read, so
+    // that it later sees a minute of old news.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the stop signal.
@@ -70,11 +84,12 @@ pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown) -> Result<(), Sta
     let _micro = micro::register(&nats, "dashboard", "dashboard").await;
     let view = SharedView::new(View::new(unix_ms()));
     let cluster: Arc<dyn Cluster> = Arc::new(NatsCluster::new(&nats));
-    let (pushes, newest) = watch::channel(Push::default());
+    let (newest, rounds) = watch::channel(None);
     let guard = Guard { loopback_only: door.address.ip().is_loopback(), token: door.token };
-    let app = App::new(view.clone(), Arc::clone(&cluster), guard, newest, shutdown.token());
+    let app = App::new(view.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token());
     feed::start(&nats, &view, &cluster, &shutdown);
-    shutdown.spawn("dashboard-push", push::run(view, cluster, Arc::clone(&app.sockets), pushes, shutdown.token()));
+    shutdown
+        .spawn("dashboard-push", push::run(view, cluster, Arc::clone(&app.streams), Arc::clone(&app.arrivals), newest, shutdown.token()));
     tracing::info!(url = format!("http://{}/", door.address), "the dashboard is open");
 
     let listener = door.listener.tap_io(|stream| {

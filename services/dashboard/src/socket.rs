@@ -1,5 +1,7 @@
-//! The WebSocket: pushes the newest state to each client as fast as that client takes it, and reads nothing.
+//! The WebSocket: tells each client the whole state, then every change, as fast as that client takes it, and reads nothing.
+//! Nothing is queued for a client: one that missed a change is told the whole state again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,17 +12,26 @@ use axum::response::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::error::{ApiError, ErrorBody};
-use crate::app::{App, MAX_WEBSOCKETS};
+use crate::app::{App, MAX_STREAMS};
+use crate::push::Round;
 
-/// A client that takes no push for so long is gone.
+/// A client that takes nothing for so long is gone.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// Clients have nothing to say; control frames are small.
 const MAX_INCOMING_BYTES: usize = 4096;
 
-/// The state every 500 ms as JSON, over a WebSocket; a slow client gets the newest only
+/// The state, then its changes every 500 ms, over a WebSocket
+///
+/// Text messages are JSON: a `hello` with the whole state, then a `delta` every 500 ms whose `seq` is one more than that of the
+/// message before. A client that is too slow is told a new `hello` instead of what it missed. After each text message
+/// comes a binary one, little endian, with 5 bytes a node in the order of `/api/v1/nodes/index`: byte 0 version (1),
+/// 1 flags (0), 2-3 reserved, 4-7 seq, 8-11 revision of the index, 12-15 number of nodes; then for each node utilisation
+/// in half percents, memory in half percents, temperature in degrees Celsius, state (bits 0-2: 0 alive, 1 suspect, 2 gone,
+/// 3 dead, 4 never heard of; bit 3 draining, 4 throttled, 5 under a fault, 6 last heartbeat older than 2 s), and how many
+/// attempts run (255: that many or more).
 #[utoipa::path(get, path = "/api/v1/ws", tag = "cluster",
-    responses((status = 101, body = crate::push::State, description = "each text message is such a state"), (status = 400, body = ErrorBody),
-        (status = 403, body = ErrorBody), (status = 503, body = ErrorBody, description = "64 are open already")))]
+    responses((status = 101, body = crate::push::Told, description = "each text message"), (status = 400, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 503, body = ErrorBody, description = "64 WebSockets and event streams are open already")))]
 pub(crate) async fn connect(
     State(app): State<App>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -29,19 +40,26 @@ pub(crate) async fn connect(
         ApiError::new(rejection.status(), "no_websocket", "this path speaks WebSocket only")
             .remedy("GET /api/v1/stats and its siblings answer plain requests")
     })?;
-    let Ok(permit) = std::sync::Arc::clone(&app.sockets).try_acquire_owned() else {
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_WEBSOCKETS} WebSockets are open already"))
-            .remedy("close one of them")
-            .with_header(header::RETRY_AFTER, "5"));
-    };
+    let permit = stream_permit(&app)?;
     let upgrade = upgrade.max_message_size(MAX_INCOMING_BYTES).max_frame_size(MAX_INCOMING_BYTES);
     Ok(upgrade.on_upgrade(move |socket| push(socket, app, permit)))
 }
 
+/// Leave to keep a connection open: a WebSocket, or a stream of events.
+pub(crate) fn stream_permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_STREAMS} WebSockets and event streams are open already"))
+            .remedy("close one of them")
+            .with_header(header::RETRY_AFTER, "5")
+    })
+}
+
 async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
-    let mut pushes = app.pushes.clone();
-    // The first push must be younger than the connection: what the channel holds may be from the last client's time.
-    pushes.mark_unchanged();
+    let mut rounds = app.rounds.clone();
+    // The first round must be younger than the connection: what the channel holds may be from the last client's time.
+    rounds.mark_unchanged();
+    app.arrivals.notify_one();
+    let mut told = None;
     loop {
         tokio::select! {
             biased;
@@ -51,13 +69,13 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
                 // Pings are answered by the library; nothing else is expected, and nothing is done about it.
                 Some(Ok(_)) => {}
             },
-            changed = pushes.changed() => {
+            changed = rounds.changed() => {
                 if changed.is_err() {
                     break;
                 }
-                let newest = pushes.borrow_and_update().clone();
-                match tokio::time::timeout(SEND_LIMIT, socket.send(Message::Text(newest))).await {
-                    Ok(Ok(())) => {}
+                let Some(round) = rounds.borrow_and_update().clone() else { continue };
+                match tokio::time::timeout(SEND_LIMIT, tell(&mut socket, &round, told)).await {
+                    Ok(Ok(())) => told = Some(round.seq),
                     Ok(Err(_)) | Err(_) => return,
                 }
             }
@@ -66,4 +84,11 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
     let frame = CloseFrame { code: close_code::AWAY, reason: "the dashboard is stopping".into() };
     // Whoever does not take this will notice the end of the connection.
     let _ = tokio::time::timeout(SEND_LIMIT, socket.send(Message::Close(Some(frame)))).await;
+}
+
+/// The change, if the client knows what it is a change of, else the whole; then the telemetry.
+async fn tell(socket: &mut WebSocket, round: &Round, told: Option<u64>) -> Result<(), axum::Error> {
+    let text = if told == Some(round.seq - 1) { round.delta.clone() } else { round.hello() };
+    socket.send(Message::Text(text)).await?;
+    socket.send(Message::Binary(round.telemetry.clone())).await
 }

@@ -94,7 +94,7 @@ async fn the_view_is_rebuilt_and_follows() {
     dashboard.until("/api/v1/jobs?node=gpu-node-01&state=running", |page| page["items"][0]["progress_permille"] == 300).await;
     support::commit_job(&nats, late, "late", late_seq).await;
     dashboard
-        .until("/api/v1/jobs?state=committed&min_attempts=2", |page| page["items"].as_array().is_some_and(|items| items.len() == 2))
+        .until("/api/v1/jobs?state=committed&attempts_min=2", |page| page["items"].as_array().is_some_and(|items| items.len() == 2))
         .await;
     sink.send(ClusterEvent { node: Some("gpu-node-01".into()), ..sink.event(Level::Info, EventKind::NodeRecovered, "back") }).await;
     dashboard.until(&format!("/api/v1/events?after={seq}"), |page| page["items"][0]["kind"] == "node_recovered").await;
@@ -163,14 +163,27 @@ async fn a_websocket_gets_the_state_and_foreign_pages_do_not() {
     let url = format!("ws://{}/api/v1/ws", dashboard.address);
     let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
     support::keep_beating(&nats, "gpu-node-01");
-    let (mut last, mut seen) = (0, false);
+    let (mut last, mut seen, mut index) = (0, false, 0);
     while !seen {
         let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("the WebSocket ended") };
-        let state: Value = serde_json::from_str(&text).unwrap();
-        let seq = state["seq"].as_u64().unwrap();
-        assert!(seq > last, "numbers grow");
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let seq = told["seq"].as_u64().unwrap();
+        if last == 0 {
+            assert_eq!((&told["type"], &told["state"]["nodes"]), (&json!("hello"), &json!([])));
+            index = told["state"]["node_index"].as_u64().unwrap();
+        } else {
+            assert_eq!((&told["type"], seq), (&json!("delta"), last + 1));
+            index = told["node_index"].as_u64().unwrap_or(index);
+        }
         last = seq;
-        seen = state["nodes"][0]["node"] == "gpu-node-01";
+        seen = told["nodes"]["changed"][0]["node"] == "gpu-node-01";
+        let Some(Ok(Message::Binary(frame))) = socket.next().await else { panic!("telemetry follows each text message") };
+        let number = |at: usize| u64::from(u32::from_le_bytes(frame[at..at + 4].try_into().unwrap()));
+        assert_eq!((frame[0], number(4), number(8)), (1, seq, index));
+        if seen {
+            // 62 % busy, 9,000 of 24,576 MiB, 61 degrees, alive, nothing runs.
+            assert_eq!((number(12), &frame[16..]), (1, &[124, 73, 61, 0, 0][..]));
+        }
     }
     let mut foreign = url.as_str().into_client_request().unwrap();
     foreign.headers_mut().insert("Origin", "http://evil.example".parse().unwrap());
@@ -187,7 +200,7 @@ async fn a_websocket_gets_the_state_and_foreign_pages_do_not() {
         other => panic!("a 65th WebSocket was let in: {other:?}"),
     }
     others[0].send(Message::Close(None)).await.unwrap();
-    dashboard.until("/api/v1/stats", |stats| stats["websockets"] == 63).await;
+    dashboard.until("/api/v1/stats", |stats| stats["streams_open"] == 63).await;
     // Stopping says goodbye to those that are open.
     let waiting = tokio::spawn(async move {
         while let Some(Ok(message)) = socket.next().await {

@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use super::extract::JsonBody;
 use super::params::{EventsParams, Pairs};
-use crate::app::{App, MAX_WEBSOCKETS};
+use crate::app::{App, MAX_STREAMS};
 use crate::view::{NumberedEvent, View};
 
 /// What the generator uses while nobody has set a rate, in jobs a minute.
 pub(crate) const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
 
 /// Figures of the cluster and of this dashboard.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StatsReply {
     #[serde(flatten)]
     pub(crate) cluster: ClusterStats,
@@ -35,11 +35,12 @@ pub(crate) struct StatsReply {
     pub(crate) last_event_seq: u64,
     /// Messages that this dashboard could not read, since its start.
     pub(crate) undecodable_messages: u64,
-    pub(crate) websockets: usize,
+    /// WebSockets and event streams that are open.
+    pub(crate) streams_open: usize,
 }
 
 impl StatsReply {
-    pub(crate) fn new(view: &View, now_ms: u64, nats_connected: bool, websockets: usize) -> Self {
+    pub(crate) fn new(view: &View, now_ms: u64, nats_connected: bool, streams_open: usize) -> Self {
         Self {
             cluster: view.stats(now_ms),
             stale_since_ms: view.stale_since_ms(),
@@ -49,7 +50,7 @@ impl StatsReply {
             nodes_known: view.nodes.len(),
             last_event_seq: view.events.last_seq(),
             undecodable_messages: view.undecodable(),
-            websockets,
+            streams_open,
         }
     }
 }
@@ -139,7 +140,7 @@ pub(crate) struct HealthReply {
 /// Figures of the cluster
 #[utoipa::path(get, path = "/api/v1/stats", tag = "cluster", responses((status = 200, body = StatsReply)))]
 pub(crate) async fn stats(State(app): State<App>) -> Json<StatsReply> {
-    let open = MAX_WEBSOCKETS - app.sockets.available_permits();
+    let open = MAX_STREAMS - app.streams.available_permits();
     Json(StatsReply::new(&app.view.read(), app.now_ms(), app.cluster.is_connected(), open))
 }
 

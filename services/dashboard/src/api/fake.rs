@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, SharedView};
 use crate::cluster::{Cluster, ClusterError, Record};
 use crate::guard::Guard;
-use crate::push::Push;
+use crate::push::Newest;
 use crate::view::View;
 
 #[derive(Debug, Default)]
@@ -52,11 +52,11 @@ impl Cluster for FakeCluster {
         })
     }
 
-    fn cancel(&self, job: JobId) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
+    fn cancel(&self, jobs: Vec<JobId>) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
         Box::pin(async move {
             self.check()?;
             let outcome = self.cancel_outcome.lock().unwrap().unwrap_or(CancelOutcome::NotFound);
-            Ok(CancelReply { answers: vec![CancelAnswer { job, outcome, detail: String::new() }] })
+            Ok(CancelReply { answers: jobs.into_iter().map(|job| CancelAnswer { job, outcome, detail: String::new() }).collect() })
         })
     }
 
@@ -92,9 +92,9 @@ impl Cluster for FakeCluster {
 }
 
 /// An app on a fake cluster, as it is behind a loopback address.
-pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Push>) {
+pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Newest>) {
     let cluster = Arc::new(FakeCluster::default());
-    let (pushes, newest) = watch::channel(Push::default());
+    let (newest, rounds) = watch::channel(None);
     let seen: Arc<dyn Cluster> = Arc::<FakeCluster>::clone(&cluster);
-    (App::new(SharedView::new(View::new(1_000)), seen, guard, newest, CancellationToken::new()), cluster, pushes)
+    (App::new(SharedView::new(View::new(1_000)), seen, guard, rounds, CancellationToken::new()), cluster, newest)
 }

@@ -1,10 +1,9 @@
-//! Listing jobs, one job with its path, cancelling.
+//! Listing jobs, one job with its path.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use faultline_engine::job::JobId;
-use faultline_protocol::messages::{CancelAnswer, CancelOutcome, JobView, Query, QueryReply};
+use faultline_protocol::messages::{JobView, Query, QueryReply};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,9 +17,10 @@ use crate::cluster::{ClusterError, Record};
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobsPage {
     pub(crate) items: Vec<JobView>,
-    /// Ask with `cursor` set to this for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_cursor: Option<JobId>,
+    /// All that match, on whatever page.
+    pub(crate) total: usize,
+    pub(crate) page: usize,
+    pub(crate) per_page: usize,
     /// Present while no scheduler answers: since when, in Unix milliseconds. The rows then come from memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
@@ -52,20 +52,21 @@ pub(crate) struct JobDetail {
 /// Jobs, newest first
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs",
     params(
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-        ("limit" = Option<u32>, Query, description = "1 to 200, default 50"),
+        ("page" = Option<u32>, Query, description = "from 1"),
+        ("per_page" = Option<u32>, Query, description = "1 to 200, default 50"),
         ("state" = Option<String>, Query, description = "one or more of queued, running, committed, dead, cancelled, abandoned, with commas"),
         ("kind" = Option<String>, Query, description = "such as matrix"),
         ("node" = Option<String>, Query, description = "a node that it runs or ran on"),
         ("priority" = Option<String>, Query, description = "urgent, high, normal or low"),
-        ("min_attempts" = Option<u32>, Query, description = "tried at least so often"),
+        ("attempts_min" = Option<u32>, Query, description = "tried at least so often"),
         ("q" = Option<String>, Query, description = "part of the name, id or reason; case does not matter")),
     responses((status = 200, body = JobsPage), (status = 422, body = ErrorBody)))]
 pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<JobsPage>, ApiError> {
     let params = JobsParams::decode(pairs)?;
     let view = app.view.read();
-    let (items, next_cursor) = view.jobs.page(&params.filter, params.before, params.limit);
-    Ok(Json(JobsPage { items, next_cursor, stale_since_ms: view.stale_since_ms() }))
+    let JobsParams { filter, page } = params;
+    let (items, total) = view.jobs.page(&filter, page.skip(), page.per_page);
+    Ok(Json(JobsPage { items, total, page: page.page, per_page: page.per_page, stale_since_ms: view.stale_since_ms() }))
 }
 
 /// One job with its path: every attempt with node, times and outcome, and why it waits
@@ -98,7 +99,7 @@ pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result
     }
 }
 
-fn unknown_job(job: JobId) -> ApiError {
+pub(super) fn unknown_job(job: JobId) -> ApiError {
     ApiError::not_found(format!("job {job} is not known")).remedy("records of ended jobs are kept for 10 minutes")
 }
 
@@ -107,25 +108,5 @@ async fn ask_leader(app: &App, job: JobId) -> Result<Option<JobView>, ClusterErr
         QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job)),
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason)),
         QueryReply::Stats(_) | QueryReply::Nodes(_) => Err(ClusterError::Failed("the scheduler answered another question".into())),
-    }
-}
-
-/// Cancel a job
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path, description = "the job's ULID")),
-    responses((status = 200, body = CancelAnswer), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it had already ended"),
-        (status = 503, body = ErrorBody)))]
-pub(crate) async fn cancel(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<CancelAnswer>, ApiError> {
-    let reply = app.cluster.cancel(job).await?;
-    let Some(answer) = reply.answers.into_iter().find(|answer| answer.job == job) else {
-        return Err(ClusterError::Failed("the scheduler said nothing about this job".into()).into());
-    };
-    match answer.outcome {
-        CancelOutcome::Cancelled => Ok(Json(answer)),
-        CancelOutcome::NotFound => Err(unknown_job(job)),
-        CancelOutcome::AlreadyEnded => {
-            let detail = if answer.detail.is_empty() { "it had already ended".into() } else { answer.detail };
-            Err(ApiError::new(StatusCode::CONFLICT, "already_ended", format!("job {job} was not cancelled: {detail}")))
-        }
-        CancelOutcome::Failed => Err(ClusterError::Failed(format!("job {job} was not cancelled: {}", answer.detail)).into()),
     }
 }

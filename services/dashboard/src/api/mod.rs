@@ -1,5 +1,6 @@
 //! The routes. Handlers read the view and speak to the cluster through its trait; none of them keeps state.
 
+mod cancel;
 mod control;
 pub(crate) mod error;
 pub(crate) mod extract;
@@ -31,9 +32,11 @@ pub(crate) use control::{RateReply, StatsReply};
     paths(
         jobs::list,
         jobs::one,
-        jobs::cancel,
+        cancel::one,
+        cancel::matching,
         submit::submit,
         nodes::list,
+        nodes::index,
         nodes::one,
         nodes::drain,
         nodes::undrain,
@@ -66,8 +69,10 @@ fn routes() -> Vec<Route> {
         route("get", "/api/v1/jobs", get(jobs::list)),
         route("post", "/api/v1/jobs", post(submit::submit)),
         route("get", "/api/v1/jobs/{id}", get(jobs::one)),
-        route("post", "/api/v1/jobs/{id}/cancel", post(jobs::cancel)),
+        route("post", "/api/v1/jobs/cancel", post(cancel::matching)),
+        route("post", "/api/v1/jobs/{id}/cancel", post(cancel::one)),
         route("get", "/api/v1/nodes", get(nodes::list)),
+        route("get", "/api/v1/nodes/index", get(nodes::index)),
         route("get", "/api/v1/nodes/{id}", get(nodes::one)),
         route("post", "/api/v1/nodes/{id}/drain", post(nodes::drain)),
         route("post", "/api/v1/nodes/{id}/undrain", post(nodes::undrain)),

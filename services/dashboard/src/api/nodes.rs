@@ -1,8 +1,8 @@
-//! Listing nodes, one node, draining.
+//! Listing nodes, their order in packed frames, one node, draining.
 
 use axum::Json;
 use axum::extract::State;
-use faultline_protocol::messages::{DrainSetting, NodeView, Query, QueryReply};
+use faultline_protocol::messages::{DrainSetting, Query, QueryReply};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,18 +11,18 @@ use super::extract::{NodePath, OptionalJsonBody};
 use super::params::{NodesParams, Pairs};
 use crate::app::App;
 use crate::cluster::ClusterError;
+use crate::view::{NodeIndex, NodeItem};
 
 const MAX_REASON_CHARS: usize = 200;
 
-/// A page of nodes, by name.
+/// A page of nodes.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NodesPage {
-    pub(crate) items: Vec<NodeView>,
-    /// Ask with `cursor` set to this for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next_cursor: Option<String>,
-    /// All of them, on whatever page.
+    pub(crate) items: Vec<NodeItem>,
+    /// All that match, on whatever page.
     pub(crate) total: usize,
+    pub(crate) page: usize,
+    pub(crate) per_page: usize,
     /// Present while no scheduler answers: since when, in Unix milliseconds. What is booked on the GPUs is then old or empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
@@ -32,7 +32,7 @@ pub(crate) struct NodesPage {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NodeDetail {
     #[serde(flatten)]
-    pub(crate) node: NodeView,
+    pub(crate) node: NodeItem,
     /// Present while no scheduler answers: since when, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
@@ -54,19 +54,28 @@ pub(crate) struct DrainReply {
     pub(crate) draining: bool,
 }
 
-/// Nodes by name
+/// Nodes
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
-    params(("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"), ("limit" = Option<u32>, Query, description = "1 to 200, default 200")),
+    params(
+        ("health" = Option<String>, Query, description = "one or more of alive, suspect, gone, dead, with commas"),
+        ("rack" = Option<String>, Query), ("worker" = Option<String>, Query),
+        ("q" = Option<String>, Query, description = "part of the name; case does not matter"),
+        ("sort" = Option<String>, Query, description = "node (the default), health, rack, worker, utilisation, memory, temperature, power, running, heartbeat_age, phi or fail_percent; with `-` before it the other way round"),
+        ("page" = Option<u32>, Query, description = "from 1"),
+        ("per_page" = Option<u32>, Query, description = "1 to 200, default 50")),
     responses((status = 200, body = NodesPage), (status = 422, body = ErrorBody)))]
 pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<NodesPage>, ApiError> {
-    let params = NodesParams::decode(pairs)?;
-    let now_ms = app.now_ms();
+    let NodesParams { filter, order, is_descending, page } = NodesParams::decode(pairs)?;
     let view = app.view.read();
-    let mut items = view.nodes.page(params.after.as_deref(), params.limit + 1, now_ms);
-    let more = items.len() > params.limit;
-    items.truncate(params.limit);
-    let next_cursor = items.last().filter(|_| more).map(|last| last.spec.node.clone());
-    Ok(Json(NodesPage { items, next_cursor, total: view.nodes.len(), stale_since_ms: view.stale_since_ms() }))
+    let (items, total) = view.nodes.list(&filter, (order, is_descending), page.skip(), page.per_page, app.now_ms());
+    Ok(Json(NodesPage { items, total, page: page.page, per_page: page.per_page, stale_since_ms: view.stale_since_ms() }))
+}
+
+/// The order of the nodes in the WebSocket's binary messages
+#[utoipa::path(get, path = "/api/v1/nodes/index", tag = "nodes", responses((status = 200, body = NodeIndex)))]
+pub(crate) async fn index(State(app): State<App>) -> Json<NodeIndex> {
+    let index = app.view.write().nodes.index();
+    Json(NodeIndex::clone(&index))
 }
 
 /// One node
@@ -83,9 +92,12 @@ pub(crate) async fn one(State(app): State<App>, NodePath(node): NodePath) -> Res
     }
 }
 
-async fn ask_leader(app: &App, node: String) -> Result<NodeView, ApiError> {
+/// A node that is not known here.
+async fn ask_leader(app: &App, node: String) -> Result<NodeItem, ApiError> {
     match app.cluster.query(Query::Node { node: node.clone() }).await? {
-        QueryReply::Nodes(rows) => rows.into_iter().find(|row| row.spec.node == node).ok_or_else(|| unknown_node(&node)),
+        QueryReply::Nodes(rows) => {
+            rows.into_iter().find(|row| row.spec.node == node).map(NodeItem::from).ok_or_else(|| unknown_node(&node))
+        }
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason).into()),
         QueryReply::Stats(_) | QueryReply::Jobs(_) => Err(ClusterError::Failed("the scheduler answered another question".into()).into()),
     }

@@ -1,20 +1,25 @@
 //! Decoding the parameters of GET requests: strict, pure, and every refusal names the parameter.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use faultline_engine::job::{JobId, Priority, is_token};
+use faultline_engine::node::Health;
 use faultline_protocol::messages::{EventKind, JobState, Level};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::error::ApiError;
-use crate::view::{EventFilter, JobFilter};
+use crate::view::{EventFilter, JobFilter, NodeFilter, NodeOrder};
 
 /// Rows in a page when nobody says otherwise.
-pub(crate) const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_PER_PAGE: usize = 50;
 /// The most rows in a page.
-pub(crate) const MAX_LIMIT: usize = 200;
+const MAX_PER_PAGE: usize = 200;
+const MAX_PAGE: usize = 1_000_000;
+/// Events in a page when nobody says otherwise.
+const DEFAULT_EVENT_LIMIT: usize = 50;
 /// The most events in a page.
 pub(crate) const MAX_EVENT_LIMIT: usize = 1000;
 const MAX_TEXT_CHARS: usize = 100;
@@ -62,12 +67,34 @@ impl Pairs {
         }
     }
 
-    fn limit(&mut self, default: usize, most: usize) -> Result<usize, ApiError> {
-        match self.parse::<usize>("limit")? {
-            None => Ok(default),
-            Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-            Some(_) => Err(ApiError::invalid("limit", format!("must be 1 to {most}"))),
+    /// Several values of such an enum, with commas.
+    fn names<T: DeserializeOwned + Ord>(&mut self, name: &str) -> Result<BTreeSet<T>, ApiError> {
+        let given = self.take(name)?.unwrap_or_default();
+        let names = given.split(',').filter(|one| !one.is_empty());
+        names.map(|one| from_name(one).map_err(|error| ApiError::invalid(name, error))).collect()
+    }
+
+    /// A text to look for; case does not matter.
+    fn search(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.take(name)? {
+            Some(text) if text.chars().count() > MAX_TEXT_CHARS => {
+                Err(ApiError::invalid(name, format!("at most {MAX_TEXT_CHARS} characters")))
+            }
+            given => Ok(given.map(|text| text.to_lowercase())),
         }
+    }
+
+    fn bounded(&mut self, name: &str, default: usize, most: usize) -> Result<usize, ApiError> {
+        match self.parse::<usize>(name)? {
+            None => Ok(default),
+            Some(number) if (1..=most).contains(&number) => Ok(number),
+            Some(_) => Err(ApiError::invalid(name, format!("must be 1 to {most}"))),
+        }
+    }
+
+    fn page(&mut self) -> Result<PageOf, ApiError> {
+        let page = self.bounded("page", 1, MAX_PAGE)?;
+        Ok(PageOf { page, per_page: self.bounded("per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE)? })
     }
 
     fn finish(self) -> Result<(), ApiError> {
@@ -86,50 +113,79 @@ fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<ValueError>::new(&clipped)).map_err(|error| error.to_string())
 }
 
+/// Which page of rows is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageOf {
+    /// From 1.
+    pub(crate) page: usize,
+    pub(crate) per_page: usize,
+}
+
+impl Default for PageOf {
+    fn default() -> Self {
+        Self { page: 1, per_page: DEFAULT_PER_PAGE }
+    }
+}
+
+impl PageOf {
+    /// Rows before the first one of the page.
+    pub(crate) fn skip(self) -> usize {
+        (self.page - 1) * self.per_page
+    }
+}
+
+/// Filters of jobs, as lists and cancelling take them.
+fn job_filter(pairs: &mut Pairs) -> Result<JobFilter, ApiError> {
+    Ok(JobFilter {
+        states: pairs.names::<JobState>("state")?,
+        kind: pairs.token("kind")?,
+        node: pairs.token("node")?,
+        priority: pairs.parse::<Priority>("priority")?,
+        min_attempts: pairs.parse("attempts_min")?.unwrap_or(0),
+        text: pairs.search("q")?,
+    })
+}
+
 /// `GET /api/v1/jobs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct JobsParams {
     pub(crate) filter: JobFilter,
-    pub(crate) before: Option<JobId>,
-    pub(crate) limit: usize,
+    pub(crate) page: PageOf,
 }
 
 impl JobsParams {
     pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
-        let mut filter = JobFilter::default();
-        for name in pairs.take("state")?.unwrap_or_default().split(',').filter(|name| !name.is_empty()) {
-            filter.states.insert(from_name::<JobState>(name).map_err(|error| ApiError::invalid("state", error))?);
-        }
-        filter.kind = pairs.token("kind")?;
-        filter.node = pairs.token("node")?;
-        filter.priority = pairs.parse::<Priority>("priority")?;
-        filter.min_attempts = pairs.parse("min_attempts")?.unwrap_or(0);
-        filter.text = match pairs.take("q")? {
-            Some(text) if text.chars().count() > MAX_TEXT_CHARS => {
-                return Err(ApiError::invalid("q", format!("at most {MAX_TEXT_CHARS} characters")));
-            }
-            text => text.map(|text| text.to_lowercase()),
-        };
-        let before = pairs.parse::<JobId>("cursor")?;
-        let limit = pairs.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+        let filter = job_filter(&mut pairs)?;
+        let page = pairs.page()?;
         pairs.finish()?;
-        Ok(Self { filter, before, limit })
+        Ok(Self { filter, page })
     }
 }
 
 /// `GET /api/v1/nodes`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodesParams {
-    pub(crate) after: Option<String>,
-    pub(crate) limit: usize,
+    pub(crate) filter: NodeFilter,
+    pub(crate) order: NodeOrder,
+    pub(crate) is_descending: bool,
+    pub(crate) page: PageOf,
 }
 
 impl NodesParams {
     pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
-        let after = pairs.token("cursor")?;
-        let limit = pairs.limit(MAX_LIMIT, MAX_LIMIT)?;
+        let filter = NodeFilter {
+            health: pairs.names::<Health>("health")?,
+            rack: pairs.token("rack")?,
+            worker: pairs.token("worker")?,
+            text: pairs.search("q")?,
+        };
+        let sort = pairs.take("sort")?.unwrap_or_default();
+        let (is_descending, name) = sort.strip_prefix('-').map_or((false, sort.as_str()), |name| (true, name));
+        let order = if sort.is_empty() { Ok(NodeOrder::default()) } else { from_name(name) };
+        let order = order.map_err(|error| ApiError::invalid("sort", error))?;
+        let page = pairs.page()?;
         pairs.finish()?;
-        Ok(Self { after, limit })
+        Ok(Self { filter, order, is_descending, page })
     }
 }
 
@@ -151,7 +207,7 @@ impl EventsParams {
             service: pairs.token("service")?,
         };
         let after = pairs.parse("after")?;
-        let limit = pairs.limit(DEFAULT_LIMIT, MAX_EVENT_LIMIT)?;
+        let limit = pairs.bounded("limit", DEFAULT_EVENT_LIMIT, MAX_EVENT_LIMIT)?;
         pairs.finish()?;
         Ok(Self { filter, after, limit })
     }
@@ -178,16 +234,28 @@ mod tests {
 
     #[test]
     fn jobs_take_every_filter() {
-        let decoded =
-            JobsParams::decode(pairs("state=queued,running&kind=matrix&node=gpu-node-01&priority=high&min_attempts=2&q=GPU%20a&limit=7"))
-                .unwrap();
+        let decoded = JobsParams::decode(pairs(
+            "state=queued,running&kind=matrix&node=gpu-node-01&priority=high&attempts_min=2&q=GPU%20a&page=3&per_page=7",
+        ))
+        .unwrap();
         assert_eq!(decoded.filter.states.len(), 2);
         assert_eq!(decoded.filter.kind.as_deref(), Some("matrix"));
         assert_eq!(decoded.filter.priority, Some(Priority::High));
         assert_eq!(decoded.filter.text.as_deref(), Some("gpu a"));
-        assert_eq!((decoded.filter.min_attempts, decoded.limit, decoded.before), (2, 7, None));
-        let empty = JobsParams::decode(pairs("state=&q=&kind=")).unwrap();
-        assert_eq!(empty, JobsParams { limit: DEFAULT_LIMIT, ..JobsParams::default() });
+        assert_eq!((decoded.filter.min_attempts, decoded.page.per_page, decoded.page.skip()), (2, 7, 14));
+        assert_eq!(JobsParams::decode(pairs("state=&q=&kind=")).unwrap(), JobsParams::default());
+    }
+
+    #[test]
+    fn nodes_take_every_filter() {
+        let decoded =
+            NodesParams::decode(pairs("health=dead,suspect&rack=rack-1&worker=worker-01&q=GPU&sort=-heartbeat_age&page=2")).unwrap();
+        assert_eq!(
+            (decoded.filter.health.len(), decoded.filter.rack.as_deref(), decoded.filter.text.as_deref()),
+            (2, Some("rack-1"), Some("gpu"))
+        );
+        assert_eq!((decoded.order, decoded.is_descending, decoded.page.skip()), (NodeOrder::HeartbeatAge, true, 50));
+        assert_eq!(NodesParams::decode(pairs("")).unwrap(), NodesParams::default());
     }
 
     #[test]
@@ -195,11 +263,12 @@ mod tests {
         for (query, field) in [
             ("state=asleep", "state"),
             ("priority=9", "priority"),
-            ("limit=0", "limit"),
-            ("limit=201", "limit"),
-            ("limit=-1", "limit"),
-            ("cursor=x", "cursor"),
-            ("min_attempts=many", "min_attempts"),
+            ("page=0", "page"),
+            ("page=99999999999", "page"),
+            ("per_page=0", "per_page"),
+            ("per_page=201", "per_page"),
+            ("per_page=-1", "per_page"),
+            ("attempts_min=many", "attempts_min"),
             ("node=a.b", "node"),
             ("sort=name", "sort"),
             ("kind=a&kind=b", "kind"),
@@ -210,7 +279,9 @@ mod tests {
         assert_eq!(refused(EventsParams::decode(pairs("kind=nonsense"))), "kind");
         assert_eq!(refused(EventsParams::decode(pairs("after=-3"))), "after");
         assert_eq!(refused(EventsParams::decode(pairs("limit=1001"))), "limit");
-        assert_eq!(refused(NodesParams::decode(pairs("cursor=*"))), "cursor");
+        assert_eq!(refused(NodesParams::decode(pairs("sort=colour"))), "sort");
+        assert_eq!(refused(NodesParams::decode(pairs("sort=-"))), "sort");
+        assert_eq!(refused(NodesParams::decode(pairs("health=well"))), "health");
     }
 
     #[test]
@@ -221,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_decoder_panics_and_every_refusal_names_a_field(given in proptest::collection::vec(("[a-z_]{0,12}|state|kind|node|q|limit|cursor|after|level|job", ".{0,30}|[0-9-]{0,22}"), 0..6)) {
+        fn no_decoder_panics_and_every_refusal_names_a_field(given in proptest::collection::vec(("[a-z_]{0,12}|state|kind|node|q|limit|page|per_page|sort|after|level|job", ".{0,30}|[0-9-]{0,22}"), 0..6)) {
             let pairs = Pairs::new(given);
             for error in [JobsParams::decode(pairs.clone()).err(), NodesParams::decode(pairs.clone()).err(), EventsParams::decode(pairs).err()].into_iter().flatten() {
                 prop_assert!(error.detail.field.is_some());

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::cluster::Record;
 use crate::guard::Guard;
 use crate::settings::Token;
-use crate::view::{LeaderAnswer, ended_view, event_seq};
+use crate::view::{LeaderAnswer, event_seq};
 
 const LOCAL: Guard = Guard { loopback_only: true, token: None };
 
@@ -85,15 +85,15 @@ async fn jobs_are_paged_and_filtered() {
     let (app, _) = local();
     (1..=5).for_each(|n| app.view.write().jobs.on_open(marker(n)));
     app.view.write().jobs.on_end(record(6));
-    let (status, page) = get(&app, "/api/v1/jobs?limit=4&state=queued").await;
+    let (status, page) = get(&app, "/api/v1/jobs?per_page=4&state=queued").await;
     assert_eq!((status, page["items"].as_array().unwrap().len()), (StatusCode::OK, 4));
     assert_eq!(page["items"][0]["name"], "job-5");
     assert_eq!(page["stale_since_ms"], 1_000, "no scheduler has answered yet");
-    let cursor = page["next_cursor"].as_str().unwrap();
-    let (_, last) = get(&app, &format!("/api/v1/jobs?limit=4&state=queued&cursor={cursor}")).await;
-    assert_eq!((last["items"].as_array().unwrap().len(), &last["next_cursor"]), (1, &Value::Null));
-    let (status, body) = get(&app, "/api/v1/jobs?limit=0").await;
-    assert_eq!((status, code(&body), &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, "invalid", &json!("limit")));
+    assert_eq!((&page["total"], &page["page"], &page["per_page"]), (&json!(5), &json!(1), &json!(4)));
+    let (_, last) = get(&app, "/api/v1/jobs?per_page=4&state=queued&page=2").await;
+    assert_eq!((last["items"].as_array().unwrap().len(), &last["items"][0]["name"]), (1, &json!("job-1")));
+    let (status, body) = get(&app, "/api/v1/jobs?per_page=0").await;
+    assert_eq!((status, code(&body), &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, "invalid", &json!("per_page")));
 }
 
 #[tokio::test]
@@ -205,12 +205,44 @@ async fn cancelling_says_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn all_matching_jobs_are_cancelled_but_not_by_accident() {
+    let (app, cluster) = local();
+    (1..=250).for_each(|n| app.view.write().jobs.on_open(marker(n)));
+    app.view.write().jobs.on_end(record(251));
+    *cluster.cancel_outcome.lock().unwrap() = Some(CancelOutcome::Cancelled);
+    for (body, field) in [
+        ("{}", "all"),
+        (r#"{"all":true,"kind":"sleep"}"#, "all"),
+        (r#"{"state":"committed"}"#, "state"),
+        (r#"{"node":"a.b"}"#, "node"),
+        (r#"{"colour":"red"}"#, "colour"),
+    ] {
+        let (status, answer) = send_json(&app, "POST", "/api/v1/jobs/cancel", body).await;
+        assert_eq!((status, &answer["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+    }
+    let (status, answer) = send_json(&app, "POST", "/api/v1/jobs/cancel", r#"{"kind":"sleep"}"#).await;
+    assert_eq!(
+        (status, &answer["matched"], &answer["cancelled"], &answer["more"]),
+        (StatusCode::OK, &json!(250), &json!(250), &json!(false))
+    );
+    let (_, answer) = send_json(&app, "POST", "/api/v1/jobs/cancel", r#"{"q":"JOB-25"}"#).await;
+    assert_eq!(answer["matched"], 2, "job-25 and job-250; job-251 has ended");
+    *cluster.cancel_outcome.lock().unwrap() = Some(CancelOutcome::Failed);
+    let (_, answer) = send_json(&app, "POST", "/api/v1/jobs/cancel", r#"{"all":true}"#).await;
+    assert_eq!((&answer["failed"], &answer["error"]["code"]), (&json!(250), &json!("cluster_failed")));
+    cluster.silent.store(true, Ordering::Relaxed);
+    assert_eq!(send_json(&app, "POST", "/api/v1/jobs/cancel", r#"{"all":true}"#).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
 async fn nodes_are_listed_drained_and_freed() {
     let (app, cluster) = local();
     ["b", "a"].iter().for_each(|node| beat(&app, node));
-    let (_, page) = get(&app, "/api/v1/nodes?limit=1").await;
-    assert_eq!((&page["items"][0]["node"], &page["next_cursor"], &page["total"]), (&json!("a"), &json!("a"), &json!(2)));
-    assert_eq!(get(&app, "/api/v1/nodes?cursor=a").await.1["items"][0]["node"], "b");
+    let (_, page) = get(&app, "/api/v1/nodes?per_page=1").await;
+    assert_eq!((&page["items"][0]["node"], &page["page"], &page["total"]), (&json!("a"), &json!(1), &json!(2)));
+    assert_eq!(get(&app, "/api/v1/nodes?per_page=1&page=2").await.1["items"][0]["node"], "b");
+    assert_eq!(get(&app, "/api/v1/nodes?sort=-node").await.1["items"][0]["node"], "b");
+    assert_eq!(get(&app, "/api/v1/nodes?health=dead").await.1["total"], 0);
     assert_eq!(get(&app, "/api/v1/nodes/a").await.0, StatusCode::OK);
     assert_eq!(get(&app, "/api/v1/nodes/zzz").await.0, StatusCode::NOT_FOUND);
     assert_eq!(get(&app, "/api/v1/nodes/a.b").await.0, StatusCode::UNPROCESSABLE_ENTITY);
@@ -290,13 +322,11 @@ async fn too_many_requests_at_once_are_refused() {
     assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
 }
 
-#[test]
-fn a_push_names_what_the_page_needs() {
+#[tokio::test]
+async fn the_index_tells_the_order_of_the_packed_frames() {
     let (app, _) = local();
-    beat(&app, "a");
-    app.view.write().jobs.on_end(record(1));
-    let state = serde_json::to_value(crate::push::state_of(&app.view.read(), 3, 9, true, 1)).unwrap();
-    assert_eq!((&state["type"], &state["seq"], &state["jobs"][0]["note"]), (&json!("state"), &json!(3), &json!("slept")));
-    assert_eq!((&state["nodes"][0]["node"], &state["rate"]["preset"]), (&json!("a"), &json!("Normal")));
-    assert_eq!(ended_view(&record(1)).state, JobState::Committed);
+    ["b", "a"].iter().for_each(|node| beat(&app, node));
+    let (status, index) = get(&app, "/api/v1/nodes/index").await;
+    assert_eq!((status, &index["nodes"], &index["racks"]), (StatusCode::OK, &json!(["a", "b"]), &json!([["", 0, 2]])));
+    assert!(index["revision"].is_u64());
 }

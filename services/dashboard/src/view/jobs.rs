@@ -2,7 +2,6 @@
 //! runs, and the rows that the leader sent last. Which of these wins for one job is decided in `compose`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use faultline_engine::job::{AttemptId, AttemptSummary, JobId, Priority};
 use faultline_protocol::messages::{ClusterEvent, JobState, JobView, OpenMarker, RunningBrief, TerminalRecord};
@@ -135,6 +134,9 @@ impl JobTable {
 
     /// What one node says that it runs; replaces what it said before. Empty for a node that is gone.
     pub(crate) fn on_running(&mut self, node: &str, running: &[RunningBrief]) {
+        if self.only_goes_on(node, running) {
+            return;
+        }
         for job in self.runs_by_node.remove(node).unwrap_or_default() {
             if self.runs.get(&job).is_some_and(|at| at.node == node) {
                 self.runs.remove(&job);
@@ -153,6 +155,17 @@ impl JobTable {
         if !jobs.is_empty() {
             self.runs_by_node.insert(node.to_owned(), jobs);
         }
+    }
+
+    /// Whether the node runs what it ran before, as most heartbeats say; the progress is then noted.
+    fn only_goes_on(&mut self, node: &str, running: &[RunningBrief]) -> bool {
+        let Some(jobs) = self.runs_by_node.get(node) else { return running.is_empty() };
+        let runs = &mut self.runs;
+        jobs.len() == running.len()
+            && running.iter().zip(jobs).all(|(brief, job)| {
+                let known = runs.get_mut(job).filter(|at| brief.job == *job && at.attempt == brief.attempt && at.node == node);
+                known.map(|at| at.progress_permille = brief.progress_permille).is_some()
+            })
     }
 
     /// The rows that the leader sent: they replace its earlier ones.
@@ -194,21 +207,29 @@ impl JobTable {
         view.progress_permille = at.progress_permille;
     }
 
-    /// Newest first, those older than `before`. The id says where the next page goes on; none at the end.
-    pub(crate) fn page(&self, filter: &JobFilter, before: Option<JobId>, limit: usize) -> (Vec<JobView>, Option<JobId>) {
-        let upper = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rows = Vec::new();
-        for (&job, entry) in self.entries.range((Bound::Unbounded, upper)).rev() {
-            if !self.wanted(filter, job, entry) {
-                continue;
-            }
-            if rows.len() == limit {
-                let next = rows.last().map(|row: &JobView| row.id);
-                return (rows, next);
-            }
-            rows.push(self.compose(job, entry));
+    /// Newest first: so many of the wanted jobs after so many others, and how many there are in all.
+    pub(crate) fn page(&self, filter: &JobFilter, skip: usize, limit: usize) -> (Vec<JobView>, usize) {
+        let wanted = self.entries.iter().rev().filter(|(job, entry)| self.wanted(filter, **job, entry));
+        if *filter == JobFilter::default() {
+            return (wanted.skip(skip).take(limit).map(|(&job, entry)| self.compose(job, entry)).collect(), self.entries.len());
         }
-        (rows, None)
+        let (mut rows, mut total) = (Vec::new(), 0);
+        for (&job, entry) in wanted {
+            if total >= skip && rows.len() < limit {
+                rows.push(self.compose(job, entry));
+            }
+            total += 1;
+        }
+        (rows, total)
+    }
+
+    /// The wanted jobs that have not ended, newest first, at most `limit`, and whether there are more.
+    pub(crate) fn open_ones(&self, filter: &JobFilter, limit: usize) -> (Vec<JobId>, bool) {
+        let open = self.entries.iter().rev().filter(|(job, entry)| entry.end.is_none() && self.wanted(filter, **job, entry));
+        let mut jobs: Vec<JobId> = open.map(|(job, _)| *job).take(limit.saturating_add(1)).collect();
+        let more = jobs.len() > limit;
+        jobs.truncate(limit);
+        (jobs, more)
     }
 
     fn state(&self, job: JobId, entry: &Entry) -> JobState {

@@ -9,12 +9,12 @@ mod per_second;
 
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
-    ClusterEvent, ClusterStats, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict,
+    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict,
 };
 
 pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
 pub(crate) use jobs::{JobFilter, JobTable, ended_view};
-pub(crate) use nodes::NodeTable;
+pub(crate) use nodes::{NodeFilter, NodeIndex, NodeItem, NodeOrder, NodeRow, NodeTable};
 
 /// How many jobs are kept.
 pub(crate) const MAX_JOBS: usize = 20_000;
@@ -25,7 +25,11 @@ pub(crate) const MAX_EVENTS: usize = 20_000;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeaderAnswer {
     pub(crate) stats: ClusterStats,
+    /// The nodes after this one, in the order of names; from the first with none.
+    pub(crate) nodes_after: Option<String>,
     pub(crate) nodes: Vec<NodeView>,
+    /// Whether those are all up to the last node.
+    pub(crate) nodes_to_the_end: bool,
     pub(crate) jobs: Vec<JobView>,
 }
 
@@ -48,7 +52,8 @@ impl View {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             jobs: JobTable::new(MAX_JOBS),
-            nodes: NodeTable::default(),
+            // Quarters of a second: no table changes its order so often, so a later process starts with a higher number.
+            nodes: NodeTable::new((now_ms / 250) as u32),
             events: EventRing::new(MAX_EVENTS),
             rate: None,
             ledger: LedgerSnapshot::default(),
@@ -60,10 +65,9 @@ impl View {
     }
 
     pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
-        let node = heartbeat.node.clone();
-        let running = heartbeat.running.clone();
-        if self.nodes.on_heartbeat(heartbeat, now_ms) {
-            self.jobs.on_running(&node, &running);
+        if !self.nodes.is_outdated(&heartbeat) {
+            self.jobs.on_running(&heartbeat.node, &heartbeat.running);
+            self.nodes.on_heartbeat(heartbeat, now_ms);
         }
     }
 
@@ -81,6 +85,13 @@ impl View {
 
     pub(crate) fn on_event(&mut self, seq: u64, event: ClusterEvent) {
         self.jobs.on_event(&event);
+        if let (Some(node), Some(truth)) = (&event.node, &event.fault) {
+            match event.kind {
+                EventKind::FaultBegan => self.nodes.on_fault_began(node, truth.into()),
+                EventKind::FaultEnded => self.nodes.on_fault_ended(node, &truth.id),
+                _ => {}
+            }
+        }
         self.events.push(seq, event);
     }
 
@@ -97,7 +108,7 @@ impl View {
         self.leader_answers = true;
         self.leader_heard_at_ms = now_ms;
         self.leader_stats = Some(answer.stats);
-        self.nodes.on_leader_rows(answer.nodes);
+        self.nodes.on_leader_rows(answer.nodes_after.as_deref(), answer.nodes, answer.nodes_to_the_end);
         self.jobs.on_leader_rows(answer.jobs);
     }
 

@@ -1,0 +1,121 @@
+//! What changed from one state to the next. Pure; the sizes of all parts are bounded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use faultline_engine::job::JobId;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::state::{JobBrief, MAX_EVENTS, State};
+use crate::api::{RateReply, StatsReply};
+use crate::view::{NodeRow, NumberedEvent};
+
+/// Node rows in one delta; the others come with the next ones.
+pub(crate) const MAX_ROWS: usize = 64;
+
+/// Rows that are new or different, and those that are no longer there.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(bound(serialize = "T: Serialize, K: Serialize"))]
+pub(crate) struct Changes<T, K> {
+    #[serde(serialize_with = "rows")]
+    #[schema(value_type = Vec<T>)]
+    pub(crate) changed: Vec<Arc<T>>,
+    pub(crate) removed: Vec<K>,
+}
+
+fn rows<T: Serialize, S: Serializer>(rows: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rows.iter().map(Arc::as_ref))
+}
+
+impl<T, K> Changes<T, K> {
+    fn or_none(self) -> Option<Self> {
+        (!self.changed.is_empty() || !self.removed.is_empty()).then_some(self)
+    }
+}
+
+/// What changed since the message before. Parts that are absent are as they were.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stats: Option<StatsReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<RateReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) racks: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nodes: Option<Changes<NodeRow, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nodes_by_rest: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node_index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Changes<JobBrief, String>>)]
+    pub(crate) jobs: Option<Changes<JobBrief, JobId>>,
+    /// At most 40, the newest, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) events: Vec<NumberedEvent>,
+    /// With `events`: the number of the last event before them. A page that does not have that one missed some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) events_after: Option<u64>,
+}
+
+/// What leads from `before` to `next`, which is changed to what clients then know: of many changed nodes only some are
+/// told at once, beginning after the last one told before.
+pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) -> Delta {
+    let last_seq = before.events.last().map_or(0, |event| event.seq);
+    let events: Vec<NumberedEvent> = next.events.iter().filter(|event| event.seq > last_seq).cloned().collect();
+    let events_after = match events.first() {
+        // All that a push holds is new: there may have been more in between.
+        Some(first) if events.len() >= MAX_EVENTS => Some(first.seq - 1),
+        Some(_) => Some(last_seq),
+        None => None,
+    };
+    Delta {
+        stats: (before.stats != next.stats).then(|| next.stats.clone()),
+        rate: (before.rate != next.rate).then(|| next.rate.clone()),
+        racks: (before.racks != next.racks).then(|| next.racks.clone()),
+        nodes: node_changes(&before.nodes, &mut next.nodes, told_last).or_none(),
+        nodes_by_rest: (before.nodes_by_rest != next.nodes_by_rest).then_some(next.nodes_by_rest),
+        node_index: (before.node_index != next.node_index).then_some(next.node_index),
+        jobs: job_changes(&before.jobs, &next.jobs).or_none(),
+        events,
+        events_after,
+    }
+}
+
+fn node_changes(
+    before: &BTreeMap<String, Arc<NodeRow>>,
+    next: &mut BTreeMap<String, Arc<NodeRow>>,
+    told_last: &mut String,
+) -> Changes<NodeRow, String> {
+    let removed: Vec<String> = before.keys().filter(|node| !next.contains_key(*node)).cloned().collect();
+    let mut different = Vec::new();
+    for (node, row) in next.iter_mut() {
+        match before.get(node) {
+            Some(known) if known.says_the_same_as(row) => *row = Arc::clone(known),
+            Some(_) | None => different.push(node.clone()),
+        }
+    }
+    if different.len() > MAX_ROWS {
+        let start = different.partition_point(|node| node <= told_last);
+        different.rotate_left(start);
+        for untold in different.split_off(MAX_ROWS) {
+            match before.get(&untold) {
+                Some(known) => drop(next.insert(untold, Arc::clone(known))),
+                None => drop(next.remove(&untold)),
+            }
+        }
+    }
+    if let Some(last) = different.last() {
+        told_last.clone_from(last);
+    }
+    let changed = different.iter().filter_map(|node| next.get(node).cloned()).collect();
+    Changes { changed, removed }
+}
+
+fn job_changes(before: &BTreeMap<JobId, Arc<JobBrief>>, next: &BTreeMap<JobId, Arc<JobBrief>>) -> Changes<JobBrief, JobId> {
+    let removed = before.keys().filter(|job| !next.contains_key(*job)).copied().collect();
+    let changed = next.iter().filter(|(job, brief)| before.get(*job) != Some(*brief)).map(|(_, brief)| Arc::clone(brief)).collect();
+    Changes { changed, removed }
+}

@@ -1,0 +1,164 @@
+//! What the messages about one node add up to.
+
+use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
+use faultline_protocol::messages::{Heartbeat, NodeRegistration, NodeView, RunningBrief, Verdict};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// All that was heard of one node.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) registration: Option<NodeRegistration>,
+    /// The newest one and when it came.
+    pub(super) heartbeat: Option<(Heartbeat, u64)>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) leader: Option<NodeView>,
+    /// Its place in the index; meaningless before the index was made with it.
+    pub(super) place: Option<u32>,
+}
+
+/// What a node's GPUs report together.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
+pub(crate) struct Load {
+    /// Mean over its GPUs, 0 to 100.
+    pub(crate) utilisation_percent: f32,
+    /// Used memory of all its GPUs by all their memory, 0 to 100.
+    pub(crate) memory_percent: f32,
+    /// Of the hottest GPU.
+    pub(crate) temperature_c: f32,
+    /// Of all its GPUs together.
+    pub(crate) power_w: f32,
+    /// Whether one of its GPUs has its clocks lowered.
+    pub(crate) throttled: bool,
+}
+
+impl Load {
+    pub(super) fn of(gpus: &[GpuTelemetry]) -> Self {
+        let (mut used, mut total) = (0_u64, 0_u64);
+        let mut load = Load::default();
+        for gpu in gpus {
+            load.utilisation_percent += gpu.utilisation_percent;
+            used += u64::from(gpu.memory_used_mib);
+            total += u64::from(gpu.memory_total_mib);
+            load.temperature_c = load.temperature_c.max(gpu.temperature_c);
+            load.power_w += gpu.power_w;
+            load.throttled |= gpu.throttled;
+        }
+        load.utilisation_percent /= gpus.len().max(1) as f32;
+        load.memory_percent = if total == 0 { 0.0 } else { (used as f64 * 100.0 / total as f64) as f32 };
+        load
+    }
+}
+
+impl Entry {
+    /// A verdict alone makes no node: verdicts outlive nodes that were scaled away.
+    pub(super) fn is_known(&self) -> bool {
+        self.registration.is_some() || self.heartbeat.is_some() || self.leader.is_some()
+    }
+
+    /// The verdict on this life of the node, else what the leader says; before the first, a node counts as alive, as it
+    /// does for the scheduler.
+    pub(super) fn health(&self) -> Health {
+        match self.verdict_on_this_life() {
+            Some(verdict) => verdict.health,
+            None => self.leader.as_ref().filter(|row| row.spec.incarnation >= self.incarnation()).map_or(Health::Alive, |row| row.health),
+        }
+    }
+
+    pub(super) fn verdict_on_this_life(&self) -> Option<&Verdict> {
+        let incarnation = self.incarnation();
+        self.verdict.as_ref().filter(|verdict| verdict.incarnation >= incarnation)
+    }
+
+    pub(super) fn incarnation(&self) -> u64 {
+        let registered = self.registration.as_ref().map_or(0, |registration| registration.spec.incarnation);
+        self.heartbeat.as_ref().map_or(0, |(heartbeat, _)| heartbeat.incarnation).max(registered)
+    }
+
+    pub(super) fn rack(&self) -> &str {
+        self.known_spec().map_or("", |spec| &spec.rack)
+    }
+
+    pub(super) fn gpus(&self) -> u32 {
+        let registered = self.registration.as_ref().map(|registration| registration.spec.gpus.len());
+        u32::try_from(registered.unwrap_or_else(|| self.telemetry().len())).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn telemetry(&self) -> &[GpuTelemetry] {
+        self.heartbeat.as_ref().map_or(&[], |(heartbeat, _)| &heartbeat.gpus)
+    }
+
+    /// What is known of it without heartbeats.
+    fn known_spec(&self) -> Option<&NodeSpec> {
+        self.registration.as_ref().map(|registration| &registration.spec).or(self.leader.as_ref().map(|row| &row.spec))
+    }
+
+    pub(super) fn worker(&self) -> &str {
+        let heartbeat = self.heartbeat.as_ref().map(|(heartbeat, _)| &heartbeat.worker);
+        heartbeat.or(self.known_spec().map(|spec| &spec.worker)).map_or("", String::as_str)
+    }
+
+    pub(super) fn first_gpu(&self) -> Option<&GpuDescriptor> {
+        self.known_spec().and_then(|spec| spec.gpus.first())
+    }
+
+    pub(super) fn fail_percent_per_min(&self) -> f64 {
+        self.known_spec().map_or(0.0, |spec| spec.fault_percent_per_min)
+    }
+
+    pub(super) fn running(&self) -> &[RunningBrief] {
+        self.heartbeat.as_ref().map_or(&[], |(heartbeat, _)| &heartbeat.running)
+    }
+
+    pub(super) fn load(&self) -> Load {
+        Load::of(self.telemetry())
+    }
+
+    pub(super) fn heartbeat_age_ms(&self, now_ms: u64) -> Option<u64> {
+        self.heartbeat.as_ref().map(|(_, at_ms)| now_ms.saturating_sub(*at_ms))
+    }
+
+    pub(super) fn spec(&self, node: &str) -> NodeSpec {
+        if let Some(registration) = &self.registration {
+            return registration.spec.clone();
+        }
+        let heartbeat = self.heartbeat.as_ref().map(|(heartbeat, _)| heartbeat);
+        let gpus = heartbeat.map_or(&[][..], |heartbeat| &heartbeat.gpus);
+        NodeSpec {
+            node: node.to_owned(),
+            worker: heartbeat.map(|h| h.worker.clone()).or_else(|| self.verdict.as_ref().map(|v| v.worker.clone())).unwrap_or_default(),
+            incarnation: self.incarnation(),
+            gpus: gpus.iter().map(|gpu| GpuDescriptor { model: "unknown".into(), memory_mib: gpu.memory_total_mib }).collect(),
+            rack: String::new(),
+            slots: 0,
+            fault_percent_per_min: 0.0,
+            telemetry_source: String::new(),
+            kinds: Default::default(),
+        }
+    }
+
+    /// The node in full. What is booked on its GPUs is the leader's word, the rest comes straight from the node and the
+    /// detector, so it is fresher than what the leader tells of them.
+    pub(super) fn view(&self, node: &str, is_draining: bool, now_ms: u64) -> NodeView {
+        let mut view = self.leader.clone().unwrap_or_else(|| NodeView {
+            spec: self.spec(node),
+            health: Health::Alive,
+            draining: false,
+            gpu_used_milli: Vec::new(),
+            gpu_reserved_mib: Vec::new(),
+            running: Vec::new(),
+            telemetry: Vec::new(),
+            heartbeat_age_ms: None,
+            verdict: None,
+        });
+        view.health = self.health();
+        view.draining = is_draining;
+        view.verdict.clone_from(&self.verdict);
+        if let Some((heartbeat, _)) = &self.heartbeat {
+            view.running.clone_from(&heartbeat.running);
+            view.telemetry.clone_from(&heartbeat.gpus);
+            view.heartbeat_age_ms = self.heartbeat_age_ms(now_ms);
+        }
+        view
+    }
+}

@@ -1,0 +1,184 @@
+//! Nodes as far as this process has heard of them: registrations, heartbeats, verdicts, drain settings, faults and the
+//! rows that the leader sent last. No opinion on a node's health is formed here: that is the detector's. What one node's
+//! messages add up to is in `entry`, their order for packed frames in `index`, finding some in `list`,
+//! what is pushed of one in `row`.
+
+mod entry;
+mod index;
+mod list;
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use faultline_engine::node::Health;
+use faultline_protocol::messages::{ClusterStats, Heartbeat, NodeRegistration, NodeView, Verdict};
+
+use entry::Entry;
+pub(crate) use index::NodeIndex;
+pub(crate) use list::{NodeFilter, NodeItem, NodeOrder};
+pub(crate) use row::{NodeFault, NodeRow};
+
+/// More names than this are not remembered: a flood of made-up names must not fill the memory.
+pub(crate) const MAX_NODES: usize = 20_000;
+const MAX_FAULTS_OF_A_NODE: usize = 16;
+
+/// Every known node, by name.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTable {
+    entries: BTreeMap<String, Entry>,
+    draining: BTreeSet<String>,
+    /// Those that are not over, oldest first.
+    faults: BTreeMap<String, Vec<NodeFault>>,
+    index: Arc<NodeIndex>,
+    /// Nodes came, went or moved to another rack since the index was made.
+    index_is_old: bool,
+}
+
+impl NodeTable {
+    /// `first_revision` should be one that no earlier process of this service has used.
+    pub(crate) fn new(first_revision: u32) -> Self {
+        Self { index: Arc::new(NodeIndex::empty(first_revision)), ..Self::default() }
+    }
+
+    fn entry(&mut self, node: &str) -> Option<&mut Entry> {
+        if !self.entries.contains_key(node) {
+            if self.entries.len() >= MAX_NODES {
+                return None;
+            }
+            self.entries.insert(node.to_owned(), Entry::default());
+        }
+        self.entries.get_mut(node)
+    }
+
+    pub(crate) fn on_registration(&mut self, registration: NodeRegistration) {
+        let node = registration.spec.node.clone();
+        let Some(entry) = self.entry(&node) else { return };
+        let moved = !entry.is_known() || entry.rack() != registration.spec.rack;
+        entry.registration = Some(registration);
+        self.index_is_old |= moved;
+    }
+
+    /// Whether the heartbeat is from an earlier life of the node, or there is no room for the node.
+    pub(crate) fn is_outdated(&self, heartbeat: &Heartbeat) -> bool {
+        match self.entries.get(&heartbeat.node) {
+            Some(entry) => entry.heartbeat.as_ref().is_some_and(|(last, _)| last.incarnation > heartbeat.incarnation),
+            None => self.entries.len() >= MAX_NODES,
+        }
+    }
+
+    /// A heartbeat that is not outdated, received at `now_ms`.
+    pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
+        if let Some(entry) = self.entries.get_mut(&heartbeat.node) {
+            self.index_is_old |= !entry.is_known();
+            entry.heartbeat = Some((heartbeat, now_ms));
+            return;
+        }
+        self.index_is_old = true;
+        self.entries.insert(heartbeat.node.clone(), Entry { heartbeat: Some((heartbeat, now_ms)), ..Entry::default() });
+    }
+
+    pub(crate) fn on_verdict(&mut self, verdict: Verdict) {
+        if let Some(entry) = self.entry(&verdict.node.clone())
+            && entry.verdict.as_ref().is_none_or(|known| known.at_ms <= verdict.at_ms)
+        {
+            entry.verdict = Some(verdict);
+        }
+    }
+
+    /// The node left on purpose, or its registration was removed.
+    pub(crate) fn remove(&mut self, node: &str) {
+        self.index_is_old |= self.entries.remove(node).is_some();
+        self.faults.remove(node);
+    }
+
+    pub(crate) fn set_draining(&mut self, node: &str, draining: bool) {
+        if !draining {
+            self.draining.remove(node);
+        } else if self.draining.len() < MAX_NODES {
+            self.draining.insert(node.to_owned());
+        }
+    }
+
+    pub(crate) fn on_fault_began(&mut self, node: &str, fault: NodeFault) {
+        if self.faults.len() >= MAX_NODES && !self.faults.contains_key(node) {
+            return;
+        }
+        let faults = self.faults.entry(node.to_owned()).or_default();
+        faults.retain(|known| known.id != fault.id);
+        if faults.len() >= MAX_FAULTS_OF_A_NODE {
+            faults.remove(0);
+        }
+        faults.push(fault);
+    }
+
+    pub(crate) fn on_fault_ended(&mut self, node: &str, id: &str) {
+        let Some(faults) = self.faults.get_mut(node) else { return };
+        faults.retain(|fault| fault.id != id);
+        if faults.is_empty() {
+            self.faults.remove(node);
+        }
+    }
+
+    /// Rows that the leader sent of the nodes after `after` (from the first, with none) up to the last one here, or to the
+    /// end of all nodes when `to_the_end`. Of the nodes in between, those that it did not name are no longer its.
+    pub(crate) fn on_leader_rows(&mut self, after: Option<&str>, rows: Vec<NodeView>, to_the_end: bool) {
+        let last = rows.last().map(|row| row.spec.node.clone()).filter(|_| !to_the_end);
+        let named: BTreeSet<&str> = rows.iter().map(|row| row.spec.node.as_str()).collect();
+        let before = self.entries.len();
+        self.entries.retain(|node, entry| {
+            let covered = after.is_none_or(|after| node.as_str() > after) && last.as_ref().is_none_or(|last| node <= last);
+            if covered && !named.contains(node.as_str()) {
+                entry.leader = None;
+            }
+            entry.is_known() || entry.verdict.is_some()
+        });
+        self.index_is_old |= before != self.entries.len();
+        for row in rows {
+            let node = row.spec.node.clone();
+            let Some(entry) = self.entry(&node) else { continue };
+            let is_new = !entry.is_known();
+            entry.leader = Some(row);
+            self.index_is_old |= is_new;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.values().filter(|entry| entry.is_known()).count()
+    }
+
+    pub(crate) fn contains(&self, node: &str) -> bool {
+        self.entries.get(node).is_some_and(Entry::is_known)
+    }
+
+    fn known(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.is_known()).map(|(node, entry)| (node.as_str(), entry))
+    }
+
+    /// What is pushed of every node, by name.
+    pub(crate) fn rows(&self, now_ms: u64) -> impl Iterator<Item = NodeRow> {
+        self.known().map(move |(node, entry)| NodeRow::new(node, entry, self.draining.contains(node), self.fault(node, now_ms), now_ms))
+    }
+
+    /// The youngest fault of a node that is not over and whose planned end has not passed.
+    pub(crate) fn fault(&self, node: &str, now_ms: u64) -> Option<&NodeFault> {
+        self.faults.get(node)?.iter().rev().find(|fault| fault.until_ms.is_none_or(|until_ms| now_ms < until_ms))
+    }
+
+    /// Counts nodes by health into figures that the leader did not send.
+    pub(crate) fn count_into(&self, stats: &mut ClusterStats) {
+        for (node, entry) in self.known() {
+            match entry.health() {
+                Health::Alive => stats.nodes_alive += 1,
+                Health::Suspect => stats.nodes_suspect += 1,
+                Health::Gone => stats.nodes_gone += 1,
+                Health::Dead => stats.nodes_dead += 1,
+            }
+            stats.nodes_draining += u32::from(self.draining.contains(node));
+            stats.gpus_total = stats.gpus_total.saturating_add(entry.gpus());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
