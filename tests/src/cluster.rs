@@ -1,5 +1,7 @@
 //! A cluster for one test: the release binaries as processes of their own on a NATS of the test's own. Processes can be
-//! killed, frozen, thawed and started; all of them end with the value. What a test asserts is the test's business.
+//! killed, frozen, thawed, started, and cut off from NATS; all of them end with the value. What a test asserts is the test's business.
+
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use faultline_engine::job::{Demand, JobId, JobSpec, JobState, Param, Params, Pri
 use faultline_protocol::codec;
 use faultline_protocol::messages::{CancelReply, CancelRequest, ClusterStats, JobView, NodeView, Query, QueryReply, TerminalRecord};
 use faultline_protocol::subjects;
+use faultline_proxy::LinkConditions;
 use faultline_runtime::clock::{random_u128, unix_ms};
 use faultline_runtime::config::Common;
 use faultline_runtime::connect::{Nats, connect_once};
@@ -20,6 +23,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::nats::TestNats;
+use links::Links;
 
 /// How long anything in a test may take before it counts as never.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +32,10 @@ const POLL: Duration = Duration::from_millis(50);
 /// The processes of one test.
 pub struct Cluster {
     pub server: TestNats,
+    /// The other servers of a cluster of NATS; mostly there are none.
+    pub peers: Vec<TestNats>,
     pub nats: Nats,
+    links: Option<Links>,
     processes: BTreeMap<String, Child>,
     logs: TempDir,
     log_level: &'static str,
@@ -51,6 +58,10 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+fn urls(server: &TestNats, peers: &[TestNats]) -> String {
+    std::iter::once(server).chain(peers).map(TestNats::url).collect::<Vec<_>>().join(",")
+}
+
 impl Cluster {
     /// NATS, its streams, one scheduler, a detector and so many workers of one node each, without simulated failures.
     pub async fn start(workers: usize) -> Cluster {
@@ -66,13 +77,50 @@ impl Cluster {
 
     /// NATS with its streams, and no process yet.
     pub async fn bare(server: TestNats) -> Cluster {
-        let common = Common { nats_url: server.url(), ..Common::default() };
+        Self::prepare(server, Vec::new(), &["setup"]).await
+    }
+
+    /// The same on three servers, with three copies of everything.
+    pub async fn bare_on_three() -> Cluster {
+        let [server, second, third] = TestNats::start_cluster().await;
+        Self::prepare(server, vec![second, third], &["setup", "--replicas", "3"]).await
+    }
+
+    async fn prepare(server: TestNats, peers: Vec<TestNats>, setup: &[&str]) -> Cluster {
+        let common = Common { nats_url: urls(&server, &peers), ..Common::default() };
         let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
-        let cluster =
-            Cluster { server, nats, processes: BTreeMap::new(), logs: TempDir::new().expect("a temporary folder"), log_level: "debug" };
-        let setup = cluster.faultline(&["setup"]);
+        let logs = TempDir::new().expect("a temporary folder");
+        let cluster = Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), logs, log_level: "debug" };
+        let setup = cluster.faultline(setup);
         assert!(setup.status.success(), "setup failed: {}", String::from_utf8_lossy(&setup.stderr));
         cluster
+    }
+
+    /// Where clients connect: all servers, with commas between.
+    pub fn url(&self) -> String {
+        urls(&self.server, &self.peers)
+    }
+
+    /// From now on every process is started behind a proxy of its own, so that its network can be broken. A process that is started
+    /// again keeps its proxy, and whatever is wrong with it. The test's own connection and `faultline` commands go straight.
+    pub fn with_links(&mut self) {
+        let servers: Vec<String> =
+            std::iter::once(&self.server).chain(&self.peers).map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        self.links = Some(Links::new(servers.join(",")));
+    }
+
+    /// What the network between a process and NATS is like from now on. The default is a clean one.
+    pub fn link(&self, name: &str, conditions: LinkConditions) {
+        self.links.as_ref().expect("Cluster::with_links comes first").set(name, conditions);
+    }
+
+    /// A process sees no network: connections stay, nothing passes. [`Cluster::heal`] ends it.
+    pub fn partition(&self, name: &str) {
+        self.link(name, LinkConditions::stalled());
+    }
+
+    pub fn heal(&self, name: &str) {
+        self.link(name, LinkConditions::default());
     }
 
     /// How much the processes that are started from now on write into their logs.
@@ -98,8 +146,9 @@ impl Cluster {
     pub fn spawn(&mut self, name: &str, binary: &str, args: &[&str]) {
         assert!(!self.processes.contains_key(name), "{name} runs already");
         let log = std::fs::File::create(self.logs.path().join(format!("{name}-{}.log", unix_ms()))).expect("a log file");
+        let url = self.links.as_mut().map_or_else(|| urls(&self.server, &self.peers), |links| links.url(name));
         let child = Command::new(program(binary))
-            .args(["--nats-url", &self.server.url(), "--log-level", self.log_level, "--color", "never", "--stop-with-parent"])
+            .args(["--nats-url", &url, "--log-level", self.log_level, "--color", "never", "--stop-with-parent"])
             .args(args)
             .current_dir(self.logs.path())
             .stdin(Stdio::piped())
@@ -118,12 +167,7 @@ impl Cluster {
     /// The same, not started yet.
     pub fn faultline_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("faultline"));
-        command
-            .args(args)
-            .env("FAULTLINE_NATS_URL", self.server.url())
-            .env("NO_COLOR", "1")
-            .current_dir(self.logs.path())
-            .stdin(Stdio::null());
+        command.args(args).env("FAULTLINE_NATS_URL", self.url()).env("NO_COLOR", "1").current_dir(self.logs.path()).stdin(Stdio::null());
         command
     }
 

@@ -4,8 +4,10 @@
 //!
 //! `FAULTLINE_TEST_NATS=docker|process` forces one of the two, and then a failure is a failure. Which one ran goes to standard
 //! error and, when `FAULTLINE_TEST_NATS_REPORT` names a file, as one line to its end: `just test` prints the sum of those.
-//! Not here: users, permissions and clusters; the settings are those of docker/nats/test.conf.
+//! A cluster of three is always made of local processes. Not here: users and permissions; the settings are those of
+//! docker/nats/test.conf.
 
+mod cluster;
 mod container;
 mod process;
 
@@ -100,6 +102,18 @@ impl TestNats {
     /// When no server can be had: the test cannot say anything then. [`TestNats::try_start`] tells instead.
     pub async fn start() -> TestNats {
         Self::start_with_config(TEST_CONFIG).await
+    }
+
+    /// Three servers that form a cluster, each with its own storage, synced to disk before anything is acknowledged. Always local
+    /// processes, whatever `FAULTLINE_TEST_NATS` says: containers would need a network of their own.
+    ///
+    /// # Panics
+    /// When they cannot be had.
+    pub async fn start_cluster() -> [TestNats; 3] {
+        match cluster::start().await {
+            Ok(servers) => servers.map(|server| server.announce("one of a cluster of three")),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Like [`TestNats::start`], with another server configuration. Data belongs into `"/data"`, written exactly so: a local process gets

@@ -45,7 +45,7 @@ pub struct CommonArgs {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// NATS server, for example nats://127.0.0.1:4222
+    /// NATS server, for example nats://127.0.0.1:4222; all servers of a cluster, with commas between
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nats_url: Option<String>,

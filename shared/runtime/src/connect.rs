@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind as JetStreamRequestErrorKind};
 use async_nats::jetstream::{self, kv};
-use async_nats::{ConnectOptions, Event, RequestErrorKind, Subject};
+use async_nats::{ConnectOptions, Event, RequestErrorKind, ServerAddr, Subject};
 use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::{streams, subjects};
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    #[error("the NATS URL `{url}` cannot be read: {reason}. It is nats://HOST:PORT, or several with commas between for a cluster")]
+    BadUrl { url: String, reason: String },
     #[error("the nkey file {path} cannot be read: {reason}")]
     Nkey { path: String, reason: String },
     #[error("NATS at {url} cannot be reached: {reason}. Start one with `faultline up`, or name another with --nats-url")]
@@ -120,6 +122,7 @@ pub async fn connect(common: &Common, user: &str, client_name: &str) -> Result<N
 
 /// For commands: fails within 3 s when there is no server.
 pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Result<Nats, ConnectError> {
+    let servers = servers(&common.nats_url)?;
     let health = Arc::new(LinkHealth::default());
     let (connected, connections) = watch::channel(0_u64);
     let for_events = (Arc::clone(&health), connected, client_name.to_owned());
@@ -131,6 +134,9 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         .request_timeout(Some(ACK_TIMEOUT))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .client_capacity(16_384)
+        // A cluster tells its clients of all its servers. Those that were named are the ones that we can reach and are meant to use:
+        // an address that a server knows itself by may be one of its own network, or lead around a proxy.
+        .ignore_discovered_servers()
         .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::from_millis(20) } else { RECONNECT_DELAY })
         .event_callback(move |event| {
             on_link_event(&event, &for_events.0, &for_events.1, &for_events.2);
@@ -142,7 +148,7 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         options = options.nkey(seed.trim().to_owned());
     }
     let url = common.nats_url.clone();
-    let client = match tokio::time::timeout(FIRST_ATTEMPT_LIMIT, options.connect(&url)).await {
+    let client = match tokio::time::timeout(FIRST_ATTEMPT_LIMIT, options.connect(servers)).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Err(classify_connect_error(url, &error)),
         Err(_) => return Err(ConnectError::Unreachable { url, reason: "no answer within 3 s".into() }),
@@ -154,6 +160,17 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         .backpressure_on_inflight(true)
         .build(client.clone());
     Ok(Nats { client, jetstream, health, connections })
+}
+
+/// The servers that a URL names: one, or those of a cluster with commas between.
+pub fn servers(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    url.split(',')
+        .map(|one| {
+            one.trim()
+                .parse()
+                .map_err(|error: std::io::Error| ConnectError::BadUrl { url: one.trim().to_owned(), reason: error.to_string() })
+        })
+        .collect()
 }
 
 fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> ConnectError {
@@ -327,5 +344,21 @@ pub async fn kv_get<M: Message>(store: &kv::Store, key: &str) -> Result<Option<M
     match store.get(key).await.map_err(|error| fail(error.to_string()))? {
         Some(body) => codec::decode_body(&body).map(Some).map_err(|error| fail(format!("key {key}: {error}"))),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_one_server_or_those_of_a_cluster() {
+        let ports = |url: &str| servers(url).map(|servers| servers.iter().map(ServerAddr::port).collect::<Vec<_>>());
+        assert_eq!(ports("nats://127.0.0.1:4222").unwrap(), [4222]);
+        assert_eq!(ports("nats://10.0.0.1:4301, nats://10.0.0.2:4302,10.0.0.3").unwrap(), [4301, 4302, 4222]);
+        for bad in ["", "nats://127.0.0.1:4222,", "nats://127.0.0.1:notaport", "http://127.0.0.1:4222"] {
+            let error = ports(bad).unwrap_err().to_string();
+            assert!(error.contains("with commas between"), "{bad}: {error}");
+        }
     }
 }

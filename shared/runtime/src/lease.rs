@@ -10,8 +10,6 @@ use tokio::time::Instant;
 
 /// A third of the shortest `max_age` of the bucket.
 pub const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// A leader that could not renew for this long stops by itself, before the key expires for the others (3 s).
-const GIVE_UP_AFTER: Duration = Duration::from_millis(2400);
 const RENEW_LIMIT: Duration = Duration::from_millis(800);
 
 /// A lease that is held.
@@ -23,6 +21,13 @@ pub struct Lease {
     pub epoch: u64,
     revision: u64,
     renewed: Instant,
+    give_up_after: Duration,
+}
+
+/// A leader that could not renew for this long stops by itself, before the key expires for the others: 2.4 s of the 3 s on one
+/// server, 9.6 s of the 12 s on a cluster, whose streams need some seconds to agree on a new leader of their own.
+fn give_up_after(store: &kv::Store) -> Duration {
+    store.stream.cached_info().config.max_age * 4 / 5
 }
 
 /// Tries once to become the leader. `None` when somebody else is, or the server does not answer.
@@ -30,7 +35,14 @@ pub async fn try_acquire(store: &kv::Store, holder: &str) -> Option<Lease> {
     let record = LeaseRecord { holder: holder.to_owned(), at_ms: crate::clock::unix_ms() };
     let asked = tokio::time::Instant::now();
     match tokio::time::timeout(RENEW_LIMIT, store.create(KEY_LEASE, codec::encode(&record))).await {
-        Ok(Ok(revision)) => Some(Lease { store: store.clone(), holder: holder.to_owned(), epoch: revision, revision, renewed: asked }),
+        Ok(Ok(revision)) => Some(Lease {
+            store: store.clone(),
+            holder: holder.to_owned(),
+            epoch: revision,
+            revision,
+            renewed: asked,
+            give_up_after: give_up_after(store),
+        }),
         Ok(Err(_)) | Err(_) => None,
     }
 }
@@ -47,25 +59,28 @@ impl Lease {
                 true
             }
             Ok(Err(error)) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.still_ours().await,
-            Ok(Err(_)) | Err(_) => self.renewed.elapsed() < GIVE_UP_AFTER,
+            Ok(Err(_)) | Err(_) => self.is_valid(),
         }
     }
 
-    /// A renewal whose answer was lost looks like a conflict: read back.
+    /// A renewal whose answer was lost looks like a conflict: read back. On a cluster any server may answer, also one that lags: what is
+    /// no newer than our last renewal contradicts the conflict, and proves nothing.
     async fn still_ours(&mut self) -> bool {
-        let Ok(Ok(Some(entry))) = tokio::time::timeout(RENEW_LIMIT, self.store.entry(KEY_LEASE)).await else { return false };
+        let Ok(Ok(Some(entry))) = tokio::time::timeout(RENEW_LIMIT, self.store.entry(KEY_LEASE)).await else {
+            return self.is_valid();
+        };
         let ours = entry.operation == kv::Operation::Put
             && codec::decode_body::<LeaseRecord>(&entry.value).is_ok_and(|record| record.holder == self.holder);
-        if ours {
+        if ours && entry.revision > self.revision {
             self.revision = entry.revision;
             self.renewed = Instant::now();
         }
-        ours
+        ours && self.is_valid()
     }
 
     /// Whether this process may still act as the leader.
-    pub fn is_valid(&self) -> bool {
-        self.renewed.elapsed() < GIVE_UP_AFTER
+    fn is_valid(&self) -> bool {
+        self.renewed.elapsed() < self.give_up_after
     }
 
     /// Gives the lease back, so that the standby need not wait for its end.
