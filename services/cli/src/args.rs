@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::DataCommand;
 use crate::output::Format;
+use crate::up::link_command::LinkFlags;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachable, 4 not found, 5 a check failed";
 
@@ -50,6 +51,8 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = KillSignal::Kill)]
         signal: KillSignal,
     },
+    /// Show or break the network between services and NATS: cut, stall, delay, limit, loss, heal
+    Link(LinkFlags),
     /// Create streams, consumers and buckets on a NATS server that somebody else runs; may be repeated
     Setup(SetupFlags),
     /// Write a server configuration and users' keys, for those who run nats-server themselves
@@ -147,7 +150,7 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dashboard_port: Option<u16>,
-    /// Port of the NATS server that `up` starts on 127.0.0.1 (default 4222)
+    /// Port of the NATS server that `up` starts on 127.0.0.1 (default 4222); of three, the first one's
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nats_port: Option<u16>,
@@ -158,6 +161,14 @@ pub(crate) struct UpFlags {
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<Policy>,
+    /// Let services connect to NATS straight, not through proxies that `faultline link` can break
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_proxy: bool,
+    /// NATS servers: 1, or 3 that form a cluster with three copies of everything (default 1)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats_servers: Option<u32>,
     /// How silent nodes are judged (default phi-accrual)
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]

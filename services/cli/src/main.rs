@@ -53,6 +53,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Status => up::remote::status(&session).await?,
         Command::Scale { what, count } => up::remote::scale(&session, what, count).await?,
         Command::Kill { service, signal } => up::remote::kill(&session, service, signal).await?,
+        Command::Link(flags) => up::link_command::run(&session, &flags).await?,
         Command::Setup(flags) => setup::command(&session, &flags).await?,
         Command::NatsConfig(flags) => nats_server::write_for_others(&flags)?,
         Command::Data(command) => commands::run(command, &session).await?,

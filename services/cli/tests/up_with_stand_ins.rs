@@ -207,3 +207,60 @@ fn a_port_in_use_is_named_with_its_flag_before_anything_starts() {
     assert!(!place.dir.path().join(".data/jetstream").exists());
     drop(holder);
 }
+
+#[test]
+fn every_service_has_a_link_that_can_be_broken_and_what_was_done_is_in_the_history() {
+    if !nats_server_is_there() {
+        return;
+    }
+    let mut place = Place::new();
+    place.start();
+    let links = |place: &Place| -> Vec<Value> {
+        let output = place.run(&["link", "-o", "json"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let of = |place: &Place, name: &str| links(place).into_iter().find(|link| link["service"] == name);
+    let names: Vec<Value> = links(&place).into_iter().map(|link| link["service"].clone()).collect();
+    let wanted = ["dashboard", "fault-detector", "generator", "scheduler-1", "scheduler-2", "worker-01", "worker-02"];
+    assert_eq!(names, wanted, "NATS itself has none");
+
+    assert!(place.run(&["link", "worker-01,all-schedulers", "stall"]).status.success());
+    assert!(place.run(&["link", "worker-01", "delay", "50ms"]).status.success());
+    let broken = of(&place, "worker-01").unwrap();
+    assert_eq!((&broken["conditions"]["state"], &broken["conditions"]["delay_ms"]), (&"stalled".into(), &50.into()));
+    assert_eq!(of(&place, "worker-02").unwrap()["conditions"]["state"], "open");
+    let pid = place.pids()["worker-01"];
+    assert!(place.run(&["kill", "worker-01"]).status.success());
+    wait_for("another process", || place.pids().get("worker-01").is_some_and(|now| *now != pid).then_some(()));
+    assert_eq!(of(&place, "worker-01").unwrap()["address"], broken["address"], "it comes back to the link that it had");
+    assert!(place.run(&["link", "worker-01", "heal"]).status.success());
+
+    for (args, code, word) in [
+        (&["link", "nats", "stall"][..], 4, "worker-02"),
+        (&["link", "worker-01", "loss", "100%"], 2, "loss_percent"),
+        (&["link", "worker-01", "limit", "fast"], 2, "100KiB/s"),
+    ] {
+        let refused = place.run(args);
+        assert_eq!(refused.status.code(), Some(code), "{args:?}");
+        assert!(stderr(&refused).contains(word), "{args:?}: {}", stderr(&refused));
+    }
+
+    let faults = || {
+        let output = place.run(&["events", "--limit", "50", "-o", "json"]);
+        let events: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let of_worker = events.into_iter().filter(|event| event["fault"]["target"] == "worker-01");
+        of_worker.map(|event| (event["kind"].as_str().unwrap().to_owned(), event["fault"].clone())).collect::<Vec<_>>()
+    };
+    let mut faults = wait_for("the history of the link", || Some(faults()).filter(|faults| faults.len() == 4));
+    faults.sort_by_key(|(kind, fault)| (fault["id"].as_str().unwrap().to_owned(), kind.clone()));
+    let kinds: Vec<&str> = faults.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(kinds, ["fault_began", "fault_ended", "fault_began", "fault_ended"]);
+    for pair in faults.chunks(2) {
+        assert_eq!((&pair[0].1["kind"], &pair[0].1["depth"]), (&"partition".into(), &"network".into()));
+        assert!(pair[1].1["until_ms"].as_u64() >= pair[0].1["from_ms"].as_u64());
+    }
+
+    assert!(place.run(&["scale", "workers", "1"]).status.success());
+    assert!(of(&place, "worker-02").is_none(), "its link went with it");
+}

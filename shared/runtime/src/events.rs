@@ -65,6 +65,9 @@ impl EventSink {
 }
 
 fn subject_of(event: &ClusterEvent) -> String {
+    if let Some(fault) = &event.fault {
+        return subjects::fault_event(&fault.target);
+    }
     match (event.kind, event.job, &event.node) {
         (EventKind::FaultBegan | EventKind::FaultEnded, _, Some(node)) => subjects::fault_event(node),
         (_, Some(job), _) => subjects::job_event(job),

@@ -1,6 +1,7 @@
 //! The record of a job in RESULTS: read it, and replace an open marker by the job's end, once and for all.
 
-use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, header};
 use faultline_engine::job::{JobId, JobState};
 use faultline_protocol::codec::{self, HEADER_JOB_STATE, HEADER_TRACEPARENT};
@@ -28,15 +29,30 @@ impl JobRecord {
     }
 }
 
-/// Reads the record of a job; `None` when there is none.
+impl From<StreamMessage> for JobRecord {
+    fn from(message: StreamMessage) -> Self {
+        let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
+        Self { seq: message.sequence, is_open, headers: message.headers, body: message.payload }
+    }
+}
+
+/// Reads the record of a job; `None` when there is none. On a cluster any server that has a copy answers, and one that has just
+/// come back may be behind: who concludes something from `None` asks [`read_record_from_leader`].
 pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
     let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
     match stream.direct_get_last_for_subject(subjects::result(job)).await {
-        Ok(message) => {
-            let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
-            Ok(Some(JobRecord { seq: message.sequence, is_open, headers: message.headers, body: message.payload }))
-        }
+        Ok(message) => Ok(Some(message.into())),
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The same from the server that leads the stream, which knows everything that was acknowledged. It costs more.
+pub async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
+    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
+    match stream.get_last_raw_message_by_subject(&subjects::result(job)).await {
+        Ok(message) => Ok(Some(message.into())),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -15,7 +15,7 @@ mod decode;
 mod events;
 mod jobs;
 mod nodes;
-mod parse;
+pub(crate) mod parse;
 mod read;
 mod submit;
 mod wait;

@@ -1,13 +1,21 @@
-//! The running cluster as orders see it: what runs, how many workers, and how all of it stops.
+//! The running cluster as orders see it: what runs, how many workers, what is wrong with whose network, and how all of it stops.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use faultline_protocol::messages::ClusterEvent;
+use faultline_proxy::LinkConditions;
+use faultline_runtime::clock;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::events::EventSink;
 use faultline_runtime::shutdown::Shutdown;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::control::{Order, Reply};
+use super::lines::NATS;
+use super::links::{LinkError, Links, OWN_NAME};
 use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
 use super::supervisor::{Service, Signal, Stop, Supervisor};
@@ -16,11 +24,17 @@ use crate::args::{KillSignal, MAX_WORKERS};
 /// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(35);
 
+/// How long an event is tried to be written; NATS may just be down.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Everything that `up` runs.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     plan: Plan,
     supervisor: Supervisor,
+    links: Links,
+    /// Once NATS has answered: the truth about faults is written there.
+    nats: OnceLock<Nats>,
     shutdown: Shutdown,
     started: Instant,
     /// One change of the number of workers at a time.
@@ -28,18 +42,24 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(plan: Plan, supervisor: Supervisor, shutdown: Shutdown) -> Self {
-        Self { plan, supervisor, shutdown, started: Instant::now(), scaling: Mutex::default() }
+    pub(crate) fn new(plan: Plan, supervisor: Supervisor, links: Links, shutdown: Shutdown) -> Self {
+        Self { plan, supervisor, links, nats: OnceLock::new(), shutdown, started: Instant::now(), scaling: Mutex::default() }
     }
 
+    /// A process without a link of its own.
     pub(crate) fn start(&self, service: Service) {
         self.supervisor.start(service);
     }
 
-    pub(crate) fn start_services(&self) {
-        for service in self.plan.all() {
-            self.supervisor.start(service);
-        }
+    pub(crate) fn start_services(&self, nats: Nats) -> anyhow::Result<()> {
+        // There is one start.
+        let _ = self.nats.set(nats);
+        self.plan.all().into_iter().try_for_each(|service| self.start_linked(service))
+    }
+
+    fn start_linked(&self, service: Service) -> anyhow::Result<()> {
+        self.supervisor.start(self.links.in_front_of(service)?);
+        Ok(())
     }
 
     /// How a child ended the last time, if it did.
@@ -53,6 +73,11 @@ impl Cluster {
             Order::Scale { workers } if workers > MAX_WORKERS => Reply::Failed { reason: format!("at most {MAX_WORKERS} workers") },
             Order::Scale { workers } => self.scale(workers).await,
             Order::Kill { service, signal } => self.kill(&service, signal),
+            Order::Link { service, conditions } => self.link(&service, conditions),
+            Order::Links => match self.links.list() {
+                Ok(links) => Reply::Links { links },
+                Err(error) => Reply::Failed { reason: error.to_string() },
+            },
             Order::Stop => {
                 self.shutdown.stop();
                 Reply::Done
@@ -68,12 +93,15 @@ impl Cluster {
         let running: BTreeSet<u32> = self.supervisor.names().iter().filter_map(|name| worker_index(name)).collect();
         let change = scale::change(&running, workers);
         for &index in &change.start {
-            self.supervisor.start(self.plan.worker(index));
+            if let Err(error) = self.start_linked(self.plan.worker(index)) {
+                return Reply::Failed { reason: format!("{error:#}") };
+            }
         }
         let stopped: Vec<String> = change.stop.into_iter().map(worker_name).collect();
         if !stopped.is_empty() {
             tracing::info!(workers = stopped.join(" "), "draining workers");
             self.supervisor.stop(&stopped, Stop::Drain(DRAIN_LIMIT)).await;
+            self.write(stopped.iter().filter_map(|name| self.links.remove(name, clock::unix_ms())).collect());
         }
         let started: Vec<String> = change.start.into_iter().map(worker_name).collect();
         tracing::info!(workers, "scaled: {} started, {} stopped", started.len(), stopped.len());
@@ -95,9 +123,34 @@ impl Cluster {
         Reply::NotFound { reason: format!("no process called {service} runs now; there are {names}") }
     }
 
+    fn link(&self, service: &str, conditions: LinkConditions) -> Reply {
+        match self.links.set(service, conditions, clock::unix_ms()) {
+            Ok(events) => {
+                tracing::info!(service, "the network of {service}, as ordered: {conditions}");
+                self.write(events);
+                Reply::Done
+            }
+            Err(error @ LinkError::Unknown { .. }) => Reply::NotFound { reason: error.to_string() },
+            Err(error @ (LinkError::NoLinks | LinkError::Invalid(_))) => Reply::Failed { reason: error.to_string() },
+        }
+    }
+
+    /// Writes events in their order, beside everything else: the order itself must not wait for NATS.
+    fn write(&self, events: Vec<ClusterEvent>) {
+        let Some(history) = self.nats.get().map(|nats| EventSink::new(nats, OWN_NAME)) else { return };
+        tokio::spawn(async move {
+            for event in events {
+                history.send_durably(event, WRITE_LIMIT).await;
+            }
+        });
+    }
+
     /// Stops everything in order, the NATS server last.
     pub(crate) async fn stop_all(&self) {
         for (names, limit) in stop_order(&self.supervisor.names()) {
+            if let Some(nats) = self.nats.get().filter(|_| names.iter().any(|name| name.starts_with(NATS))) {
+                nats.clone().close().await;
+            }
             self.supervisor.stop(&names, Stop::Hurry(limit)).await;
         }
     }

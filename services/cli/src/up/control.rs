@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use faultline_proxy::LinkConditions;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Cluster;
+use super::links::LinkStatus;
 use super::supervisor::ChildStatus;
 use crate::args::KillSignal;
 
@@ -19,20 +21,32 @@ use crate::args::KillSignal;
 const LONGEST_SOCKET_PATH: usize = 100;
 const LONGEST_LINE: u64 = 64 * 1024;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "lowercase")]
 pub(crate) enum Order {
     Status,
-    Scale { workers: u32 },
-    Kill { service: String, signal: KillSignal },
+    Scale {
+        workers: u32,
+    },
+    Kill {
+        service: String,
+        signal: KillSignal,
+    },
+    /// What a service's network is like from now on.
+    Link {
+        service: String,
+        conditions: LinkConditions,
+    },
+    Links,
     Stop,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub(crate) enum Reply {
     Status { uptime_s: u64, services: Vec<ChildStatus> },
     Scaled { started: Vec<String>, stopped: Vec<String> },
+    Links { links: Vec<LinkStatus> },
     Done,
     NotFound { reason: String },
     Failed { reason: String },
@@ -110,6 +124,9 @@ mod tests {
         let order: Order = serde_json::from_str(r#"{"order":"kill","service":"worker-03","signal":"kill"}"#).unwrap();
         assert_eq!(order, Order::Kill { service: "worker-03".into(), signal: KillSignal::Kill });
         assert!(serde_json::from_str::<Order>(r#"{"order":"explode"}"#).is_err());
+        let order: Order = serde_json::from_str(r#"{"order":"link","service":"worker-03","conditions":{"delay_ms":50}}"#).unwrap();
+        let conditions = LinkConditions { delay_ms: 50, ..LinkConditions::default() };
+        assert_eq!(order, Order::Link { service: "worker-03".into(), conditions });
     }
 
     #[test]

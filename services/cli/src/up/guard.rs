@@ -12,7 +12,7 @@ use super::supervisor::Signal;
 use super::supervisor::send_signal;
 use crate::exit::Failure;
 
-/// The services notice the parent's end at the same moment; they may still say goodbye.
+/// The services notice the parent's end at the same moment; those without a proxy in `up` may still say goodbye.
 const LAST_WORDS: Duration = Duration::from_millis(800);
 /// Then the program gets this long after SIGTERM.
 const TERM_LIMIT: Duration = Duration::from_secs(3);

@@ -102,7 +102,7 @@ fn color_of(name: &str) -> &'static str {
 }
 
 fn render(name: &str, text: &str, look: Look) -> Option<String> {
-    let text = if name == NATS { nats_line(text, look)? } else { text.to_owned() };
+    let text = if name.starts_with(NATS) { nats_line(text, look)? } else { text.to_owned() };
     Some(match look.format {
         LogFormat::Text => format!("{}{text}\n", prefix(name, look.color)),
         LogFormat::Json => {

@@ -4,6 +4,8 @@ mod cluster;
 mod control;
 pub(crate) mod guard;
 mod lines;
+pub(crate) mod link_command;
+mod links;
 mod ports;
 pub(crate) mod remote;
 mod scale;
@@ -33,10 +35,12 @@ use crate::nats_server::{self, find};
 use crate::session::Session;
 use crate::setup::{self, SetupOptions};
 use cluster::Cluster;
-use lines::{Lines, Look, NATS};
+use lines::{Lines, Look};
+use links::Links;
+use nats_server::Member;
 use ports::Port;
 use services::Plan;
-use settings::UpSettings;
+use settings::{NatsPorts, UpSettings};
 use state::{DataLock, RunningState};
 use supervisor::Supervisor;
 
@@ -61,11 +65,12 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
 
     let data_dir = plan.settings.data_dir.clone();
     let _lock = DataLock::take(&data_dir)?;
-    let server = if session.nats_is_external { None } else { Some(find::nats_server()?) };
-    check_ports(&plan.settings, server.is_some()).await?;
-    if server.is_some() {
-        plan.common.nats_url = format!("nats://{}:{}", Ipv4Addr::LOCALHOST, plan.settings.nats_port);
+    let server = if session.nats_is_external { None } else { Some(OwnServers::find(&plan.settings)?) };
+    check_ports(&plan.settings, server.as_ref()).await?;
+    if let Some(server) = &server {
+        plan.common.nats_url = server.url();
     }
+    let servers = connect::servers(&plan.common.nats_url).map_err(|error| Failure::Usage(error.to_string()))?;
 
     let log_dir = plan.common.log_dir.get_or_insert_with(|| DEFAULT_LOG_DIR.into());
     std::fs::create_dir_all(&*log_dir).with_context(|| format!("making the folder for logs {}", log_dir.display()))?;
@@ -73,7 +78,9 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     let shutdown = Shutdown::from_signals(session.common.stop_with_parent);
     let look = Look { color, format: plan.common.log_format, verbose: plan.common.log_level.contains("debug") };
     let (lines, written) = Lines::start(look);
-    let cluster = Arc::new(Cluster::new(plan.clone(), Supervisor::new(lines.clone()), shutdown.clone()));
+    let links =
+        if plan.settings.no_proxy { Links::none() } else { Links::to(&servers, plan.settings.seed.unwrap_or_else(clock::random_seed)) };
+    let cluster = Arc::new(Cluster::new(plan.clone(), Supervisor::new(lines.clone()), links, shutdown.clone()));
     let outcome = tokio::select! {
         outcome = start_and_serve(&plan, server, &cluster, &lines, &shutdown) => outcome,
         () = shutdown.token().cancelled_owned() => Ok(()),
@@ -93,19 +100,19 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
 /// Only returns when the start failed: a cluster that runs is stopped by the caller.
 async fn start_and_serve(
     plan: &Plan,
-    server: Option<ServerBinary>,
+    server: Option<OwnServers>,
     cluster: &Arc<Cluster>,
     lines: &Lines,
     shutdown: &Shutdown,
 ) -> Result<(), Failure> {
     let data_dir = &plan.settings.data_dir;
     let nats = match server {
-        Some(server) => start_server(plan, &server, cluster).await?,
+        Some(server) => start_servers(plan, &server, cluster).await?,
         None => connect_admin(plan).await.map_err(|error| Failure::Unreachable(error.to_string()))?,
     };
-    let provisioned = setup::provision(&nats, SetupOptions::default()).await?;
+    let replicas = (plan.settings.nats_servers > 1).then_some(plan.settings.nats_servers as usize);
+    let provisioned = setup::provision(&nats, SetupOptions { replicas, ..SetupOptions::default() }).await?;
     tracing::info!(created = provisioned.created.len(), found = provisioned.kept.len(), "streams, buckets and consumers are there");
-    nats.close().await;
 
     let socket = control::socket_path(data_dir);
     let listener = control::listen(&socket)?;
@@ -118,16 +125,38 @@ async fn start_and_serve(
         started_at_ms: clock::unix_ms(),
     };
     state.write(data_dir)?;
-    cluster.start_services();
+    cluster.start_services(nats)?;
     tokio::join!(control::serve(listener, Arc::clone(cluster), shutdown.token()), announce(plan, dashboard_url, lines));
     Ok(())
 }
 
-async fn check_ports(settings: &UpSettings, own_server: bool) -> Result<(), Failure> {
-    let mut ports = Vec::new();
-    if own_server {
-        ports.push(Port { number: settings.nats_port, purpose: "the NATS server", flag: "--nats-port" });
+/// The NATS servers that `up` runs by itself.
+struct OwnServers {
+    binary: ServerBinary,
+    ports: NatsPorts,
+}
+
+impl OwnServers {
+    fn find(settings: &UpSettings) -> Result<Self, Failure> {
+        let ports = settings.nats_ports().context("ports for the NATS servers")?;
+        Ok(Self { binary: find::nats_server()?, ports })
     }
+
+    /// Where clients connect.
+    fn url(&self) -> String {
+        let urls: Vec<String> = self.ports.clients.iter().map(|port| format!("nats://{}:{port}", Ipv4Addr::LOCALHOST)).collect();
+        urls.join(",")
+    }
+
+    fn names(&self) -> Vec<String> {
+        let count = self.ports.clients.len() as u32;
+        (1..=count).map(|number| services::nats_name(number, count)).collect()
+    }
+}
+
+async fn check_ports(settings: &UpSettings, own: Option<&OwnServers>) -> Result<(), Failure> {
+    let nats = own.iter().flat_map(|own| own.ports.all());
+    let mut ports: Vec<Port> = nats.map(|number| Port { number, purpose: "the NATS server", flag: "--nats-port" }).collect();
     if !settings.no_dashboard {
         ports.push(Port { number: settings.dashboard_port, purpose: "the dashboard", flag: "--dashboard-port" });
     }
@@ -136,12 +165,16 @@ async fn check_ports(settings: &UpSettings, own_server: bool) -> Result<(), Fail
     ports::check_all(&ports, patience).await
 }
 
-async fn start_server(plan: &Plan, server: &ServerBinary, cluster: &Cluster) -> Result<Nats, Failure> {
+async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Cluster) -> Result<Nats, Failure> {
     let settings = &plan.settings;
-    let config = nats_server::prepare(&settings.data_dir, Ipv4Addr::LOCALHOST.into(), settings.nats_port)?;
+    let names = own.names();
     let own_program: PathBuf = std::env::current_exe().context("finding this program")?;
-    tracing::info!(version = %server.version, binary = %server.path.display(), port = settings.nats_port, "starting nats-server");
-    cluster.start(services::nats_server(own_program, &server.path, &config));
+    for (index, (name, &port)) in names.iter().zip(&own.ports.clients).enumerate() {
+        let member = own.ports.routes.get(index).map(|_| Member { index, routes: own.ports.routes.clone() });
+        let config = nats_server::prepare(&settings.data_dir, Ipv4Addr::LOCALHOST.into(), port, member.as_ref())?;
+        tracing::info!(version = %own.binary.version, binary = %own.binary.path.display(), port, "starting nats-server");
+        cluster.start(services::nats_server(name.clone(), own_program.clone(), &own.binary.path, &config));
+    }
     let deadline = Instant::now() + SERVER_START_LIMIT;
     loop {
         match connect_admin(plan).await {
@@ -149,10 +182,10 @@ async fn start_server(plan: &Plan, server: &ServerBinary, cluster: &Cluster) -> 
             Err(ConnectError::Unreachable { .. }) if Instant::now() < deadline => {}
             Err(error) => return Err(Failure::Unreachable(error.to_string())),
         }
-        if let Some(reason) = cluster.last_exit(NATS) {
+        if let Some(reason) = names.iter().find_map(|name| cluster.last_exit(name)) {
             return Err(Failure::Failed(anyhow::anyhow!(
-                "nats-server {reason}; what it said is above, its configuration is {}",
-                config.display()
+                "nats-server {reason}; what it said is above, its configuration is in {}",
+                settings.data_dir.display()
             )));
         }
         tokio::time::sleep(ASK_EVERY).await;

@@ -142,7 +142,8 @@ pub(crate) async fn kill(session: &Session, service: String, signal: KillSignal)
     ask(&running(session)?, &Order::Kill { service, signal }).await.map(drop)
 }
 
-fn running(session: &Session) -> Result<RunningState, Failure> {
+/// Where the running `up` is to be found.
+pub(crate) fn running(session: &Session) -> Result<RunningState, Failure> {
     let nothing = || Failure::NotFound(format!("no `faultline up` runs on the data folder {}", session.data_dir.display()));
     let pid = state::holder(&session.data_dir).ok_or_else(nothing)?;
     // While it starts, the note is still the last one's, or not there.
@@ -150,7 +151,8 @@ fn running(session: &Session) -> Result<RunningState, Failure> {
     state.ok_or_else(|| Failure::Failed(anyhow::anyhow!("`faultline up` (process {pid}) is still starting, or stopping: try again")))
 }
 
-async fn ask(state: &RunningState, order: &Order) -> Result<Reply, Failure> {
+/// Sends an order; a refusal is a failure with the reason.
+pub(crate) async fn ask(state: &RunningState, order: &Order) -> Result<Reply, Failure> {
     match control::ask(&state.control_socket, order).await? {
         Reply::NotFound { reason } => Err(Failure::NotFound(reason)),
         Reply::Failed { reason } => Err(Failure::Failed(anyhow::anyhow!(reason))),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use faultline_runtime::config::Common;
 
 use super::lines::NATS;
+use super::links::NATS_URL_FLAG;
 use super::scale::{first_node, worker_name};
 use super::settings::UpSettings;
 use super::supervisor::Service;
@@ -37,10 +38,15 @@ pub(crate) fn bin_dir() -> Result<PathBuf, Failure> {
     Ok(exe.parent().map(Path::to_owned).unwrap_or_default())
 }
 
-/// The NATS server as a child, under the guard that ends it when `up` is gone.
-pub(crate) fn nats_server(own_program: PathBuf, server: &Path, config: &Path) -> Service {
+/// The name of a NATS server among so many, counted from 1.
+pub(crate) fn nats_name(number: u32, of: u32) -> String {
+    if of == 1 { NATS.to_owned() } else { format!("{NATS}-{number}") }
+}
+
+/// A NATS server as a child, under the guard that ends it when `up` is gone.
+pub(crate) fn nats_server(name: String, own_program: PathBuf, server: &Path, config: &Path) -> Service {
     let args = ["guard".into(), "--".into(), server.display().to_string(), "-c".into(), config.display().to_string()];
-    Service { name: NATS.into(), program: own_program, args: args.into() }
+    Service { name, program: own_program, args: args.into() }
 }
 
 impl Plan {
@@ -95,7 +101,7 @@ impl Plan {
         let key = common.nkey_file.clone().or_else(|| Some(keys::seed_path(&self.settings.data_dir, user)).filter(|path| path.is_file()));
         let path = |path: &Path| path.display().to_string();
         let mut pairs = vec![
-            ("--nats-url", common.nats_url.clone()),
+            (NATS_URL_FLAG, common.nats_url.clone()),
             ("--log-level", common.log_level.clone()),
             ("--log-format", word(&common.log_format)),
             ("--color", if self.color { "always" } else { "never" }.to_owned()),

@@ -20,6 +20,8 @@ pub(crate) struct UpSettings {
     pub(crate) seed: Option<u64>,
     pub(crate) dashboard_port: u16,
     pub(crate) nats_port: u16,
+    pub(crate) nats_servers: u32,
+    pub(crate) no_proxy: bool,
     pub(crate) faults: Faults,
     pub(crate) policy: Policy,
     pub(crate) detector: Detector,
@@ -39,6 +41,8 @@ impl Default for UpSettings {
             seed: None,
             dashboard_port: 8080,
             nats_port: 4222,
+            nats_servers: 1,
+            no_proxy: false,
             faults: Faults::default(),
             policy: Policy::default(),
             detector: Detector::default(),
@@ -50,10 +54,37 @@ impl Default for UpSettings {
     }
 }
 
+/// The servers of a cluster: the fewest of which one may be gone.
+const CLUSTER_SIZE: u32 = 3;
+/// From a server's port to the one on which the others of its cluster reach it: 4222 and 6222, as NATS' own examples have it.
+const ROUTE_PORT_OFFSET: u16 = 2000;
+
+/// The loopback ports of NATS servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NatsPorts {
+    pub(crate) clients: Vec<u16>,
+    /// None for a single server.
+    pub(crate) routes: Vec<u16>,
+}
+
+impl NatsPorts {
+    pub(crate) fn all(&self) -> impl Iterator<Item = u16> {
+        self.clients.iter().chain(&self.routes).copied()
+    }
+}
+
 const MAX_NODES_PER_WORKER: u32 = 1000;
 const MAX_SCHEDULERS: u32 = 9;
 
 impl UpSettings {
+    /// The ports of the NATS servers that `up` starts; none when there are no such ports.
+    pub(crate) fn nats_ports(&self) -> Option<NatsPorts> {
+        let count = u16::try_from(self.nats_servers).ok()?;
+        let from = |first: u16| (0..count).map(|number| first.checked_add(number)).collect::<Option<Vec<u16>>>();
+        let routes = if count > 1 { from(self.nats_port.checked_add(ROUTE_PORT_OFFSET)?)? } else { Vec::new() };
+        Some(NatsPorts { clients: from(self.nats_port)?, routes })
+    }
+
     /// Refuses absurd numbers, naming the flag.
     pub(crate) fn validate(&self) -> Result<(), Failure> {
         let within = |flag: &str, value: u32, low: u32, high: u32| {
@@ -75,8 +106,15 @@ impl UpSettings {
                 "--rate must be between {MIN_RATE_PER_MINUTE} and {MAX_RATE_PER_MINUTE} jobs a minute, not {rate}"
             )));
         }
-        if self.nats_port == self.dashboard_port && !self.no_dashboard {
-            return Err(Failure::Usage(format!("--nats-port and --dashboard-port are both {}", self.nats_port)));
+        if ![1, CLUSTER_SIZE].contains(&self.nats_servers) {
+            return Err(Failure::Usage(format!("--nats-servers must be 1 or {CLUSTER_SIZE}, not {}", self.nats_servers)));
+        }
+        let Some(ports) = self.nats_ports() else {
+            let most = u16::MAX - ROUTE_PORT_OFFSET - 2;
+            return Err(Failure::Usage(format!("--nats-port must be at most {most} with {CLUSTER_SIZE} servers, not {}", self.nats_port)));
+        };
+        if ports.all().any(|port| port == self.dashboard_port) && !self.no_dashboard {
+            return Err(Failure::Usage(format!("--nats-port and --dashboard-port both mean {}", self.dashboard_port)));
         }
         Ok(())
     }
@@ -101,11 +139,22 @@ mod tests {
             (UpSettings { rate: Some(f64::NAN), ..base() }, "--rate"),
             (UpSettings { dashboard_port: 0, ..base() }, "--dashboard-port"),
             (UpSettings { nats_port: 8080, ..base() }, "--nats-port"),
+            (UpSettings { nats_port: 6079, nats_servers: 3, ..base() }, "--dashboard-port"),
+            (UpSettings { nats_port: 64_000, nats_servers: 3, ..base() }, "--nats-port"),
+            (UpSettings { nats_servers: 2, ..base() }, "--nats-servers"),
         ] {
             match settings.validate() {
                 Err(Failure::Usage(text)) => assert!(text.contains(flag), "{text}"),
                 other => panic!("{flag}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn three_servers_have_ports_in_a_row_and_routes_beside() {
+        assert_eq!(UpSettings::default().nats_ports().unwrap(), NatsPorts { clients: vec![4222], routes: vec![] });
+        let three = UpSettings { nats_servers: 3, ..UpSettings::default() };
+        let wanted = NatsPorts { clients: vec![4222, 4223, 4224], routes: vec![6222, 6223, 6224] };
+        assert_eq!(three.nats_ports().unwrap(), wanted);
     }
 }
