@@ -181,6 +181,7 @@ impl Attempt {
             node: assignment.node.clone(),
             incarnation: assignment.incarnation,
             gpus: assignment.gpus.clone(),
+            gpu_milli: assignment.spec.demand.gpu_milli,
             placed_at_ms: assignment.placed_at_ms,
             started_at_ms: Some(self.started_at_ms),
             ended_at_ms: Some(ended_at_ms),

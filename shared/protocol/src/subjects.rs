@@ -19,6 +19,11 @@ pub const SCHED_CANCEL: &str = "sched.cancel";
 pub const SCHED_ENDED: &str = "sched.ended";
 pub const SCHED_SYNCED: &str = "sched.synced";
 pub const CTL_ALL_SYNC: &str = "ctl.all.sync";
+/// Experiments, answered by `faultline up`.
+pub const CHAOS_RUN: &str = "chaos.run";
+pub const CHAOS_ABORT: &str = "chaos.abort";
+pub const CHAOS_LIST: &str = "chaos.list";
+pub const CHAOS_PROGRESS_ALL: &str = "chaos.progress.*";
 /// The system account's connect and disconnect events, as the application account imports them.
 pub const SYSTEM_CONNECT: &str = "sysev.connect";
 pub const SYSTEM_DISCONNECT: &str = "sysev.disconnect";
@@ -103,6 +108,11 @@ pub fn ctl_filter(worker: &str) -> String {
 
 pub fn ctl(worker: &str, verb: ControlVerb) -> String {
     format!("ctl.{}.{}", token(worker), verb.as_str())
+}
+
+/// What is told of one experiment while it runs.
+pub fn chaos_progress(run: &str) -> String {
+    format!("chaos.progress.{}", token(run))
 }
 
 /// What can be asked of a worker.

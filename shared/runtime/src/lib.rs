@@ -7,6 +7,7 @@ pub mod connect;
 pub mod events;
 pub mod lease;
 pub mod micro;
+pub mod observe;
 pub mod pull;
 pub mod record;
 pub mod shutdown;

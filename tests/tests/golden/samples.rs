@@ -1,6 +1,8 @@
 //! One filled message of each kind, the same for ever: what the golden files say. A field that is added later gets its
 //! default here, because the old files do not have it; a value that is there already never changes.
 
+mod chaos;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -88,6 +90,7 @@ fn lost_attempt() -> AttemptSummary {
         node: "gpu-node-02".into(),
         incarnation: T - 60_000,
         gpus: vec![0, 3],
+        gpu_milli: 0,
         placed_at_ms: T + 10,
         started_at_ms: Some(T + 12),
         ended_at_ms: Some(T + 30),
@@ -200,6 +203,7 @@ pub(crate) fn all() -> Vec<Sample> {
     all.extend(work_and_nodes());
     all.extend(control());
     all.extend(queries());
+    all.extend(chaos::all());
     all
 }
 

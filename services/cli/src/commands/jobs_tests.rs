@@ -17,6 +17,7 @@ fn attempt(number: u128, outcome: AttemptOutcome) -> AttemptSummary {
         node: format!("gpu-node-0{number}"),
         incarnation: 1,
         gpus: vec![0, 1],
+        gpu_milli: 0,
         placed_at_ms: 1_000 * number as u64,
         started_at_ms: Some(1_000 * number as u64 + 10),
         ended_at_ms: Some(1_000 * number as u64 + 510),

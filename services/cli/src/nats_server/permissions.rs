@@ -22,8 +22,11 @@ pub(crate) const ADMIN: &str = "admin";
 const READ_JOBS: [&str; 4] =
     ["$JS.API.DIRECT.GET.JOBS", "$JS.API.DIRECT.GET.JOBS.>", "$JS.API.STREAM.MSG.GET.JOBS", "$JS.API.CONSUMER.INFO.JOBS.*"];
 
+/// The user of `faultline up` for experiments.
+pub(crate) const UP: &str = "up";
+
 /// The rows, one a service.
-pub(crate) const ROWS: [Row; 6] = [
+pub(crate) const ROWS: [Row; 7] = [
     Row {
         user: "generator",
         publish: &["job.q.>", "job.res.*", "job.ev.*", "node.ev.*", subjects::SCHED_QUERY, subjects::SCHED_CANCEL],
@@ -86,6 +89,15 @@ pub(crate) const ROWS: [Row; 6] = [
         write_buckets: &[streams::KV_HEALTH],
         read_streams: &[streams::EVENTS, streams::ADVISORY],
     },
+    // `faultline up` itself, once it runs: it carries out experiments, and reads what came of them.
+    Row {
+        user: UP,
+        publish: &["fault.ev.*", subjects::CHAOS_PROGRESS_ALL, subjects::SCHED_QUERY, "ctl.*.fault", "ctl.*.ping"],
+        subscribe: &[subjects::CHAOS_RUN, subjects::CHAOS_ABORT, subjects::CHAOS_LIST],
+        read_buckets: &[streams::KV_NODES, streams::KV_LEDGER],
+        write_buckets: &[],
+        read_streams: &[streams::RESULTS, streams::EVENTS, streams::DEAD],
+    },
     operator("dashboard"),
     operator("cli"),
 ];
@@ -101,6 +113,9 @@ const fn operator(user: &'static str) -> Row {
             "node.ev.*",
             subjects::SCHED_QUERY,
             subjects::SCHED_CANCEL,
+            subjects::CHAOS_RUN,
+            subjects::CHAOS_ABORT,
+            subjects::CHAOS_LIST,
             "ctl.*.fault",
             "ctl.*.ping",
             "$JS.ACK.>",
@@ -113,7 +128,7 @@ const fn operator(user: &'static str) -> Row {
             READ_JOBS[2],
             READ_JOBS[3],
         ],
-        subscribe: &[subjects::DONE_ALL, subjects::JOB_EVENT_ALL, "node.>", subjects::FAULT_EVENT_ALL],
+        subscribe: &[subjects::DONE_ALL, subjects::JOB_EVENT_ALL, "node.>", subjects::FAULT_EVENT_ALL, subjects::CHAOS_PROGRESS_ALL],
         read_buckets: &[streams::KV_LEASE, streams::KV_NODES, streams::KV_HEALTH, streams::KV_CONTROL, streams::KV_LEDGER],
         write_buckets: &[streams::KV_CONTROL],
         read_streams: &[streams::RESULTS, streams::EVENTS, streams::DEAD, streams::ADVISORY],
@@ -212,10 +227,16 @@ mod tests {
             ("dashboard", "$KV.CONTROL.rate"),
             ("cli", "ctl.worker-01.fault"),
             ("cli", "sched.query"),
+            ("cli", "chaos.run"),
+            ("dashboard", "chaos.abort"),
+            ("up", "fault.ev.worker-01"),
+            ("up", "ctl.worker-01.fault"),
+            ("up", "chaos.progress.01"),
         ] {
             assert!(may_publish(user, subject), "{user} must be able to publish {subject}");
         }
         assert!(may_hear("worker", "assign.worker-01") && may_hear("fault-detector", "sysev.disconnect"));
+        assert!(may_hear("up", "chaos.run") && may_hear("dashboard", "chaos.progress.01"));
     }
 
     #[test]
@@ -231,6 +252,11 @@ mod tests {
             ("fault-detector", "job.res.01"),
             ("fault-detector", "ctl.worker-01.kill"),
             ("dashboard", "assign.worker-01"),
+            ("worker", "chaos.run"),
+            ("up", "ctl.worker-01.kill"),
+            ("up", "job.q.high.sleep.01"),
+            ("up", "job.res.01"),
+            ("cli", "chaos.progress.01"),
             ("cli", "ctl.worker-01.kill"),
             ("cli", "$KV.LEASE.scheduler"),
             ("cli", "$JS.API.CONSUMER.DELETE.JOBS.sched-high"),

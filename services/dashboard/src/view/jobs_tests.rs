@@ -18,6 +18,7 @@ fn attempt(node: &str, n: u64, outcome: AttemptOutcome) -> AttemptSummary {
         node: node.into(),
         incarnation: 1,
         gpus: vec![0],
+        gpu_milli: 0,
         placed_at_ms: n,
         started_at_ms: Some(n),
         ended_at_ms: None,

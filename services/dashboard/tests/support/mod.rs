@@ -98,6 +98,7 @@ pub(crate) async fn commit_job(nats: &Nats, job: JobId, name: &str, open_seq: u6
         node: node.into(),
         incarnation: 1,
         gpus: vec![0],
+        gpu_milli: 0,
         placed_at_ms: unix_ms(),
         started_at_ms: Some(unix_ms()),
         ended_at_ms: Some(unix_ms()),

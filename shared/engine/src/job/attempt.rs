@@ -33,6 +33,9 @@ pub struct AttemptSummary {
     pub incarnation: u64,
     /// Indexes of the GPUs on the node.
     pub gpus: Vec<u8>,
+    /// Thousandths of a GPU that it held, over all of them; 0 in records of builds that did not write it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpu_milli: u32,
     pub placed_at_ms: u64,
     #[serde(default)]
     pub started_at_ms: Option<u64>,
@@ -45,6 +48,11 @@ pub struct AttemptSummary {
     /// Why this node was chosen.
     #[serde(default)]
     pub why: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where a job stands. The last four are terminal.
@@ -176,6 +184,7 @@ mod tests {
             node: "n".into(),
             incarnation: 1,
             gpus: vec![],
+            gpu_milli: 0,
             placed_at_ms: 0,
             started_at_ms: None,
             ended_at_ms: None,

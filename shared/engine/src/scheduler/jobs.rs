@@ -188,7 +188,7 @@ impl Scheduler {
         let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms }) else {
             return actions;
         };
-        push_history(&mut held.history, running.summary(ended.outcome, ended.at_ms, &ended.detail));
+        push_history(&mut held.history, running.summary(&held.spec, ended.outcome, ended.at_ms, &ended.detail));
         if matches!(ended.outcome, AttemptOutcome::Failed | AttemptOutcome::TimedOut) {
             held.failures += 1;
             self.counters.retried += 1;

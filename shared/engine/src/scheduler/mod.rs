@@ -379,7 +379,7 @@ impl Scheduler {
         };
         held.requeues += 1;
         held.lost_at_ms = Some(now_ms);
-        push_history(&mut held.history, running.summary(AttemptOutcome::Lost, now_ms, reason));
+        push_history(&mut held.history, running.summary(&held.spec, AttemptOutcome::Lost, now_ms, reason));
         actions.push(Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: 0 });
         actions.push(Action::Note(Note::Lost {
             job,
@@ -398,12 +398,13 @@ impl Scheduler {
 }
 
 impl RunningState {
-    fn summary(&self, outcome: AttemptOutcome, ended_at_ms: u64, detail: &str) -> AttemptSummary {
+    fn summary(&self, spec: &JobSpec, outcome: AttemptOutcome, ended_at_ms: u64, detail: &str) -> AttemptSummary {
         AttemptSummary {
             attempt: self.attempt,
             node: self.node.clone(),
             incarnation: self.incarnation,
             gpus: self.gpus.clone(),
+            gpu_milli: spec.demand.gpu_milli,
             placed_at_ms: self.placed_at_ms,
             started_at_ms: Some(self.placed_at_ms),
             ended_at_ms: (outcome != AttemptOutcome::Running).then_some(ended_at_ms),
@@ -419,7 +420,7 @@ impl Held {
     pub fn path(&self) -> Vec<AttemptSummary> {
         let mut path = self.history.clone();
         if let HeldState::Running(running) = &self.state {
-            path.push(running.summary(AttemptOutcome::Running, 0, ""));
+            path.push(running.summary(&self.spec, AttemptOutcome::Running, 0, ""));
         }
         path
     }

@@ -1,5 +1,6 @@
 //! One file a direction. Every type here is plain data with named fields; new fields get `#[serde(default)]`.
 
+mod chaos;
 mod control;
 mod events;
 mod jobs;
@@ -7,6 +8,10 @@ mod nodes;
 mod query;
 mod work;
 
+pub use chaos::{
+    ChaosAbort, ChaosKind, ChaosKindInfo, ChaosList, ChaosListQuery, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReply, ChaosReport,
+    ChaosRequest, ChaosSample, ClauseResult, Measurements, PhaseFigures, Spread,
+};
 pub use control::{
     DrainSetting, FaultOrder, FaultOrderKind, KillAttempts, KindMix, LeaseRecord, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, Ping, Pong,
     RATE_PRESETS, RateSetting, SyncOrder, preset_rate,

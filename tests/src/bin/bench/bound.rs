@@ -111,6 +111,7 @@ async fn finish(nats: &Nats, message: &async_nats::jetstream::Message) -> anyhow
         node: "gpu-node-01".into(),
         incarnation: 1,
         gpus: vec![0],
+        gpu_milli: 0,
         placed_at_ms: now_ms,
         started_at_ms: Some(now_ms),
         ended_at_ms: Some(now_ms),
