@@ -76,7 +76,11 @@ impl Observer {
 
     /// The nodes that a fault breaks; none for one of a service without nodes.
     fn affected(&self, fault: &FaultTruth) -> BTreeSet<&str> {
-        self.hosts.iter().filter(|(node, worker)| **node == fault.target || **worker == fault.target).map(|(node, _)| node.as_str()).collect()
+        self.hosts
+            .iter()
+            .filter(|(node, worker)| **node == fault.target || **worker == fault.target)
+            .map(|(node, _)| node.as_str())
+            .collect()
     }
 
     fn is_hit(&self, fault: &FaultTruth, node: &str) -> bool {
@@ -153,9 +157,7 @@ impl Observer {
         let faults = self.faults.values().filter(|fault| (from_ms..=to_ms).contains(&fault.from_ms));
         faults
             .filter(|fault| led_at(fault.from_ms) == Some(&fault.target))
-            .filter_map(|fault| {
-                self.leaders.range(fault.from_ms + 1..).next().map(|(at_ms, _)| at_ms - fault.from_ms)
-            })
+            .filter_map(|fault| self.leaders.range(fault.from_ms + 1..).next().map(|(at_ms, _)| at_ms - fault.from_ms))
             .collect()
     }
 
@@ -178,7 +180,9 @@ impl Observer {
     /// Attempts that ended in this time, with the whole of their time. A lost one counts until it was given up.
     fn add_gpu_time(&self, measured: &mut Measurements) {
         for attempt in self.attempts.values() {
-            let Some(ended_at_ms) = attempt.ended_at_ms.filter(|at_ms| (measured.from_ms..=measured.to_ms).contains(at_ms)) else { continue };
+            let Some(ended_at_ms) = attempt.ended_at_ms.filter(|at_ms| (measured.from_ms..=measured.to_ms).contains(at_ms)) else {
+                continue;
+            };
             let gpu_ms = ended_at_ms.saturating_sub(attempt.placed_at_ms) * attempt.gpu_milli / 1000;
             let gpu_s = gpu_ms as f64 / 1000.0;
             measured.gpu_s_used += gpu_s;

@@ -185,15 +185,16 @@ impl Observer {
 
     fn placed(&mut self, job: JobId, attempt: AttemptId, at_ms: u64) {
         earliest(&mut self.jobs.entry(job).or_default().queued_by_ms, at_ms);
-        self.placements.entry(job).or_default().entry(at_ms).or_insert(attempt);
+        let placements = self.placements.entry(job).or_default();
+        // The event and the rows of the job's path tell the same.
+        if !placements.values().any(|&known| known == attempt) {
+            placements.insert(at_ms, attempt);
+        }
     }
 
     fn add_attempt(&mut self, job: JobId, row: &AttemptSummary) {
-        // The event of a placement may be missing: its server was gone.
-        let known = self.placements.get(&job).is_some_and(|placements| placements.values().any(|&attempt| attempt == row.attempt));
-        if !known {
-            self.placed(job, row.attempt, row.placed_at_ms);
-        }
+        // The event of the placement may be missing: its server was gone.
+        self.placed(job, row.attempt, row.placed_at_ms);
         let gpu_milli = match row.gpu_milli {
             0 => row.gpus.len() as u64 * u64::from(GPU_MILLI),
             milli => u64::from(milli),
@@ -223,9 +224,8 @@ impl Observer {
         self.dead_letters.retain(|_, at_ms| *at_ms >= ms);
         self.ended_twice.retain(|_, at_ms| *at_ms >= ms);
         let jobs = &self.jobs;
-        self.placements.retain(|job, placements| {
-            jobs.contains_key(job) || placements.last_key_value().is_some_and(|(&at_ms, _)| at_ms >= ms)
-        });
+        self.placements
+            .retain(|job, placements| jobs.contains_key(job) || placements.last_key_value().is_some_and(|(&at_ms, _)| at_ms >= ms));
         let leading = self.leaders.range(..ms).next_back().map(|(&at_ms, _)| at_ms);
         self.leaders.retain(|&at_ms, _| at_ms >= ms || Some(at_ms) == leading);
     }
