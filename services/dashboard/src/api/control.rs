@@ -1,4 +1,4 @@
-//! Figures of the cluster, the job rate, events, the state of this process, the API's own description.
+//! Figures of the cluster, the job rate, the state of this process, the API's own description.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,9 +10,8 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
 use super::extract::JsonBody;
-use super::params::{EventsParams, Pairs};
 use crate::app::{App, MAX_STREAMS};
-use crate::view::{NumberedEvent, View};
+use crate::view::{Derived, View};
 
 /// What the generator uses while nobody has set a rate, in jobs a minute.
 pub(crate) const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
@@ -26,8 +25,8 @@ pub(crate) struct StatsReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
     pub(crate) nats_connected: bool,
-    /// Jobs whose commit was seen here in the last 60 s.
-    pub(crate) committed_last_minute: u64,
+    #[serde(flatten)]
+    pub(crate) derived: Derived,
     /// Jobs and events in memory here.
     pub(crate) jobs_in_memory: usize,
     pub(crate) nodes_known: usize,
@@ -45,7 +44,7 @@ impl StatsReply {
             cluster: view.stats(now_ms),
             stale_since_ms: view.stale_since_ms(),
             nats_connected,
-            committed_last_minute: view.jobs.committed_last_minute(now_ms),
+            derived: view.derived(now_ms),
             jobs_in_memory: view.jobs.len(),
             nodes_known: view.nodes.len(),
             last_event_seq: view.events.last_seq(),
@@ -120,14 +119,6 @@ impl RateRequest {
     }
 }
 
-/// A page of events, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EventsPage {
-    pub(crate) items: Vec<NumberedEvent>,
-    /// Ask with `after` set to this for what comes next.
-    pub(crate) next_after: u64,
-}
-
 /// The state of this process.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthReply {
@@ -160,24 +151,6 @@ pub(crate) async fn set_rate(State(app): State<App>, JsonBody(request): JsonBody
     let reply = RateReply::new(Some(&setting));
     app.view.write().on_rate(Some(setting));
     Ok(Json(reply))
-}
-
-/// Events, oldest first: those after a number, or the newest
-#[utoipa::path(get, path = "/api/v1/events", tag = "cluster",
-    params(
-        ("after" = Option<u64>, Query, description = "only events with a greater number; without it the newest come"),
-        ("limit" = Option<u32>, Query, description = "1 to 1000, default 50"),
-        ("kind" = Option<String>, Query, description = "such as node_dead"),
-        ("level" = Option<String>, Query, description = "this level or worse: debug, info, warn, error"),
-        ("node" = Option<String>, Query), ("job" = Option<String>, Query), ("service" = Option<String>, Query)),
-    responses((status = 200, body = EventsPage), (status = 422, body = ErrorBody)))]
-pub(crate) async fn events(State(app): State<App>, pairs: Pairs) -> Result<Json<EventsPage>, ApiError> {
-    let params = EventsParams::decode(pairs)?;
-    let view = app.view.read();
-    let items = view.events.page(&params.filter, params.after, params.limit);
-    // With a filter a short page means that everything up to now was looked at.
-    let seen = if items.len() < params.limit { view.events.last_seq() } else { items.last().map_or(0, |last| last.seq) };
-    Ok(Json(EventsPage { items, next_after: seen.max(params.after.unwrap_or(0)) }))
 }
 
 /// Whether this process works; answers 200 as long as it does, and needs no token

@@ -3,10 +3,12 @@
 mod cancel;
 mod control;
 pub(crate) mod error;
+mod events;
 pub(crate) mod extract;
 mod jobs;
 mod nodes;
 mod params;
+mod past;
 mod submit;
 
 use std::sync::OnceLock;
@@ -43,7 +45,11 @@ pub(crate) use control::{RateReply, StatsReply};
         control::stats,
         control::rate,
         control::set_rate,
-        control::events,
+        events::events,
+        past::series,
+        past::history,
+        past::timeline,
+        past::trace_file,
         control::health,
         control::openapi,
         socket::connect,
@@ -74,12 +80,16 @@ fn routes() -> Vec<Route> {
         route("get", "/api/v1/nodes", get(nodes::list)),
         route("get", "/api/v1/nodes/index", get(nodes::index)),
         route("get", "/api/v1/nodes/{id}", get(nodes::one)),
+        route("get", "/api/v1/nodes/{id}/history", get(past::history)),
         route("post", "/api/v1/nodes/{id}/drain", post(nodes::drain)),
         route("post", "/api/v1/nodes/{id}/undrain", post(nodes::undrain)),
         route("get", "/api/v1/stats", get(control::stats)),
         route("get", "/api/v1/rate", get(control::rate)),
         route("put", "/api/v1/rate", put(control::set_rate)),
-        route("get", "/api/v1/events", get(control::events)),
+        route("get", "/api/v1/events", get(events::events)),
+        route("get", "/api/v1/series", get(past::series)),
+        route("get", "/api/v1/timeline", get(past::timeline)),
+        route("get", "/api/v1/timeline/trace.json", get(past::trace_file)),
         route("get", "/api/v1/openapi.json", get(control::openapi)),
         route("get", "/api/v1/ws", get(socket::connect)),
         route("get", guard::HEALTH_PATH, get(control::health)),

@@ -103,7 +103,7 @@ async fn ask_leader(app: &App, node: String) -> Result<NodeItem, ApiError> {
     }
 }
 
-fn unknown_node(node: &str) -> ApiError {
+pub(super) fn unknown_node(node: &str) -> ApiError {
     ApiError::not_found(format!("node {node} is not known")).remedy("GET /api/v1/nodes lists those that are")
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use super::error::ApiError;
-use crate::view::{EventFilter, JobFilter, NodeFilter, NodeOrder};
+use crate::view::{EventFilter, JobFilter, NodeFilter, NodeOrder, SERIES_SECONDS, WindowFilter};
 
 /// Rows in a page when nobody says otherwise.
 const DEFAULT_PER_PAGE: usize = 50;
@@ -23,6 +23,11 @@ const DEFAULT_EVENT_LIMIT: usize = 50;
 /// The most events in a page.
 pub(crate) const MAX_EVENT_LIMIT: usize = 1000;
 const MAX_TEXT_CHARS: usize = 100;
+/// How far back the past is shown when nobody says otherwise.
+const DEFAULT_WINDOW_S: usize = 900;
+const MAX_NAMES: usize = 1_000;
+/// In the year 9999: microseconds of it still are numbers that JavaScript keeps nearly exact, and nothing overflows.
+const MAX_TIME_MS: u64 = 253_402_300_799_000;
 
 /// The decoded `name=value` pairs of a request, taken one by one; what is left over was not expected.
 #[derive(Debug, Clone)]
@@ -213,6 +218,51 @@ impl EventsParams {
     }
 }
 
+/// `GET /api/v1/series`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeriesParams {
+    pub(crate) window_s: usize,
+}
+
+impl SeriesParams {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let window_s = pairs.bounded("window_s", DEFAULT_WINDOW_S, SERIES_SECONDS)?;
+        pairs.finish()?;
+        Ok(Self { window_s })
+    }
+}
+
+/// `GET /api/v1/timeline` and its export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimelineParams {
+    pub(crate) filter: WindowFilter,
+}
+
+impl TimelineParams {
+    pub(crate) fn decode(mut pairs: Pairs, now_ms: u64) -> Result<Self, ApiError> {
+        let to_ms = pairs.parse("to_ms")?.unwrap_or(now_ms);
+        let from_ms = pairs.parse("from_ms")?.unwrap_or(to_ms.saturating_sub(DEFAULT_WINDOW_S as u64 * 1000));
+        if to_ms > MAX_TIME_MS {
+            return Err(ApiError::invalid("to_ms", "must be Unix milliseconds"));
+        }
+        if from_ms > to_ms {
+            return Err(ApiError::invalid("from_ms", "must not be after to_ms"));
+        }
+        let given = pairs.take("nodes")?.unwrap_or_default();
+        let names: Vec<&str> = given.split(',').filter(|name| !name.is_empty()).collect();
+        if names.len() > MAX_NAMES {
+            return Err(ApiError::invalid("nodes", format!("at most {MAX_NAMES} names")));
+        }
+        if !names.iter().all(|name| is_token(name)) {
+            return Err(ApiError::invalid("nodes", "a node's name has 1 to 64 letters, digits, `-` and `_`"));
+        }
+        let affected = pairs.parse("affected")?.unwrap_or(false);
+        let nodes = names.into_iter().map(str::to_owned).collect();
+        pairs.finish()?;
+        Ok(Self { filter: WindowFilter { from_ms, to_ms, nodes, affected } })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::extract::Query;
@@ -282,6 +332,26 @@ mod tests {
         assert_eq!(refused(NodesParams::decode(pairs("sort=colour"))), "sort");
         assert_eq!(refused(NodesParams::decode(pairs("sort=-"))), "sort");
         assert_eq!(refused(NodesParams::decode(pairs("health=well"))), "health");
+    }
+
+    #[test]
+    fn the_past_has_bounds() {
+        let decoded = TimelineParams::decode(pairs("nodes=a,b&affected=true"), 1_000_000).unwrap().filter;
+        assert_eq!((decoded.from_ms, decoded.to_ms, decoded.nodes.len(), decoded.affected), (100_000, 1_000_000, 2, true));
+        for (query, field) in [
+            ("from_ms=2&to_ms=1", "from_ms"),
+            ("from_ms=yesterday", "from_ms"),
+            ("to_ms=18446744073709551615", "to_ms"),
+            ("nodes=a,b.c", "nodes"),
+            ("affected=perhaps", "affected"),
+            ("zoom=1", "zoom"),
+        ] {
+            assert_eq!(refused(TimelineParams::decode(pairs(query), 5)), field, "{query}");
+        }
+        let many = vec!["a"; 1_001].join(",");
+        assert_eq!(refused(TimelineParams::decode(pairs(&format!("nodes={many}")), 5)), "nodes");
+        assert_eq!(SeriesParams::decode(pairs("")).unwrap().window_s, 900);
+        assert_eq!(refused(SeriesParams::decode(pairs("window_s=3601"))), "window_s");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use faultline_engine::job::{JobId, Priority};
 use faultline_protocol::messages::{CancelOutcome, ClusterEvent, EventKind, Heartbeat, JobState, Level, OpenMarker, TerminalRecord};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -84,7 +85,7 @@ fn beat(app: &App, node: &str) {
 async fn jobs_are_paged_and_filtered() {
     let (app, _) = local();
     (1..=5).for_each(|n| app.view.write().jobs.on_open(marker(n)));
-    app.view.write().jobs.on_end(record(6));
+    app.view.write().on_end(record(6));
     let (status, page) = get(&app, "/api/v1/jobs?per_page=4&state=queued").await;
     assert_eq!((status, page["items"].as_array().unwrap().len()), (StatusCode::OK, 4));
     assert_eq!(page["items"][0]["name"], "job-5");
@@ -105,7 +106,7 @@ async fn a_job_comes_from_the_leader_its_record_or_memory() {
     cluster.records.lock().unwrap().insert(JobId::new(2, 1), Record::Ended(Box::new(record(2))));
     cluster.records.lock().unwrap().insert(JobId::new(4, 1), Record::Open(marker(4)));
     app.view.write().jobs.on_open(marker(3));
-    app.view.write().jobs.on_end(record(5));
+    app.view.write().on_end(record(5));
     let source = async |n: u64| {
         let (status, body) = get(&app, &format!("/api/v1/jobs/{}", JobId::new(n, 1))).await;
         (status.as_u16(), body["source"].as_str().unwrap_or_default().to_owned(), body["stale_since_ms"].is_number())
@@ -208,7 +209,7 @@ async fn cancelling_says_what_became_of_it() {
 async fn all_matching_jobs_are_cancelled_but_not_by_accident() {
     let (app, cluster) = local();
     (1..=250).for_each(|n| app.view.write().jobs.on_open(marker(n)));
-    app.view.write().jobs.on_end(record(251));
+    app.view.write().on_end(record(251));
     *cluster.cancel_outcome.lock().unwrap() = Some(CancelOutcome::Cancelled);
     for (body, field) in [
         ("{}", "all"),
@@ -329,4 +330,75 @@ async fn the_index_tells_the_order_of_the_packed_frames() {
     let (status, index) = get(&app, "/api/v1/nodes/index").await;
     assert_eq!((status, &index["nodes"], &index["racks"]), (StatusCode::OK, &json!(["a", "b"]), &json!([["", 0, 2]])));
     assert!(index["revision"].is_u64());
+}
+
+#[tokio::test]
+async fn the_past_is_told_in_columns_and_bars() {
+    let (app, _) = local();
+    beat(&app, "a");
+    app.view.write().sample(1_000);
+    let (_, series) = get(&app, "/api/v1/series").await;
+    assert_eq!(series["t_ms"], json!([]), "that second was long ago");
+    let now_ms = app.now_ms();
+    app.view.write().sample(now_ms);
+    let (_, series) = get(&app, "/api/v1/series?window_s=10").await;
+    assert_eq!((series["t_ms"].as_array().unwrap().len(), &series["nodes_alive"]), (1, &json!([1])));
+    let (status, history) = get(&app, "/api/v1/nodes/a/history").await;
+    assert_eq!((status, &history["every_ms"]), (StatusCode::OK, &json!(2_000)));
+    assert_eq!(get(&app, "/api/v1/nodes/zzz/history").await.0, StatusCode::NOT_FOUND);
+
+    let placed = ClusterEvent {
+        job: Some(JobId::new(1, 1)),
+        attempt: Some(faultline_engine::job::AttemptId::new(1, 1)),
+        node: Some("a".into()),
+        ..ClusterEvent::new(now_ms, "scheduler", Level::Info, EventKind::JobPlaced, "")
+    };
+    app.view.write().on_event(event_seq(1, 0), placed);
+    app.view.write().jobs.on_open(marker(1));
+    let (_, timeline) = get(&app, "/api/v1/timeline?nodes=a").await;
+    assert_eq!((&timeline["bars"][0]["name"], &timeline["bars"][0]["outcome"]), (&json!("job-1"), &json!("running")));
+    let (_, trace, headers) = send(&app, request("GET", "/api/v1/timeline/trace.json").body(Body::empty()).unwrap()).await;
+    assert!(headers[header::CONTENT_DISPOSITION].to_str().unwrap().contains("attachment"));
+    assert_eq!((&trace["displayTimeUnit"], &trace["traceEvents"][0]["args"]["name"]), (&json!("ms"), &json!("w")));
+}
+
+/// The first bytes of a body, up to and with `until`.
+async fn read_until(body: Body, until: &str) -> String {
+    let mut chunks = body.into_data_stream();
+    let mut text = String::new();
+    while !text.contains(until) {
+        text.push_str(std::str::from_utf8(&chunks.next().await.unwrap().unwrap()).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn events_are_streamed_from_where_the_client_was() {
+    let (app, _) = local();
+    let happened = |n: u64, kind| app.view.write().on_event(event_seq(n, 0), ClusterEvent::new(n, "detector", Level::Warn, kind, "silent"));
+    happened(1, EventKind::NodeDead);
+    happened(2, EventKind::NodeGone);
+    let open = |after: &str| {
+        request("GET", "/api/v1/events?kind=node_dead")
+            .header(header::ACCEPT, "text/event-stream")
+            .header("last-event-id", after)
+            .body(Body::empty())
+            .unwrap()
+    };
+    let response = router(app.clone()).oneshot(open(&event_seq(1, 0).to_string())).await.unwrap();
+    assert_eq!((response.status(), response.headers()[header::CONTENT_TYPE].to_str().unwrap()), (StatusCode::OK, "text/event-stream"));
+    assert_eq!(get(&app, "/api/v1/stats").await.1["streams_open"], 1);
+    happened(3, EventKind::NodeDead);
+    let text = read_until(response.into_body(), "\n\n").await;
+    assert!(
+        text.contains(&format!("id: {}", event_seq(3, 0))) && text.contains("event: node_dead") && !text.contains("node_gone"),
+        "{text}"
+    );
+    assert_eq!(get(&app, "/api/v1/stats").await.1["streams_open"], 0, "the stream was dropped");
+
+    let (status, body, _) = send(&app, open("yesterday")).await;
+    assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("Last-Event-ID")));
+    let _all = app.streams.acquire_many(crate::app::MAX_STREAMS as u32).await.unwrap();
+    let (status, body, _) = send(&app, open("1")).await;
+    assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
 }

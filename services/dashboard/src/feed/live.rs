@@ -98,7 +98,7 @@ impl News {
             News::Goodbye(goodbye) => view.on_goodbye(&goodbye),
             News::Verdict(verdict) => view.on_verdict(verdict),
             News::Record(Record::Open(marker)) => view.jobs.on_open(marker),
-            News::Record(Record::Ended(record)) => view.jobs.on_end(*record),
+            News::Record(Record::Ended(record)) => view.on_end(*record),
         }
     }
 }

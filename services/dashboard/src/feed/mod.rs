@@ -25,6 +25,8 @@ use tail::ResultsGap;
 /// After any error, before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
 /// Values of a bucket on their way.
 const WATCH_BUFFER: usize = 256;
 
@@ -50,6 +52,7 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
     let (nats, cancel) = (nats.clone(), shutdown.token());
     let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()) };
     shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
+    shutdown.spawn("dashboard-sample", until(cancel.clone(), sample(view.clone())));
     let tasks = shutdown.clone();
     shutdown.spawn("dashboard-feeds", async move {
         // It looks at the stop signal between its questions only, and each of those may take seconds.
@@ -70,6 +73,16 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
             tasks.spawn("dashboard-bucket", until(cancel.clone(), live::run_bucket(sink.clone(), bucket, entries)));
         }
     });
+}
+
+/// Takes down how things are, once a second.
+async fn sample(view: SharedView) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        view.write().sample(unix_ms());
+    }
 }
 
 async fn until(cancel: CancellationToken, work: impl Future<Output = ()> + Send) {

@@ -106,7 +106,7 @@ async fn read_results(nats: &Nats, sink: &Sink, from: u64) -> Result<u64, String
         let (pending, sequence) = message.info().map(|info| (info.pending, info.stream_sequence)).map_err(|error| error.to_string())?;
         match Record::decode(message.headers.as_ref(), &message.payload) {
             Ok(Record::Open(marker)) => sink.view.write().jobs.on_open(marker),
-            Ok(Record::Ended(record)) => sink.view.write().jobs.on_end(*record),
+            Ok(Record::Ended(record)) => sink.view.write().on_end(*record),
             Err(error) => sink.undecodable(&message.subject, &error),
         }
         records += 1;
@@ -132,6 +132,9 @@ async fn follow_events(nats: &Nats, sink: &Sink, next: &mut Option<u64>) -> Resu
     let mut stream = nats.jetstream.get_stream(streams::EVENTS).await.map_err(|error| error.to_string())?;
     let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
     let start = next.unwrap_or_else(|| last.saturating_sub(MAX_EVENTS as u64)).max(1);
+    if next.is_none() && start > 1 {
+        sink.view.write().events.begins_at(event_seq(start, 0));
+    }
     let config =
         pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
     let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;

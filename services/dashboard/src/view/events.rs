@@ -53,16 +53,28 @@ pub(crate) struct EventRing {
     limit: usize,
     events: VecDeque<NumberedEvent>,
     last_seq: u64,
+    /// Events up to this number are no longer here, or never were.
+    gone_through: u64,
 }
 
 impl EventRing {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, events: VecDeque::new(), last_seq: 0 }
+        Self { limit, events: VecDeque::new(), last_seq: 0, gone_through: 0 }
     }
 
     /// The number of the newest event; 0 before the first.
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// What came before this number was never read.
+    pub(crate) fn begins_at(&mut self, seq: u64) {
+        self.gone_through = self.gone_through.max(seq.saturating_sub(1));
+    }
+
+    /// Whether all events after that number are here.
+    pub(crate) fn has_all_after(&self, after: u64) -> bool {
+        after >= self.gone_through
     }
 
     /// Adds an event. One that is not newer than the newest was read twice: it is dropped and `false` comes back.
@@ -76,7 +88,7 @@ impl EventRing {
         clip(&mut event.detail);
         self.events.push_back(NumberedEvent { seq, event });
         if self.events.len() > self.limit {
-            self.events.pop_front();
+            self.gone_through = self.events.pop_front().map_or(self.gone_through, |oldest| oldest.seq);
         }
         true
     }
@@ -129,6 +141,11 @@ mod tests {
         let rows = ring.page(&EventFilter::default(), None, 100);
         assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4, 5]);
         assert!(rows[0].event.detail.len() < 5000);
+        assert!(ring.has_all_after(2) && !ring.has_all_after(1));
+        let mut late = EventRing::new(3);
+        assert!(late.has_all_after(0));
+        late.begins_at(100);
+        assert!(late.has_all_after(99) && !late.has_all_after(98));
     }
 
     #[test]

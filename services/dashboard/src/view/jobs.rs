@@ -50,6 +50,7 @@ pub(crate) struct JobTable {
     ended: BTreeSet<JobId>,
     runs: BTreeMap<JobId, RunsOn>,
     runs_by_node: BTreeMap<String, Vec<JobId>>,
+    arrivals: PerSecond,
     commits: PerSecond,
 }
 
@@ -61,6 +62,7 @@ impl JobTable {
             ended: BTreeSet::new(),
             runs: BTreeMap::new(),
             runs_by_node: BTreeMap::new(),
+            arrivals: PerSecond::default(),
             commits: PerSecond::default(),
         }
     }
@@ -77,6 +79,44 @@ impl JobTable {
         self.entries.len() - self.ended.len() - self.runs.keys().filter(|job| self.is_open(**job)).count()
     }
 
+    /// How many jobs were submitted in these seconds, as far as they are known here.
+    pub(crate) fn submitted_in(&self, seconds: std::ops::RangeInclusive<u64>) -> u64 {
+        seconds.map(|second| self.arrivals.at(second)).sum()
+    }
+
+    /// How many jobs were committed in that second.
+    pub(crate) fn committed_in(&self, second: u64) -> u64 {
+        self.commits.at(second)
+    }
+
+    /// How many jobs were submitted in the minute before `now_ms`, as far as they are known here.
+    pub(crate) fn submitted_last_minute(&self, now_ms: u64) -> u64 {
+        self.arrivals.last_minute(now_ms / 1000)
+    }
+
+    /// Since when the job that waits longest has waited, in Unix milliseconds: since it was submitted.
+    pub(crate) fn oldest_queued_ms(&self) -> Option<u64> {
+        let waits = |job: &JobId, entry: &Entry| {
+            entry.end.is_none() && !self.runs.contains_key(job) && entry.leader_state() != Some(JobState::Running)
+        };
+        let (job, entry) = self.entries.iter().find(|(job, entry)| waits(job, entry))?;
+        Some(entry.marker.as_ref().map_or(job.unix_ms(), |marker| marker.submitted_at_ms))
+    }
+
+    /// Name and kind of a job.
+    pub(crate) fn name_of(&self, job: JobId) -> Option<(String, String)> {
+        self.entries.get(&job).map(|entry| (entry.name().to_owned(), entry.kind().to_owned()))
+    }
+
+    /// The entry of a job; one that was not known before has just arrived.
+    fn arrived(&mut self, job: JobId, submitted_at_ms: u64) -> &mut Entry {
+        let arrivals = &mut self.arrivals;
+        self.entries.entry(job).or_insert_with(|| {
+            arrivals.add(submitted_at_ms / 1000);
+            Entry::default()
+        })
+    }
+
     /// How many jobs were committed in the minute before `now_ms`, as far as their records arrived here.
     pub(crate) fn committed_last_minute(&self, now_ms: u64) -> u64 {
         self.commits.last_minute(now_ms / 1000)
@@ -88,8 +128,8 @@ impl JobTable {
 
     /// An open marker. Comes late when records are read again: an ended job stays ended.
     pub(crate) fn on_open(&mut self, marker: OpenMarker) {
-        let job = marker.job;
-        self.entries.entry(job).or_default().marker = Some(marker);
+        let (job, submitted_at_ms) = (marker.job, marker.submitted_at_ms);
+        self.arrived(job, submitted_at_ms).marker = Some(marker);
         self.evict();
     }
 
@@ -104,16 +144,17 @@ impl JobTable {
     /// A terminal record. The first one stands.
     pub(crate) fn on_end(&mut self, mut record: TerminalRecord) {
         let job = record.job;
-        let entry = self.entries.entry(job).or_default();
+        let entry = self.arrived(job, record.submitted_at_ms);
         if entry.end.is_some() {
             return;
         }
-        if record.state == JobState::Committed {
-            self.commits.add(record.ended_at_ms / 1000);
-        }
         clip(&mut record.result);
         clip(&mut record.reason);
+        let committed_at_ms = (record.state == JobState::Committed).then_some(record.ended_at_ms);
         *entry = Entry { end: Some(record), ..Entry::default() };
+        if let Some(at_ms) = committed_at_ms {
+            self.commits.add(at_ms / 1000);
+        }
         self.ended.insert(job);
         self.runs.remove(&job);
         self.evict();
@@ -185,7 +226,7 @@ impl JobTable {
     }
 
     fn on_leader_row(&mut self, row: JobView) {
-        let entry = self.entries.entry(row.id).or_default();
+        let entry = self.arrived(row.id, row.submitted_at_ms);
         if entry.end.is_none() {
             entry.leader = Some(row);
         }
@@ -329,6 +370,10 @@ impl Entry {
         }
     }
 
+    fn leader_state(&self) -> Option<JobState> {
+        self.leader.as_ref().map(|row| row.state)
+    }
+
     fn history(&self) -> &[AttemptSummary] {
         match self {
             Entry { end: Some(end), .. } => &end.history,
@@ -375,8 +420,13 @@ pub(crate) fn ended_view(end: &TerminalRecord) -> JobView {
 
 /// Shortens a text from outside, on a character's border.
 pub(super) fn clip(text: &mut String) {
-    if text.len() > MAX_TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    clip_to(text, MAX_TEXT_BYTES);
+}
+
+/// The same, to so many bytes.
+pub(super) fn clip_to(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
         text.push('…');
     }
 }

@@ -3,18 +3,32 @@
 //! lacks is asked of the leader or read from RESULTS by the callers.
 
 mod events;
+mod figures;
+mod history;
 mod jobs;
 mod nodes;
 mod per_second;
+mod series;
+mod timeline;
+mod trace;
 
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
-    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, Verdict,
+    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, TerminalRecord, Verdict,
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
+use figures::{Detection, Unaccounted};
+use history::History;
+pub(crate) use history::{GpuColumns, HISTORY_EVERY_MS};
 pub(crate) use jobs::{JobFilter, JobTable, ended_view};
 pub(crate) use nodes::{NodeFilter, NodeIndex, NodeItem, NodeOrder, NodeRow, NodeTable};
+pub(crate) use series::{Columns, SERIES_SECONDS, Series, SeriesPoint};
+use timeline::Timeline;
+pub(crate) use timeline::{Window, WindowFilter};
+pub(crate) use trace::{Trace, trace};
 
 /// How many jobs are kept.
 pub(crate) const MAX_JOBS: usize = 20_000;
@@ -33,12 +47,47 @@ pub(crate) struct LeaderAnswer {
     pub(crate) jobs: Vec<JobView>,
 }
 
+/// Figures that are derived from what many messages said.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Derived {
+    /// Jobs submitted in the last 60 s: the rate that was achieved.
+    pub(crate) submitted_last_minute: u64,
+    /// Jobs whose commit was seen here in the last 60 s.
+    pub(crate) committed_last_minute: u64,
+    /// How long the oldest job that waits has waited; none when none waits.
+    pub(crate) oldest_queued_age_ms: Option<u64>,
+    /// Mean over the GPUs of all nodes that are heard, 0 to 100.
+    pub(crate) gpu_utilisation_percent: Option<f32>,
+    /// Booked GPUs by all GPUs, 0 to 100; none while no scheduler answers.
+    pub(crate) gpu_allocated_percent: Option<f32>,
+    /// From the beginning of a fault to the first verdict on its node, over the last 1,000 that were noticed; none
+    /// before the first. Measured against the truth of the faults, so only for those that were put there on purpose.
+    pub(crate) detection_p50_ms: Option<u64>,
+    pub(crate) detection_p95_ms: Option<u64>,
+    /// Jobs that have not ended by the ledger and are not in the queue either, and were so for 150 s; none until the
+    /// same scheduler was asked for that long. `faultline audit` names them.
+    pub(crate) jobs_lost: Option<u64>,
+    /// Ends of a job that had ended already, by the ledger.
+    pub(crate) jobs_ended_twice: u64,
+    /// Attempts lost with their node and attempts that failed and were tried again, since the scheduler leads.
+    pub(crate) attempts_repeated: u64,
+}
+
+fn allocated_percent(stats: &ClusterStats) -> Option<f32> {
+    (stats.gpus_total > 0).then(|| stats.gpu_used_milli as f32 / (stats.gpus_total as f32 * 10.0))
+}
+
 /// The whole view.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) jobs: JobTable,
     pub(crate) nodes: NodeTable,
     pub(crate) events: EventRing,
+    pub(crate) series: Series,
+    pub(crate) history: History,
+    timeline: Timeline,
+    detection: Detection,
+    unaccounted: Unaccounted,
     rate: Option<RateSetting>,
     ledger: LedgerSnapshot,
     leader_stats: Option<ClusterStats>,
@@ -55,6 +104,11 @@ impl View {
             // Quarters of a second: no table changes its order so often, so a later process starts with a higher number.
             nodes: NodeTable::new((now_ms / 250) as u32),
             events: EventRing::new(MAX_EVENTS),
+            series: Series::default(),
+            history: History::default(),
+            timeline: Timeline::default(),
+            detection: Detection::default(),
+            unaccounted: Unaccounted::default(),
             rate: None,
             ledger: LedgerSnapshot::default(),
             leader_stats: None,
@@ -83,8 +137,21 @@ impl View {
         self.nodes.on_verdict(verdict);
     }
 
+    /// A job has ended.
+    pub(crate) fn on_end(&mut self, record: TerminalRecord) {
+        self.timeline.on_end(&record);
+        self.jobs.on_end(record);
+    }
+
+    /// An event, with its number. One that was read before changes nothing.
     pub(crate) fn on_event(&mut self, seq: u64, event: ClusterEvent) {
+        if seq <= self.events.last_seq() {
+            return;
+        }
         self.jobs.on_event(&event);
+        self.timeline.on_event(&event);
+        self.series.on_event(&event);
+        self.detection.on_event(&event);
         if let (Some(node), Some(truth)) = (&event.node, &event.fault) {
             match event.kind {
                 EventKind::FaultBegan => self.nodes.on_fault_began(node, truth.into()),
@@ -93,6 +160,58 @@ impl View {
             }
         }
         self.events.push(seq, event);
+    }
+
+    /// To be called once a second: takes down how things are.
+    pub(crate) fn sample(&mut self, now_ms: u64) {
+        let stats = self.stats(now_ms);
+        let fleet = self.nodes.fleet(now_ms);
+        // The second that is over; the one at hand still gets jobs.
+        let second = (now_ms / 1000).saturating_sub(1);
+        let heard = |value: f32| (fleet.gpus_heard > 0).then_some(value);
+        self.series.push(SeriesPoint {
+            t_ms: now_ms,
+            arrivals_per_s: self.jobs.submitted_in(second..=second),
+            completions_per_s: self.jobs.committed_in(second),
+            queue: stats.queued_in_stream + stats.queued_held,
+            running: stats.running,
+            gpu_utilisation_percent: heard(fleet.utilisation_percent),
+            gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(&stats)).flatten(),
+            temperature_max_c: heard(fleet.temperature_max_c),
+            temperature_mean_c: heard(fleet.temperature_mean_c),
+            nodes_alive: fleet.nodes_alive,
+        });
+        if self.leader_answers {
+            self.unaccounted.look(&stats, self.jobs.submitted_in(second.saturating_sub(1)..=second + 1), now_ms / 1000);
+        } else {
+            self.unaccounted.clear();
+        }
+        if self.history.is_due(now_ms) {
+            self.history.push(now_ms, self.nodes.reports(now_ms));
+        }
+    }
+
+    /// A part of the timeline.
+    pub(crate) fn window(&self, filter: &WindowFilter, now_ms: u64) -> Window {
+        self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job))
+    }
+
+    /// Figures that are derived here.
+    pub(crate) fn derived(&self, now_ms: u64) -> Derived {
+        let stats = self.stats(now_ms);
+        let last = self.series.last();
+        Derived {
+            submitted_last_minute: self.jobs.submitted_last_minute(now_ms),
+            committed_last_minute: self.jobs.committed_last_minute(now_ms),
+            oldest_queued_age_ms: self.jobs.oldest_queued_ms().map(|since_ms| now_ms.saturating_sub(since_ms)),
+            gpu_utilisation_percent: last.and_then(|point| point.gpu_utilisation_percent),
+            gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(&stats)).flatten(),
+            detection_p50_ms: self.detection.percentile_ms(50),
+            detection_p95_ms: self.detection.percentile_ms(95),
+            jobs_lost: self.unaccounted.count(),
+            jobs_ended_twice: stats.ledger.duplicates,
+            attempts_repeated: stats.requeued_total + stats.retried_total,
+        }
     }
 
     /// Set or, with none, removed: the generator then uses its own default.

@@ -26,6 +26,12 @@ impl PerSecond {
         }
     }
 
+    /// How many happened in that second, if it is one of the last 60.
+    pub(crate) fn at(&self, second: u64) -> u64 {
+        let (held, count) = self.buckets[(second % SECONDS as u64) as usize];
+        if held == second { count } else { 0 }
+    }
+
     /// How many happened in the 60 s up to and with `now`.
     pub(crate) fn last_minute(&self, now: u64) -> u64 {
         self.buckets.iter().filter(|(second, _)| *second <= now && now - second < SECONDS as u64).map(|(_, count)| count).sum()
@@ -43,6 +49,7 @@ mod tests {
         counts.add(1000);
         counts.add(1030);
         assert_eq!(counts.last_minute(1030), 3);
+        assert_eq!((counts.at(1000), counts.at(1001), counts.at(940)), (2, 0, 0));
         assert_eq!(counts.last_minute(1059), 3);
         assert_eq!(counts.last_minute(1060), 1);
         counts.add(1060);

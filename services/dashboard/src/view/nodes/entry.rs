@@ -5,6 +5,9 @@ use faultline_protocol::messages::{Heartbeat, NodeRegistration, NodeView, Runnin
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// What a node reported so long ago says nothing of now: a heartbeat is due every second, and some get lost.
+const HEARD_MS: u64 = 5_000;
+
 /// All that was heard of one node.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
@@ -112,6 +115,11 @@ impl Entry {
 
     pub(super) fn load(&self) -> Load {
         Load::of(self.telemetry())
+    }
+
+    /// Whether what it reported is of now.
+    pub(super) fn is_heard(&self, now_ms: u64) -> bool {
+        self.heartbeat_age_ms(now_ms).is_some_and(|age_ms| age_ms <= HEARD_MS)
     }
 
     pub(super) fn heartbeat_age_ms(&self, now_ms: u64) -> Option<u64> {

@@ -11,7 +11,7 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use faultline_engine::node::Health;
+use faultline_engine::node::{GpuTelemetry, Health};
 use faultline_protocol::messages::{ClusterStats, Heartbeat, NodeRegistration, NodeView, Verdict};
 
 use entry::Entry;
@@ -22,6 +22,17 @@ pub(crate) use row::{NodeFault, NodeRow};
 /// More names than this are not remembered: a flood of made-up names must not fill the memory.
 pub(crate) const MAX_NODES: usize = 20_000;
 const MAX_FAULTS_OF_A_NODE: usize = 16;
+
+/// What all GPUs report together. The means are 0 when none is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct FleetLoad {
+    pub(crate) nodes_alive: u32,
+    pub(crate) gpus_heard: u32,
+    /// 0 to 100.
+    pub(crate) utilisation_percent: f32,
+    pub(crate) temperature_max_c: f32,
+    pub(crate) temperature_mean_c: f32,
+}
 
 /// Every known node, by name.
 #[derive(Debug, Default)]
@@ -163,6 +174,35 @@ impl NodeTable {
     /// The youngest fault of a node that is not over and whose planned end has not passed.
     pub(crate) fn fault(&self, node: &str, now_ms: u64) -> Option<&NodeFault> {
         self.faults.get(node)?.iter().rev().find(|fault| fault.until_ms.is_none_or(|until_ms| now_ms < until_ms))
+    }
+
+    /// What each node's GPUs report; none for nodes that are not heard.
+    pub(crate) fn reports(&self, now_ms: u64) -> impl Iterator<Item = (&str, Option<&[GpuTelemetry]>)> {
+        self.known().map(move |(node, entry)| (node, entry.is_heard(now_ms).then(|| entry.telemetry())))
+    }
+
+    /// What all nodes that are heard report together.
+    pub(crate) fn fleet(&self, now_ms: u64) -> FleetLoad {
+        let mut fleet = FleetLoad::default();
+        let (mut busy, mut heat) = (0.0_f64, 0.0_f64);
+        for (_, entry) in self.known() {
+            fleet.nodes_alive += u32::from(entry.health() == Health::Alive);
+            let gpus = if entry.is_heard(now_ms) { entry.telemetry() } else { &[] };
+            for gpu in gpus {
+                fleet.gpus_heard += 1;
+                busy += f64::from(gpu.utilisation_percent);
+                heat += f64::from(gpu.temperature_c);
+                fleet.temperature_max_c = fleet.temperature_max_c.max(gpu.temperature_c);
+            }
+        }
+        let gpus = f64::from(fleet.gpus_heard.max(1));
+        (fleet.utilisation_percent, fleet.temperature_mean_c) = ((busy / gpus) as f32, (heat / gpus) as f32);
+        fleet
+    }
+
+    /// The process that a node lives in.
+    pub(crate) fn worker_of(&self, node: &str) -> Option<String> {
+        self.entries.get(node).map(|entry| entry.worker().to_owned()).filter(|worker| !worker.is_empty())
     }
 
     /// Counts nodes by health into figures that the leader did not send.

@@ -1,0 +1,131 @@
+//! Figures that nobody sends: how fast faults were noticed, measured against the truth of them, and whether jobs are
+//! unaccounted for.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use faultline_protocol::messages::{ClusterEvent, ClusterStats, EventKind};
+
+const MAX_SAMPLES: usize = 1_000;
+const MAX_UNNOTICED: usize = 10_000;
+/// A job is between its two writes for at most 2 minutes before it counts as abandoned; the rest is slack.
+const SETTLED_AFTER_S: u64 = 150;
+
+/// How long it took from the beginning of a fault to the first verdict on its node.
+#[derive(Debug, Default)]
+pub(crate) struct Detection {
+    /// Nodes with a fault that nobody has noticed yet, and since when.
+    unnoticed: BTreeMap<String, u64>,
+    took_ms: VecDeque<u64>,
+}
+
+impl Detection {
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent) {
+        let Some(node) = &event.node else { return };
+        match event.kind {
+            EventKind::FaultBegan => {
+                let from_ms = event.fault.as_ref().map_or(event.at_ms, |truth| truth.from_ms);
+                if self.unnoticed.len() < MAX_UNNOTICED {
+                    self.unnoticed.entry(node.clone()).or_insert(from_ms);
+                }
+            }
+            // One that ended unnoticed is none of the detector's successes, nor could it have taken a time.
+            EventKind::FaultEnded => drop(self.unnoticed.remove(node)),
+            EventKind::NodeSuspect | EventKind::NodeGone | EventKind::NodeDead => {
+                let Some(from_ms) = self.unnoticed.remove(node) else { return };
+                if self.took_ms.len() >= MAX_SAMPLES {
+                    self.took_ms.pop_front();
+                }
+                self.took_ms.push_back(event.at_ms.saturating_sub(from_ms));
+            }
+            _ => {}
+        }
+    }
+
+    /// Over the newest 1,000 faults that were noticed; none before the first.
+    pub(crate) fn percentile_ms(&self, percent: usize) -> Option<u64> {
+        let mut sorted: Vec<u64> = self.took_ms.iter().copied().collect();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied()
+    }
+}
+
+/// Jobs that have not ended by the ledger and are not in the queue either. At any one moment some are on their way
+/// between the two, so what counts is how many there were at least at every moment of the last minutes.
+#[derive(Debug, Default)]
+pub(crate) struct Unaccounted {
+    /// By second.
+    seen: VecDeque<(u64, u64)>,
+}
+
+impl Unaccounted {
+    /// `arriving` were submitted in the last seconds: the ledger may know of them before the queue was counted.
+    pub(crate) fn look(&mut self, stats: &ClusterStats, arriving: u64, now_s: u64) {
+        let queued = stats.queued_in_stream + stats.queued_held + stats.running;
+        let missing = stats.ledger.open().saturating_sub(queued).saturating_sub(arriving);
+        self.seen.push_back((now_s, missing));
+        while self.seen.front().is_some_and(|(second, _)| second + SETTLED_AFTER_S < now_s) {
+            self.seen.pop_front();
+        }
+    }
+
+    /// None until it was looked at for 150 s.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let (oldest, newest) = (self.seen.front()?.0, self.seen.back()?.0);
+        (newest >= oldest + SETTLED_AFTER_S - 1).then(|| self.seen.iter().map(|(_, missing)| *missing).min()).flatten()
+    }
+
+    /// The leader changed or was silent: its counts begin anew.
+    pub(crate) fn clear(&mut self) {
+        self.seen.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_protocol::messages::{LedgerSnapshot, Level};
+
+    use super::*;
+
+    fn event(at_ms: u64, kind: EventKind, node: &str) -> ClusterEvent {
+        ClusterEvent { node: Some(node.into()), ..ClusterEvent::new(at_ms, "x", Level::Warn, kind, "") }
+    }
+
+    #[test]
+    fn the_first_verdict_after_a_fault_counts() {
+        let mut detection = Detection::default();
+        assert_eq!(detection.percentile_ms(50), None);
+        detection.on_event(&event(1_000, EventKind::NodeSuspect, "a"));
+        assert_eq!(detection.percentile_ms(50), None, "a false alarm is no detection");
+        for (took_ms, node) in [(1_900, "a"), (3_000, "b"), (2_000, "c")] {
+            detection.on_event(&event(10_000, EventKind::FaultBegan, node));
+            detection.on_event(&event(10_000 + took_ms, EventKind::NodeSuspect, node));
+            detection.on_event(&event(99_000, EventKind::NodeDead, node));
+        }
+        assert_eq!((detection.percentile_ms(50), detection.percentile_ms(95)), (Some(2_000), Some(3_000)));
+        detection.on_event(&event(20_000, EventKind::FaultBegan, "d"));
+        detection.on_event(&event(21_000, EventKind::FaultEnded, "d"));
+        detection.on_event(&event(90_000, EventKind::NodeDead, "d"));
+        assert_eq!(detection.percentile_ms(95), Some(3_000));
+    }
+
+    #[test]
+    fn only_what_stays_away_is_unaccounted_for() {
+        let mut unaccounted = Unaccounted::default();
+        let stats = |submitted, running| ClusterStats {
+            running,
+            ledger: LedgerSnapshot { submitted, ..LedgerSnapshot::default() },
+            ..ClusterStats::default()
+        };
+        for second in 0..SETTLED_AFTER_S - 1 {
+            unaccounted.look(&stats(10, if second == 70 { 8 } else { 5 }), 0, second);
+        }
+        assert_eq!(unaccounted.count(), None, "not looked at for long enough");
+        unaccounted.look(&stats(10, 5), 0, SETTLED_AFTER_S - 1);
+        assert_eq!(unaccounted.count(), Some(2));
+        (SETTLED_AFTER_S..400).for_each(|second| unaccounted.look(&stats(50, 5), 45, second));
+        assert_eq!((unaccounted.count(), unaccounted.seen.len()), (Some(0), 151));
+        unaccounted.clear();
+        assert_eq!(unaccounted.count(), None);
+    }
+}

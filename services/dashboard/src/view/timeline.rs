@@ -1,0 +1,288 @@
+//! Attempts, faults and verdicts on a line of time: what ran where and when, what broke it, and where the work went.
+//! Told by the history (EVENTS) and by the jobs' records; bounded, the oldest is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId};
+use faultline_engine::node::Health;
+use faultline_protocol::messages::{ClusterEvent, EventKind, TerminalRecord};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// About 200 bytes each.
+const MAX_ATTEMPTS: usize = 50_000;
+const MAX_FAULTS: usize = 5_000;
+const MAX_VERDICTS: usize = 10_000;
+/// The most bars in one answer.
+const MAX_BARS: usize = 5_000;
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq)]
+struct Attempt {
+    job: JobId,
+    node: String,
+    gpus: Vec<u8>,
+    start_ms: u64,
+    end_ms: Option<u64>,
+    outcome: AttemptOutcome,
+}
+
+/// What is known of a job with attempts here.
+#[derive(Debug, Default)]
+struct Job {
+    name: String,
+    kind: String,
+    attempts: BTreeSet<AttemptId>,
+}
+
+/// An attempt as a bar.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Bar {
+    pub(crate) job: JobId,
+    /// Empty while nobody has told it.
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) attempt: AttemptId,
+    pub(crate) node: String,
+    /// Indexes; empty while nobody has told them.
+    pub(crate) gpus: Vec<u8>,
+    pub(crate) start_ms: u64,
+    /// None while it runs.
+    pub(crate) end_ms: Option<u64>,
+    pub(crate) outcome: AttemptOutcome,
+    /// The attempt that took over, when this one did not end the job.
+    pub(crate) next_attempt: Option<AttemptId>,
+}
+
+/// A fault as it really was.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct FaultSpan {
+    pub(crate) id: String,
+    /// The node, or the process that was broken.
+    pub(crate) node: String,
+    pub(crate) kind: String,
+    pub(crate) from_ms: u64,
+    /// None while it lasts and no end is planned.
+    pub(crate) until_ms: Option<u64>,
+}
+
+/// What the detector said of a node, or that it joined again.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct VerdictMark {
+    pub(crate) node: String,
+    pub(crate) health: Health,
+    pub(crate) at_ms: u64,
+}
+
+/// A part of the line.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Window {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    /// Those that anything below is about, by name.
+    pub(crate) nodes: Vec<String>,
+    /// By beginning.
+    pub(crate) bars: Vec<Bar>,
+    pub(crate) faults: Vec<FaultSpan>,
+    pub(crate) verdicts: Vec<VerdictMark>,
+    /// There were more than 5,000 bars: the youngest are here.
+    pub(crate) truncated: bool,
+}
+
+/// Which part is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WindowFilter {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    /// Empty: all.
+    pub(crate) nodes: BTreeSet<String>,
+    /// Only nodes that had a fault, a verdict, or an attempt that was not committed.
+    pub(crate) affected: bool,
+}
+
+/// The line.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    attempts: BTreeMap<AttemptId, Attempt>,
+    jobs: BTreeMap<JobId, Job>,
+    faults: VecDeque<FaultSpan>,
+    verdicts: VecDeque<VerdictMark>,
+}
+
+impl Timeline {
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent) {
+        for row in &event.history {
+            if let Some(job) = event.job {
+                self.on_row(job, row);
+            }
+        }
+        match event.kind {
+            EventKind::JobPlaced => self.on_placed(event),
+            EventKind::AttemptLost => self.on_ended(event, AttemptOutcome::Lost),
+            EventKind::AttemptFailed => self.on_ended(event, AttemptOutcome::Failed),
+            EventKind::AttemptSuperseded => self.on_ended(event, AttemptOutcome::Superseded),
+            EventKind::FaultBegan | EventKind::FaultEnded => self.on_fault(event),
+            EventKind::NodeSuspect => self.on_verdict(event, Health::Suspect),
+            EventKind::NodeGone => self.on_verdict(event, Health::Gone),
+            EventKind::NodeDead => self.on_verdict(event, Health::Dead),
+            EventKind::NodeRecovered | EventKind::NodeJoined => self.on_verdict(event, Health::Alive),
+            EventKind::JobDead
+            | EventKind::JobCancelled
+            | EventKind::JobAbandoned
+            | EventKind::NodeLeft
+            | EventKind::NodeDrained
+            | EventKind::NodeUndrained
+            | EventKind::LeaderElected
+            | EventKind::LeaderLost
+            | EventKind::RateChanged => {}
+        }
+    }
+
+    fn on_placed(&mut self, event: &ClusterEvent) {
+        let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
+        let placed =
+            Attempt { job, node: node.clone(), gpus: Vec::new(), start_ms: event.at_ms, end_ms: None, outcome: AttemptOutcome::Running };
+        // What is there already came from somebody who knows more: the news of a placement may be the last to arrive.
+        self.jobs.entry(job).or_default().attempts.insert(attempt);
+        self.attempts.entry(attempt).or_insert(placed);
+        self.forget_oldest();
+    }
+
+    fn on_ended(&mut self, event: &ClusterEvent, outcome: AttemptOutcome) {
+        let Some(known) = event.attempt.and_then(|attempt| self.attempts.get_mut(&attempt)) else { return };
+        if known.outcome == AttemptOutcome::Running {
+            (known.outcome, known.end_ms) = (outcome, Some(event.at_ms));
+        }
+    }
+
+    /// A row of a job's path knows best.
+    fn on_row(&mut self, job: JobId, row: &AttemptSummary) {
+        let attempt = Attempt {
+            job,
+            node: row.node.clone(),
+            gpus: row.gpus.clone(),
+            start_ms: row.started_at_ms.unwrap_or(row.placed_at_ms),
+            end_ms: row.ended_at_ms,
+            outcome: row.outcome,
+        };
+        if attempt.outcome == AttemptOutcome::Running && self.attempts.contains_key(&row.attempt) {
+            return;
+        }
+        self.jobs.entry(job).or_default().attempts.insert(row.attempt);
+        self.attempts.insert(row.attempt, attempt);
+        self.forget_oldest();
+    }
+
+    /// A job has ended: its path is known, and nothing of it runs any more that counts.
+    pub(crate) fn on_end(&mut self, record: &TerminalRecord) {
+        record.history.iter().for_each(|row| self.on_row(record.job, row));
+        let Some(job) = self.jobs.get_mut(&record.job) else { return };
+        job.name.clone_from(&record.name);
+        job.kind.clone_from(&record.kind);
+        for attempt in &job.attempts {
+            let Some(attempt) = self.attempts.get_mut(attempt) else { continue };
+            if attempt.outcome == AttemptOutcome::Running {
+                (attempt.outcome, attempt.end_ms) = (AttemptOutcome::Superseded, Some(record.ended_at_ms));
+            }
+        }
+    }
+
+    fn on_fault(&mut self, event: &ClusterEvent) {
+        let Some(truth) = &event.fault else { return };
+        if let Some(known) = self.faults.iter_mut().rev().find(|fault| fault.id == truth.id) {
+            known.until_ms = truth.until_ms;
+            return;
+        }
+        push_bounded(
+            &mut self.faults,
+            MAX_FAULTS,
+            FaultSpan {
+                id: truth.id.clone(),
+                node: event.node.clone().unwrap_or_else(|| truth.target.clone()),
+                kind: truth.kind.clone(),
+                from_ms: truth.from_ms,
+                until_ms: truth.until_ms,
+            },
+        );
+    }
+
+    fn on_verdict(&mut self, event: &ClusterEvent, health: Health) {
+        let Some(node) = event.node.clone() else { return };
+        push_bounded(&mut self.verdicts, MAX_VERDICTS, VerdictMark { node, health, at_ms: event.at_ms });
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.attempts.len() > MAX_ATTEMPTS {
+            let Some((attempt, old)) = self.attempts.pop_first() else { return };
+            if let Some(job) = self.jobs.get_mut(&old.job) {
+                job.attempts.remove(&attempt);
+                if job.attempts.is_empty() {
+                    self.jobs.remove(&old.job);
+                }
+            }
+        }
+    }
+
+    /// The wanted part. `name_of` is asked for the name and kind of jobs that have not ended.
+    pub(crate) fn window(&self, filter: &WindowFilter, now_ms: u64, name_of: impl Fn(JobId) -> Option<(String, String)>) -> Window {
+        let in_time = |from_ms: u64, until_ms: Option<u64>| from_ms <= filter.to_ms && until_ms.unwrap_or(now_ms) >= filter.from_ms;
+        let wanted = |node: &String| filter.nodes.is_empty() || filter.nodes.contains(node);
+        let mut faults: Vec<FaultSpan> =
+            self.faults.iter().filter(|fault| in_time(fault.from_ms, fault.until_ms) && wanted(&fault.node)).cloned().collect();
+        let mut verdicts: Vec<VerdictMark> =
+            self.verdicts.iter().filter(|mark| in_time(mark.at_ms, Some(mark.at_ms)) && wanted(&mark.node)).cloned().collect();
+        let mut found: Vec<(&AttemptId, &Attempt)> =
+            self.attempts.iter().filter(|(_, attempt)| in_time(attempt.start_ms, attempt.end_ms) && wanted(&attempt.node)).collect();
+        if filter.affected {
+            let broken = found.iter().filter(|(_, attempt)| !is_fine(attempt.outcome)).map(|(_, attempt)| attempt.node.clone());
+            let marked = verdicts.iter().filter(|mark| mark.health != Health::Alive).map(|mark| mark.node.clone());
+            let affected: BTreeSet<String> = broken.chain(marked).chain(faults.iter().map(|fault| fault.node.clone())).collect();
+            found.retain(|(_, attempt)| affected.contains(&attempt.node));
+            verdicts.retain(|mark| affected.contains(&mark.node));
+        }
+        found.sort_by_key(|(attempt, row)| (row.start_ms, **attempt));
+        let excess = found.len().saturating_sub(MAX_BARS);
+        found.drain(..excess);
+        faults.sort_by_key(|fault| fault.from_ms);
+        let bars: Vec<Bar> = found.into_iter().map(|(attempt, row)| self.bar(*attempt, row, &name_of)).collect();
+        let names =
+            bars.iter().map(|bar| &bar.node).chain(faults.iter().map(|fault| &fault.node)).chain(verdicts.iter().map(|mark| &mark.node));
+        let nodes = names.collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        Window { from_ms: filter.from_ms, to_ms: filter.to_ms, nodes, bars, faults, verdicts, truncated: excess > 0 }
+    }
+
+    fn bar(&self, attempt: AttemptId, row: &Attempt, name_of: &impl Fn(JobId) -> Option<(String, String)>) -> Bar {
+        let job = self.jobs.get(&row.job);
+        let told = job.filter(|job| !job.kind.is_empty()).map(|job| (job.name.clone(), job.kind.clone()));
+        let (name, kind) = told.or_else(|| name_of(row.job)).unwrap_or_default();
+        let ended_the_job = matches!(row.outcome, AttemptOutcome::Committed | AttemptOutcome::Cancelled);
+        let next = job.filter(|_| !ended_the_job).and_then(|job| job.attempts.range(attempt..).nth(1).copied());
+        Bar {
+            job: row.job,
+            name,
+            kind,
+            attempt,
+            node: row.node.clone(),
+            gpus: row.gpus.clone(),
+            start_ms: row.start_ms,
+            end_ms: row.end_ms,
+            outcome: row.outcome,
+            next_attempt: next,
+        }
+    }
+}
+
+fn is_fine(outcome: AttemptOutcome) -> bool {
+    matches!(outcome, AttemptOutcome::Running | AttemptOutcome::Committed)
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, limit: usize, item: T) {
+    if queue.len() >= limit {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+#[cfg(test)]
+#[path = "timeline_tests.rs"]
+mod tests;
