@@ -29,7 +29,16 @@ check:
 # Jobs a second and latency through all services, against the bound of the bare durable writes. Arguments go to the bench.
 [no-exit-message]
 bench *ARGS:
-    @exec scripts/bench.sh "$@"
+    @exec scripts/bench.sh bench "$@"
+
+# Time from the death of a worker, scheduler or NATS server until its work goes on. Arguments go to the bench: --rounds, --only, --check.
+[no-exit-message]
+bench-recovery *ARGS:
+    @exec scripts/bench.sh bench_recovery "$@"
+
+# The failure detectors against ground truth, in virtual time; --markdown prints the tables of docs/detectors.md.
+bench-detectors *ARGS:
+    @cargo run --release --locked --quiet --package faultline-tests --bin bench_detectors -- "$@"
 
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]

@@ -1,8 +1,11 @@
 #!/bin/sh
-# `just bench`: builds everything in release mode, makes sure of a nats-server on PATH, and becomes the bench.
+# `just bench` and `just bench-recovery`: builds everything in release mode, makes sure of a nats-server on PATH, and becomes the
+# program that is named first.
 set -eu
 cd -- "$(dirname -- "$0")/.."
+bench=$1
+shift
 cargo build --release --locked --workspace --bins
 server=$(scripts/nats-server.sh)
 [ -z "$server" ] || PATH=$(dirname -- "$server"):$PATH
-exec "$(scripts/target-dir.sh)/release/bench" "$@"
+exec "$(scripts/target-dir.sh)/release/$bench" "$@"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use faultline_engine::job::{AttemptOutcome, JobState};
+use faultline_engine::node::Health;
 use faultline_protocol::messages::TerminalRecord;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::record::{Commit, commit, read_record};
@@ -31,7 +32,8 @@ async fn a_worker_killed_in_mid_job_loses_nothing_and_its_job_finishes_elsewhere
     cluster.kill9(&worker_of(&node));
     let records = cluster.wait_ended(&[job]).await;
     assert_moved(&records[&job], &node);
-    assert!(records[&job].history[0].detail.contains("dead"), "the detector's verdict is the reason: {}", records[&job].history[0].detail);
+    let reason = &records[&job].history[0].detail;
+    assert!(reason.contains("is gone: the connection of"), "the end of its connection and an unanswered ping are the reason: {reason}");
     cluster.assert_audit_clean();
 }
 
@@ -97,6 +99,8 @@ async fn a_frozen_worker_that_wakes_up_commits_nothing() {
     cluster.freeze(&worker_of(&node));
     let records = cluster.wait_ended(&[job]).await;
     assert_moved(&records[&job], &node);
+    let reason = &records[&job].history[0].detail;
+    assert!(reason.contains("is gone: no heartbeat for") && reason.contains("does not answer a ping"), "not as late as dead: {reason}");
     let seq = read_record(&cluster.nats, job).await.unwrap().unwrap().seq;
     cluster.thaw(&worker_of(&node));
     cluster
@@ -116,6 +120,31 @@ async fn a_frozen_worker_that_wakes_up_commits_nothing() {
 }
 
 #[tokio::test]
+async fn a_node_whose_heartbeats_alone_are_lost_keeps_its_job() {
+    let mut cluster = Cluster::bare(TestNats::start().await).await;
+    cluster.scheduler("scheduler-1");
+    cluster.detector();
+    cluster.spawn("worker-01", "faultline-worker", &["--name", "worker-01", "--first-node", "1", "--nodes", "2", "--faults", "off"]);
+    cluster.wait_for_nodes(2).await;
+    // Longer than the silence after which a node is dead.
+    let job = cluster.submit(&[sleep_job(9_000)]).await[0];
+    let node = cluster.wait_running(job).await;
+    let broken = cluster.faultline(&["fault", &node, "heartbeat-loss", "--for", "40s"]);
+    assert!(broken.status.success(), "{}", String::from_utf8_lossy(&broken.stderr));
+    let records = cluster.wait_ended(&[job]).await;
+    let record = &records[&job];
+    assert_eq!((record.history.len(), record.requeues), (1, 0), "it was left where it ran: {record:?}");
+    assert_eq!((record.state, record.history[0].node.as_str()), (JobState::Committed, node.as_str()));
+    // Silent for 9 s, and neither gone nor dead: its worker answers for it. It gets nothing new, and its neighbour does.
+    let health = async |name: &str| cluster.nodes().await.into_iter().find(|view| view.spec.node == name).map(|view| view.health);
+    assert_eq!(health(&node).await, Some(Health::Suspect));
+    let next = cluster.submit(&[sleep_job(10)]).await[0];
+    let ended = cluster.wait_ended(&[next]).await;
+    assert_ne!(ended[&next].history[0].node, node);
+    cluster.assert_audit_clean();
+}
+
+#[tokio::test]
 async fn a_detector_that_dies_and_comes_back_kills_nobody() {
     let mut cluster = Cluster::start(3).await;
     let job = cluster.submit(&[sleep_job(8_000)]).await[0];
@@ -125,7 +154,7 @@ async fn a_detector_that_dies_and_comes_back_kills_nobody() {
     cluster.detector();
     let records = cluster.wait_ended(&[job]).await;
     assert_eq!((records[&job].history.len(), records[&job].requeues), (1, 0), "{:?}", records[&job]);
-    assert!(cluster.nodes().await.iter().all(|node| node.health == faultline_engine::node::Health::Alive));
+    assert!(cluster.nodes().await.iter().all(|node| node.health == Health::Alive));
     cluster.assert_audit_clean();
 }
 

@@ -116,6 +116,7 @@ pub(crate) enum Detector {
     #[default]
     PhiAccrual,
     FixedTimeout,
+    KOfN,
 }
 
 /// The word that a service's flag takes for this value.

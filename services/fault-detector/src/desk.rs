@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Message;
 use async_nats::jetstream::kv;
@@ -123,9 +124,9 @@ impl Desk {
         }
     }
 
-    pub(crate) fn on_ping_answer(&mut self, (worker, outcome): &PingAnswer) -> Vec<DetectorAction> {
+    pub(crate) fn on_ping_answer(&mut self, (worker, outcome): PingAnswer) -> Vec<DetectorAction> {
         tracing::debug!(worker, ?outcome, "pinged");
-        self.detector.on_ping_answer(worker, *outcome, unix_ms())
+        self.detector.on_ping_answer(&worker, outcome, unix_ms())
     }
 
     pub(crate) fn on_own_reconnect(&mut self) -> Vec<DetectorAction> {
@@ -156,7 +157,8 @@ impl Desk {
         for action in actions {
             match action {
                 DetectorAction::PingWorker { worker } => {
-                    self.shutdown.spawn("ping", link::ping_worker(self.nats.clone(), worker, self.answers.clone()));
+                    let limit = Duration::from_millis(self.detector.config().ping_limit_ms);
+                    self.shutdown.spawn("ping", link::ping_worker(self.nats.clone(), worker, limit, self.answers.clone()));
                 }
                 DetectorAction::Judge(verdict) => self.judge(verdict).await,
                 DetectorAction::Forget { node, worker, reason } => {

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::desk::PingAnswer;
 
-const PING_LIMIT: Duration = Duration::from_millis(500);
+/// How long the server itself may take to answer, when a worker did not.
+const SERVER_LIMIT: Duration = Duration::from_millis(500);
 const MAX_PROBE_EVERY_MS: u64 = 1000;
 const MIN_PROBE_EVERY_MS: u64 = 100;
 
@@ -69,18 +70,19 @@ async fn server_answers(nats: &Nats, limit: Duration) -> bool {
 }
 
 /// Asks a worker for a sign of life.
-pub(crate) async fn ping_worker(nats: Nats, worker: String, answers: mpsc::Sender<PingAnswer>) {
-    let outcome = ping(&nats, &worker).await;
+pub(crate) async fn ping_worker(nats: Nats, worker: String, limit: Duration, answers: mpsc::Sender<PingAnswer>) {
+    let outcome = ping(&nats, &worker, limit).await;
     // The receiver is gone when the process is stopping.
     let _ = answers.send((worker, outcome)).await;
 }
 
-async fn ping(nats: &Nats, worker: &str) -> PingOutcome {
+async fn ping(nats: &Nats, worker: &str, limit: Duration) -> PingOutcome {
     let connections = *nats.connections().borrow();
     let subject = subjects::ctl(worker, ControlVerb::Ping);
-    let outcome = match nats.request::<Ping, Pong>(subject, &Ping { at_ms: unix_ms() }, PING_LIMIT).await {
+    let outcome = match nats.request::<Ping, Pong>(subject, &Ping { at_ms: unix_ms() }, limit).await {
+        Ok(pong) => PingOutcome::Answered { nodes: pong.nodes },
         // Whatever it said, somebody said it.
-        Ok(_) | Err(RequestError::Decode { .. }) => PingOutcome::Answered,
+        Err(RequestError::Decode { .. }) => PingOutcome::Garbled,
         Err(RequestError::NoResponders(_)) => PingOutcome::NobodyListens,
         Err(RequestError::Timeout(_)) => PingOutcome::TimedOut,
         Err(RequestError::Other { reason, .. }) => {
@@ -90,7 +92,7 @@ async fn ping(nats: &Nats, worker: &str) -> PingOutcome {
     };
     // Silence counts only while we hear others.
     let is_ours =
-        outcome == PingOutcome::TimedOut && (connections != *nats.connections().borrow() || !server_answers(nats, PING_LIMIT).await);
+        outcome == PingOutcome::TimedOut && (connections != *nats.connections().borrow() || !server_answers(nats, SERVER_LIMIT).await);
     if is_ours { PingOutcome::NotAsked } else { outcome }
 }
 

@@ -26,6 +26,10 @@ struct Flags {
     #[arg(long, value_name = "KIND", value_parser = ["phi-accrual", "fixed-timeout", "k-of-n"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     detector: Option<String>,
+    /// Judge by heartbeats alone: no hints about connections, no pings. For measuring what those are worth
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    heartbeats_only: bool,
 }
 
 #[tokio::main]

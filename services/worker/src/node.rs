@@ -175,9 +175,9 @@ impl HostedNode {
         })
     }
 
-    /// Whether the node would answer if it were asked.
+    /// Whether the node answers when it is asked. One whose heartbeats are lost does: that is how it is told from one that is down.
     pub(crate) fn answers(&self) -> bool {
-        !self.is_down && !self.is_mute
+        !self.is_down
     }
 
     pub(crate) fn is_down(&self) -> bool {

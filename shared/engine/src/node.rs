@@ -43,7 +43,7 @@ pub enum Health {
     Alive,
     /// Heartbeats are late: nothing new is placed there.
     Suspect,
-    /// Its connection is gone and it does not answer: its work is requeued, which is cheap if it was a false alarm.
+    /// It does not answer when asked: its work is requeued, which is cheap if it was a false alarm.
     Gone,
     /// Given up, until it comes back with a heartbeat.
     Dead,

@@ -130,6 +130,14 @@ mod tests {
     }
 
     #[test]
+    fn up_offers_every_detector_that_there_is() {
+        for kind in faultline_engine::detector::DetectorKind::ALL {
+            assert!(<Detector as clap::ValueEnum>::from_str(kind.as_str(), false).is_ok(), "{}", kind.as_str());
+        }
+        assert_eq!(<Detector as clap::ValueEnum>::value_variants().len(), faultline_engine::detector::DetectorKind::ALL.len());
+    }
+
+    #[test]
     fn absurd_numbers_are_refused_by_flag() {
         let base = UpSettings::default;
         for (settings, flag) in [

@@ -21,6 +21,8 @@ pub enum DetectorKind {
 }
 
 impl DetectorKind {
+    pub const ALL: [DetectorKind; 3] = [Self::PhiAccrual, Self::FixedTimeout, Self::KOfN];
+
     pub fn as_str(self) -> &'static str {
         match self {
             DetectorKind::PhiAccrual => "phi-accrual",
@@ -56,8 +58,15 @@ pub struct DetectorConfig {
     pub last_beats: u32,
     pub missing_suspect: u32,
     pub missing_dead: u32,
+    /// Judges by heartbeats alone: the ends of connections are ignored and nobody is asked. For measuring what those are worth.
+    pub heartbeats_only: bool,
     /// After its connection ended a worker has this long to come back before it is asked.
     pub hint_grace_ms: u64,
+    /// A worker that does not answer a ping for this long does not answer.
+    pub ping_limit_ms: u64,
+    /// A node that was given up in error (it beat again in the same life) is not given up because of a ping again for this long,
+    /// twice as long each time up to 16 times, until it was left in peace for as long again.
+    pub gone_again_ms: u64,
     /// A worker that was gone for this long, without a heartbeat or a new connection, takes its nodes with it.
     pub gone_to_dead_ms: u64,
     /// No verdicts for so many intervals after the detector itself was deaf.
@@ -86,7 +95,10 @@ impl Default for DetectorConfig {
             last_beats: 5,
             missing_suspect: 3,
             missing_dead: 5,
+            heartbeats_only: false,
             hint_grace_ms: 100,
+            ping_limit_ms: 500,
+            gone_again_ms: 30_000,
             gone_to_dead_ms: 2000,
             freeze_intervals: 2,
             mass_percent: 20.0,
@@ -105,6 +117,8 @@ pub struct InvalidDetector {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// A ping that takes longer than that is taken as not asked.
+const MAX_PING_LIMIT_MS: u64 = 4000;
 
 impl DetectorConfig {
     pub fn validate(&self) -> Result<(), InvalidDetector> {
@@ -130,6 +144,8 @@ impl DetectorConfig {
         whole("missing_suspect", self.missing_suspect.into(), 1, self.last_beats.into())?;
         whole("missing_dead", self.missing_dead.into(), self.missing_suspect.into(), self.last_beats.into())?;
         whole("hint_grace_ms", self.hint_grace_ms, 0, HOUR_MS)?;
+        whole("ping_limit_ms", self.ping_limit_ms, 10, MAX_PING_LIMIT_MS)?;
+        whole("gone_again_ms", self.gone_again_ms, 0, HOUR_MS)?;
         whole("gone_to_dead_ms", self.gone_to_dead_ms, 0, HOUR_MS)?;
         whole("freeze_intervals", self.freeze_intervals.into(), 0, 1000)?;
         real("mass_percent", self.mass_percent, 0.0, 100.0)?;

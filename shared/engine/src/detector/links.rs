@@ -1,17 +1,21 @@
-//! The workers' connections: the fastest sign of a death, and only a sign until an unanswered ping makes it evidence.
+//! The workers' connections and what pings bring: an ended connection is the fastest sign of a death, and only a sign until an
+//! unanswered ping makes it evidence. Who is asked because a node is silent, and what that is worth, lives in `inquiry`.
 
 use std::collections::BTreeSet;
 
-use super::{Detector, DetectorAction};
+use super::{Detector, DetectorAction, seconds};
 use crate::node::Health;
 
 /// An answer that never came back to us: the question is taken as not asked.
 const PING_FORGOTTEN_AFTER_MS: u64 = 5000;
 
 /// What became of a ping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PingOutcome {
-    Answered,
+    /// The worker lives, and these of its nodes are up.
+    Answered { nodes: Vec<String> },
+    /// The worker lives; what it said about its nodes could not be read.
+    Garbled,
     /// The server says that nobody listens there.
     NobodyListens,
     /// Somebody listens, and did not answer in time.
@@ -23,11 +27,21 @@ pub enum PingOutcome {
 #[derive(Debug, Default)]
 pub(super) struct WorkerState {
     pub(super) nodes: BTreeSet<String>,
-    link: Link,
+    pub(super) link: Link,
+}
+
+/// Why a worker was asked.
+#[derive(Debug, Default)]
+pub(super) enum Cause {
+    /// A node of it is suspect.
+    #[default]
+    Silence,
+    /// Its connection ended; the server's word for it.
+    ConnectionEnded(String),
 }
 
 #[derive(Debug, Default)]
-enum Link {
+pub(super) enum Link {
     /// Nothing is known against it.
     #[default]
     Up,
@@ -37,7 +51,7 @@ enum Link {
         ping_at_ms: u64,
     },
     Pinging {
-        reason: String,
+        cause: Cause,
         asked_at_ms: u64,
     },
     /// It did not answer.
@@ -55,9 +69,14 @@ impl WorkerState {
 impl Detector {
     /// The server says that the worker's connection ended. `reason` is the server's word for it.
     pub fn on_disconnect_hint(&mut self, worker: &str, reason: &str, now_ms: u64) {
+        if self.config.heartbeats_only {
+            return;
+        }
         let Some(state) = self.workers.get_mut(worker) else { return };
         match state.link {
-            Link::Up => state.link = Link::Hinted { reason: reason.to_owned(), ping_at_ms: now_ms + self.config.hint_grace_ms },
+            Link::Up | Link::Pinging { cause: Cause::Silence, .. } => {
+                state.link = Link::Hinted { reason: reason.to_owned(), ping_at_ms: now_ms + self.config.hint_grace_ms };
+            }
             // It is being dealt with.
             Link::Hinted { .. } | Link::Pinging { .. } | Link::Lost { .. } => {}
         }
@@ -72,34 +91,54 @@ impl Detector {
 
     pub fn on_ping_answer(&mut self, worker: &str, outcome: PingOutcome, now_ms: u64) -> Vec<DetectorAction> {
         let mut actions = Vec::new();
+        // Worth something even when a heartbeat of a neighbour came first.
+        if let PingOutcome::Answered { nodes } = &outcome {
+            self.on_nodes_named(worker, nodes, now_ms, &mut actions);
+        }
         let frozen_until_ms = self.frozen_until_ms;
         let Some(state) = self.workers.get_mut(worker) else { return actions };
         // Cancelled meanwhile: the worker connected, or a node of it beat.
-        let Link::Pinging { reason, .. } = &state.link else { return actions };
+        let Link::Pinging { cause, .. } = &mut state.link else { return actions };
+        let cause = std::mem::take(cause);
+        state.link = Link::Up;
         let how = match outcome {
-            PingOutcome::Answered => {
-                state.link = Link::Up;
-                return actions;
-            }
+            PingOutcome::Answered { .. } | PingOutcome::Garbled => return actions,
             PingOutcome::NobodyListens => "nobody listens for its pings",
             PingOutcome::TimedOut => "it does not answer a ping",
             PingOutcome::NotAsked => {
-                state.link = Link::Hinted { reason: reason.clone(), ping_at_ms: now_ms + self.config.heartbeat_interval_ms };
+                state.ask_after_hint(cause, now_ms + self.config.heartbeat_interval_ms);
                 return actions;
             }
         };
         if now_ms < frozen_until_ms {
-            state.link = Link::Hinted { reason: reason.clone(), ping_at_ms: frozen_until_ms };
+            state.ask_after_hint(cause, frozen_until_ms);
             return actions;
         }
-        let evidence = format!("the connection of {worker} ended ({reason}) and {how}");
-        state.link = Link::Lost { dead_at_ms: now_ms + self.config.gone_to_dead_ms };
-        for node in &state.nodes {
-            if let Some(watched) = self.nodes.get_mut(node).filter(|watched| matches!(watched.health, Health::Alive | Health::Suspect)) {
-                actions.push(watched.judge(node, Health::Gone, evidence.clone(), now_ms));
+        match cause {
+            Cause::ConnectionEnded(reason) => {
+                let evidence = format!("the connection of {worker} ended ({reason}) and {how}");
+                self.lose_worker(worker, now_ms, |_| evidence.clone(), &mut actions);
             }
+            // It has no connection at all: as good as the news that it ended.
+            Cause::Silence if outcome == PingOutcome::NobodyListens => {
+                let evidence = |silence_ms| format!("no heartbeat for {}, and {worker} has no connection", seconds(silence_ms));
+                self.lose_worker(worker, now_ms, evidence, &mut actions);
+            }
+            Cause::Silence => self.give_up_suspects(worker, now_ms, &mut actions),
         }
         actions
+    }
+
+    /// The worker is not there: neither are its nodes, silent or not.
+    fn lose_worker(&mut self, worker: &str, now_ms: u64, evidence: impl Fn(u64) -> String, actions: &mut Vec<DetectorAction>) {
+        let Some(state) = self.workers.get_mut(worker) else { return };
+        state.link = Link::Lost { dead_at_ms: now_ms + self.config.gone_to_dead_ms };
+        for node in &state.nodes {
+            if let Some(watched) = self.nodes.get_mut(node) {
+                let evidence = evidence(watched.counted_silence_ms(now_ms));
+                actions.extend(watched.give_up(node, evidence, now_ms));
+            }
+        }
     }
 
     /// A node of the worker beat or registered.
@@ -116,8 +155,9 @@ impl Detector {
     pub(super) fn ask_workers_again(&mut self, at_ms: u64) {
         for state in self.workers.values_mut() {
             let reason = match std::mem::take(&mut state.link) {
-                Link::Up => continue,
-                Link::Hinted { reason, .. } | Link::Pinging { reason, .. } => reason,
+                // Suspect nodes ask by themselves.
+                Link::Up | Link::Pinging { cause: Cause::Silence, .. } => continue,
+                Link::Hinted { reason, .. } | Link::Pinging { cause: Cause::ConnectionEnded(reason), .. } => reason,
                 Link::Lost { .. } => "it was gone before we were".to_owned(),
             };
             state.link = Link::Hinted { reason, ping_at_ms: at_ms };
@@ -130,7 +170,7 @@ impl Detector {
                 Link::Up => {}
                 Link::Hinted { reason, ping_at_ms } if now_ms >= *ping_at_ms => {
                     actions.push(DetectorAction::PingWorker { worker: worker.clone() });
-                    state.link = Link::Pinging { reason: std::mem::take(reason), asked_at_ms: now_ms };
+                    state.link = Link::Pinging { cause: Cause::ConnectionEnded(std::mem::take(reason)), asked_at_ms: now_ms };
                 }
                 Link::Hinted { .. } => {}
                 Link::Pinging { asked_at_ms, .. } => {
@@ -148,6 +188,15 @@ impl Detector {
                 }
                 Link::Lost { .. } => {}
             }
+        }
+    }
+}
+
+impl WorkerState {
+    /// The question that a hint raised is still open. One that silence raised comes again by itself.
+    fn ask_after_hint(&mut self, cause: Cause, ping_at_ms: u64) {
+        if let Cause::ConnectionEnded(reason) = cause {
+            self.link = Link::Hinted { reason, ping_at_ms };
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Who is alive. A plain struct takes heartbeats, hints about connections and the time, and answers with what is to be done.
 //! It does no IO and reads no clock. What a verdict costs the jobs on the node is the scheduler's business.
 //!
-//! Two decisions at two prices. `Gone` (requeue its work) is cheap, since a commit absorbs a false alarm: it takes the end of a
-//! worker's connection and an unanswered ping. `Dead` is dear: it takes a long silence, or two seconds more of being gone.
+//! Two decisions at two prices. `Gone` (requeue its work) is cheap, since a commit absorbs a false alarm: it takes an unanswered ping,
+//! after the end of a worker's connection or after heartbeats that are late enough to be suspect. `Dead` is dear: it takes a long
+//! silence, or two seconds more without a connection.
 //! Silence that is the detector's own fault (it started, reconnected, stood still, the clock jumped) counts for nothing, and silence
 //! of many nodes at once is believed later than that of one.
 
 mod config;
 mod fixed_timeout;
+mod inquiry;
 mod k_of_n;
 mod links;
 mod phi_accrual;
@@ -25,6 +27,7 @@ pub use k_of_n::KOfN;
 pub use links::PingOutcome;
 pub use phi_accrual::PhiAccrual;
 
+use inquiry::{FalseAlarms, Inquiry};
 use links::WorkerState;
 use silence::Waiting;
 
@@ -98,6 +101,9 @@ struct Watched {
     /// From here on silence counts.
     counted_from_ms: u64,
     waiting: Waiting,
+    /// While it is suspect.
+    inquiry: Option<Inquiry>,
+    false_alarms: FalseAlarms,
 }
 
 /// All nodes, and all workers that host them.
@@ -147,8 +153,7 @@ impl Detector {
             self.watch(node, worker, incarnation, now_ms);
         }
         if let Some(watched) = self.nodes.get_mut(node).filter(|watched| watched.incarnation == incarnation) {
-            watched.health = health;
-            watched.evidence = evidence.to_owned();
+            watched.stand(health, evidence.to_owned(), now_ms);
         }
     }
 
@@ -184,6 +189,7 @@ impl Detector {
             Some(_) => self.move_to_worker(node, worker),
         }
         if let Some(watched) = self.nodes.get_mut(node) {
+            watched.note_false_alarm(self.config.gone_again_ms, now_ms);
             watched.beat(now_ms, &self.config);
             if watched.health != Health::Alive {
                 actions.push(DetectorAction::Judge(watched.recover(node, now_ms, "it beats again")));
@@ -219,11 +225,12 @@ impl Detector {
             watched.last_sign_ms = watched.last_sign_ms.min(now_ms);
             watched.counted_from_ms = now_ms;
             watched.waiting = Waiting::default();
+            watched.resume_inquiry(self.frozen_until_ms, now_ms);
         }
         self.ask_workers_again(self.frozen_until_ms);
     }
 
-    /// Time passed; to be called every 100 ms or so.
+    /// Time passed; to be called every 20 to 100 ms: what falls between two calls is late by that much.
     pub fn tick(&mut self, now_ms: u64) -> Vec<DetectorAction> {
         // A clock that was set, or a process that stood still, heard as little as one that was cut off.
         if self.last_tick_ms.abs_diff(now_ms) > self.config.heartbeat_interval_ms {
@@ -235,6 +242,7 @@ impl Detector {
         if !self.is_frozen(now_ms) {
             self.tick_links(now_ms, &mut actions);
             self.tick_silence(now_ms, &mut actions);
+            self.tick_inquiries(now_ms, &mut actions);
         }
         actions
     }
@@ -261,6 +269,8 @@ impl Detector {
             last_beat_ms: None,
             counted_from_ms: now_ms,
             waiting: Waiting::default(),
+            inquiry: None,
+            false_alarms: FalseAlarms::default(),
         };
         self.nodes.insert(node.to_owned(), watched);
         self.workers.entry(worker.to_owned()).or_default().nodes.insert(node.to_owned());
@@ -279,6 +289,7 @@ impl Detector {
         watched.last_beat_ms = None;
         watched.counted_from_ms = now_ms;
         watched.waiting = Waiting::default();
+        watched.false_alarms = FalseAlarms::default();
         self.on_worker_heard(worker);
     }
 
@@ -322,6 +333,7 @@ impl Detector {
         assert_eq!(filed.len(), self.nodes.len(), "a node is filed under no worker");
         for (node, watched) in &self.nodes {
             assert!(!self.has_left(node, watched.incarnation), "{node} left and is watched");
+            assert_eq!(watched.inquiry.is_some(), watched.health == Health::Suspect, "{node} is {:?}", watched.health);
         }
     }
 }
@@ -354,8 +366,7 @@ impl Watched {
         let mut verdict = self.verdict(node, Health::Alive, now_ms);
         verdict.phi = 0.0;
         verdict.evidence = format!("{how} after {} of silence", seconds(verdict.silence_ms));
-        self.health = Health::Alive;
-        self.evidence.clear();
+        self.stand(Health::Alive, String::new(), now_ms);
         verdict
     }
 
@@ -373,10 +384,15 @@ impl Watched {
         }
     }
 
+    fn stand(&mut self, health: Health, evidence: String, now_ms: u64) {
+        self.health = health;
+        self.evidence = evidence;
+        self.inquiry = (health == Health::Suspect).then(|| Inquiry::new(now_ms));
+    }
+
     fn judge(&mut self, node: &str, health: Health, evidence: String, now_ms: u64) -> DetectorAction {
         let verdict = self.verdict(node, health, now_ms);
-        self.health = health;
-        self.evidence.clone_from(&evidence);
+        self.stand(health, evidence.clone(), now_ms);
         DetectorAction::Judge(NodeVerdict { evidence, ..verdict })
     }
 }

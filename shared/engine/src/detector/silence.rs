@@ -75,13 +75,12 @@ impl Watched {
     fn overdue_verdict(&mut self, dead_min_silence_ms: u64, wait_ms: u64, now_ms: u64) -> Option<Health> {
         let has_waited = |since: &mut Option<u64>| now_ms.saturating_sub(*since.get_or_insert(now_ms)) >= wait_ms;
         let suspected_long_enough = has_waited(&mut self.waiting.suspect_since_ms);
-        let silent_to_death = self.opinion(now_ms).level == Level::Dead && self.counted_silence_ms(now_ms) >= dead_min_silence_ms;
+        let silent_to_death = self.opinion(now_ms).level == Level::Dead && self.without_sign_ms(now_ms) >= dead_min_silence_ms;
         match self.health {
-            // It was gone already, which took better evidence than silence.
-            Health::Gone => silent_to_death.then_some(Health::Dead),
-            Health::Alive | Health::Suspect if silent_to_death && has_waited(&mut self.waiting.dead_since_ms) => Some(Health::Dead),
+            Health::Dead => None,
+            _ if silent_to_death && has_waited(&mut self.waiting.dead_since_ms) => Some(Health::Dead),
             Health::Alive => suspected_long_enough.then_some(Health::Suspect),
-            Health::Suspect | Health::Dead => None,
+            Health::Suspect | Health::Gone => None,
         }
     }
 

@@ -1,3 +1,5 @@
+mod inquiry;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -76,8 +78,8 @@ impl World {
 
 #[test]
 fn silence_makes_suspect_then_dead_and_a_heartbeat_brings_it_back() {
-    for kind in [DetectorKind::PhiAccrual, DetectorKind::FixedTimeout, DetectorKind::KOfN] {
-        let mut world = World::new(DetectorConfig { detector: kind, ..DetectorConfig::default() }, 8);
+    for kind in DetectorKind::ALL {
+        let mut world = World::new(DetectorConfig { detector: kind, heartbeats_only: true, ..DetectorConfig::default() }, 8);
         world.silence(&["n0"]);
         let last_beat_ms = world.now_ms;
         world.run(12_000);
@@ -128,7 +130,7 @@ fn a_worker_that_reconnects_or_answers_is_left_alone() {
     world.detector.on_disconnect_hint("w1", "Stale Connection", world.now_ms);
     world.run(200);
     assert_eq!(world.pings().len(), 1);
-    assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::Answered, world.now_ms), []);
+    assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::Answered { nodes: vec!["n1".into()] }, world.now_ms), []);
     world.run(5_000);
     assert_eq!(world.log.len(), 1);
     assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::TimedOut, world.now_ms), [], "an answer that nobody waits for");
@@ -317,7 +319,10 @@ fn step() -> impl Strategy<Value = Step> {
     let node = 0..6_usize;
     let life = 0..3_u64;
     let outcome = prop_oneof![
-        Just(PingOutcome::Answered),
+        Just(PingOutcome::Answered { nodes: vec![] }),
+        prop::collection::vec(0..6_usize, 1..3)
+            .prop_map(|nodes| PingOutcome::Answered { nodes: nodes.iter().map(|node| format!("n{node}")).collect() }),
+        Just(PingOutcome::Garbled),
         Just(PingOutcome::NobodyListens),
         Just(PingOutcome::TimedOut),
         Just(PingOutcome::NotAsked)
@@ -358,7 +363,8 @@ proptest! {
                 Step::Hint { node } => { detector.on_disconnect_hint(&name(node).1, "cut", now); vec![] }
                 Step::Connect { node } => { detector.on_connect(&name(node).1); vec![] }
                 Step::Ping { node, outcome } => {
-                    gone_allowed = matches!(outcome, PingOutcome::NobodyListens | PingOutcome::TimedOut);
+                    gone_allowed =
+                        matches!(outcome, PingOutcome::NobodyListens | PingOutcome::TimedOut | PingOutcome::Answered { .. });
                     detector.on_ping_answer(&name(node).1, outcome, now)
                 }
                 Step::OwnReconnect => { detector.on_own_reconnect(now); vec![] }
@@ -382,7 +388,7 @@ proptest! {
                 match verdict.health {
                     Health::Alive => {}
                     Health::Gone => prop_assert!(gone_allowed),
-                    Health::Suspect => prop_assert!(kind == DetectorKind::KOfN || verdict.silence_ms > 1_000),
+                    Health::Suspect => prop_assert!(gone_allowed || kind == DetectorKind::KOfN || verdict.silence_ms > 1_000),
                     Health::Dead => prop_assert!(verdict.before == Health::Gone || verdict.silence_ms >= 5_000, "{:?}", verdict),
                 }
             }

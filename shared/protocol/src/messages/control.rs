@@ -79,7 +79,7 @@ impl Message for Ping {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pong {
     pub worker: String,
-    /// The nodes that this worker currently lets send heartbeats.
+    /// Its nodes that are up. One that is missing here is down, although its worker lives.
     pub nodes: Vec<String>,
 }
 
