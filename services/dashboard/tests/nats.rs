@@ -89,7 +89,7 @@ async fn the_view_is_rebuilt_and_follows() {
 
     let late_seq = support::open_job(&nats, late, "late").await;
     dashboard.until("/api/v1/jobs?state=queued", |page| page["items"][0]["name"] == "late").await;
-    let brief = RunningBrief { attempt: AttemptId::new(1, 1), job: late, progress_permille: 300 };
+    let brief = RunningBrief { attempt: AttemptId::new(1, 1), job: late, progress_permille: 300, epoch: 7 };
     support::beat(&nats, "gpu-node-01", 1, vec![brief]).await;
     dashboard.until("/api/v1/jobs?node=gpu-node-01&state=running", |page| page["items"][0]["progress_permille"] == 300).await;
     support::commit_job(&nats, late, "late", late_seq).await;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_nats::jetstream::kv;
 use faultline_engine::job::{JobId, Priority};
 use faultline_engine::node::NodeSpec;
-use faultline_engine::scheduler::{Delivery, RecordRead};
+use faultline_engine::scheduler::{Delivery, PendingMessage, RecordRead};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
 use faultline_protocol::messages::{NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
@@ -36,6 +36,8 @@ pub(crate) enum Input {
         read: RecordRead,
     },
     Cancelled(JobId),
+    /// What JetStream has delivered and waits for.
+    Pending(Vec<PendingMessage>),
 }
 
 /// A message of JOBS that is no job.

@@ -7,11 +7,11 @@ use anyhow::Context;
 use async_nats::jetstream::stream::Stream;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
-use faultline_engine::scheduler::{Action, Beat, RunningSign, Scheduler};
+use faultline_engine::scheduler::{Action, Beat, PendingMessage, RunningSign, Scheduler, SyncedNode};
 use faultline_protocol::codec::{self, Message};
 use faultline_protocol::messages::{
-    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, Query, QueryReply,
-    SyncOrder, Verdict, WorkerSync,
+    CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, NodeSync, Query, QueryReply,
+    Verdict, WorkerSync,
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::{random_seed, unix_ms};
@@ -117,7 +117,7 @@ async fn serve(
     let now_ms = unix_ms();
     let seed = settings.seed.unwrap_or_else(random_seed);
     let mut leader = Leader {
-        scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms),
+        scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(epoch),
         performer: Performer::new(nats, events, epoch, settings.terminal_ttl_s, inputs, tasks.clone()),
         settings: settings.clone(),
         since_ms: now_ms,
@@ -129,7 +129,7 @@ async fn serve(
         undecodable: 0,
         pending_verdicts: read_verdicts(nats).await,
     };
-    leader.ask_for_sync().await;
+    leader.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
 
     let mut tick = tokio::time::interval(TICK);
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -164,7 +164,7 @@ async fn serve(
             Some(message) = cancels.next() => { leader.on_cancel(message); Vec::new() }
             _ = tick.tick() => Vec::new(),
             _ = second.tick() => { leader.on_second(); Vec::new() }
-            Ok(()) = connections.changed() => { leader.ask_for_sync().await; Vec::new() }
+            Ok(()) = connections.changed() => { leader.on_reconnected().await; Vec::new() }
         };
         // A term that was lost meanwhile must not act any more; what slips through is fenced by the epoch.
         if term.is_cancelled() {
@@ -233,11 +233,9 @@ impl Leader {
         }
     }
 
-    async fn ask_for_sync(&self) {
-        let order = SyncOrder { epoch: self.performer.epoch };
-        if let Err(error) = self.performer.nats.publish(subjects::CTL_ALL_SYNC, &order).await {
-            tracing::debug!(%error, "the workers were not asked what they run");
-        }
+    async fn on_reconnected(&mut self) {
+        self.scheduler.on_reconnected(unix_ms());
+        self.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
     }
 
     fn on_second(&mut self) {
@@ -270,7 +268,12 @@ impl Leader {
         let running: Vec<RunningSign> = heartbeat
             .running
             .iter()
-            .map(|brief| RunningSign { attempt: brief.attempt, job: brief.job, progress_permille: brief.progress_permille })
+            .map(|brief| RunningSign {
+                attempt: brief.attempt,
+                job: brief.job,
+                progress_permille: brief.progress_permille,
+                epoch: brief.epoch,
+            })
             .collect();
         let beat = Beat { incarnation: heartbeat.incarnation, running: &running, telemetry: &heartbeat.gpus, leaving: heartbeat.leaving };
         self.scheduler.on_heartbeat(&heartbeat.node, beat, unix_ms())
@@ -296,8 +299,8 @@ impl Leader {
             return Vec::new();
         }
         let now_ms = unix_ms();
-        let running: Vec<_> = sync.nodes.into_iter().flat_map(|node| node.running).collect();
-        self.scheduler.on_synced(&running, now_ms)
+        let heard = |node: NodeSync| SyncedNode { node: node.node, incarnation: node.incarnation, running: node.running };
+        sync.nodes.into_iter().flat_map(|node| self.scheduler.on_synced(heard(node), now_ms)).collect()
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
@@ -323,7 +326,16 @@ impl Leader {
             }
             Input::RecordRead { job, read } => self.scheduler.on_record_read(job, read, now_ms),
             Input::Cancelled(job) => self.scheduler.on_cancelled(job),
+            Input::Pending(pending) => self.on_pending(&pending, now_ms),
         }
+    }
+
+    fn on_pending(&mut self, pending: &[PendingMessage], now_ms: u64) -> Vec<Action> {
+        let actions = self.scheduler.on_pending(pending, now_ms);
+        if !actions.is_empty() {
+            tracing::info!(messages = actions.len(), of = pending.len(), "messages that nobody holds are delivered again");
+        }
+        actions
     }
 
     fn tell_drained(&self, node: String, draining: bool) {

@@ -5,6 +5,7 @@ mod cancel;
 mod intake;
 mod leader;
 mod ledger;
+mod pending;
 mod perform;
 mod records;
 mod views;
@@ -21,8 +22,8 @@ use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::{lease, micro};
 use serde::{Deserialize, Serialize};
 
-/// How often a standby asks whether the lease is free.
-const STANDBY_EVERY: Duration = Duration::from_millis(400);
+/// How often a standby asks whether the lease is free. Two small requests, and part of the time in which nobody places.
+const STANDBY_EVERY: Duration = Duration::from_millis(150);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::header;
 use faultline_engine::job::{Assignment, AttemptId, JobState};
-use faultline_engine::scheduler::{Action, Held, Note};
+use faultline_engine::scheduler::{Action, Held, Note, Violation};
 use faultline_protocol::codec;
-use faultline_protocol::messages::{AssignBatch, ClusterEvent, DeadLetter, EventKind, KillAttempts, Level, TerminalRecord};
+use faultline_protocol::messages::{AssignBatch, ClusterEvent, DeadLetter, EventKind, KillAttempts, Level, SyncOrder, TerminalRecord};
 use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
@@ -17,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::intake::{Input, Poison};
-use crate::records;
+use crate::{pending, records};
 
 /// Assignments in one message: keeps it far below the server's 1 MiB.
 const ASSIGN_BATCH: usize = 400;
@@ -27,6 +28,8 @@ const NOTE_BATCH: usize = 500;
 const SIDE_TASKS: usize = 256;
 const MAX_BODY_START: usize = 1024;
 const TRIES: usize = 5;
+const LIST_PAUSE: Duration = Duration::from_millis(250);
+const REPORT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Performs actions for one term of leadership.
 pub(crate) struct Performer {
@@ -74,6 +77,9 @@ impl Performer {
                     });
                 }
                 Action::Die { job, reason, last_error } => self.bury(*job, reason, last_error),
+                Action::AskSync { worker } => self.ask_for_sync(subjects::ctl(&worker, ControlVerb::Sync)).await,
+                Action::ListPending => self.list_pending(),
+                Action::Report(violation) => self.report(violation),
                 Action::Note(note) => notes.push(note),
             }
         }
@@ -86,6 +92,43 @@ impl Performer {
             }
         }
         self.send_notes(notes).await;
+    }
+
+    /// Asks the workers that hear `subject` what they run, and tells them under which epoch.
+    pub(crate) async fn ask_for_sync(&self, subject: String) {
+        let order = SyncOrder { epoch: self.epoch };
+        if let Err(error) = self.nats.publish(subject, &order).await {
+            tracing::debug!(%error, "the workers were not asked what they run");
+        }
+    }
+
+    /// Until it works: a search for messages that nobody holds waits for the answer.
+    fn list_pending(&self) {
+        let (nats, inputs) = (self.nats.clone(), self.inputs.clone());
+        self.tasks.spawn(async move {
+            loop {
+                match pending::list(&nats).await {
+                    Ok(pending) => {
+                        let _ = inputs.send(Input::Pending(pending)).await;
+                        return;
+                    }
+                    Err(reason) => tracing::debug!(reason, "the pending messages could not be listed yet"),
+                }
+                if inputs.is_closed() {
+                    return;
+                }
+                tokio::time::sleep(LIST_PAUSE).await;
+            }
+        });
+    }
+
+    /// A broken invariant stops nothing; it must be seen, by people and by `audit`.
+    fn report(&self, violation: Violation) {
+        tracing::error!(node = violation.node(), %violation, "an invariant is broken");
+        let mut event = self.events.event(Level::Error, EventKind::InvariantViolated, violation.to_string());
+        (event.node, event.job) = (Some(violation.node().to_owned()), violation.job());
+        let events = self.events.clone();
+        self.tasks.spawn(async move { events.send_durably(event, REPORT_LIMIT).await });
     }
 
     async fn send_assignments(&self, assignments: BTreeMap<String, Vec<Assignment>>) {
@@ -254,7 +297,7 @@ async fn commit_surely(nats: &Nats, record: &TerminalRecord, ttl_s: u64, tracepa
             }
             Err(error) => tracing::warn!(job = %record.job, %error, "its end could not be committed yet"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     false
 }

@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use faultline_engine::job::{JobId, JobState, Priority};
-use faultline_engine::scheduler::RecordRead;
+use faultline_engine::scheduler::{Past, RecordRead};
 use faultline_protocol::codec;
 use faultline_protocol::messages::{EventBatch, OpenMarker, TerminalRecord};
 use faultline_protocol::{streams, subjects};
@@ -21,7 +21,7 @@ pub(crate) async fn read_back(nats: &Nats, job: JobId) -> RecordRead {
         Err(reason) => RecordRead::Failed(reason),
         Ok(None) => RecordRead::Missing,
         Ok(Some(record)) if record.is_open => match last_event(nats, job).await {
-            Ok((failures, requeues, history)) => RecordRead::Open { seq: record.seq, failures, requeues, history },
+            Ok(past) => RecordRead::Open { seq: record.seq, past },
             Err(reason) => RecordRead::Failed(reason),
         },
         Ok(Some(record)) => match record.terminal_state() {
@@ -31,21 +31,23 @@ pub(crate) async fn read_back(nats: &Nats, job: JobId) -> RecordRead {
     }
 }
 
-type Past = (u32, u32, Vec<faultline_engine::job::AttemptSummary>);
-
 async fn last_event(nats: &Nats, job: JobId) -> Result<Past, String> {
     let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::EVENTS).await.map_err(|error| error.to_string())?;
     match stream.direct_get_last_for_subject(subjects::job_event(job)).await {
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok((0, 0, Vec::new())),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(Past::default()),
         Err(error) => Err(error.to_string()),
         Ok(message) => match codec::decode::<EventBatch>(Some(&message.headers), &message.payload) {
-            Ok(batch) => {
-                Ok(batch.events.into_iter().next_back().map_or((0, 0, Vec::new()), |event| (event.failures, event.requeues, event.history)))
-            }
+            Ok(batch) => Ok(batch.events.into_iter().next_back().map_or_else(Past::default, |event| Past {
+                failures: event.failures,
+                requeues: event.requeues,
+                history: event.history,
+                retry_at_ms: event.retry_at_ms.unwrap_or(0),
+                no_retry: event.no_retry,
+            })),
             Err(error) => {
                 // Somebody wrote nonsense there: the job must not suffer for it.
                 tracing::warn!(%job, %error, "its last event cannot be read: counting from zero");
-                Ok((0, 0, Vec::new()))
+                Ok(Past::default())
             }
         },
     }

@@ -37,8 +37,8 @@ pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings
 
 fn node_view(node: &NodeState, scheduler: &Scheduler, now_ms: u64) -> NodeView {
     let progress = |job: &JobId| match scheduler.job(*job).map(|held| &held.state) {
-        Some(HeldState::Running(running)) => running.progress_permille,
-        Some(HeldState::ReadingBack | HeldState::Waiting { .. } | HeldState::Returning { .. }) | None => 0,
+        Some(HeldState::Running(running)) => (running.progress_permille, running.epoch),
+        Some(HeldState::ReadingBack | HeldState::Waiting { .. } | HeldState::Returning { .. }) | None => (0, 0),
     };
     NodeView {
         spec: node.spec.clone(),
@@ -49,7 +49,10 @@ fn node_view(node: &NodeState, scheduler: &Scheduler, now_ms: u64) -> NodeView {
         running: node
             .attempts
             .iter()
-            .map(|(attempt, job)| RunningBrief { attempt: *attempt, job: *job, progress_permille: progress(job) })
+            .map(|(attempt, job)| {
+                let (progress_permille, epoch) = progress(job);
+                RunningBrief { attempt: *attempt, job: *job, progress_permille, epoch }
+            })
             .collect(),
         telemetry: node.telemetry.clone(),
         heartbeat_age_ms: node.last_heartbeat_ms.map(|last| now_ms.saturating_sub(last)),
@@ -111,6 +114,8 @@ fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
         requeue_p95_ms: counters.requeue.percentile_ms(95),
         recovery_p50_ms: counters.recovery.percentile_ms(50),
         recovery_p95_ms: counters.recovery.percentile_ms(95),
+        violations_total: counters.violations,
+        last_violation: counters.last_violation.clone(),
         ledger: around.ledger.clone(),
         at_ms: around.now_ms,
     }

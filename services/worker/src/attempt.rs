@@ -152,8 +152,8 @@ impl Attempt {
     async fn fail(&self, outcome: AttemptOutcome, detail: String, retry: bool) {
         let assignment = &self.assignment;
         let spec = &assignment.spec;
-        let failures = if retry { assignment.failures + 1 } else { spec.max_retries + 1 };
-        let exhausted = failures > spec.max_retries;
+        let failures = assignment.failures + 1;
+        let exhausted = !retry || failures > spec.max_retries;
         let delay_ms = if exhausted {
             0
         } else {
@@ -166,6 +166,8 @@ impl Attempt {
         event.node = Some(assignment.node.clone());
         event.failures = failures;
         event.requeues = assignment.requeues;
+        event.retry_at_ms = Some(unix_ms() + delay_ms);
+        event.no_retry = !retry;
         event.history.clone_from(&assignment.history);
         push_history(&mut event.history, self.summary(outcome, unix_ms(), &detail));
         tracing::warn!(job = %spec.id, attempt = %assignment.attempt, node = assignment.node, failures, delay_ms, detail, "attempt failed");

@@ -168,6 +168,7 @@ impl HostedNode {
                     attempt: *attempt,
                     job: local.assignment.spec.id,
                     progress_permille: local.progress.permille(),
+                    epoch: local.assignment.epoch,
                 })
                 .collect(),
             gpus: self.telemetry.clone(),

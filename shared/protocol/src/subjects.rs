@@ -2,6 +2,8 @@
 
 use faultline_engine::job::{JobId, Priority, is_token};
 
+/// JetStream's direct reads of JOBS, many in one request.
+pub const JOBS_DIRECT_GET: &str = "$JS.API.DIRECT.GET.JOBS";
 pub const QUEUE_ALL: &str = "job.q.>";
 pub const RESULT_ALL: &str = "job.res.*";
 pub const DONE_ALL: &str = "job.done.*";
@@ -14,6 +16,8 @@ pub const GOODBYE_ALL: &str = "node.bye.*";
 pub const VERDICT_ALL: &str = "node.verdict.*";
 /// Events about many jobs at once.
 pub const JOB_EVENT_MANY: &str = "job.ev.many";
+/// Broken invariants: a subject of their own, so that `audit` need not read the whole history.
+pub const VIOLATION_EVENT: &str = "node.ev.violations";
 pub const SCHED_QUERY: &str = "sched.query";
 pub const SCHED_CANCEL: &str = "sched.cancel";
 pub const SCHED_ENDED: &str = "sched.ended";
@@ -53,6 +57,12 @@ pub fn queued_job_id(subject: &str) -> Option<JobId> {
         return None;
     }
     tokens.nth(2)?.parse().ok()
+}
+
+/// An ack subject of JOBS that acts on the message with this stream sequence. The server looks at the consumer's sequence
+/// only to see that it lies behind the ack floor and was handed out, so that of the last delivery serves for every message.
+pub fn ack_of(consumer: &str, stream_seq: u64, last_delivered_seq: u64) -> String {
+    format!("$JS.ACK.{}.{consumer}.1.{stream_seq}.{last_delivered_seq}.0.0", crate::streams::JOBS)
 }
 
 pub fn result(job: JobId) -> String {

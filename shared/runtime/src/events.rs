@@ -69,6 +69,7 @@ fn subject_of(event: &ClusterEvent) -> String {
         return subjects::fault_event(&fault.target);
     }
     match (event.kind, event.job, &event.node) {
+        (EventKind::InvariantViolated, _, _) => subjects::VIOLATION_EVENT.to_owned(),
         (EventKind::FaultBegan | EventKind::FaultEnded, _, Some(node)) => subjects::fault_event(node),
         (_, Some(job), _) => subjects::job_event(job),
         (_, None, Some(node)) => subjects::node_event(node),

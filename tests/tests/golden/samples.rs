@@ -166,7 +166,7 @@ fn telemetry() -> GpuTelemetry {
 }
 
 fn brief() -> RunningBrief {
-    RunningBrief { attempt: attempt_id(), job: job_id(), progress_permille: 333 }
+    RunningBrief { attempt: attempt_id(), job: job_id(), progress_permille: 333, epoch: 0 }
 }
 
 fn verdict() -> Verdict {

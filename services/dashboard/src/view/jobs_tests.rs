@@ -48,7 +48,7 @@ fn record(n: u64, state: JobState) -> TerminalRecord {
 }
 
 fn runs(n: u64, attempt: u64) -> RunningBrief {
-    RunningBrief { attempt: AttemptId::new(attempt, 1), job: id(n), progress_permille: 250 }
+    RunningBrief { attempt: AttemptId::new(attempt, 1), job: id(n), progress_permille: 250, epoch: 7 }
 }
 
 fn row(n: u64, state: JobState) -> JobView {

@@ -7,7 +7,7 @@ fn view_with_a_running_job() -> (View, JobId) {
     let mut view = View::new(1_000);
     let job = JobId::new(1, 1);
     view.jobs.on_open(OpenMarker { job, name: "j".into(), kind: "sleep".into(), priority: Priority::Low, submitted_at_ms: 1 });
-    let running = vec![RunningBrief { attempt: AttemptId::new(1, 1), job, progress_permille: 5 }];
+    let running = vec![RunningBrief { attempt: AttemptId::new(1, 1), job, progress_permille: 5, epoch: 7 }];
     let bare = serde_json::json!({"node": "a", "worker": "w", "incarnation": 1, "seq": 1, "sent_at_ms": 1, "running": [], "gpus": []});
     view.on_heartbeat(Heartbeat { running, ..serde_json::from_value(bare).unwrap() }, 1_000);
     assert_eq!(view.jobs.get(job).unwrap().state, JobState::Running);

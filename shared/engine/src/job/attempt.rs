@@ -120,6 +120,14 @@ pub struct Assignment {
     pub why: String,
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// The lease under which it was placed; 0 when that was not said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// How one attempt ended on a worker.

@@ -6,6 +6,9 @@ use super::place::demand_kind;
 use super::{Action, Held, HeldState, RunningState, Scheduler};
 use crate::job::{AttemptOutcome, AttemptSummary, EndedAttempt, JobId, JobSpec, JobState, RunningAttempt, push_history};
 
+/// The longest pause before a retry that is asked for at once: a worker's clock that runs ahead must not hold a job for hours.
+const MAX_PAUSE_MS: u64 = 60_000;
+
 /// A message of JOBS that JetStream handed to the scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -17,15 +20,25 @@ pub struct Delivery {
     pub redelivered: bool,
 }
 
+/// What a job has been through, as its last event tells it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Past {
+    pub failures: u32,
+    pub requeues: u32,
+    pub history: Vec<AttemptSummary>,
+    /// It failed, and is not to be tried again before this.
+    pub retry_at_ms: u64,
+    /// It failed in a way that no retry would mend.
+    pub no_retry: bool,
+}
+
 /// What RESULTS and EVENTS said of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordRead {
-    /// It is open under this sequence; its last event carried these counts and this path.
+    /// It is open under this sequence; its last event carried this past.
     Open {
         seq: u64,
-        failures: u32,
-        requeues: u32,
-        history: Vec<AttemptSummary>,
+        past: Past,
     },
     Ended(JobState),
     /// There is no record: it ended so long ago that the record expired, or it was never submitted properly.
@@ -128,20 +141,7 @@ impl Scheduler {
             return Vec::new();
         }
         match read {
-            RecordRead::Open { seq, failures, requeues, history } if seq == held.open_seq => {
-                held.failures = held.failures.max(failures);
-                held.requeues = held.requeues.max(requeues);
-                if history.len() > held.history.len() {
-                    held.history = history;
-                }
-                if held.failures > held.spec.max_retries {
-                    let last_error = held.history.last().map(|row| row.detail.clone()).unwrap_or_default();
-                    let reason = format!("failed {} times, {} retries were allowed", held.failures, held.spec.max_retries);
-                    return self.die(job, reason, last_error);
-                }
-                self.wait(job, now_ms);
-                Vec::new()
-            }
+            RecordRead::Open { seq, past } if seq == held.open_seq => self.go_on(job, past, now_ms),
             RecordRead::Open { .. } | RecordRead::Ended(_) => self.drop_job(job),
             RecordRead::Missing => self.die(
                 job,
@@ -154,6 +154,33 @@ impl Scheduler {
                 vec![Action::Nak { ack_subject, delay_ms: 1000 }]
             }
         }
+    }
+
+    /// A job that was delivered before is open: it waits for room, or for its retry, or has used up its retries.
+    fn go_on(&mut self, job: JobId, past: Past, now_ms: u64) -> Vec<Action> {
+        let Some(held) = self.jobs.get_mut(&job) else { return Vec::new() };
+        held.failures = held.failures.max(past.failures);
+        held.requeues = held.requeues.max(past.requeues);
+        if past.history.len() > held.history.len() {
+            held.history = past.history;
+        }
+        if past.no_retry || held.failures > held.spec.max_retries {
+            let last_error = held.history.last().map(|row| row.detail.clone()).unwrap_or_default();
+            let reason = if past.no_retry {
+                "failed in a way that no retry helps".to_owned()
+            } else {
+                format!("failed {} times, {} retries were allowed", held.failures, held.spec.max_retries)
+            };
+            return self.die(job, reason, last_error);
+        }
+        // Handed back early, by a new leader: the pause before its retry still holds.
+        let pause_ms = past.retry_at_ms.saturating_sub(now_ms).min(MAX_PAUSE_MS);
+        if pause_ms > 0 {
+            held.state = HeldState::Returning { since_ms: now_ms, until_ms: now_ms + pause_ms };
+            return vec![Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: pause_ms }];
+        }
+        self.wait(job, now_ms);
+        Vec::new()
     }
 
     /// The job has ended: its message is a leftover.
@@ -188,6 +215,7 @@ impl Scheduler {
         let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms }) else {
             return actions;
         };
+        self.watchdog.give_up(running.attempt, now_ms);
         push_history(&mut held.history, running.summary(&held.spec, ended.outcome, ended.at_ms, &ended.detail));
         if matches!(ended.outcome, AttemptOutcome::Failed | AttemptOutcome::TimedOut) {
             held.failures += 1;
@@ -254,6 +282,7 @@ impl Scheduler {
             node: assignment.node.clone(),
             incarnation: assignment.incarnation,
             gpus: assignment.gpus.clone(),
+            epoch: assignment.epoch,
             placed_at_ms: assignment.placed_at_ms,
             seen_at_ms: Some(now_ms),
             progress_permille: 0,
@@ -279,5 +308,6 @@ impl Scheduler {
             node.strangers.remove(&assignment.attempt);
         }
         self.jobs.insert(id, held);
+        self.check_booked(&assignment.node, &assignment.gpus, actions);
     }
 }

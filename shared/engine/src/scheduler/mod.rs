@@ -2,10 +2,12 @@
 //! what is to be done. It does no IO, reads no clock and holds no truth: all of it can be rebuilt from JetStream,
 //! the heartbeats and the workers' answers to a sync.
 
+mod invariants;
 mod jobs;
 mod nodes;
 mod place;
 mod sanity;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +22,10 @@ use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
 use crate::queue::Queue;
 
-pub use jobs::{Delivery, RecordRead};
+pub use invariants::Violation;
+pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, RunningSign};
+pub use takeover::{PendingMessage, SyncedNode};
 
 /// Every duration that the scheduler knows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +87,12 @@ pub enum Action {
     Kill { worker: String, attempt: AttemptId, reason: String },
     /// Commit the job as dead, write the dead letter, acknowledge.
     Die { job: Box<Held>, reason: String, last_error: String },
+    /// Ask a worker what it runs; the answer goes to `on_synced`.
+    AskSync { worker: String },
+    /// List what JetStream has delivered and waits for; the answer goes to `on_pending`.
+    ListPending,
+    /// Something is that must never be.
+    Report(Violation),
     /// For the history.
     Note(Note),
 }
@@ -117,6 +127,8 @@ pub struct RunningState {
     pub node: String,
     pub incarnation: u64,
     pub gpus: Vec<u8>,
+    /// The lease under which it was placed.
+    pub epoch: u64,
     pub placed_at_ms: u64,
     /// When a heartbeat named it last.
     pub seen_at_ms: Option<u64>,
@@ -174,8 +186,12 @@ pub struct NodeState {
     pub attempts: BTreeMap<AttemptId, JobId>,
     pub last_heartbeat_ms: Option<u64>,
     pub telemetry: Vec<GpuTelemetry>,
-    /// Attempts that its heartbeats name and nobody here placed, with the time of their first naming.
-    strangers: BTreeMap<AttemptId, u64>,
+    /// Attempts that its heartbeats name and that are not in the books.
+    strangers: BTreeMap<AttemptId, nodes::Stranger>,
+    /// It has told this leader what it runs.
+    synced: bool,
+    /// What it named then.
+    listed: std::collections::BTreeSet<AttemptId>,
 }
 
 /// The newest thousand of some duration, in milliseconds.
@@ -211,6 +227,11 @@ pub struct Counters {
     pub requeue: Recent,
     /// From the loss of an attempt to the job's next placement.
     pub recovery: Recent,
+    /// Messages without an owner that were handed back.
+    pub reclaimed: u64,
+    pub violations: u64,
+    /// The last one, in words.
+    pub last_violation: String,
 }
 
 /// The waiting jobs that ask for the same: tried once for all of them in a placement pass.
@@ -226,7 +247,16 @@ pub struct Scheduler {
     config: SchedulerConfig,
     policy: Box<dyn Policy>,
     rng: Pcg64Mcg,
+    /// The lease under which this leader places.
+    epoch: u64,
+    elected_at_ms: u64,
+    /// When it has listened long enough to place.
     ready_at_ms: u64,
+    /// A search for messages that nobody holds, while there is one.
+    reclaim: Option<takeover::Reclaim>,
+    /// Answers of nodes whose registration has not been read yet.
+    early_syncs: BTreeMap<String, SyncedNode>,
+    watchdog: invariants::Watchdog,
     nodes: BTreeMap<String, NodeState>,
     nodes_changed_at_ms: u64,
     /// Drained nodes, also ones that are not there yet.
@@ -246,7 +276,12 @@ impl Scheduler {
         Self {
             policy: policy.build(seed),
             rng: Pcg64Mcg::seed_from_u64(seed),
+            epoch: 0,
+            elected_at_ms: now_ms,
             ready_at_ms: now_ms + config.settle_ms,
+            reclaim: Some(takeover::Reclaim::starting_at(now_ms)),
+            early_syncs: BTreeMap::new(),
+            watchdog: invariants::Watchdog::default(),
             nodes: BTreeMap::new(),
             nodes_changed_at_ms: now_ms,
             drained: std::collections::BTreeSet::new(),
@@ -258,6 +293,12 @@ impl Scheduler {
             counters: Counters::default(),
             config,
         }
+    }
+
+    /// Under this lease; every assignment carries it.
+    pub fn under_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     pub fn policy_name(&self) -> &'static str {
@@ -310,6 +351,8 @@ impl Scheduler {
     /// Time passes: keeps waiting messages, gives up what overstayed, places.
     pub fn on_tick(&mut self, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.settle(now_ms);
+        self.look_for_ownerless(now_ms, &mut actions);
         if now_ms.saturating_sub(self.last_full_pass_ms) >= 1000 {
             self.last_full_pass_ms = now_ms;
             self.dirty = true;
@@ -377,6 +420,7 @@ impl Scheduler {
         else {
             unreachable!("only running attempts are lost");
         };
+        self.watchdog.give_up(running.attempt, now_ms);
         held.requeues += 1;
         held.lost_at_ms = Some(now_ms);
         push_history(&mut held.history, running.summary(&held.spec, AttemptOutcome::Lost, now_ms, reason));

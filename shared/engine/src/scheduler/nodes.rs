@@ -1,9 +1,9 @@
 //! What happens to nodes: they register, beat, are judged, drained and leave; a worker answers a sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, HeldState, NodeState, Scheduler};
-use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec, RunningAttempt};
+use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::GpuSlot;
 
@@ -23,6 +23,16 @@ pub struct RunningSign {
     pub attempt: AttemptId,
     pub job: JobId,
     pub progress_permille: u16,
+    /// The lease under which it was placed; 0 when that is not said.
+    pub epoch: u64,
+}
+
+/// An attempt that heartbeats name and that is not in the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stranger {
+    pub(super) job: JobId,
+    /// When it was named first.
+    since_ms: u64,
 }
 
 impl NodeState {
@@ -37,6 +47,8 @@ impl NodeState {
             last_heartbeat_ms: None,
             telemetry: Vec::new(),
             strangers: BTreeMap::new(),
+            synced: false,
+            listed: BTreeSet::new(),
         }
     }
 
@@ -68,7 +80,8 @@ impl Scheduler {
         match self.nodes.get_mut(&name) {
             Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => known.spec = spec,
             Some(_) | None => {
-                self.nodes.insert(name, NodeState::new(spec, draining));
+                self.nodes.insert(name.clone(), NodeState::new(spec, draining));
+                self.hear_early_sync(&name, now_ms, &mut actions);
             }
         }
         self.nodes_changed_at_ms = now_ms;
@@ -100,6 +113,8 @@ impl Scheduler {
             self.lose_all(node, "its node restarted", now_ms, &mut actions);
             if let Some(known) = self.nodes.get_mut(node) {
                 known.spec.incarnation = incarnation;
+                known.synced = false;
+                known.listed.clear();
             }
             return actions;
         }
@@ -111,32 +126,47 @@ impl Scheduler {
         known.leaving = beat.leaving;
         self.note_named(node, beat.running, now_ms, &mut actions);
         self.lose_unnamed(node, now_ms, &mut actions);
+        self.check_node(node, &mut actions);
         actions
     }
 
-    /// Marks what the heartbeat names, and kills what nobody placed.
+    /// Marks what the heartbeat names, and has a closer look at what is not in the books.
     fn note_named(&mut self, node: &str, running: &[RunningSign], now_ms: u64, actions: &mut Vec<Action>) {
-        let Some(known) = self.nodes.get_mut(node) else { return };
+        let Some(known) = self.nodes.get(node) else { return };
         let mut strangers = BTreeMap::new();
+        let mut unknown = Vec::new();
         for sign in running {
             if known.attempts.contains_key(&sign.attempt) {
-                if let Some(HeldState::Running(state)) = self.jobs.get_mut(&sign.job).map(|held| &mut held.state) {
+                if let Some(HeldState::Running(state)) = self.jobs.get_mut(&sign.job).map(|held| &mut held.state)
+                    && state.attempt == sign.attempt
+                {
                     state.seen_at_ms = Some(now_ms);
                     state.progress_permille = sign.progress_permille;
                 }
                 continue;
             }
-            let since = known.strangers.get(&sign.attempt).copied().unwrap_or(now_ms);
-            strangers.insert(sign.attempt, since);
-            if now_ms.saturating_sub(since) >= self.config.zombie_after_ms && now_ms > self.ready_at_ms {
-                actions.push(Action::Kill {
-                    worker: known.spec.worker.clone(),
-                    attempt: sign.attempt,
-                    reason: "given up here and placed elsewhere".into(),
-                });
+            let since_ms = known.strangers.get(&sign.attempt).map_or(now_ms, |stranger| stranger.since_ms);
+            strangers.insert(sign.attempt, Stranger { job: sign.job, since_ms });
+            unknown.push((*sign, since_ms));
+        }
+        let worker = known.spec.worker.clone();
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.strangers = strangers;
+        }
+        let mut asked = false;
+        for (sign, since_ms) in unknown {
+            if self.may_be_adopted(node, sign.job) {
+                if !std::mem::replace(&mut asked, true) {
+                    actions.push(Action::AskSync { worker: worker.clone() });
+                }
+                continue;
+            }
+            self.judge_stranger(node, &sign, since_ms, now_ms, actions);
+            if now_ms.saturating_sub(since_ms) >= self.config.zombie_after_ms && now_ms > self.ready_at_ms {
+                let reason = "given up here and placed elsewhere".into();
+                actions.push(Action::Kill { worker: worker.clone(), attempt: sign.attempt, reason });
             }
         }
-        known.strangers = strangers;
     }
 
     /// What was placed a while ago and is still not named never arrived, or its end was not heard.
@@ -188,15 +218,6 @@ impl Scheduler {
         }
         self.dirty = true;
         is_news
-    }
-
-    /// A worker answered the sync: its attempts are adopted.
-    pub fn on_synced<'a>(&mut self, running: impl IntoIterator<Item = &'a RunningAttempt>, now_ms: u64) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for attempt in running {
-            self.adopt(attempt, now_ms, &mut actions);
-        }
-        actions
     }
 
     fn lose_all(&mut self, node: &str, reason: &str, now_ms: u64, actions: &mut Vec<Action>) {

@@ -151,6 +151,7 @@ impl Scheduler {
             history: held.history.clone(),
             why: why.clone(),
             traceparent: held.traceparent.clone(),
+            epoch: self.epoch,
         };
         actions.push(Action::Assign { worker: node.spec.worker.clone(), assignment: Box::new(assignment) });
         actions.push(Action::Note(Note::Placed {
@@ -163,15 +164,17 @@ impl Scheduler {
         }));
         held.state = HeldState::Running(RunningState {
             attempt,
-            node: node_name,
+            node: node_name.clone(),
             incarnation: node.spec.incarnation,
-            gpus,
+            gpus: gpus.clone(),
+            epoch: self.epoch,
             placed_at_ms: now_ms,
             seen_at_ms: None,
             progress_permille: 0,
             delivered_again: false,
             why,
         });
+        self.check_booked(&node_name, &gpus, actions);
     }
 
     /// Why a job still waits; `None` when it does not, or is not here.

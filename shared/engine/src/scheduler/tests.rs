@@ -6,9 +6,9 @@ use super::*;
 use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt};
 use crate::node::GpuDescriptor;
 
-const SETTLED: u64 = 100_000;
+pub(super) const SETTLED: u64 = 100_000;
 
-fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
+pub(super) fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
     NodeSpec {
         node: format!("gpu-node-{index:02}"),
         worker: format!("worker-{index:02}"),
@@ -22,7 +22,7 @@ fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
     }
 }
 
-fn spec(n: u128, gpu_milli: u32) -> JobSpec {
+pub(super) fn spec(n: u128, gpu_milli: u32) -> JobSpec {
     JobSpec {
         id: JobId::new(0, n),
         name: format!("wait-normal-{n}"),
@@ -37,33 +37,37 @@ fn spec(n: u128, gpu_milli: u32) -> JobSpec {
     }
 }
 
-fn delivery(spec: JobSpec, redelivered: bool) -> Delivery {
+pub(super) fn delivery(spec: JobSpec, redelivered: bool) -> Delivery {
     Delivery { ack_subject: format!("ack.{}", spec.id), spec, open_seq: 7, traceparent: None, redelivered }
 }
 
 /// A settled leader with beating nodes.
-fn leader(gpus: &[usize]) -> Scheduler {
+pub(super) fn leader(gpus: &[usize]) -> Scheduler {
     let mut scheduler = Scheduler::new(SchedulerConfig::default(), PolicyName::LeastLoaded, 1, 0);
     for (index, count) in gpus.iter().enumerate() {
         let index = u8::try_from(index).unwrap() + 1;
         scheduler.on_registered(node(index, *count, 1), 0);
+        scheduler.on_synced(SyncedNode { node: format!("gpu-node-{index:02}"), incarnation: 1, running: vec![] }, 0);
     }
     beat(&mut scheduler, gpus.len(), SETTLED);
     scheduler
 }
 
-fn alive(incarnation: u64, running: &[RunningSign]) -> Beat<'_> {
+pub(super) fn alive(incarnation: u64, running: &[RunningSign]) -> Beat<'_> {
     Beat { incarnation, running, telemetry: &[], leaving: false }
 }
 
-fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
+pub(super) fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     for index in 1..=nodes {
         let name = format!("gpu-node-{index:02}");
         let signs: Vec<RunningSign> = scheduler
             .node(&name)
             .map(|node| {
-                node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 1 }).collect()
+                node.attempts
+                    .iter()
+                    .map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 1, epoch: 0 })
+                    .collect()
             })
             .unwrap_or_default();
         actions.extend(scheduler.on_heartbeat(&name, alive(1, &signs), now_ms));
@@ -71,11 +75,11 @@ fn beat(scheduler: &mut Scheduler, nodes: usize, now_ms: u64) -> Vec<Action> {
     actions
 }
 
-fn assignments(actions: &[Action]) -> Vec<&Assignment> {
+pub(super) fn assignments(actions: &[Action]) -> Vec<&Assignment> {
     actions.iter().filter_map(|action| if let Action::Assign { assignment, .. } = action { Some(&**assignment) } else { None }).collect()
 }
 
-fn submit(scheduler: &mut Scheduler, spec: JobSpec, now_ms: u64) -> Vec<Action> {
+pub(super) fn submit(scheduler: &mut Scheduler, spec: JobSpec, now_ms: u64) -> Vec<Action> {
     let mut actions = scheduler.on_delivered(delivery(spec, false), now_ms);
     actions.extend(scheduler.on_tick(now_ms));
     scheduler.sanity_check();
@@ -131,7 +135,7 @@ fn a_dead_node_gives_its_jobs_back_once_and_they_are_read_back_before_they_run_a
     assert_eq!(actions, [Action::ReadBack { job: JobId::new(0, 1) }]);
     let other = if first.node == "gpu-node-01" { "gpu-node-02" } else { "gpu-node-01" };
     scheduler.on_heartbeat(other, alive(1, &[]), SETTLED + 5_001);
-    scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] }, SETTLED + 5_002);
+    scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, past: Past::default() }, SETTLED + 5_002);
     let actions = scheduler.on_tick(SETTLED + 5_002);
     let second = assignments(&actions)[0];
     assert_eq!((second.node.as_str(), second.requeues, second.failures), (other, 1, 0));
@@ -143,7 +147,7 @@ fn a_dead_node_gives_its_jobs_back_once_and_they_are_read_back_before_they_run_a
 
 #[test]
 fn a_job_that_has_ended_is_acknowledged_and_not_run_again() {
-    for read in [RecordRead::Ended(JobState::Committed), RecordRead::Open { seq: 8, failures: 0, requeues: 0, history: vec![] }] {
+    for read in [RecordRead::Ended(JobState::Committed), RecordRead::Open { seq: 8, past: Past::default() }] {
         let mut scheduler = leader(&[1]);
         scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED);
         let actions = scheduler.on_record_read(JobId::new(0, 1), read, SETTLED);
@@ -161,11 +165,7 @@ fn a_job_that_failed_too_often_dies_with_its_last_error() {
         assert_eq!(placed.failures, round);
         scheduler.on_ended(&ended(&placed, AttemptOutcome::Failed), SETTLED);
         scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED + 500);
-        let actions = scheduler.on_record_read(
-            JobId::new(0, 1),
-            RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] },
-            SETTLED + 500,
-        );
+        let actions = scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, past: Past::default() }, SETTLED + 500);
         scheduler.sanity_check();
         if round == 1 {
             let [Action::Die { reason, last_error, job }] = &actions[..] else { panic!("{actions:?}") };
@@ -179,8 +179,11 @@ fn a_job_that_failed_too_often_dies_with_its_last_error() {
 fn a_new_leader_learns_the_failures_from_the_last_event() {
     let mut scheduler = leader(&[1]);
     scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED);
-    let actions =
-        scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 2, requeues: 1, history: vec![] }, SETTLED);
+    let actions = scheduler.on_record_read(
+        JobId::new(0, 1),
+        RecordRead::Open { seq: 7, past: Past { failures: 2, requeues: 1, ..Past::default() } },
+        SETTLED,
+    );
     assert!(matches!(actions[..], [Action::Die { .. }]));
 }
 
@@ -257,11 +260,11 @@ fn a_zombie_is_killed_and_its_commit_ends_the_other_attempt() {
     let zombie = assignments(&actions)[0].clone();
     scheduler.on_verdict(&zombie.node, 1, Health::Dead, "silent", 5_000, SETTLED);
     scheduler.on_delivered(delivery(spec(1, 1000), true), SETTLED);
-    scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] }, SETTLED);
+    scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, past: Past::default() }, SETTLED);
     let actions = scheduler.on_tick(SETTLED);
     let heir = assignments(&actions)[0].clone();
     assert_ne!(heir.node, zombie.node);
-    let sign = RunningSign { attempt: zombie.attempt, job: zombie.spec.id, progress_permille: 0 };
+    let sign = RunningSign { attempt: zombie.attempt, job: zombie.spec.id, progress_permille: 0, epoch: 0 };
     assert!(scheduler.on_heartbeat(&zombie.node, alive(1, &[sign]), SETTLED + 1_000).is_empty());
     let actions = scheduler.on_heartbeat(&zombie.node, alive(1, &[sign]), SETTLED + 4_000);
     assert!(matches!(&actions[..], [Action::Kill { attempt, .. }] if *attempt == zombie.attempt));
@@ -278,7 +281,8 @@ fn a_new_leader_adopts_what_runs_and_places_nothing_over_it() {
     let running = RunningAttempt { assignment: assignments(&actions)[0].clone(), started_at_ms: SETTLED };
     let mut new = leader(&[1]);
     new.on_delivered(delivery(spec(1, 1000), true), SETTLED);
-    assert!(new.on_synced([&running], SETTLED).is_empty());
+    let synced = SyncedNode { node: "gpu-node-01".into(), incarnation: 1, running: vec![running] };
+    assert!(new.on_synced(synced, SETTLED).is_empty());
     new.sanity_check();
     assert_eq!((new.running(), new.waiting()), (1, 0));
     assert!(assignments(&submit(&mut new, spec(2, 100), SETTLED)).is_empty(), "the GPU is taken");
@@ -373,7 +377,7 @@ proptest! {
             match step {
                 Step::Submit { job, milli, redelivered } => drop(scheduler.on_delivered(delivery(spec(job, milli), redelivered), now_ms)),
                 Step::Read { job, ended } => {
-                    let read = if ended { RecordRead::Ended(JobState::Committed) } else { RecordRead::Open { seq: 7, failures: 0, requeues: 0, history: vec![] } };
+                    let read = if ended { RecordRead::Ended(JobState::Committed) } else { RecordRead::Open { seq: 7, past: Past::default() } };
                     scheduler.on_record_read(JobId::new(0, job), read, now_ms);
                 }
                 Step::End { pick, outcome } => {
@@ -385,7 +389,7 @@ proptest! {
                 }
                 Step::Beat { node, honest } => {
                     let signs: Vec<RunningSign> = scheduler.node(&name(node)).filter(|_| honest)
-                        .map(|node| node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 5 }).collect())
+                        .map(|node| node.attempts.iter().map(|(attempt, job)| RunningSign { attempt: *attempt, job: *job, progress_permille: 5, epoch: 0 }).collect())
                         .unwrap_or_default();
                     scheduler.on_heartbeat(&name(node), alive(incarnations[usize::from(node)], &signs), now_ms);
                 }

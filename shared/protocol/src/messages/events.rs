@@ -40,6 +40,8 @@ pub enum EventKind {
     LeaderElected,
     LeaderLost,
     RateChanged,
+    /// The leader found something that must never be: `engine::scheduler::Violation` says what.
+    InvariantViolated,
 }
 
 /// One thing that happened.
@@ -68,6 +70,12 @@ pub struct ClusterEvent {
     /// Of `FaultBegan` and `FaultEnded`: what really happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<FaultTruth>,
+    /// For a failed attempt: the job is not to be tried again before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at_ms: Option<u64>,
+    /// For a failed attempt: no retry would help.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_retry: bool,
 }
 
 impl ClusterEvent {
@@ -86,6 +94,8 @@ impl ClusterEvent {
             requeues: 0,
             history: Vec::new(),
             fault: None,
+            retry_at_ms: None,
+            no_retry: false,
         }
     }
 }

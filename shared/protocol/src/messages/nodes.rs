@@ -7,6 +7,11 @@ use utoipa::ToSchema;
 
 use crate::codec::Message;
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// KV NODES `<node>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeRegistration {
@@ -23,6 +28,9 @@ pub struct RunningBrief {
     pub attempt: AttemptId,
     pub job: JobId,
     pub progress_permille: u16,
+    /// The lease under which it was placed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
 }
 
 /// `node.hb.<node>`, once a second.

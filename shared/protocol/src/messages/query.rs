@@ -104,6 +104,11 @@ pub struct JobView {
     pub waiting: Option<WhyWaiting>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// Figures of the whole cluster.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterStats {
@@ -132,6 +137,11 @@ pub struct ClusterStats {
     /// Time from the loss of an attempt to the job's next placement, over the last 1,000, in milliseconds.
     pub recovery_p50_ms: u64,
     pub recovery_p95_ms: u64,
+    /// Invariants that this leader found broken since its election, and the last of them in words.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub violations_total: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_violation: String,
     pub ledger: LedgerSnapshot,
     pub at_ms: u64,
 }
