@@ -40,6 +40,11 @@ bench-recovery *ARGS:
 bench-detectors *ARGS:
     @cargo run --release --locked --quiet --package faultline-tests --bin bench_detectors -- "$@"
 
+# Kills, freezes and breaks everything under load, then counts the jobs: --minutes 5, --seed N. Arguments go to the chaos suite.
+[no-exit-message]
+chaos *ARGS:
+    @exec scripts/chaos.sh "$@"
+
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]
 setup *ARGS: build

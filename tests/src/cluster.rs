@@ -5,7 +5,7 @@ mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use faultline_engine::job::{Demand, JobId, JobSpec, JobState, Param, Params, Priority};
@@ -37,6 +37,8 @@ pub struct Cluster {
     pub nats: Nats,
     links: Option<Links>,
     processes: BTreeMap<String, Child>,
+    /// Commands that run beside the test; nobody waits for them before the end.
+    beside: Vec<Child>,
     logs: TempDir,
     log_level: &'static str,
 }
@@ -90,7 +92,7 @@ impl Cluster {
         let common = Common { nats_url: urls(&server, &peers), ..Common::default() };
         let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
         let logs = TempDir::new().expect("a temporary folder");
-        let cluster = Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), logs, log_level: "debug" };
+        let cluster = Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), beside: Vec::new(), logs, log_level: "debug" };
         let setup = cluster.faultline(setup);
         assert!(setup.status.success(), "setup failed: {}", String::from_utf8_lossy(&setup.stderr));
         cluster
@@ -204,6 +206,42 @@ impl Cluster {
             sleep(POLL).await;
         }
         panic!("{name} does not end on SIGTERM\n{}", self.log_tails());
+    }
+
+    /// SIGTERM, and goes on: it finishes what it does and is then found by [`Cluster::ended`].
+    pub fn ask_to_stop(&self, name: &str) {
+        self.signal(name, Signal::TERM);
+    }
+
+    /// Processes that have ended since the last look, by themselves or because they were told to.
+    pub fn ended(&mut self) -> Vec<(String, ExitStatus)> {
+        let look = |(name, child): (&String, &mut Child)| child.try_wait().ok().flatten().map(|status| (name.clone(), status));
+        let ended: Vec<(String, ExitStatus)> = self.processes.iter_mut().filter_map(look).collect();
+        self.processes.retain(|name, _| ended.iter().all(|(gone, _)| gone != name));
+        self.beside.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        ended
+    }
+
+    /// The processes that run, as far as is known.
+    pub fn pids(&self) -> Vec<(String, u32)> {
+        self.processes.iter().map(|(name, child)| (name.clone(), child.id())).collect()
+    }
+
+    /// Takes a command along whose end nobody waits for.
+    pub fn reap_later(&mut self, child: Child) {
+        self.beside.push(child);
+    }
+
+    /// Lines of all logs that contain `text`, with the name of the log.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(self.logs.path()).into_iter().flatten().flatten() {
+            let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            found.extend(
+                log.lines().filter(|line| line.contains(text)).map(|line| format!("{}: {line}", entry.file_name().to_string_lossy())),
+            );
+        }
+        found
     }
 
     /// SIGSTOP: what a machine without power or network looks like.
@@ -331,7 +369,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.processes.values_mut() {
+        for child in self.processes.values_mut().chain(&mut self.beside) {
             // SIGKILL ends a frozen process too. Nothing can be done about one that is gone already.
             let _ = child.kill();
             let _ = child.wait();

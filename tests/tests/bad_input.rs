@@ -325,6 +325,7 @@ async fn orders_of_a_deposed_leader_are_refused() {
         history: Vec::new(),
         why: String::new(),
         traceparent: None,
+        epoch: 0,
     };
     let mut heartbeats = cluster.nats.client.subscribe(subjects::heartbeat(&node.node)).await.expect("a subscription");
     let forged = assignment.attempt;

@@ -41,6 +41,11 @@ impl Output {
         Self { format, color, terminal }
     }
 
+    /// Whether a person looks at it, so that lines may be written over.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// The same for something endless, which is no document: JSON comes in lines.
     pub(crate) fn endless(self) -> Self {
         let format = if self.format == Format::Json { Format::Jsonl } else { self.format };

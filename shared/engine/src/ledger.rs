@@ -4,6 +4,8 @@
 //! Every message that RESULTS ever accepted is either the opening of a job or its end, so the number of openings is
 //! the sequence reached less the ends seen. That count does not come from the submitters, so it can disagree with them.
 
+pub mod watch;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -126,8 +126,11 @@ fn assignment() -> Assignment {
         failures: 1,
         requeues: 1,
         history: vec![lost_attempt()],
+        retry_at_ms: None,
+        no_retry: false,
         why: "least-loaded: 7 of 8 GPUs free".into(),
         traceparent: Some("00-019b7965cc000123456789abcdef0123-456789abcdef0123-01".into()),
+        epoch: 0,
     }
 }
 
@@ -348,6 +351,8 @@ fn stats() -> ClusterStats {
         requeue_p95_ms: 5_600,
         recovery_p50_ms: 35,
         recovery_p95_ms: 410,
+        violations_total: 0,
+        last_violation: String::new(),
         ledger: ledger(),
         at_ms: T,
     }

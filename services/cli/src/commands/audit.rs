@@ -1,12 +1,13 @@
 //! `audit`: reads the ledger, RESULTS and JOBS, and has `audit_check` compare them, again and again while they do not agree.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use comfy_table::Table;
 use faultline_protocol::codec::{self, HEADER_JOB_STATE};
-use faultline_protocol::messages::{LedgerSnapshot, TerminalRecord};
+use faultline_protocol::messages::{EventBatch, LedgerSnapshot, TerminalRecord};
 use faultline_protocol::streams::{self, KEY_LEDGER, KV_LEDGER};
 use faultline_protocol::subjects;
 use faultline_runtime::clock;
@@ -18,8 +19,8 @@ use tokio::time::Instant;
 use super::ask::Link;
 use super::audit_check::{AuditReport, Check, Queue, Record, RecordState, Results, Verdict, look};
 use super::control::bucket_failure;
-use super::parse;
 use super::read::{From, Reader, Row};
+use super::{audit_watch, parse};
 use crate::exit::Failure;
 use crate::output::{Mood, mood, plural, table};
 
@@ -32,9 +33,18 @@ pub(crate) struct AuditFlags {
     /// How long something that does not agree may last before it counts: the cluster moves while it is audited
     #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     wait: Duration,
+    /// Go on checking as things happen, until Ctrl-C
+    #[arg(long, conflicts_with = "wait")]
+    watch: bool,
+    /// With --watch: for so long
+    #[arg(long = "for", requires = "watch", value_name = "DURATION", value_parser = parse::positive_duration, allow_hyphen_values = true)]
+    length: Option<Duration>,
 }
 
 pub(crate) async fn run(link: &Link, flags: &AuditFlags) -> Result<(), Failure> {
+    if flags.watch {
+        return audit_watch::run(link, flags.length).await;
+    }
     let give_up = Instant::now() + flags.wait;
     let mut verdict = Verdict::default();
     loop {
@@ -42,6 +52,7 @@ pub(crate) async fn run(link: &Link, flags: &AuditFlags) -> Result<(), Failure> 
         let queue = jobs_in_queue(&link.nats).await?;
         let found = look(&results, &queue, clock::unix_ms());
         verdict.add(&results, found);
+        verdict.add_violations(read_violations(&link.nats).await?);
         if !verdict.may_change() || Instant::now() >= give_up {
             break;
         }
@@ -52,6 +63,22 @@ pub(crate) async fn run(link: &Link, flags: &AuditFlags) -> Result<(), Failure> 
     link.out.one(&report, |report| words(link, report))?;
     let failed: Vec<&str> = report.checks.iter().filter(|check| !check.ok).map(|check| check.check).collect();
     if report.ok { Ok(()) } else { Err(Failure::CheckFailed(format!("audit failed: {}", failed.join("; ")))) }
+}
+
+/// Broken invariants that schedulers have reported within the last hour, in words.
+pub(crate) async fn read_violations(nats: &Nats) -> Result<BTreeSet<String>, Failure> {
+    let mut violations = BTreeSet::new();
+    let mut reader = Reader::new(nats, streams::EVENTS, From::Start).filters(vec![subjects::VIOLATION_EVENT.to_owned()]);
+    reader
+        .read_to_end(|row| {
+            match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
+                Ok(batch) => violations.extend(batch.events.into_iter().map(|event| event.detail)),
+                Err(error) => drop(violations.insert(format!("a report that cannot be read: {error}"))),
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+    Ok(violations)
 }
 
 /// The ledger first, then every message of RESULTS: so the ledger can only be behind what is read.
@@ -84,7 +111,7 @@ async fn read_results(nats: &Nats) -> Result<Results, Failure> {
     Ok(results)
 }
 
-async fn last_sequence(nats: &Nats) -> Result<u64, Failure> {
+pub(crate) async fn last_sequence(nats: &Nats) -> Result<u64, Failure> {
     patiently(|| async {
         let stream = nats.jetstream.get_stream_no_info(streams::RESULTS).await.context("RESULTS cannot be looked at")?;
         let info = stream.get_info().await.context("RESULTS cannot be looked at; run `faultline setup` if it does not exist")?;

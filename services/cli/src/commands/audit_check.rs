@@ -54,6 +54,7 @@ pub(crate) enum Problem {
     NoRecord(JobId),
     NotAcknowledged(JobId),
     NoJob(String),
+    Violation(String),
 }
 
 /// RESULTS from its first message to its last, on top of the ledger's snapshot.
@@ -163,6 +164,8 @@ pub(crate) struct Figures {
     pub young: u64,
     /// Ended jobs whose message waits for its acknowledgement.
     pub waiting_for_ack: u64,
+    /// Broken invariants that schedulers have reported.
+    pub violations: u64,
     pub ledger_through: u64,
     pub last_seq: u64,
 }
@@ -258,6 +261,12 @@ impl Verdict {
         self.looks += 1;
     }
 
+    /// What the schedulers have found broken; once is enough.
+    pub(crate) fn add_violations(&mut self, violations: impl IntoIterator<Item = String>) {
+        self.facts.extend(violations.into_iter().map(Problem::Violation));
+        self.figures.violations = self.facts.iter().filter(|fact| matches!(fact, Problem::Violation(_))).count() as u64;
+    }
+
     /// Whether another look could change the verdict.
     pub(crate) fn may_change(&self) -> bool {
         self.lasting.iter().any(|problem| !matches!(problem, Problem::EndedTwice(_) | Problem::Duplicates | Problem::Missed))
@@ -272,6 +281,7 @@ impl Verdict {
             nothing_missed(figures, &problems),
             open_jobs_are_queued(figures, &problems),
             queued_jobs_have_records(figures, &problems),
+            no_invariant_broken(figures, &problems),
         ];
         AuditReport { ok: problems.is_empty(), looks: self.looks, figures: self.figures.clone(), checks }
     }
@@ -370,6 +380,14 @@ fn queued_jobs_have_records(figures: &Figures, problems: &BTreeSet<&Problem>) ->
         Problem::NoRecord(job) => Some(format!("{job} has no record in RESULTS")),
         Problem::NotAcknowledged(job) => Some(format!("{job} ended long ago and is still queued")),
         Problem::NoJob(subject) => Some(format!("{subject} names no job")),
+        _ => None,
+    })
+}
+
+fn no_invariant_broken(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
+    let text = format!("{} in the last hour", plural(figures.violations, "violation"));
+    Check::new("the schedulers' invariants held", text, problems, |problem| match problem {
+        Problem::Violation(what) => Some(what.clone()),
         _ => None,
     })
 }

@@ -180,3 +180,15 @@ proptest! {
         prop_assert_eq!(found.figures.submitted, ends.len() as u64);
     }
 }
+
+#[test]
+fn a_broken_invariant_fails_the_audit_on_its_own() {
+    let results = results(LedgerSnapshot::default(), &[open(1, 1)]);
+    let mut verdict = Verdict::default();
+    verdict.add(&results, look(&results, &queue(&[1]), NOW));
+    verdict.add_violations(["GPU 0 is over its capacity".to_owned()]);
+    let report = verdict.report();
+    let failed: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
+    assert!(!report.ok && failed.len() == 1 && report.figures.violations == 1);
+    assert_eq!(failed[0].wrong, ["GPU 0 is over its capacity"]);
+}

@@ -10,6 +10,7 @@ use ask::Link;
 mod ask;
 mod audit;
 mod audit_check;
+mod audit_watch;
 mod control;
 mod decode;
 mod events;

@@ -78,9 +78,10 @@ pub(crate) async fn status(session: &Session) -> Result<(), Failure> {
     };
     let out = Output::new(session.format, session.common.color);
     match session.format {
-        Format::Table => out.text(&in_words(&report, &out)),
-        Format::Json | Format::Jsonl => out.one(&report, |_| String::new()),
+        Format::Table => out.text(&in_words(&report, &out))?,
+        Format::Json | Format::Jsonl => out.one(&report, |_| String::new())?,
     }
+    if report.nats_reachable { Ok(()) } else { Err(Failure::Unreachable(format!("NATS at {} does not answer", report.nats_url))) }
 }
 
 fn in_words(report: &StatusReport, out: &Output) -> String {

@@ -1,0 +1,214 @@
+//! Carries out the plan on a real cluster, and keeps an eye on its processes: nobody may end whom we did not end, and
+//! nobody's memory may grow without bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+
+use super::Settings;
+use super::load::Journal;
+use super::plan::{Op, SUBMITTERS, Service, WORKERS};
+use super::witness::Witness;
+use crate::cluster::Cluster;
+
+/// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
+const GENERATOR_RATE: &str = "600";
+
+/// The cluster, and what has been done to it.
+pub struct Stage {
+    pub cluster: Cluster,
+    journals: TempDir,
+    rate: u32,
+    seed: u64,
+    down: BTreeSet<Service>,
+    frozen: BTreeSet<Service>,
+    /// Told to stop for good.
+    leaving: BTreeSet<Service>,
+    /// What was done, by words such as `kill worker`.
+    pub done: BTreeMap<String, u64>,
+    /// The most resident memory of each process, in KiB.
+    pub memory_kib: BTreeMap<String, u64>,
+    /// Processes that ended although nobody had killed them.
+    pub ended: BTreeSet<String>,
+}
+
+impl Stage {
+    /// Starts everything and waits until all nodes are there.
+    pub async fn raise(cluster: Cluster, settings: &Settings) -> anyhow::Result<Stage> {
+        let mut stage = Stage {
+            cluster,
+            journals: TempDir::new()?,
+            rate: settings.rate,
+            seed: settings.seed,
+            down: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            done: BTreeMap::new(),
+            memory_kib: BTreeMap::new(),
+            ended: BTreeSet::new(),
+        };
+        for service in [Service::Scheduler(1), Service::Scheduler(2), Service::Detector, Service::Dashboard] {
+            stage.start(service);
+        }
+        for index in 1..=WORKERS {
+            stage.start(Service::Worker(index));
+        }
+        stage.cluster.wait_for_nodes(WORKERS).await;
+        stage.start(Service::Generator);
+        for index in 1..=SUBMITTERS {
+            stage.start(Service::Submitter(index));
+        }
+        Ok(stage)
+    }
+
+    pub fn journal(&self, index: usize) -> PathBuf {
+        self.journals.path().join(format!("submitter-{index}"))
+    }
+
+    fn start(&mut self, service: Service) {
+        let name = service.to_string();
+        match service {
+            Service::Nats => {}
+            Service::Scheduler(_) => self.cluster.scheduler(&name),
+            Service::Detector => self.cluster.detector(),
+            Service::Worker(index) => self.cluster.worker(index),
+            Service::Dashboard => self.cluster.spawn(&name, "faultline-dashboard", &["--port", "0"]),
+            Service::Generator => {
+                let seed = self.seed.to_string();
+                let args = ["--rate", GENERATOR_RATE, "--unbounded-rate", "--first-jobs", "0", "--seed", &seed];
+                self.cluster.spawn(&name, "faultline-generator", &args);
+            }
+            Service::Submitter(index) => {
+                let (journal, rate) = (self.journal(index), self.rate.to_string());
+                self.cluster.spawn(&name, "chaos-submitter", &["--journal", &journal.to_string_lossy(), "--rate", &rate]);
+            }
+        }
+    }
+
+    fn count(&mut self, what: &str, service: Service) {
+        *self.done.entry(format!("{what} {}", service.kind())).or_default() += 1;
+    }
+
+    /// Whether a process is there to be signalled; one that is not has ended by itself.
+    fn is_there(&mut self, service: Service) -> bool {
+        let there = service == Service::Nats || self.cluster.is_running(&service.to_string());
+        if !there {
+            self.ended.insert(format!("{service} is not there any more"));
+        }
+        there
+    }
+
+    pub async fn act(&mut self, op: &Op) {
+        if let Op::Kill(service) | Op::Freeze(service) | Op::Thaw(service) | Op::Stop(service) = *op
+            && !self.is_there(service)
+        {
+            return;
+        }
+        match *op {
+            Op::Kill(service) => {
+                eprintln!("chaos: kill -9 {service}");
+                self.count("kill", service);
+                self.frozen.remove(&service);
+                self.down.insert(service);
+                if service == Service::Nats {
+                    self.cluster.server.kill9().await;
+                } else {
+                    self.cluster.kill9(&service.to_string());
+                }
+            }
+            Op::Start(Service::Nats) => {
+                self.down.remove(&Service::Nats);
+                self.cluster.server.restart().await;
+            }
+            Op::Start(service) => {
+                self.down.remove(&service);
+                if matches!(service, Service::Worker(index) if index > WORKERS) {
+                    self.count("scale up", service);
+                }
+                self.start(service);
+            }
+            Op::Freeze(service) => {
+                eprintln!("chaos: freeze {service}");
+                self.count("freeze", service);
+                self.frozen.insert(service);
+                self.cluster.freeze(&service.to_string());
+            }
+            Op::Thaw(service) => {
+                self.frozen.remove(&service);
+                self.cluster.thaw(&service.to_string());
+            }
+            Op::Stop(service) => {
+                self.count("scale down", service);
+                self.leaving.insert(service);
+                self.cluster.ask_to_stop(&service.to_string());
+            }
+            Op::Fault { node, kind, for_s } => {
+                *self.done.entry(format!("fault {kind}")).or_default() += 1;
+                let (node, length) = (format!("gpu-node-{node:02}"), format!("{for_s}s"));
+                // Nobody waits for it, and it may be refused: the leader may just be dead.
+                let mut command = self.cluster.faultline_command(&["fault", &node, kind, "--for", &length]);
+                if let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+                    self.cluster.reap_later(child);
+                }
+            }
+        }
+    }
+
+    /// Thaws, starts and restores everything, and tells those who submit to finish.
+    pub async fn heal(&mut self) {
+        eprintln!("chaos: healing");
+        for service in std::mem::take(&mut self.frozen) {
+            self.cluster.thaw(&service.to_string());
+        }
+        for service in std::mem::take(&mut self.down) {
+            self.act(&Op::Start(service)).await;
+        }
+        for service in std::iter::once(Service::Generator).chain((1..=SUBMITTERS).map(Service::Submitter)) {
+            self.leaving.insert(service);
+            self.cluster.ask_to_stop(&service.to_string());
+        }
+    }
+
+    /// Looks after the processes: who has ended, and how much memory each has.
+    pub fn watch(&mut self) {
+        for (name, how) in self.cluster.ended() {
+            let was_told = self.leaving.iter().any(|service| service.to_string() == name);
+            if !was_told || !how.success() {
+                self.ended.insert(format!("{name}: {how}"));
+            }
+        }
+        for (name, pid) in self.cluster.pids() {
+            if let Some(kib) = resident_kib(pid) {
+                let most = self.memory_kib.entry(name).or_default();
+                *most = kib.max(*most);
+            }
+        }
+    }
+
+    /// Whether all who submit have finished, which they were told to.
+    pub fn submitters_are_done(&mut self) -> bool {
+        let running: BTreeSet<String> = self.cluster.pids().into_iter().map(|(name, _)| name).collect();
+        std::iter::once(Service::Generator)
+            .chain((1..=SUBMITTERS).map(Service::Submitter))
+            .all(|service| !running.contains(&service.to_string()))
+    }
+
+    /// Whether every job in RESULTS has ended, and every confirmed one is there.
+    pub async fn all_jobs_ended(&self, witness: &Witness) -> bool {
+        if !witness.nothing_is_open(&self.cluster.nats).await {
+            return false;
+        }
+        let record = witness.look();
+        (1..=SUBMITTERS)
+            .filter_map(|index| Journal::read(&self.journal(index)).ok())
+            .all(|entries| entries.confirmed.iter().all(|id| record.jobs.contains_key(id)))
+    }
+}
+
+/// Resident memory of a process; `None` where `/proc` does not tell.
+fn resident_kib(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+}
