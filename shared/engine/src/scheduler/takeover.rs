@@ -140,6 +140,13 @@ impl Scheduler {
         }
     }
 
+    /// A node that comes later than the question to all is asked by itself.
+    pub(super) fn ask_newcomer(&self, node: &str, now_ms: u64, actions: &mut Vec<Action>) {
+        if let Some(known) = self.nodes.get(node).filter(|known| !known.synced && now_ms >= self.ready_at_ms) {
+            actions.push(Action::AskSync { worker: known.spec.worker.clone() });
+        }
+    }
+
     /// Whether a heartbeat's stranger could still be adopted: its node has not said yet what it runs, and nobody else has it.
     pub(super) fn may_be_adopted(&self, node: &str, job: JobId) -> bool {
         let synced = self.nodes.get(node).is_none_or(|known| known.synced);

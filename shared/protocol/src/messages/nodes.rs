@@ -7,11 +7,6 @@ use utoipa::ToSchema;
 
 use crate::codec::Message;
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
 /// KV NODES `<node>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeRegistration {
@@ -29,7 +24,7 @@ pub struct RunningBrief {
     pub job: JobId,
     pub progress_permille: u16,
     /// The lease under which it was placed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub epoch: u64,
 }
 

@@ -104,11 +104,6 @@ pub struct JobView {
     pub waiting: Option<WhyWaiting>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
 /// Figures of the whole cluster.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterStats {
@@ -138,7 +133,7 @@ pub struct ClusterStats {
     pub recovery_p50_ms: u64,
     pub recovery_p95_ms: u64,
     /// Invariants that this leader found broken since its election, and the last of them in words.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub violations_total: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_violation: String,
