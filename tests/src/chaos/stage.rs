@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::Settings;
 use super::load::Journal;
@@ -15,6 +17,8 @@ use crate::cluster::Cluster;
 
 /// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
 const GENERATOR_RATE: &str = "600";
+
+const FIRST_STEPS: Duration = Duration::from_secs(3);
 
 /// The cluster, and what has been done to it.
 pub struct Stage {
@@ -165,6 +169,8 @@ impl Stage {
         for service in std::mem::take(&mut self.down) {
             self.act(&Op::Start(service)).await;
         }
+        // A process that was started just now must hear signals before it gets one.
+        sleep(FIRST_STEPS).await;
         for service in std::iter::once(Service::Generator).chain((1..=SUBMITTERS).map(Service::Submitter)) {
             self.leaving.insert(service);
             self.cluster.ask_to_stop(&service.to_string());
