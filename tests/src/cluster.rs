@@ -92,7 +92,8 @@ impl Cluster {
         let common = Common { nats_url: urls(&server, &peers), ..Common::default() };
         let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
         let logs = TempDir::new().expect("a temporary folder");
-        let cluster = Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), beside: Vec::new(), logs, log_level: "debug" };
+        let cluster =
+            Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), beside: Vec::new(), logs, log_level: "debug" };
         let setup = cluster.faultline(setup);
         assert!(setup.status.success(), "setup failed: {}", String::from_utf8_lossy(&setup.stderr));
         cluster

@@ -41,6 +41,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
     let plan = Plan::new(settings.seed, settings.length);
     let mut cluster = Cluster::bare(TestNats::start().await).await;
     cluster.log_level("info");
+    cluster.with_links();
     let witness = Witness::start(&cluster.nats);
     let mut stage = Stage::raise(cluster, settings).await?;
     let started = Instant::now();

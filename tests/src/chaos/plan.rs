@@ -59,6 +59,23 @@ impl Service {
     }
 }
 
+/// What can be wrong with a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkFault {
+    /// Connections are reset, and so are new ones.
+    Cut,
+    /// Connections stay, nothing passes.
+    Stall,
+    /// 20 to 220 ms more each way.
+    Delay,
+    /// A tenth of the chunks come late, by a retransmission.
+    Loss,
+}
+
+impl LinkFault {
+    const ALL: [LinkFault; 4] = [LinkFault::Cut, LinkFault::Stall, LinkFault::Delay, LinkFault::Loss];
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     Kill(Service),
@@ -67,6 +84,9 @@ pub enum Op {
     Thaw(Service),
     /// SIGTERM: it finishes what it runs.
     Stop(Service),
+    /// Something is wrong with the network between a process and NATS.
+    Link(Service, LinkFault),
+    HealLink(Service),
     /// `faultline fault gpu-node-NN KIND --for Ns`.
     Fault {
         node: usize,
@@ -92,6 +112,8 @@ struct Draw {
     steps: Vec<Step>,
     /// When each may be touched again.
     free_at_ms: BTreeMap<Service, u64>,
+    /// The same for its link.
+    link_free_at_ms: BTreeMap<Service, u64>,
     deck: Vec<&'static str>,
 }
 
@@ -101,7 +123,13 @@ impl Plan {
         let minutes = length.as_secs_f64() / 60.0;
         let kills = (PLANNED_KILLS_PER_MIN * minutes).ceil() as u64;
         let nats_kills = (PLANNED_NATS_KILLS_PER_MIN * minutes).ceil() as u64;
-        let mut draw = Draw { rng: Pcg64Mcg::seed_from_u64(seed), steps: Vec::new(), free_at_ms: BTreeMap::new(), deck: Vec::new() };
+        let mut draw = Draw {
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            steps: Vec::new(),
+            free_at_ms: BTreeMap::new(),
+            link_free_at_ms: BTreeMap::new(),
+            deck: Vec::new(),
+        };
         // Each kind of fault has a rhythm of its own; what is due is drawn in the order of time.
         let mut due: Vec<(u64, &'static str)> = Vec::new();
         for index in 0..kills {
@@ -109,7 +137,7 @@ impl Plan {
             let is_nats = (index * nats_kills) / kills != ((index + 1) * nats_kills) / kills;
             due.push((index * gap_ms + draw.rng.random_range(0..gap_ms / 2), if is_nats { "nats" } else { "kill" }));
         }
-        for (what, every_ms) in [("freeze", 11_000), ("fault", 14_000), ("submitter", 17_000), ("scale", 37_000)] {
+        for (what, every_ms) in [("freeze", 11_000), ("fault", 14_000), ("link", 9_000), ("submitter", 17_000), ("scale", 37_000)] {
             let mut at_ms = draw.rng.random_range(2_000..every_ms);
             while at_ms + 1_000 < length_ms {
                 due.push((at_ms, what));
@@ -128,6 +156,7 @@ impl Plan {
                     draw.kill_if_free(at_ms, Service::Submitter(index), 100..1_500);
                 }
                 "fault" => draw.fault(at_ms),
+                "link" => draw.link(at_ms),
                 _ => {
                     draw.scale(at_ms, Service::Worker(next_worker));
                     next_worker += 1;
@@ -232,6 +261,19 @@ impl Draw {
         self.push(at_ms, Op::Fault { node, kind, for_s });
     }
 
+    /// The network of one process is broken for a while, whatever becomes of the process meanwhile.
+    fn link(&mut self, at_ms: u64) {
+        let mut services = vec![Service::Scheduler(1), Service::Scheduler(2), Service::Detector, Service::Generator, Service::Dashboard];
+        services.extend((1..=WORKERS).map(Service::Worker));
+        services.retain(|service| self.link_free_at_ms.get(service).is_none_or(|free| *free <= at_ms));
+        let Some(service) = services.choose(&mut self.rng).copied() else { return };
+        let fault = *LinkFault::ALL.choose(&mut self.rng).unwrap_or(&LinkFault::Stall);
+        let back_ms = at_ms + self.rng.random_range(1_000..=15_000);
+        self.push(at_ms, Op::Link(service, fault));
+        self.push(back_ms, Op::HealLink(service));
+        self.link_free_at_ms.insert(service, back_ms);
+    }
+
     /// One more worker for a while; then it is told to stop.
     fn scale(&mut self, at_ms: u64, worker: Service) {
         let stop_ms = at_ms + self.rng.random_range(8_000..25_000);
@@ -281,7 +323,7 @@ mod tests {
                 ),
                 Op::Freeze(service) => assert!(!down.contains(&service) && frozen.insert(service), "seed {seed}: {service} cannot freeze"),
                 Op::Thaw(service) => assert!(frozen.remove(&service), "seed {seed}: {service} is not frozen"),
-                Op::Stop(_) | Op::Fault { .. } => {}
+                Op::Stop(_) | Op::Fault { .. } | Op::Link(..) | Op::HealLink(_) => {}
             }
         }
     }

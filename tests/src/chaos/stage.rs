@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use faultline_proxy::LinkConditions;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::Settings;
 use super::load::Journal;
-use super::plan::{Op, SUBMITTERS, Service, WORKERS};
+use super::plan::{LinkFault, Op, SUBMITTERS, Service, WORKERS};
 use super::witness::Witness;
 use crate::cluster::Cluster;
 
@@ -28,6 +29,7 @@ pub struct Stage {
     seed: u64,
     down: BTreeSet<Service>,
     frozen: BTreeSet<Service>,
+    broken_links: BTreeSet<Service>,
     /// Told to stop for good.
     leaving: BTreeSet<Service>,
     /// What was done, by words such as `kill worker`.
@@ -48,6 +50,7 @@ impl Stage {
             seed: settings.seed,
             down: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            broken_links: BTreeSet::new(),
             leaving: BTreeSet::new(),
             done: BTreeMap::new(),
             memory_kib: BTreeMap::new(),
@@ -148,6 +151,16 @@ impl Stage {
                 self.leaving.insert(service);
                 self.cluster.ask_to_stop(&service.to_string());
             }
+            Op::Link(service, fault) => {
+                eprintln!("chaos: {fault:?} the link of {service}");
+                *self.done.entry(format!("link {fault:?}").to_lowercase()).or_default() += 1;
+                self.broken_links.insert(service);
+                self.cluster.link(&service.to_string(), conditions(fault));
+            }
+            Op::HealLink(service) => {
+                self.broken_links.remove(&service);
+                self.cluster.heal(&service.to_string());
+            }
             Op::Fault { node, kind, for_s } => {
                 *self.done.entry(format!("fault {kind}")).or_default() += 1;
                 let (node, length) = (format!("gpu-node-{node:02}"), format!("{for_s}s"));
@@ -163,6 +176,9 @@ impl Stage {
     /// Thaws, starts and restores everything, and tells those who submit to finish.
     pub async fn heal(&mut self) {
         eprintln!("chaos: healing");
+        for service in std::mem::take(&mut self.broken_links) {
+            self.cluster.heal(&service.to_string());
+        }
         for service in std::mem::take(&mut self.frozen) {
             self.cluster.thaw(&service.to_string());
         }
@@ -210,6 +226,15 @@ impl Stage {
         (1..=SUBMITTERS)
             .filter_map(|index| Journal::read(&self.journal(index)).ok())
             .all(|entries| entries.confirmed.iter().all(|id| record.jobs.contains_key(id)))
+    }
+}
+
+fn conditions(fault: LinkFault) -> LinkConditions {
+    match fault {
+        LinkFault::Cut => LinkConditions::closed(),
+        LinkFault::Stall => LinkConditions::stalled(),
+        LinkFault::Delay => LinkConditions { delay_ms: 20, jitter_ms: 200, ..LinkConditions::default() },
+        LinkFault::Loss => LinkConditions { loss_percent: 10.0, ..LinkConditions::default() },
     }
 }
 
