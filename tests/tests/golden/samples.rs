@@ -126,8 +126,6 @@ fn assignment() -> Assignment {
         failures: 1,
         requeues: 1,
         history: vec![lost_attempt()],
-        retry_at_ms: None,
-        no_retry: false,
         why: "least-loaded: 7 of 8 GPUs free".into(),
         traceparent: Some("00-019b7965cc000123456789abcdef0123-456789abcdef0123-01".into()),
         epoch: 0,
@@ -264,6 +262,8 @@ fn jobs() -> Vec<Sample> {
         requeues: 1,
         history: vec![lost_attempt()],
         fault: None,
+        retry_at_ms: None,
+        no_retry: false,
     };
     let about_nothing = ClusterEvent::new(T, "scheduler-1", Level::Info, EventKind::LeaderElected, "scheduler-1 leads, epoch 3");
     vec![
