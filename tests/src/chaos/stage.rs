@@ -17,7 +17,7 @@ use super::witness::Witness;
 use crate::cluster::Cluster;
 
 /// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
-const GENERATOR_RATE: &str = "600";
+const GENERATOR_RATE: &str = "240";
 
 const FIRST_STEPS: Duration = Duration::from_secs(3);
 

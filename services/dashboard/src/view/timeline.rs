@@ -134,7 +134,8 @@ impl Timeline {
             | EventKind::NodeUndrained
             | EventKind::LeaderElected
             | EventKind::LeaderLost
-            | EventKind::RateChanged => {}
+            | EventKind::RateChanged
+            | EventKind::InvariantViolated => {}
         }
     }
 

@@ -50,9 +50,8 @@ pub struct AttemptSummary {
     pub why: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// Where a job stands. The last four are terminal.
@@ -123,11 +122,6 @@ pub struct Assignment {
     /// The lease under which it was placed; 0 when that was not said.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
 
 /// How one attempt ended on a worker.
