@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::desk::PingAnswer;
 
+/// A ping is two questions, one in each half of its limit: one lost message must not have a node's work requeued.
+const QUESTIONS: u32 = 2;
 /// How long the server itself may take to answer, when a worker did not.
 const SERVER_LIMIT: Duration = Duration::from_millis(500);
 const MAX_PROBE_EVERY_MS: u64 = 1000;
@@ -76,10 +78,25 @@ pub(crate) async fn ping_worker(nats: Nats, worker: String, limit: Duration, ans
     let _ = answers.send((worker, outcome)).await;
 }
 
+/// Asks up to [`QUESTIONS`] times within the limit.
 async fn ping(nats: &Nats, worker: &str, limit: Duration) -> PingOutcome {
     let connections = *nats.connections().borrow();
+    let mut outcome = PingOutcome::TimedOut;
+    for _ in 0..QUESTIONS {
+        outcome = ask(nats, worker, limit / QUESTIONS).await;
+        if outcome != PingOutcome::TimedOut {
+            break;
+        }
+    }
+    // Silence counts only while we hear others.
+    let is_ours =
+        outcome == PingOutcome::TimedOut && (connections != *nats.connections().borrow() || !server_answers(nats, SERVER_LIMIT).await);
+    if is_ours { PingOutcome::NotAsked } else { outcome }
+}
+
+async fn ask(nats: &Nats, worker: &str, limit: Duration) -> PingOutcome {
     let subject = subjects::ctl(worker, ControlVerb::Ping);
-    let outcome = match nats.request::<Ping, Pong>(subject, &Ping { at_ms: unix_ms() }, limit).await {
+    match nats.request::<Ping, Pong>(subject, &Ping { at_ms: unix_ms() }, limit).await {
         Ok(pong) => PingOutcome::Answered { nodes: pong.nodes },
         // Whatever it said, somebody said it.
         Err(RequestError::Decode { .. }) => PingOutcome::Garbled,
@@ -89,11 +106,7 @@ async fn ping(nats: &Nats, worker: &str, limit: Duration) -> PingOutcome {
             tracing::debug!(worker, reason, "the worker could not be asked");
             PingOutcome::NotAsked
         }
-    };
-    // Silence counts only while we hear others.
-    let is_ours =
-        outcome == PingOutcome::TimedOut && (connections != *nats.connections().borrow() || !server_answers(nats, SERVER_LIMIT).await);
-    if is_ours { PingOutcome::NotAsked } else { outcome }
+    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub struct DetectorConfig {
     pub heartbeats_only: bool,
     /// After its connection ended a worker has this long to come back before it is asked.
     pub hint_grace_ms: u64,
-    /// A worker that does not answer a ping for this long does not answer.
+    /// A worker that does not answer a ping for this long does not answer. It is asked again after half of it.
     pub ping_limit_ms: u64,
     /// A node that was given up in error (it beat again in the same life) is not given up because of a ping again for this long,
     /// twice as long each time up to 16 times, until it was left in peace for as long again.

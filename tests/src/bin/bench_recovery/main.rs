@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use report::{Report, Sample};
+use worker_death::{Death, Detection, Means};
 
 /// Measures how fast a cluster recovers from the death of its parts.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Case {
     Sigkill,
     /// A worker by SIGSTOP, which is what lost power or network looks like: late heartbeats, then an unanswered ping
     Sigstop,
+    /// A worker's network stalls: a partition
+    Partition,
     /// A worker by SIGKILL, judged by heartbeats alone: no hint, no ping
     Heartbeats,
     /// A worker by SIGKILL while no detector runs: JetStream's ack timeout
@@ -51,7 +54,7 @@ impl Case {
     fn rounds(self, args: &Args) -> u32 {
         args.rounds.unwrap_or(match self {
             Case::Sigkill => 50,
-            Case::Sigstop => 20,
+            Case::Sigstop | Case::Partition => 20,
             Case::Heartbeats | Case::Failover | Case::NatsRestart => 10,
             Case::NoDetector => 5,
         })
@@ -60,7 +63,7 @@ impl Case {
     /// How many clusters share the rounds. Only where a round is mostly waiting, so that they do not disturb each other.
     fn clusters(self) -> u32 {
         match self {
-            Case::Sigkill | Case::Sigstop | Case::Failover | Case::NatsRestart => 1,
+            Case::Sigkill | Case::Sigstop | Case::Partition | Case::Failover | Case::NatsRestart => 1,
             Case::Heartbeats => 2,
             Case::NoDetector => 5,
         }
@@ -94,20 +97,14 @@ async fn measure(case: Case, rounds: u32, report: &mut Report) -> anyhow::Result
 
 /// So many rounds on one cluster. Returns what was measured and which NATS that was.
 async fn run(case: Case, rounds: u32) -> anyhow::Result<(Vec<Sample>, String)> {
-    match case {
-        Case::Sigkill => worker_death::measure(worker_death::Death { name: "sigkill", ..Default::default() }, rounds).await,
-        Case::Sigstop => {
-            worker_death::measure(worker_death::Death { name: "sigstop", by_freezing: true, ..Default::default() }, rounds).await
-        }
-        Case::Heartbeats => {
-            let detector = worker_death::Detection::HeartbeatsOnly;
-            worker_death::measure(worker_death::Death { name: "heartbeats", detector, ..Default::default() }, rounds).await
-        }
-        Case::NoDetector => {
-            let detector = worker_death::Detection::None;
-            worker_death::measure(worker_death::Death { name: "no-detector", detector, ..Default::default() }, rounds).await
-        }
-        Case::Failover => failover::measure(rounds).await,
-        Case::NatsRestart => nats_restart::measure(rounds).await,
-    }
+    let death = match case {
+        Case::Failover => return failover::measure(rounds).await,
+        Case::NatsRestart => return nats_restart::measure(rounds).await,
+        Case::Sigkill => Death { name: "sigkill", ..Death::default() },
+        Case::Sigstop => Death { name: "sigstop", means: Means::Freeze, ..Death::default() },
+        Case::Partition => Death { name: "partition", means: Means::Partition, ..Death::default() },
+        Case::Heartbeats => Death { name: "heartbeats", detector: Detection::HeartbeatsOnly, ..Death::default() },
+        Case::NoDetector => Death { name: "no-detector", detector: Detection::None, ..Death::default() },
+    };
+    worker_death::measure(death, rounds).await
 }

@@ -24,19 +24,29 @@ pub(crate) enum Detection {
     None,
 }
 
+/// What is done to the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Means {
+    #[default]
+    Kill,
+    /// SIGSTOP.
+    Freeze,
+    /// Its network stalls: nothing gets through, and no connection is closed.
+    Partition,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Death {
     pub(crate) name: &'static str,
-    /// SIGSTOP instead of SIGKILL.
-    pub(crate) by_freezing: bool,
+    pub(crate) means: Means,
     pub(crate) detector: Detection,
 }
 
 impl Death {
     fn targets(self) -> Vec<Target> {
-        match (self.detector, self.by_freezing) {
-            (Detection::Default, false) => vec![Target::p50(1_200.0), Target::p99(1_500.0)],
-            (Detection::Default, true) => vec![Target::max(5_000.0)],
+        match (self.detector, self.means) {
+            (Detection::Default, Means::Kill) => vec![Target::p50(1_200.0), Target::p99(1_500.0)],
+            (Detection::Default, Means::Freeze | Means::Partition) => vec![Target::max(5_000.0)],
             (Detection::HeartbeatsOnly, _) => vec![Target::max(8_000.0)],
             (Detection::None, _) => vec![Target::max(20_000.0)],
         }
@@ -46,7 +56,11 @@ impl Death {
 pub(crate) async fn measure(death: Death, rounds: u32) -> anyhow::Result<(Vec<Sample>, String)> {
     let mut cluster = Cluster::bare(TestNats::start().await).await;
     cluster.log_level("info");
-    cluster.scheduler("scheduler-1");
+    if death.means == Means::Partition {
+        cluster.with_links();
+    }
+    // In turns, so that a death does not always hit the node that was restarted last.
+    cluster.spawn("scheduler-1", "faultline-scheduler", &["--name", "scheduler-1", "--policy", "round-robin"]);
     match death.detector {
         Detection::Default => cluster.detector(),
         Detection::HeartbeatsOnly => cluster.spawn("fault-detector", "faultline-fault-detector", &["--heartbeats-only"]),
@@ -70,6 +84,8 @@ pub(crate) async fn measure(death: Death, rounds: u32) -> anyhow::Result<(Vec<Sa
 }
 
 async fn one_death(cluster: &mut Cluster, watch: &mut Watch, death: Death) -> anyhow::Result<Sample> {
+    // Any moment of the heartbeats' second.
+    tokio::time::sleep(Duration::from_millis(u64::try_from(random_u128() % 1_000)?)).await;
     let job = cluster.submit(&[sleep_job(JOB_MS)]).await[0];
     let node = watch
         .until("the job's placement", |_, seen| match seen {
@@ -78,14 +94,14 @@ async fn one_death(cluster: &mut Cluster, watch: &mut Watch, death: Death) -> an
         })
         .await?;
     let incarnation = incarnation(cluster, &node).await;
-    // Any moment of the heartbeat's second and of the job's first half.
+    // Any moment of the job's first half.
     tokio::time::sleep(Duration::from_millis(100 + u64::try_from(random_u128() % 400)?)).await;
     let worker = node.replace("gpu-node", "worker");
     let started = Instant::now();
-    if death.by_freezing {
-        cluster.freeze(&worker);
-    } else {
-        cluster.kill9(&worker);
+    match death.means {
+        Means::Kill => cluster.kill9(&worker),
+        Means::Freeze => cluster.freeze(&worker),
+        Means::Partition => cluster.partition(&worker),
     }
     let (mut verdict, mut placed) = (None, None);
     let (committed, record) = watch
@@ -105,8 +121,11 @@ async fn one_death(cluster: &mut Cluster, watch: &mut Watch, death: Death) -> an
         .await?;
     let ended_on = record.history.last().map(|row| row.node.clone()).unwrap_or_default();
     anyhow::ensure!(ended_on != node, "{job} was committed on {node}, which was dead: nothing was measured");
-    if death.by_freezing {
+    if death.means != Means::Kill {
         cluster.kill9(&worker);
+    }
+    if death.means == Means::Partition {
+        cluster.heal(&worker);
     }
     let index = worker.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
     cluster.worker(index);
