@@ -62,6 +62,11 @@ fmt:
 clean-data:
     rm -rf -- .data logs
 
+# Recomputes the figures of the calibrated fault profile from a trace: FILE [NODES DAYS].
+[no-exit-message]
+fault-statistics *ARGS:
+    @cargo run --release --quiet --locked -p faultline-engine --example fault-statistics -- "$@"
+
 # Fetches the public cluster traces that replays read, and checks them. Into shared/traces, or the folder given.
 traces *ARGS:
     @scripts/traces.sh "$@"

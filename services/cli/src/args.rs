@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use faultline_engine::fault::FaultPreset;
 use faultline_runtime::config::CommonArgs;
 use serde::{Deserialize, Serialize};
 
@@ -88,18 +89,6 @@ pub(crate) enum KillSignal {
     Cont,
 }
 
-/// How often simulated nodes fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Faults {
-    /// 5 to 12 % a minute and node: something happens while you watch
-    #[default]
-    Classroom,
-    /// Published production rates
-    Calibrated,
-    Off,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Policy {
@@ -155,9 +144,11 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nats_port: Option<u16>,
-    #[arg(long, value_enum)]
+    /// How simulated nodes fail: classroom (5-12 % a minute, the default), calibrated, rsc-1, rsc-2 (published production rates), lemon,
+    /// correlated, wear-out or off
+    #[arg(long, value_name = "PRESET")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) faults: Option<Faults>,
+    pub(crate) faults: Option<FaultPreset>,
     /// How the scheduler chooses among nodes that fit (default least-loaded)
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]

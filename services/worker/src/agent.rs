@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::kv;
-use faultline_engine::fault::FaultInjector;
+use faultline_engine::fault::{FaultInjector, FaultyNode};
 use faultline_engine::job::{Assignment, AttemptOutcome, EndedAttempt};
 use faultline_engine::node::NodeSpec;
 use faultline_protocol::codec::{self, DecodeError, Message};
@@ -27,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
-use crate::attempt::{Attempt, Shared, negative_acknowledge};
+use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
 use crate::executor::{AttemptContext, Registry};
 use crate::node::{FaultNews, HostedNode, LocalAttempt, Refusal};
 use crate::telemetry::open_devices;
@@ -234,7 +234,7 @@ impl Worker {
             return self.refuse(&assignment, "this worker has no executor for its kind");
         };
         let Some(node) = self.nodes.get_mut(&assignment.node) else { return };
-        let stop = CancellationToken::new();
+        let (stop, interruption) = (CancellationToken::new(), Arc::new(Interruption::new()));
         let seed = assignment.attempt.to_u128() as u64;
         let context = AttemptContext::new(
             Arc::new(assignment.spec.clone()),
@@ -252,11 +252,12 @@ impl Worker {
             executor,
             context,
             stop: stop.clone(),
+            interruption: Arc::clone(&interruption),
             started_at_ms,
         };
         tracing::debug!(job = %assignment.spec.id, attempt = %assignment.attempt, node = assignment.node, "attempt starts");
         let task = tokio::spawn(attempt.run()).abort_handle();
-        node.start(LocalAttempt { assignment, started_at_ms, progress, stop, task: Some(task) });
+        node.start(LocalAttempt { assignment, started_at_ms, progress, stop, interruption, task: Some(task) });
     }
 
     /// Gives an assignment back at once, so that it need not wait for the ack timeout.
@@ -321,7 +322,9 @@ impl Worker {
             return;
         }
         for attempt in &order.attempts {
-            if let Some(local) = self.nodes.values().find_map(|node| node.attempts.get(attempt)) {
+            // What is cut off hears no order.
+            let mut hearing = self.nodes.values().filter(|node| !node.conditions.is_cut_off());
+            if let Some(local) = hearing.find_map(|node| node.attempts.get(attempt)) {
                 tracing::warn!(job = %local.assignment.spec.id, %attempt, reason = order.reason, "attempt killed");
                 local.stop.cancel();
             }
@@ -357,7 +360,12 @@ impl Worker {
             }
             let mut event = self.events.event(level, kind, item.detail);
             event.node = Some(node.to_owned());
+            event.fault = Some(item.truth);
             self.events.send(event).await;
+            // The scheduler should not place anything more on a GPU that is gone, nor wait for one that is back.
+            if item.changes_service {
+                self.on_heartbeat_tick().await;
+            }
             if item.reborn {
                 self.register(node);
             }
@@ -459,7 +467,9 @@ async fn hosted_node(
     let name = format!("gpu-node-{index:02}");
     let incarnation = next_incarnation(registrations, &name).await;
     let devices = open_devices(settings.telemetry, index).with_context(|| format!("the GPUs of {name}"))?;
-    let profile = settings.profile(index);
+    let gpus = u8::try_from(devices.descriptors().len()).unwrap_or(u8::MAX);
+    let injector =
+        FaultInjector::new(settings.faults.profile(index, settings.fault_time_scale), seed, FaultyNode { index, incarnation, gpus });
     let spec = NodeSpec {
         worker: settings.name.clone(),
         incarnation,
@@ -467,11 +477,11 @@ async fn hosted_node(
         rack: faultline_engine::device::default_node(index).rack,
         slots: settings.slots,
         kinds: registry.kinds().map(str::to_owned).collect(),
-        fault_percent_per_min: profile.percent_per_min,
+        fault_percent_per_min: injector.percent_per_min(),
         telemetry_source: devices.kind().to_owned(),
         node: name,
     };
-    Ok(HostedNode::new(spec, devices, FaultInjector::new(profile, seed.wrapping_add(index as u64))))
+    Ok(HostedNode::new(spec, devices, injector))
 }
 
 /// One more than the node's former life. A life that starts too low would never be believed, so this waits until it can be read.

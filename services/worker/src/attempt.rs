@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultline_engine::fault::AttemptEnd;
 use faultline_engine::job::{Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, push_history, retry_delay_ms};
 use faultline_protocol::messages::{EventKind, Level, TerminalRecord};
 use faultline_protocol::streams;
@@ -11,7 +12,7 @@ use faultline_runtime::clock::{self, unix_ms};
 use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
 use faultline_runtime::record::{Commit, commit};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::executor::{AttemptContext, Executor, ExecutorError, run_attempt};
@@ -32,6 +33,9 @@ pub(crate) struct Shared {
     pub(crate) ended: mpsc::UnboundedSender<EndedAttempt>,
 }
 
+/// How and why a fault ends an attempt. Unlike a stop, JetStream and the history are told.
+pub(crate) type Interruption = SetOnce<(AttemptEnd, String)>;
+
 /// One attempt with what it needs to run.
 pub(crate) struct Attempt {
     pub(crate) shared: Arc<Shared>,
@@ -40,6 +44,8 @@ pub(crate) struct Attempt {
     pub(crate) context: AttemptContext,
     /// Cancelled when the attempt shall stop without a word: its job was cancelled or placed elsewhere.
     pub(crate) stop: CancellationToken,
+    /// Set when a fault ends it before its work is done.
+    pub(crate) interruption: Arc<Interruption>,
     pub(crate) started_at_ms: u64,
 }
 
@@ -50,6 +56,8 @@ enum Executed {
         detail: String,
         retry: bool,
     },
+    /// The machine is to blame.
+    Lost(String),
     /// Somebody else decides what becomes of the job.
     Stopped(&'static str),
 }
@@ -64,6 +72,10 @@ impl Attempt {
                 }
             }
             Executed::Failed { outcome, detail, retry } => self.fail(outcome, detail, retry).await,
+            Executed::Lost(why) => {
+                let assignment = &self.assignment;
+                self.hand_back(AttemptOutcome::Lost, why, (assignment.failures, assignment.requeues + 1), 0, false).await;
+            }
             Executed::Stopped(why) => {
                 tracing::warn!(job = %self.assignment.spec.id, attempt = %self.assignment.attempt, node = self.assignment.node, why, "attempt stopped");
                 self.report(AttemptOutcome::Cancelled, why.to_owned(), 0);
@@ -85,6 +97,10 @@ impl Attempt {
                 detail: format!("ran past its time limit of {} ms", self.assignment.spec.timeout_ms),
                 retry: true,
             },
+            (end, why) = self.interruption.wait() => match end {
+                AttemptEnd::Requeued => Executed::Lost(why.clone()),
+                AttemptEnd::Failed => Executed::Failed { outcome: AttemptOutcome::Failed, detail: why.clone(), retry: true },
+            },
             () = self.keep_message() => Executed::Stopped("cut off from NATS: the job is placed elsewhere"),
             () = self.stop.cancelled() => Executed::Stopped("killed on the scheduler's order"),
         }
@@ -95,6 +111,11 @@ impl Attempt {
         let mut answered = tokio::time::Instant::now();
         loop {
             tokio::time::sleep_until(answered + streams::PROGRESS_EVERY).await;
+            if self.context.is_cut_off() {
+                // A zombie does not know that nobody hears it, so it does not stop by itself.
+                self.context.wait_while_cut_off().await;
+                answered = tokio::time::Instant::now();
+            }
             let deadline = answered + FENCED_AFTER;
             loop {
                 let request = async_nats::Request::new().payload("+WPI".into()).timeout(Some(Duration::from_secs(2)));
@@ -136,6 +157,7 @@ impl Attempt {
             history,
         };
         while !self.stop.is_cancelled() {
+            self.context.wait_while_cut_off().await;
             match commit(&self.shared.nats, &record, self.shared.terminal_ttl_s, assignment.traceparent.as_deref()).await {
                 Ok(Commit::Committed) => return Some((AttemptOutcome::Committed, String::new())),
                 Ok(Commit::TooLate(_)) => {
@@ -148,7 +170,7 @@ impl Attempt {
         None
     }
 
-    /// Writes the failure into the history (a new leader counts from there), then has the job delivered again later.
+    /// The job itself failed: it is tried again later, or never.
     async fn fail(&self, outcome: AttemptOutcome, detail: String, retry: bool) {
         let assignment = &self.assignment;
         let spec = &assignment.spec;
@@ -160,17 +182,27 @@ impl Attempt {
             let random = (clock::random_u128() % 1_000_000) as f64 / 1e6;
             retry_delay_ms(failures, self.shared.retry_base_ms, self.shared.retry_cap_ms, random)
         };
-        let mut event = self.shared.events.event(Level::Warn, EventKind::AttemptFailed, detail.clone());
+        self.hand_back(outcome, detail, (failures, assignment.requeues), delay_ms, !retry).await;
+    }
+
+    /// Writes the end into the history (a new leader counts from there), then has the job delivered again.
+    async fn hand_back(&self, outcome: AttemptOutcome, detail: String, counts: (u32, u32), delay_ms: u64, no_retry: bool) {
+        let (failures, requeues) = counts;
+        self.context.wait_while_cut_off().await;
+        let assignment = &self.assignment;
+        let spec = &assignment.spec;
+        let kind = if outcome == AttemptOutcome::Lost { EventKind::AttemptLost } else { EventKind::AttemptFailed };
+        let mut event = self.shared.events.event(Level::Warn, kind, detail.clone());
         event.job = Some(spec.id);
         event.attempt = Some(assignment.attempt);
         event.node = Some(assignment.node.clone());
         event.failures = failures;
-        event.requeues = assignment.requeues;
+        event.requeues = requeues;
         event.retry_at_ms = Some(unix_ms() + delay_ms);
-        event.no_retry = !retry;
+        event.no_retry = no_retry;
         event.history.clone_from(&assignment.history);
         push_history(&mut event.history, self.summary(outcome, unix_ms(), &detail));
-        tracing::warn!(job = %spec.id, attempt = %assignment.attempt, node = assignment.node, failures, delay_ms, detail, "attempt failed");
+        tracing::warn!(job = %spec.id, attempt = %assignment.attempt, node = assignment.node, ?outcome, failures, requeues, delay_ms, detail, "attempt ended early");
         self.shared.events.send_durably(event, FENCED_AFTER).await;
         negative_acknowledge(&self.shared.nats, &assignment.ack_subject, delay_ms).await;
         self.report(outcome, detail, delay_ms);

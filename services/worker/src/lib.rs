@@ -10,4 +10,4 @@ mod settings;
 pub mod telemetry;
 
 pub use agent::{run, run_with};
-pub use settings::{FaultPreset, Settings};
+pub use settings::Settings;

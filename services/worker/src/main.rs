@@ -1,9 +1,10 @@
 use std::str::FromStr;
 
 use clap::Parser;
+use faultline_engine::fault::FaultPreset;
 use faultline_runtime::config::{CommonArgs, load_section};
 use faultline_runtime::{connect, shutdown::Shutdown, telemetry};
-use faultline_worker::{FaultPreset, Settings};
+use faultline_worker::Settings;
 use serde::Serialize;
 
 /// Hosts one or many GPU nodes of a Faultline cluster and runs the attempts that the scheduler assigns to them.
@@ -25,11 +26,12 @@ struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     nodes: Option<u64>,
-    /// Simulated failures: classroom (5-12 % a minute), calibrated (published production rates) or off
+    /// Simulated failures: classroom (5-12 % a minute), calibrated, rsc-1, rsc-2 (published production rates), lemon, correlated,
+    /// wear-out or off
     #[arg(long, value_parser = FaultPreset::from_str)]
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<FaultPreset>,
-    /// Seed of the simulated failures
+    /// Seed of the simulated failures, the same for all workers
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,

@@ -1,34 +1,9 @@
 //! The worker's settings and their bounds.
 
-use faultline_engine::fault::{FaultProfile, Fleet};
+use faultline_engine::fault::FaultPreset;
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::TelemetryMode;
-
-/// Which faults the simulated nodes get by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FaultPreset {
-    /// 5 to 12 % a minute a node: made to be watched.
-    #[default]
-    Classroom,
-    /// Published production rates; raise `fault_time_scale` to see any.
-    Calibrated,
-    Off,
-}
-
-impl std::str::FromStr for FaultPreset {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "classroom" => Ok(Self::Classroom),
-            "calibrated" => Ok(Self::Calibrated),
-            "off" => Ok(Self::Off),
-            _ => Err(format!("faults: `{text}` is unknown: use classroom, calibrated or off")),
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,7 +17,7 @@ pub struct Settings {
     pub faults: FaultPreset,
     /// How many times faster than life the calibrated faults come and go.
     pub fault_time_scale: f64,
-    /// Seed of the faults; drawn when not given.
+    /// Seed of the faults, the same for all workers: racks, power supplies and switches fail by it. Drawn when not given.
     pub seed: Option<u64>,
     /// The most attempts at once on a node.
     pub slots: u32,
@@ -98,14 +73,6 @@ impl Settings {
             return Err(format!("worker.fault_time_scale: {} is outside 0 to 1000000", self.fault_time_scale));
         }
         Ok(())
-    }
-
-    pub(crate) fn profile(&self, node_index: usize) -> FaultProfile {
-        match self.faults {
-            FaultPreset::Classroom => FaultProfile::classroom(node_index),
-            FaultPreset::Calibrated => FaultProfile::calibrated(Fleet::InfiniteHbd, self.fault_time_scale),
-            FaultPreset::Off => FaultProfile::off(),
-        }
     }
 }
 

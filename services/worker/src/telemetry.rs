@@ -26,6 +26,9 @@ pub trait DeviceSource: Send {
 
     /// How many times longer the attempts on this GPU shall take since the last sample; 1 where real GPUs are slow by themselves.
     fn slowdown(&self, gpu: usize) -> f64;
+
+    /// Lets a simulated GPU lose its heat sink, or get it back. Nobody takes that of a real one.
+    fn set_cooled(&mut self, _gpu: usize, _cooled: bool) {}
 }
 
 /// The GPUs that a default node would have, simulated.
@@ -58,6 +61,12 @@ impl DeviceSource for SimulatedDevices {
 
     fn slowdown(&self, gpu: usize) -> f64 {
         self.devices.get(gpu).map_or(1.0, GpuDevice::slowdown_factor)
+    }
+
+    fn set_cooled(&mut self, gpu: usize, cooled: bool) {
+        if let Some(device) = self.devices.get_mut(gpu) {
+            device.set_cooled(cooled);
+        }
     }
 }
 

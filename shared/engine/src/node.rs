@@ -78,6 +78,9 @@ pub struct GpuTelemetry {
     pub memory_clock_mhz: u32,
     /// Whether the clocks are lowered because of heat or power.
     pub throttled: bool,
-    /// The last XID error code; 0 for none.
+    /// The last XID error code since the GPU was reset; 0 for none.
     pub xid: u32,
+    /// Whether nothing can run on it until it has been reset.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_service: bool,
 }

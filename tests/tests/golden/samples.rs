@@ -6,6 +6,7 @@ mod chaos;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use faultline_engine::fault::FaultKind;
 use faultline_engine::job::{
     Assignment, AttemptId, AttemptOutcome, AttemptSummary, Demand, EndedAttempt, JobId, JobSpec, JobState, Param, Params, Priority,
     RunningAttempt,
@@ -15,9 +16,9 @@ use faultline_engine::placement::{Reject, RejectReason, WhyWaiting};
 use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::messages::{
     AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DrainSetting, EndedBatch,
-    EventBatch, EventKind, FaultOrder, FaultOrderKind, Goodbye, Heartbeat, JobView, KillAttempts, KindMix, LeaseRecord, LedgerSnapshot,
-    Level, NodeRegistration, NodeSync, NodeView, OpenMarker, Ping, Pong, Query, QueryReply, QueuedJob, RateSetting, RunningBrief,
-    SyncOrder, TerminalRecord, Verdict, WorkerSync,
+    EventBatch, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Goodbye, Heartbeat, JobView, KillAttempts,
+    KindMix, LeaseRecord, LedgerSnapshot, Level, NodeRegistration, NodeSync, NodeView, OpenMarker, Ping, Pong, Query, QueryReply,
+    QueuedJob, RateSetting, RunningBrief, SyncOrder, TerminalRecord, Verdict, WorkerSync,
 };
 
 /// 2026-01-01T12:00:00Z.
@@ -163,6 +164,7 @@ fn telemetry() -> GpuTelemetry {
         memory_clock_mhz: 2_619,
         throttled: true,
         xid: 79,
+        out_of_service: false,
     }
 }
 
@@ -265,6 +267,22 @@ fn jobs() -> Vec<Sample> {
         retry_at_ms: None,
         no_retry: false,
     };
+    let truth = FaultTruth {
+        id: "01KDWPBPXV0000000000000079".into(),
+        kind: "xid_79".into(),
+        depth: FaultDepth::Simulated,
+        target: "gpu-node-02".into(),
+        gpu: Some(3),
+        from_ms: T,
+        until_ms: Some(T + 10_000),
+        cause: FaultCause::Correlated,
+        domain: Some("rack-1".into()),
+    };
+    let broken = ClusterEvent {
+        node: Some("gpu-node-02".into()),
+        fault: Some(truth),
+        ..ClusterEvent::new(T, "worker-02", Level::Error, EventKind::FaultBegan, "xid_79 for 10.0 s")
+    };
     let about_nothing = ClusterEvent::new(T, "scheduler-1", Level::Info, EventKind::LeaderElected, "scheduler-1 leads, epoch 3");
     vec![
         sample("", OpenMarker { job: job_id(), name: spec().name, kind: spec().kind, priority: Priority::Urgent, submitted_at_ms: T }),
@@ -275,6 +293,7 @@ fn jobs() -> Vec<Sample> {
         sample("poison", poison),
         sample("", ledger()),
         sample("", EventBatch { events: vec![event, about_nothing] }),
+        sample("fault", EventBatch { events: vec![broken] }),
     ]
 }
 
@@ -324,7 +343,27 @@ fn control() -> Vec<Sample> {
         sample("", Pong { worker: "worker-01".into(), nodes: vec!["gpu-node-01".into()] }),
         sample("", SyncOrder { epoch: 3 }),
         sample("", KillAttempts { epoch: 3, attempts: vec![attempt_id()], reason: "the job was cancelled".into() }),
-        sample("", FaultOrder { node: "gpu-node-01".into(), kind: FaultOrderKind::HeartbeatLoss, for_ms: 20_000, factor: 2.5 }),
+        sample(
+            "",
+            FaultOrder {
+                node: "gpu-node-01".into(),
+                kind: FaultOrderKind::Break(FaultKind::HeartbeatLoss),
+                for_ms: 20_000,
+                factor: 2.5,
+                gpu: None,
+            },
+        ),
+        sample(
+            "gpu",
+            FaultOrder {
+                node: "gpu-node-01".into(),
+                kind: FaultOrderKind::Break(FaultKind::Xid79),
+                for_ms: 20_000,
+                factor: 1.0,
+                gpu: Some(3),
+            },
+        ),
+        sample("restore", FaultOrder { node: "gpu-node-01".into(), kind: FaultOrderKind::Restore, for_ms: 0, factor: 1.0, gpu: None }),
     ]
 }
 

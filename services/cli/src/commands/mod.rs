@@ -4,6 +4,7 @@
 use clap::Subcommand;
 
 use crate::exit::Failure;
+use crate::output::Output;
 use crate::session::Session;
 use ask::Link;
 
@@ -14,6 +15,7 @@ mod audit_watch;
 mod control;
 mod decode;
 mod events;
+mod faults;
 mod jobs;
 mod nodes;
 pub(crate) mod parse;
@@ -62,8 +64,10 @@ pub(crate) enum DataCommand {
         #[arg(value_parser = parse::node_name)]
         node: String,
     },
-    /// Break a simulated node on purpose
-    Fault(nodes::FaultFlags),
+    /// Break a simulated node, or one of its GPUs, on purpose
+    Fault(faults::FaultFlags),
+    /// List the faults that can be ordered: what each means, does here, and what an operator does about it
+    Faults,
     /// Turn MessagePack on standard input into JSON: nats sub 'job.>' --translate 'faultline decode'
     Decode,
     /// Check that no job was lost and none ended twice; exit code 5 when the books do not balance
@@ -72,14 +76,17 @@ pub(crate) enum DataCommand {
 
 /// Runs one command. Data goes to standard output; a failure is returned, not printed.
 pub(crate) async fn run(command: DataCommand, session: &Session) -> Result<(), Failure> {
-    // The only one that needs no cluster.
-    if let DataCommand::Decode = command {
-        return decode::run(&crate::output::Output::new(session.format, session.common.color));
+    // Those that need no cluster.
+    match command {
+        DataCommand::Decode => return decode::run(&Output::new(session.format, session.common.color)),
+        DataCommand::Faults => return faults::catalogue(&Output::new(session.format, session.common.color)),
+        _ => {}
     }
     // Nonsense is refused whether or not there is a cluster.
     match &command {
         DataCommand::Submit(flags) => flags.check()?,
         DataCommand::Rate(command) => drop(command.wanted()?),
+        DataCommand::Fault(flags) => flags.check()?,
         _ => {}
     }
     let link = Link::open(session).await?;
@@ -101,8 +108,8 @@ async fn dispatch(command: DataCommand, link: &Link) -> Result<(), Failure> {
         DataCommand::Cancel(flags) => control::cancel(link, &flags).await,
         DataCommand::Drain { node, reason } => nodes::drain(link, &node, reason).await,
         DataCommand::Undrain { node } => nodes::undrain(link, &node).await,
-        DataCommand::Fault(flags) => nodes::fault(link, &flags).await,
+        DataCommand::Fault(flags) => faults::order(link, &flags).await,
         DataCommand::Audit(flags) => audit::run(link, &flags).await,
-        DataCommand::Decode => Ok(()),
+        DataCommand::Decode | DataCommand::Faults => Ok(()),
     }
 }

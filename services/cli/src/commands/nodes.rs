@@ -1,69 +1,19 @@
-//! `nodes` and `node` as the leading scheduler sees them; `drain`, `undrain` and `fault`, which work without a leader.
-
-use std::time::Duration;
+//! `nodes` and `node` as the leading scheduler sees them; `drain` and `undrain`, which work without a leader.
 
 use anyhow::anyhow;
 use comfy_table::{Cell, Table};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{DrainSetting, FaultOrder, FaultOrderKind, NodeRegistration, NodeView, Ping, Pong};
+use faultline_protocol::messages::{DrainSetting, NodeRegistration, NodeView};
 use faultline_protocol::streams::{KV_CONTROL, KV_NODES};
-use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_protocol::subjects;
 use faultline_runtime::clock;
-use faultline_runtime::connect::{RequestError, kv_get, kv_put};
+use faultline_runtime::connect::{kv_get, kv_put};
 use serde::Serialize;
 
 use super::ask::{self, Link};
 use super::control::bucket_failure;
-use super::parse;
 use crate::exit::Failure;
 use crate::output::{Mood, ago, facts, figure, mood, span, table};
-
-const PONG_LIMIT: Duration = Duration::from_secs(2);
-/// A worker slows a node by this much at least and at most.
-const SLOW_FACTORS: std::ops::RangeInclusive<f64> = 2.0..=10.0;
-const LONGEST_FAULT: Duration = Duration::from_secs(3600);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum FaultName {
-    /// The node and what runs on it vanish, then it comes back with a new incarnation
-    Crash,
-    /// It freezes: no heartbeats, no progress
-    Hang,
-    /// It works on, unheard
-    HeartbeatLoss,
-    /// Jobs take --factor times as long
-    Slow,
-    /// End whatever fault the node has
-    Restore,
-}
-
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct FaultFlags {
-    #[arg(value_parser = parse::node_name)]
-    node: String,
-    #[arg(value_enum)]
-    kind: FaultName,
-    /// How long it lasts, up to 1h
-    #[arg(long = "for", default_value = "10s", value_name = "DURATION", value_parser = fault_length, allow_hyphen_values = true)]
-    length: Duration,
-    /// For slow: how many times slower, 2 to 10
-    #[arg(long, default_value = "3", value_parser = slow_factor, allow_negative_numbers = true)]
-    factor: f64,
-}
-
-fn fault_length(text: &str) -> Result<Duration, String> {
-    match parse::positive_duration(text)? {
-        length if length <= LONGEST_FAULT => Ok(length),
-        _ => Err("a fault lasts at most 1h".to_owned()),
-    }
-}
-
-fn slow_factor(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(factor) if SLOW_FACTORS.contains(&factor) => Ok(factor),
-        Ok(_) | Err(_) => Err("a node can be 2 to 10 times slower".to_owned()),
-    }
-}
 
 pub(crate) async fn list(link: &Link) -> Result<(), Failure> {
     let nodes = ask::nodes(&link.nats).await?;
@@ -189,7 +139,7 @@ fn gpu_table(node: &NodeView) -> Table {
     rows
 }
 
-async fn registration(link: &Link, node: &str) -> Result<NodeRegistration, Failure> {
+pub(super) async fn registration(link: &Link, node: &str) -> Result<NodeRegistration, Failure> {
     let store = link.nats.bucket(KV_NODES).await.map_err(bucket_failure)?;
     kv_get(&store, node).await.map_err(bucket_failure)?.ok_or_else(|| unknown(node))
 }
@@ -224,47 +174,6 @@ pub(crate) async fn undrain(link: &Link, node: &str) -> Result<(), Failure> {
     }
     let words = if drained { format!("{node} takes jobs again") } else { format!("{node} was not drained") };
     link.out.one(&DrainView { node, draining: false, reason: None }, |_| words)
-}
-
-pub(crate) async fn fault(link: &Link, flags: &FaultFlags) -> Result<(), Failure> {
-    let worker = registration(link, &flags.node).await?.spec.worker;
-    // The order itself is a plain publish: first hear whether anybody is there to obey it.
-    let ping: Result<Pong, _> =
-        link.nats.request(subjects::ctl(&worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
-    match ping {
-        Ok(_) => {}
-        Err(RequestError::NoResponders(_) | RequestError::Timeout(_)) => {
-            let text = format!("{worker}, which hosts {}, does not answer: `faultline status` shows what runs", flags.node);
-            return Err(Failure::Failed(anyhow!(text)));
-        }
-        Err(error) => return Err(Failure::Failed(error.into())),
-    }
-    let order = FaultOrder {
-        node: flags.node.clone(),
-        kind: match flags.kind {
-            FaultName::Crash => FaultOrderKind::Crash,
-            FaultName::Hang => FaultOrderKind::Hang,
-            FaultName::HeartbeatLoss => FaultOrderKind::HeartbeatLoss,
-            FaultName::Slow => FaultOrderKind::Slow,
-            FaultName::Restore => FaultOrderKind::Restore,
-        },
-        for_ms: u64::try_from(flags.length.as_millis()).unwrap_or(u64::MAX),
-        factor: flags.factor,
-    };
-    let sent = link.nats.publish(subjects::ctl(&worker, ControlVerb::Fault), &order).await;
-    sent.map_err(|error| Failure::Failed(error.into()))?;
-    link.nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
-    link.out.one(&order, |order| match order.kind {
-        FaultOrderKind::Restore => format!("{} is told to recover", order.node),
-        FaultOrderKind::Crash | FaultOrderKind::Hang | FaultOrderKind::HeartbeatLoss | FaultOrderKind::Slow => {
-            format!(
-                "{} is told to break for {}: follow it with `faultline events --follow --node {}`",
-                order.node,
-                span(order.for_ms),
-                order.node
-            )
-        }
-    })
 }
 
 #[cfg(test)]
@@ -310,11 +219,5 @@ NODE         WORKER     HEALTH          GPUS          GPU USED  RUNNING  HOTTEST
 gpu-node-01  worker-01  alive           H100-80GB x2  1.5 of 2        0    41 °C  340 ms ago
 gpu-node-02  worker-01  dead, draining  H100-80GB x2  1.5 of 2        0        -    none yet";
         assert_eq!(table.trim_fmt(), expected);
-    }
-
-    #[test]
-    fn faults_have_bounds() {
-        assert!(fault_length("1h").is_ok() && fault_length("2h").is_err() && fault_length("0s").is_err());
-        assert!(slow_factor("10").is_ok() && slow_factor("1").is_err() && slow_factor("NaN").is_err() && slow_factor("x").is_err());
     }
 }

@@ -59,8 +59,14 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     settings.validate()?;
     settings.data_dir = std::path::absolute(&settings.data_dir).context("finding the data folder")?;
     let color = telemetry::use_color(session.common.color);
-    let mut plan =
-        Plan { settings, common: session.common.clone(), config_file: common.config.clone(), color, bin_dir: services::bin_dir()? };
+    let mut plan = Plan {
+        fault_seed: settings.seed.unwrap_or_else(clock::random_seed),
+        settings,
+        common: session.common.clone(),
+        config_file: common.config.clone(),
+        color,
+        bin_dir: services::bin_dir()?,
+    };
     plan.check_binaries()?;
 
     let data_dir = plan.settings.data_dir.clone();

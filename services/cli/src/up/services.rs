@@ -21,6 +21,8 @@ const BIN_DIR_VARIABLE: &str = "FAULTLINE_BIN_DIR";
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) settings: UpSettings,
+    /// One for all workers: racks, power supplies and switches fail by it, and their nodes are in several processes.
+    pub(crate) fault_seed: u64,
     /// With the URL that the services shall use.
     pub(crate) common: Common,
     pub(crate) config_file: Option<PathBuf>,
@@ -81,13 +83,13 @@ impl Plan {
     pub(crate) fn worker(&self, index: u32) -> Service {
         let name = worker_name(index);
         let nodes = self.settings.nodes_per_worker;
-        let mut flags = vec![
+        let flags = vec![
             ("--name", name.clone()),
             ("--first-node", first_node(index, nodes).to_string()),
             ("--nodes", nodes.to_string()),
-            ("--faults", word(&self.settings.faults)),
+            ("--faults", self.settings.faults.as_str().to_owned()),
+            ("--seed", self.fault_seed.to_string()),
         ];
-        flags.extend(self.seed());
         self.service("worker", &name, &flags)
     }
 
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
 
     fn plan(settings: UpSettings) -> Plan {
-        Plan { settings, common: Common::default(), config_file: None, color: false, bin_dir: "/bin-dir".into() }
+        Plan { settings, fault_seed: 7, common: Common::default(), config_file: None, color: false, bin_dir: "/bin-dir".into() }
     }
 
     fn value<'a>(service: &'a Service, flag: &str) -> Option<&'a str> {
@@ -169,7 +171,9 @@ mod tests {
         assert_eq!((value(&worker, "--first-node"), value(&worker, "--nodes")), (Some("9"), Some("4")));
         assert_eq!(value(&worker, "--faults"), Some("classroom"));
         assert!(worker.args.contains(&"--stop-with-parent".to_owned()));
-        assert_eq!(value(&worker, "--seed"), None);
+        assert_eq!(value(&worker, "--seed"), Some("7"), "all workers have the same");
+        assert_eq!(value(&plan.worker(4), "--seed"), Some("7"));
+        assert_eq!(value(&plan.all()[1], "--seed"), None, "the scheduler draws its own");
     }
 
     #[test]

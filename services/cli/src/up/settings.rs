@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use faultline_engine::fault::FaultPreset;
 use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Detector, Faults, MAX_WORKERS, Policy};
+use crate::args::{Detector, MAX_WORKERS, Policy};
 use crate::exit::Failure;
 
 /// `[up]` of the settings file, `FAULTLINE_UP_*`, and the flags of `up`.
@@ -22,7 +23,7 @@ pub(crate) struct UpSettings {
     pub(crate) nats_port: u16,
     pub(crate) nats_servers: u32,
     pub(crate) no_proxy: bool,
-    pub(crate) faults: Faults,
+    pub(crate) faults: FaultPreset,
     pub(crate) policy: Policy,
     pub(crate) detector: Detector,
     pub(crate) schedulers: u32,
@@ -43,7 +44,7 @@ impl Default for UpSettings {
             nats_port: 4222,
             nats_servers: 1,
             no_proxy: false,
-            faults: Faults::default(),
+            faults: FaultPreset::default(),
             policy: Policy::default(),
             detector: Detector::default(),
             schedulers: 2,

@@ -49,6 +49,11 @@ impl BlockingControl {
         Ok(())
     }
 
+    /// Whether a GPU of the attempt computes wrong results: what is computed on it must be spoiled, as the GPU would.
+    pub fn computes_wrong(&self) -> bool {
+        self.node.computes_wrong(&self.gpus)
+    }
+
     fn stand_still(&mut self) -> Result<(), Cancelled> {
         self.core = None;
         let delay = std::mem::take(&mut self.delay);

@@ -96,6 +96,16 @@ impl AttemptContext {
         self.node.slow_factor(&self.gpus)
     }
 
+    /// Whether nothing that the attempt says gets out.
+    pub fn is_cut_off(&self) -> bool {
+        self.node.is_cut_off()
+    }
+
+    /// Returns at once unless the node is cut off.
+    pub async fn wait_while_cut_off(&self) {
+        self.node.wait_while_cut_off().await;
+    }
+
     /// Returns at once unless the node hangs.
     pub async fn wait_while_hung(&self) -> Result<(), Cancelled> {
         if self.cancel.is_cancelled() {

@@ -63,7 +63,10 @@ fn multiply_and_check(size: usize, seed: u64, check_seed: u64, control: &mut Blo
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let left = random_matrix(size, &mut rng, control)?;
     let right = random_matrix(size, &mut rng, control)?;
-    let product = multiply(&left, &right, control)?;
+    let mut product = multiply(&left, &right, control)?;
+    if control.computes_wrong() {
+        product[[size / 2, size / 2]] += 1.0;
+    }
     if !is_product(&left, &right, &product, &mut Pcg64Mcg::seed_from_u64(check_seed), control)? {
         return Err(ExecutorError::Failed(format!("the product of the {size}x{size} matrices did not pass Freivalds' check")));
     }
@@ -142,6 +145,16 @@ mod tests {
             })
             .await;
         assert_eq!(found, Ok((true, false)));
+    }
+
+    #[tokio::test]
+    async fn a_gpu_that_computes_wrong_is_found_by_the_check() {
+        let bench = Bench::new("matrix", &[("size", Param::Int(64))]);
+        bench.node.set_gpu_wrong(1, true);
+        let error = run_attempt(&Matrix, &bench.ctx).await.unwrap_err();
+        assert!(matches!(&error, ExecutorError::Failed(text) if text.contains("did not pass Freivalds' check")), "{error}");
+        bench.node.set_gpu_wrong(1, false);
+        assert!(run_attempt(&Matrix, &bench.again(2)).await.is_ok());
     }
 
     #[tokio::test]

@@ -91,6 +91,7 @@ fn read(device: &Device<'_>) -> Result<GpuTelemetry, NvmlError> {
         throttled: device.current_throttle_reasons().is_ok_and(|reasons| reasons.intersects(lowered)),
         // XIDs arrive as NVML events, which nothing waits for here; only a lost GPU shows itself, see `sample`.
         xid: 0,
+        out_of_service: false,
     })
 }
 

@@ -138,6 +138,8 @@ pub struct DefaultNode {
     pub gpu_count: usize,
     /// One token; nodes of one rack share power and network.
     pub rack: String,
+    /// The number in that name.
+    pub rack_number: usize,
     /// Temperature of the air that enters the node.
     pub inlet_c: f64,
 }
@@ -156,7 +158,8 @@ impl DefaultNode {
 pub fn default_node(index: usize) -> DefaultNode {
     let position = index.saturating_sub(1);
     let (model, gpu_count, inlet_c) = NODES[position % DEFAULT_NODES];
-    DefaultNode { model, gpu_count, rack: format!("rack-{}", position / NODES_PER_RACK + 1), inlet_c }
+    let rack_number = position / NODES_PER_RACK + 1;
+    DefaultNode { model, gpu_count, rack: format!("rack-{rack_number}"), rack_number, inlet_c }
 }
 
 #[cfg(test)]

@@ -34,6 +34,13 @@ const MAX_STEP_S: f64 = 1.0;
 /// ... but never in more steps than this: whatever is longer has settled long since.
 const MAX_STEPS: f64 = 600.0;
 
+/// A heat sink that has lost contact: so much thermal resistance that an idle GPU settles this far below its slowdown temperature and
+/// one that works at all goes above it, and the die alone to be warmed, which takes seconds.
+const UNCOOLED_IDLE_BELOW_SLOWDOWN_K: f64 = 8.0;
+const UNCOOLED_TIME_CONSTANT_S: f64 = 4.0;
+/// Real GPUs keep lowering their clocks rather than get hotter than a few degrees above the slowdown temperature.
+const HELD_ABOVE_SLOWDOWN_K: f64 = 5.0;
+
 /// Activation energy of [`hazard_factor`], in electronvolts. JEDEC JEP122 gives 0.7 for silicon wear-out; fleets show far less:
 /// El-Sayed et al., "Temperature Management in Data Centers: Why Some (Might) Like It Hot", SIGMETRICS 2012.
 const ACTIVATION_ENERGY_EV: f64 = 0.2;
@@ -87,12 +94,14 @@ pub struct GpuDevice {
     temperature_c: f64,
     energy_j: f64,
     throttled: bool,
+    cooled: bool,
 }
 
 impl GpuDevice {
     /// A GPU that has been idle for long, in air of `inlet_c`.
     pub fn new(model: &'static GpuModel, inlet_c: f64) -> Self {
-        let mut device = Self { model, inlet_c, stepped_at_ms: None, temperature_c: inlet_c, energy_j: 0.0, throttled: false };
+        let mut device =
+            Self { model, inlet_c, stepped_at_ms: None, temperature_c: inlet_c, energy_j: 0.0, throttled: false, cooled: true };
         device.temperature_c = device.settled_c(model.idle_w);
         device
     }
@@ -103,6 +112,11 @@ impl GpuDevice {
 
     pub fn temperature_c(&self) -> f64 {
         self.temperature_c
+    }
+
+    /// Whether the heat sink does its work; without it the GPU gets hot under load within seconds, and throttles.
+    pub fn set_cooled(&mut self, cooled: bool) {
+        self.cooled = cooled;
     }
 
     /// How many times longer work takes than at full clocks; 1 unless throttled.
@@ -128,7 +142,11 @@ impl GpuDevice {
     fn advance(&mut self, seconds: f64, load: GpuLoad) {
         let power_w = self.power_w(load);
         let settled_c = self.settled_c(power_w);
-        self.temperature_c = settled_c + (self.temperature_c - settled_c) * (-seconds / THERMAL_TIME_CONSTANT_S).exp();
+        let time_constant_s = if self.cooled { THERMAL_TIME_CONSTANT_S } else { UNCOOLED_TIME_CONSTANT_S };
+        self.temperature_c = settled_c + (self.temperature_c - settled_c) * (-seconds / time_constant_s).exp();
+        if !self.cooled {
+            self.temperature_c = self.temperature_c.min(self.model.slowdown_c + HELD_ABOVE_SLOWDOWN_K);
+        }
         self.energy_j += power_w * seconds;
         if self.throttled {
             self.throttled = self.temperature_c > self.model.slowdown_c - RECOVERY_BELOW_SLOWDOWN_K;
@@ -139,7 +157,12 @@ impl GpuDevice {
 
     /// Where the temperature goes if this power is drawn for ever.
     fn settled_c(&self, power_w: f64) -> f64 {
-        self.inlet_c + (self.model.slowdown_c - DESIGN_INLET_C) / self.model.tdp_w * power_w
+        let kelvin_per_w = if self.cooled {
+            (self.model.slowdown_c - DESIGN_INLET_C) / self.model.tdp_w
+        } else {
+            (self.model.slowdown_c - UNCOOLED_IDLE_BELOW_SLOWDOWN_K - self.inlet_c) / self.model.idle_w
+        };
+        self.inlet_c + kelvin_per_w * power_w
     }
 
     fn clock_ratio(&self) -> f64 {
@@ -171,6 +194,7 @@ impl GpuDevice {
             memory_clock_mhz,
             throttled: self.throttled,
             xid: 0,
+            out_of_service: false,
         }
     }
 }

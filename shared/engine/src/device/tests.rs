@@ -141,3 +141,17 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+#[test]
+fn without_its_heat_sink_a_gpu_throttles_under_load_within_seconds() {
+    for model in CATALOGUE {
+        let mut device = GpuDevice::new(model, 23.0);
+        device.set_cooled(false);
+        assert!(!after(&mut device, HOUR_MS, GpuLoad::default()).throttled, "{}: idle", model.name);
+        let report = after(&mut device, 15_000, FULL);
+        assert!(report.throttled && device.slowdown_factor() > 1.0, "{}", model.name);
+        assert!(device.temperature_c() <= model.slowdown_c + HELD_ABOVE_SLOWDOWN_K, "{}", model.name);
+        device.set_cooled(true);
+        assert!(!after(&mut device, 300_000, GpuLoad::default()).throttled, "{}: cooled again", model.name);
+    }
+}

@@ -41,6 +41,8 @@ pub enum RejectReason {
     GpuShareTaken,
     /// Enough GPU share is free, but not with enough memory.
     GpuMemoryTaken,
+    /// Enough of its GPUs would do, but some must not be used until they have been reset.
+    GpuOutOfService,
 }
 
 impl RejectReason {
@@ -73,11 +75,13 @@ pub struct GpuSlot {
     pub gpu: GpuDescriptor,
     pub used_milli: u32,
     pub reserved_mib: u32,
+    /// The node says that nothing can run on it now.
+    pub out_of_service: bool,
 }
 
 impl GpuSlot {
     pub fn new(gpu: GpuDescriptor) -> Self {
-        Self { gpu, used_milli: 0, reserved_mib: 0 }
+        Self { gpu, used_milli: 0, reserved_mib: 0, out_of_service: false }
     }
 
     fn free_milli(&self) -> u32 {
@@ -106,7 +110,11 @@ pub fn fit_gpus(slots: &[GpuSlot], demand: &Demand) -> Result<Vec<u8>, RejectRea
     if of_model().filter(|(_, slot)| slot.gpu.memory_mib >= demand.gpu_memory_mib).count() < wanted {
         return Err(RejectReason::GpuMemoryTooSmall);
     }
-    let with_share = || of_model().filter(|(_, slot)| slot.free_milli() >= demand.milli_per_gpu());
+    let in_service = || of_model().filter(|(_, slot)| !slot.out_of_service);
+    if in_service().filter(|(_, slot)| slot.gpu.memory_mib >= demand.gpu_memory_mib).count() < wanted {
+        return Err(RejectReason::GpuOutOfService);
+    }
+    let with_share = || in_service().filter(|(_, slot)| slot.free_milli() >= demand.milli_per_gpu());
     if with_share().count() < wanted {
         return Err(RejectReason::GpuShareTaken);
     }
@@ -190,7 +198,7 @@ mod tests {
 
     fn slots(used: &[(u32, u32)]) -> Vec<GpuSlot> {
         let gpu = GpuDescriptor { model: "L4".into(), memory_mib: 24_000 };
-        used.iter().map(|&(used_milli, reserved_mib)| GpuSlot { gpu: gpu.clone(), used_milli, reserved_mib }).collect()
+        used.iter().map(|&(used_milli, reserved_mib)| GpuSlot { used_milli, reserved_mib, ..GpuSlot::new(gpu.clone()) }).collect()
     }
 
     fn demand(gpu_milli: u32, gpu_memory_mib: u32) -> Demand {
@@ -212,6 +220,15 @@ mod tests {
         assert_eq!(fit_gpus(&slots(&[(0, 0)]), &demand(100, 25_000)), Err(RejectReason::GpuMemoryTooSmall));
         assert_eq!(fit_gpus(&slots(&[(950, 0)]), &demand(100, 0)), Err(RejectReason::GpuShareTaken));
         assert_eq!(fit_gpus(&slots(&[(0, 23_000)]), &demand(100, 2000)), Err(RejectReason::GpuMemoryTaken));
+    }
+
+    #[test]
+    fn a_gpu_out_of_service_gets_nothing() {
+        let mut slots = slots(&[(0, 0), (500, 0), (0, 0)]);
+        slots[1].out_of_service = true;
+        assert_eq!(fit_gpus(&slots, &demand(100, 0)), Ok(vec![0]), "though the second one is fuller");
+        assert_eq!(fit_gpus(&slots, &demand(3000, 0)), Err(RejectReason::GpuOutOfService));
+        assert!(RejectReason::GpuOutOfService.is_temporary());
     }
 
     #[test]

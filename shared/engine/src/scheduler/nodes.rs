@@ -124,6 +124,10 @@ impl Scheduler {
         known.last_heartbeat_ms = Some(now_ms);
         known.telemetry.clear();
         known.telemetry.extend_from_slice(beat.telemetry);
+        for (slot, telemetry) in known.slots.iter_mut().zip(beat.telemetry) {
+            self.dirty |= slot.out_of_service && !telemetry.out_of_service;
+            slot.out_of_service = telemetry.out_of_service;
+        }
         known.leaving = beat.leaving;
         self.note_named(node, beat.running, now_ms, &mut actions);
         self.lose_unnamed(node, now_ms, &mut actions);

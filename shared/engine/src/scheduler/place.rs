@@ -8,7 +8,7 @@ use rand::RngExt;
 use super::{Action, HeldState, NodeState, Note, RunningState, Scheduler};
 use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::Health;
-use crate::placement::{Candidate, Reject, RejectReason, WhyWaiting, fit_gpus};
+use crate::placement::{Candidate, GpuSlot, Reject, RejectReason, WhyWaiting, fit_gpus};
 
 /// Jobs that ask for the same need not be tried twice in one pass. A collision costs one of them that pass, no more.
 pub(super) fn demand_kind(spec: &JobSpec) -> u64 {
@@ -44,7 +44,8 @@ impl NodeState {
 
     fn candidate(&self, index: usize) -> Candidate {
         let total_milli = u32::try_from(self.slots.len()).unwrap_or(u32::MAX).saturating_mul(GPU_MILLI);
-        let used: u32 = self.slots.iter().map(|slot| slot.used_milli).sum();
+        let unusable = |slot: &GpuSlot| if slot.out_of_service { GPU_MILLI } else { slot.used_milli };
+        let used: u32 = self.slots.iter().map(unusable).sum();
         let running = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         Candidate {
             index,
@@ -219,6 +220,7 @@ fn summarise(rejects: &[Reject]) -> String {
         RejectReason::SlotsTaken => "slots taken",
         RejectReason::GpuShareTaken => "GPU share taken",
         RejectReason::GpuMemoryTaken => "GPU memory taken",
+        RejectReason::GpuOutOfService => "GPU out of service",
     };
     rejects.iter().map(|reject| format!("{} nodes: {}", reject.nodes, words(reject.reason))).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt};
-use crate::node::GpuDescriptor;
+use crate::node::{GpuDescriptor, GpuTelemetry};
+use crate::placement::{Reject, RejectReason};
 
 pub(super) const SETTLED: u64 = 100_000;
 
@@ -96,6 +97,24 @@ fn ended(assignment: &Assignment, outcome: AttemptOutcome) -> EndedAttempt {
         at_ms: SETTLED,
         retry_delay_ms: 500,
     }
+}
+
+#[test]
+fn a_gpu_out_of_service_gets_no_job_until_the_node_says_that_it_is_back() {
+    let mut scheduler = leader(&[1]);
+    let beat = |out_of_service, scheduler: &mut Scheduler, now_ms| {
+        let telemetry = [GpuTelemetry { out_of_service, ..GpuTelemetry::default() }];
+        scheduler.on_heartbeat("gpu-node-01", Beat { telemetry: &telemetry, ..alive(1, &[]) }, now_ms)
+    };
+    beat(true, &mut scheduler, SETTLED + 1);
+    let job = spec(1, 500);
+    scheduler.on_delivered(delivery(job.clone(), false), SETTLED + 2);
+    assert!(scheduler.on_tick(SETTLED + 3).iter().all(|action| !matches!(action, Action::Assign { .. })));
+    let why = scheduler.why_waiting(job.id, SETTLED + 3).unwrap();
+    assert_eq!(why.rejects, [Reject { reason: RejectReason::GpuOutOfService, nodes: 1 }]);
+    beat(false, &mut scheduler, SETTLED + 1_000);
+    assert!(scheduler.on_tick(SETTLED + 1_001).iter().any(|action| matches!(action, Action::Assign { .. })));
+    scheduler.sanity_check();
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Operator to services: KV CONTROL, KV LEASE and `ctl.<worker>.<verb>`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
+use faultline_engine::fault::{FaultKind, UnknownFault};
 use faultline_engine::job::AttemptId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -109,16 +112,46 @@ impl Message for KillAttempts {
     const KIND: &'static str = "kill-attempts";
 }
 
-/// Faults that can be ordered; the same that nodes get by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+/// What an order does: break something, or end what is broken. On the wire it is one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum FaultOrderKind {
-    Crash,
-    Hang,
-    HeartbeatLoss,
-    Slow,
-    /// End whatever fault the node has.
+    Break(FaultKind),
+    /// End whatever faults the node, or the named GPU, has.
     Restore,
+}
+
+const RESTORE: &str = "restore";
+
+impl From<FaultOrderKind> for String {
+    fn from(kind: FaultOrderKind) -> String {
+        kind.to_string()
+    }
+}
+
+impl TryFrom<String> for FaultOrderKind {
+    type Error = UnknownFault;
+
+    fn try_from(text: String) -> Result<Self, UnknownFault> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for FaultOrderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            FaultOrderKind::Break(kind) => kind.as_str(),
+            FaultOrderKind::Restore => RESTORE,
+        })
+    }
+}
+
+impl FromStr for FaultOrderKind {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFault> {
+        if text == RESTORE { Ok(Self::Restore) } else { text.parse().map(Self::Break) }
+    }
 }
 
 /// `ctl.<worker>.fault`: break a simulated node on purpose.
@@ -128,11 +161,30 @@ pub struct FaultOrder {
     pub kind: FaultOrderKind,
     /// How long it lasts, in milliseconds.
     pub for_ms: u64,
-    /// For `Slow`: how many times slower, 2 to 10.
+    /// For `slow`: how many times slower, 2 to 10.
     #[serde(default)]
     pub factor: f64,
+    /// For faults of one GPU, and `restore`: which one. Without it the worker takes the one that works most; `restore` ends everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u8>,
 }
 
 impl Message for FaultOrder {
     const KIND: &'static str = "fault-order";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    #[test]
+    fn an_order_is_one_word_on_the_wire_and_an_unknown_one_is_an_error() {
+        for kind in FaultKind::ALL.map(FaultOrderKind::Break).into_iter().chain([FaultOrderKind::Restore]) {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            let order = FaultOrder { node: "n".into(), kind, for_ms: 1, factor: 0.0, gpu: Some(3) };
+            assert_eq!(codec::decode_body::<FaultOrder>(&codec::encode(&order)).unwrap(), order);
+        }
+        assert!("flood".parse::<FaultOrderKind>().is_err());
+    }
 }

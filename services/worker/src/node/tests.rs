@@ -1,0 +1,202 @@
+use faultline_engine::fault::{FaultCause, FaultProfile, FaultyNode};
+use faultline_engine::job::{Demand, JobId, JobSpec, Params, Priority};
+use faultline_engine::node::GpuDescriptor;
+
+use super::*;
+use crate::telemetry::SimulatedDevices;
+
+const GPUS: usize = 8;
+
+fn node() -> HostedNode {
+    let spec = NodeSpec {
+        node: "gpu-node-01".into(),
+        worker: "worker-01".into(),
+        incarnation: 1,
+        gpus: vec![GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_559 }; GPUS],
+        rack: "rack-1".into(),
+        slots: 64,
+        kinds: vec!["matrix".into()],
+        fault_percent_per_min: 0.0,
+        telemetry_source: "simulated".into(),
+    };
+    let injector = FaultInjector::new(FaultProfile::off(), 1, FaultyNode { index: 1, incarnation: 1, gpus: GPUS as u8 });
+    let mut node = HostedNode::new(spec, Box::new(SimulatedDevices::of_default_node(1)), injector);
+    node.age(0);
+    node.sample(0);
+    node
+}
+
+fn assignment(n: u128, gpus: &[u8]) -> Assignment {
+    let gpu_milli = if gpus.len() > 1 { GPU_MILLI * gpus.len() as u32 } else { 300 };
+    Assignment {
+        spec: JobSpec {
+            id: JobId::new(0, n),
+            name: "test".into(),
+            kind: "matrix".into(),
+            params: Params::new(),
+            priority: Priority::Normal,
+            demand: Demand { gpu_milli, gpu_memory_mib: 100, models: vec![] },
+            expected_ms: 1_000,
+            timeout_ms: 10_000,
+            max_retries: 0,
+            submitted_at_ms: 0,
+        },
+        attempt: AttemptId::new(0, n),
+        node: "gpu-node-01".into(),
+        incarnation: 1,
+        gpus: gpus.to_vec(),
+        epoch: 1,
+        open_seq: 1,
+        ack_subject: "ack".into(),
+        placed_at_ms: 0,
+        failures: 0,
+        requeues: 0,
+        history: vec![],
+        why: String::new(),
+        traceparent: None,
+    }
+}
+
+/// Starts an attempt without a task, and gives what a fault tells it.
+fn start(node: &mut HostedNode, n: u128, gpus: &[u8]) -> Arc<Interruption> {
+    let assignment = assignment(n, gpus);
+    node.check(&assignment).unwrap();
+    let interruption = Arc::new(Interruption::new());
+    node.start(LocalAttempt {
+        assignment: Arc::new(assignment),
+        started_at_ms: 0,
+        progress: Progress::default(),
+        stop: CancellationToken::new(),
+        interruption: Arc::clone(&interruption),
+        task: None,
+    });
+    interruption
+}
+
+fn order(kind: FaultOrderKind, gpu: Option<u8>) -> FaultOrder {
+    FaultOrder { node: "gpu-node-01".into(), kind, for_ms: 10_000, factor: 4.0, gpu }
+}
+
+fn break_with(node: &mut HostedNode, kind: FaultKind, gpu: Option<u8>, now_ms: u64) -> FaultNews {
+    node.order(&order(FaultOrderKind::Break(kind), gpu), now_ms).remove(0)
+}
+
+fn end_of(interruption: &Interruption) -> Option<AttemptEnd> {
+    interruption.get().map(|(end, _)| *end)
+}
+
+#[test]
+fn a_gpu_that_fell_off_the_bus_is_gone_until_the_fault_ends() {
+    for kind in [FaultKind::Xid79, FaultKind::Xid48, FaultKind::Xid95] {
+        let mut node = node();
+        let (hit, spared) = (start(&mut node, 1, &[2, 3]), start(&mut node, 2, &[4]));
+        let news = break_with(&mut node, kind, Some(3), 1_000);
+        assert!(news.began && news.changes_service && news.detail.contains("on GPU 3, 1 attempts hit for 10.0 s"), "{}", news.detail);
+        assert_eq!((end_of(&hit), end_of(&spared)), (Some(AttemptEnd::Requeued), None), "{kind}");
+        let truth = &news.truth;
+        assert_eq!((truth.kind.as_str(), truth.gpu, truth.from_ms, truth.until_ms), (kind.as_str(), Some(3), 1_000, Some(11_000)));
+        assert_eq!((truth.cause, truth.target.as_str()), (FaultCause::Ordered, "gpu-node-01"));
+        node.finish(AttemptId::new(0, 1));
+        assert_eq!(node.check(&assignment(3, &[3])), Err(Refusal::OutOfService));
+        assert_eq!(node.check(&assignment(3, &[5])), Ok(()));
+        node.sample(2_000);
+        let heartbeat = node.heartbeat(2_000).unwrap();
+        let out: Vec<bool> = heartbeat.gpus.iter().map(|gpu| gpu.out_of_service).collect();
+        assert_eq!(out.iter().filter(|out| **out).count(), 1);
+        assert_eq!((out[3], Some(heartbeat.gpus[3].xid)), (true, kind.xid()));
+        assert_eq!(heartbeat.gpus[3].power_w == 0.0, kind == FaultKind::Xid79, "{kind}: only a GPU off the bus reports nothing");
+        let over = node.age(11_000).remove(0);
+        assert!(!over.began && over.changes_service && over.truth.id == truth.id && over.truth.until_ms == Some(11_000));
+        node.sample(12_000);
+        let heartbeat = node.heartbeat(12_000).unwrap();
+        assert!(!heartbeat.gpus[3].out_of_service && heartbeat.gpus[3].xid == 0 && heartbeat.gpus[3].power_w > 0.0);
+    }
+}
+
+#[test]
+fn contained_and_application_errors_hit_one_attempt_and_the_gpu_goes_on() {
+    for (kind, expected) in
+        [(FaultKind::Xid94, AttemptEnd::Requeued), (FaultKind::Xid13, AttemptEnd::Failed), (FaultKind::Xid31, AttemptEnd::Failed)]
+    {
+        let mut node = node();
+        let (first, second) = (start(&mut node, 1, &[3]), start(&mut node, 2, &[3]));
+        let news = node.order(&order(FaultOrderKind::Break(kind), Some(3)), 1_000);
+        assert_eq!(news.iter().map(|news| news.began).collect::<Vec<_>>(), [true, false], "{kind} begins and is over");
+        assert_eq!((end_of(&first), end_of(&second)), (Some(expected), None));
+        assert!(first.get().unwrap().1.starts_with(&format!("{kind} on GPU 3 of gpu-node-01")));
+        assert_eq!(node.check(&assignment(3, &[3])), Ok(()));
+        node.sample(2_000);
+        let gpu = node.heartbeat(2_000).unwrap().gpus[3];
+        assert_eq!((Some(gpu.xid), gpu.out_of_service), (kind.xid(), false));
+    }
+}
+
+#[test]
+fn an_nvlink_error_hits_what_spans_gpus_only() {
+    let mut node = node();
+    let (alone, spanning, elsewhere) = (start(&mut node, 1, &[1]), start(&mut node, 2, &[2, 3]), start(&mut node, 3, &[4, 5]));
+    break_with(&mut node, FaultKind::Xid74, Some(3), 1_000);
+    assert_eq!((end_of(&alone), end_of(&spanning), end_of(&elsewhere)), (None, Some(AttemptEnd::Requeued), None));
+    node.finish(AttemptId::new(0, 2));
+    assert_eq!(node.check(&assignment(4, &[3])), Err(Refusal::OutOfService));
+}
+
+#[test]
+fn without_a_gpu_the_one_that_is_hit_worst_is_taken() {
+    let mut node = node();
+    start(&mut node, 1, &[6]);
+    start(&mut node, 2, &[6]);
+    start(&mut node, 3, &[1, 2]);
+    assert_eq!(break_with(&mut node, FaultKind::Xid79, None, 1_000).truth.gpu, Some(6));
+    assert_eq!(break_with(&mut node, FaultKind::Xid74, None, 1_000).truth.gpu, Some(1));
+    assert_eq!(break_with(&mut node, FaultKind::ThermalThrottle, None, 1_000).truth.gpu, Some(1), "it works most");
+}
+
+#[test]
+fn conditions_last_as_long_as_their_fault() {
+    let mut node = node();
+    break_with(&mut node, FaultKind::Slow, None, 1_000);
+    break_with(&mut node, FaultKind::WrongResult, Some(2), 1_000);
+    assert!(node.conditions.slow_factor(&[0]) == 4.0 && node.conditions.computes_wrong(&[2]) && !node.conditions.computes_wrong(&[1]));
+    break_with(&mut node, FaultKind::Hang, None, 2_000);
+    assert!(node.conditions.slow_factor(&[0]) == 1.0 && node.conditions.is_hung(), "one fault of the node at a time");
+    node.order(&order(FaultOrderKind::Restore, None), 3_000);
+    assert!(!node.conditions.is_hung() && !node.conditions.computes_wrong(&[2]));
+}
+
+#[test]
+fn a_gpu_without_cooling_slows_what_runs_on_it() {
+    let mut node = node();
+    start(&mut node, 1, &[1, 2]);
+    break_with(&mut node, FaultKind::ThermalThrottle, Some(2), 1_000);
+    node.sample(1_000);
+    node.sample(10_000);
+    assert!(node.conditions.slow_factor(&[2]) > 1.5 && node.conditions.slow_factor(&[1]) == 1.0);
+    let gpus = node.heartbeat(10_000).unwrap().gpus;
+    assert!(gpus[2].throttled && gpus[2].temperature_c > 80.0 && !gpus[1].throttled);
+}
+
+#[test]
+fn a_zombie_says_and_hears_nothing_but_keeps_its_attempts() {
+    let mut node = node();
+    start(&mut node, 1, &[1]);
+    break_with(&mut node, FaultKind::Zombie, None, 1_000);
+    assert!(node.heartbeat(1_000).is_none() && !node.answers() && node.conditions.is_cut_off());
+    assert_eq!((node.check(&assignment(2, &[5])), node.attempts.len()), (Err(Refusal::Down), 1));
+    let over = node.age(11_000).remove(0);
+    assert!(!over.reborn && node.answers() && node.heartbeat(11_000).unwrap().running.len() == 1);
+}
+
+#[test]
+fn a_crash_drops_everything_and_the_next_life_has_its_gpus_reset() {
+    let mut node = node();
+    let attempt = start(&mut node, 1, &[1]);
+    let news = break_with(&mut node, FaultKind::Crash, None, 1_000);
+    break_with(&mut node, FaultKind::Xid48, Some(5), 2_000);
+    assert!(news.detail.contains("1 attempts dropped") && end_of(&attempt).is_none());
+    assert!(node.is_down() && node.attempts.is_empty() && node.heartbeat(1_000).is_none());
+    let over = node.age(11_000);
+    assert_eq!(over.iter().map(|news| (news.truth.kind.as_str(), news.reborn)).collect::<Vec<_>>(), [("crash", true), ("xid_48", false)]);
+    node.sample(11_000);
+    assert_eq!((node.spec.incarnation, node.heartbeat(11_000).unwrap().gpus[5].xid), (2, 0));
+}
