@@ -1,6 +1,7 @@
 //! A cluster for one test: the release binaries as processes of their own on a NATS of the test's own. Processes can be
 //! killed, frozen, thawed, started, and cut off from NATS; all of them end with the value. What a test asserts is the test's business.
 
+mod history;
 mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -346,6 +347,14 @@ impl Cluster {
         })
         .await;
         ended
+    }
+
+    /// `faultline drain` or `undrain`, and waits until the leader knows.
+    pub async fn set_draining(&self, node: &str, draining: bool) {
+        let verb = if draining { "drain" } else { "undrain" };
+        assert!(self.faultline(&[verb, node]).status.success());
+        let is_so = async || self.nodes().await.iter().any(|view| view.spec.node == node && view.draining == draining);
+        self.wait_until(&format!("the leader knows: {verb} {node}"), is_so).await;
     }
 
     pub async fn cancel(&self, job: JobId) -> CancelReply {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use faultline_engine::job::{AttemptOutcome, JobState};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::TerminalRecord;
+use faultline_protocol::messages::{ClusterEvent, EventKind, TerminalRecord};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::record::{Commit, commit, read_record};
 use faultline_tests::cluster::{Cluster, sleep_job};
 use faultline_tests::nats::TestNats;
+use tokio::time::{Instant, sleep_until};
 
 fn worker_of(node: &str) -> String {
     node.replace("gpu-node", "worker")
@@ -116,6 +117,54 @@ async fn a_frozen_worker_that_wakes_up_commits_nothing() {
     // And straight at the fence: a commit that expects the open marker comes too late, whoever sends it.
     let late = TerminalRecord { ended_at_ms: unix_ms(), result: "forged".into(), attempt: None, ..records[&job].clone() };
     assert_eq!(commit(&cluster.nats, &late, 60, None).await.unwrap(), Commit::TooLate(Some(JobState::Committed)));
+    cluster.assert_audit_clean();
+}
+
+/// Thirty seconds of what a machine without power looks like, and then it is back and knows nothing of it.
+#[tokio::test]
+async fn a_gpu_of_a_worker_frozen_for_30_s_is_nobody_elses_before_the_verdict_and_gets_nothing_before_it_is_back() {
+    const FROZEN: Duration = Duration::from_secs(30);
+    const HIS: &str = "gpu-node-01";
+    let cluster = Cluster::start(2).await;
+    cluster.set_draining("gpu-node-02", true).await;
+    // The victim holds all GPUs of the one node whose model the other job must have.
+    let his_model = cluster.nodes().await.iter().find(|node| node.spec.node == HIS).expect("node 1").spec.gpus[0].model.clone();
+    let (mut victim, mut waiting) = (sleep_job(4_000), sleep_job(100));
+    (victim.demand.gpu_milli, waiting.demand.gpu_milli) = (8_000, 8_000);
+    waiting.demand.models = vec![his_model];
+    let victim = cluster.submit(&[victim]).await[0];
+    assert_eq!(cluster.wait_running(victim).await, HIS);
+    cluster.freeze("worker-01");
+    let (frozen, frozen_ms) = (Instant::now(), unix_ms());
+    let waiting = cluster.submit(&[waiting]).await[0];
+    cluster.set_draining("gpu-node-02", false).await;
+
+    let of_heir = cluster.wait_ended(&[victim]).await.remove(&victim).expect("it has ended");
+    assert_moved(&of_heir, HIS);
+    let seq = read_record(&cluster.nats, victim).await.unwrap().unwrap().seq;
+    sleep_until(frozen + FROZEN).await;
+    assert!(cluster.job(waiting).await.is_some_and(|view| view.node.is_none()), "a frozen node gets nothing");
+    cluster.thaw("worker-01");
+    let thawed_ms = unix_ms();
+
+    let of_waiting = cluster.wait_ended(&[waiting]).await.remove(&waiting).expect("it has ended");
+    // The first tries may have been refused: what woke up holds the GPUs until it is told that it has lost its job.
+    let path = &of_waiting.history;
+    assert!(of_waiting.state == JobState::Committed && path.iter().all(|row| row.node == HIS), "{of_waiting:?}");
+    assert!(path.len() < 6, "refusals are not repeated at once: {path:?}");
+    let events = cluster.events().await;
+    let when = |kinds: &[EventKind]| {
+        let of_node = |event: &&ClusterEvent| event.node.as_deref() == Some(HIS) && event.job.is_none() && event.at_ms >= frozen_ms;
+        events.iter().filter(of_node).find(|event| kinds.contains(&event.kind)).map(|event| event.at_ms).expect("it is in the history")
+    };
+    let (verdict_ms, back_ms) = (when(&[EventKind::NodeGone, EventKind::NodeDead]), when(&[EventKind::NodeRecovered]));
+    assert!(verdict_ms <= of_heir.history[1].placed_at_ms, "given away at {}, judged at {verdict_ms}", of_heir.history[1].placed_at_ms);
+    assert!(thawed_ms <= back_ms && verdict_ms <= back_ms && back_ms <= path[0].placed_at_ms, "{thawed_ms} {back_ms} {path:?}");
+    let placed_meanwhile = events.iter().filter(|event| {
+        event.kind == EventKind::JobPlaced && event.node.as_deref() == Some(HIS) && (frozen_ms..back_ms).contains(&event.at_ms)
+    });
+    assert_eq!(placed_meanwhile.count(), 0);
+    assert_eq!(read_record(&cluster.nats, victim).await.unwrap().unwrap().seq, seq, "what woke up has committed nothing");
     cluster.assert_audit_clean();
 }
 

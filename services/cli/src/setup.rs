@@ -4,12 +4,15 @@
 
 mod diff;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{AccountErrorKind, ConsumerInfoErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{AccountErrorKind, ConsumerInfoErrorKind, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Stream};
 use faultline_protocol::streams::{self, Provision};
 use faultline_runtime::connect::Nats;
+use tokio::time::Instant;
 
 use crate::args::SetupFlags;
 use crate::exit::Failure;
@@ -17,6 +20,10 @@ use crate::nats_server::find::{OLDEST, Version};
 use crate::nats_server::permissions::ADMIN;
 use crate::session::Session;
 use diff::Difference;
+
+/// Servers that start together agree on a leader within 3 to 10 s; a server that is missing for good is an error after this.
+const FORMING_LIMIT: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// What may be asked of [`provision`]; what is left out stays as it is, or gets its default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,7 +83,16 @@ async fn check_server(nats: &Nats) -> Result<(), Failure> {
     {
         return Err(anyhow::anyhow!("the NATS server is {version}; Faultline needs {OLDEST} or newer: upgrade it").into());
     }
-    nats.jetstream.query_account().await.map(drop).map_err(|error| match error.kind() {
+    let asked = when_formed(
+        nats,
+        || nats.jetstream.query_account(),
+        |error| match error.kind() {
+            AccountErrorKind::TimedOut => true,
+            AccountErrorKind::JetStream(reason) => reason.error_code() == ErrorCode::CLUSTER_NOT_AVAILABLE,
+            AccountErrorKind::JetStreamUnavailable | AccountErrorKind::Other => false,
+        },
+    );
+    asked.await.map(drop).map_err(|error| match error.kind() {
         AccountErrorKind::JetStreamUnavailable => no_jetstream(),
         AccountErrorKind::JetStream(reason)
             if [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT].contains(&reason.error_code()) =>
@@ -90,6 +106,23 @@ async fn check_server(nats: &Nats) -> Result<(), Failure> {
             Failure::Failed(anyhow::Error::new(error).context("asking JetStream about the account"))
         }
     })
+}
+
+/// Asks until the answer is another than that the servers of a cluster have not found one another yet. One server answers at once.
+async fn when_formed<T, E, F>(nats: &Nats, mut ask: impl FnMut() -> F, is_forming: impl Fn(&E) -> bool) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let deadline = Instant::now() + FORMING_LIMIT;
+    loop {
+        match ask().await {
+            Err(error) if nats.client.server_info().cluster.is_some() && is_forming(&error) && Instant::now() < deadline => {
+                tracing::debug!("the NATS servers have not agreed on a leader yet");
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn no_jetstream() -> Failure {
@@ -202,7 +235,18 @@ impl Plan {
         let replicas = if provision.replicas > 1 { " (3 copies need a cluster of three servers)" } else { "" };
         for config in self.create_streams {
             let label = format!("stream {}", config.name);
-            nats.jetstream.create_stream(config).await.with_context(|| format!("creating the {label}{replicas}"))?;
+            let created = when_formed(
+                nats,
+                || nats.jetstream.create_stream(config.clone()),
+                |error| match error.kind() {
+                    CreateStreamErrorKind::TimedOut => true,
+                    CreateStreamErrorKind::JetStream(reason) => {
+                        [ErrorCode::CLUSTER_NO_PEERS, ErrorCode::CLUSTER_NOT_AVAILABLE].contains(&reason.error_code())
+                    }
+                    _ => false,
+                },
+            );
+            created.await.with_context(|| format!("creating the {label}{replicas}"))?;
             done.created.push(label);
         }
         for config in self.change_streams {

@@ -34,6 +34,8 @@ use crate::telemetry::open_devices;
 
 /// How often the fault injectors are asked.
 const FAULT_TICK: Duration = Duration::from_millis(100);
+/// How long a job stays away from a node that had no room for it after all: about the time after which a zombie is told to stop.
+const NO_ROOM_PAUSE_MS: u64 = 1_000;
 /// The most ended attempts that are reported in one message.
 const ENDED_BATCH: usize = 2048;
 /// The least time between two reports of ended attempts.
@@ -226,12 +228,14 @@ impl Worker {
         match checked {
             // A dead machine says nothing; a duplicate needs no word.
             Err(Refusal::Down | Refusal::Duplicate) => return,
-            Err(refusal) => return self.refuse(&assignment, refusal.as_str()),
+            // The leader believes that there is room. Until it knows better it would place the job here again and again.
+            Err(refusal @ Refusal::NoRoom) => return self.refuse(&assignment, refusal.as_str(), NO_ROOM_PAUSE_MS),
+            Err(refusal) => return self.refuse(&assignment, refusal.as_str(), 0),
             Ok(()) => {}
         }
         // A kind that is not here cannot be a placement's mistake: nodes tell their kinds. The executor says what is wrong.
         let Some(executor) = self.registry.get(&assignment.spec.kind).or_else(|| self.registry.get(assignment.spec.class())) else {
-            return self.refuse(&assignment, "this worker has no executor for its kind");
+            return self.refuse(&assignment, "this worker has no executor for its kind", 0);
         };
         let Some(node) = self.nodes.get_mut(&assignment.node) else { return };
         let (stop, interruption) = (CancellationToken::new(), Arc::new(Interruption::new()));
@@ -260,8 +264,8 @@ impl Worker {
         node.start(LocalAttempt { assignment, started_at_ms, progress, stop, interruption, task: Some(task) });
     }
 
-    /// Gives an assignment back at once, so that it need not wait for the ack timeout.
-    fn refuse(&self, assignment: &Assignment, why: &'static str) {
+    /// Gives an assignment back, so that it need not wait for the ack timeout.
+    fn refuse(&self, assignment: &Assignment, why: &'static str, retry_delay_ms: u64) {
         tracing::warn!(job = %assignment.spec.id, attempt = %assignment.attempt, node = assignment.node, why, "assignment refused");
         let ended = EndedAttempt {
             job: assignment.spec.id,
@@ -270,11 +274,11 @@ impl Worker {
             outcome: AttemptOutcome::Lost,
             detail: format!("refused: {why}"),
             at_ms: unix_ms(),
-            retry_delay_ms: 0,
+            retry_delay_ms,
         };
         let _ = self.shared.ended.send(ended);
         let (nats, ack_subject) = (self.nats.clone(), assignment.ack_subject.clone());
-        tokio::spawn(async move { negative_acknowledge(&nats, &ack_subject, 0).await });
+        tokio::spawn(async move { negative_acknowledge(&nats, &ack_subject, retry_delay_ms).await });
     }
 
     async fn on_order(&mut self, message: async_nats::Message) {

@@ -65,22 +65,26 @@ enum Executed {
 impl Attempt {
     pub(crate) async fn run(self) {
         match self.execute().await {
-            Executed::Done(result) => {
-                if let Some((outcome, detail)) = self.commit(result).await {
+            Executed::Done(result) => match self.commit(result).await {
+                Some((outcome, detail)) => {
                     acknowledge(&self.shared.nats, &self.assignment.ack_subject).await;
                     self.report(outcome, detail, 0);
                 }
-            }
+                None => self.give_up("killed on the scheduler's order before its result was committed"),
+            },
             Executed::Failed { outcome, detail, retry } => self.fail(outcome, detail, retry).await,
             Executed::Lost(why) => {
                 let assignment = &self.assignment;
                 self.hand_back(AttemptOutcome::Lost, why, (assignment.failures, assignment.requeues + 1), 0, false).await;
             }
-            Executed::Stopped(why) => {
-                tracing::warn!(job = %self.assignment.spec.id, attempt = %self.assignment.attempt, node = self.assignment.node, why, "attempt stopped");
-                self.report(AttemptOutcome::Cancelled, why.to_owned(), 0);
-            }
+            Executed::Stopped(why) => self.give_up(why),
         }
+    }
+
+    /// Reported all the same: its GPUs are free again.
+    fn give_up(&self, why: &'static str) {
+        tracing::warn!(job = %self.assignment.spec.id, attempt = %self.assignment.attempt, node = self.assignment.node, why, "attempt stopped");
+        self.report(AttemptOutcome::Cancelled, why.to_owned(), 0);
     }
 
     async fn execute(&self) -> Executed {
@@ -160,7 +164,8 @@ impl Attempt {
             self.context.wait_while_cut_off().await;
             match commit(&self.shared.nats, &record, self.shared.terminal_ttl_s, assignment.traceparent.as_deref()).await {
                 Ok(Commit::Committed) => return Some((AttemptOutcome::Committed, String::new())),
-                Ok(Commit::TooLate(_)) => {
+                Ok(Commit::TooLate(ended)) => {
+                    tracing::warn!(job = %record.job, attempt = %assignment.attempt, ?ended, "the job had already ended: this result was discarded");
                     return Some((AttemptOutcome::Superseded, "the job had already ended: this result was discarded".into()));
                 }
                 Err(error) => tracing::warn!(job = %record.job, %error, "the commit did not get through yet: trying again"),

@@ -36,6 +36,9 @@ struct Args {
     /// Leave the dashboard out
     #[arg(long)]
     no_dashboard: bool,
+    /// Put every service behind a proxy of its own, as `faultline up` does
+    #[arg(long)]
+    proxies: bool,
     /// Run the services only, without the bound
     #[arg(long)]
     services_only: bool,
@@ -75,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
         "nats": server,
         "workers": args.workers,
         "dashboard": !args.no_dashboard,
+        "proxies": args.proxies,
         "jobs_per_s": through.round(),
         "bound_jobs_per_s": bound.round(),
         "ratio": if bound > 0.0 { json!((through / bound * 1000.0).round() / 1000.0) } else { json!(null) },

@@ -17,6 +17,9 @@ const NODES_PER_WORKER: usize = 4;
 pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Measured> {
     let mut cluster = Cluster::bare(server).await;
     cluster.log_level("info");
+    if args.proxies {
+        cluster.with_links();
+    }
     cluster.scheduler("scheduler-1");
     cluster.detector();
     for index in 1..=args.workers {
