@@ -357,6 +357,7 @@ impl Scheduler {
             self.last_full_pass_ms = now_ms;
             self.dirty = true;
             self.look_after_jobs(now_ms, &mut actions);
+            self.ask_again(now_ms, &mut actions);
         }
         self.place(now_ms, &mut actions);
         actions

@@ -82,7 +82,6 @@ impl Scheduler {
             Some(_) | None => {
                 self.nodes.insert(name.clone(), NodeState::new(spec, draining));
                 self.hear_early_sync(&name, now_ms, &mut actions);
-                self.ask_newcomer(&name, now_ms, &mut actions);
             }
         }
         self.nodes_changed_at_ms = now_ms;

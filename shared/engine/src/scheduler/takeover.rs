@@ -140,11 +140,12 @@ impl Scheduler {
         }
     }
 
-    /// A node that comes later than the question to all is asked by itself.
-    pub(super) fn ask_newcomer(&self, node: &str, now_ms: u64, actions: &mut Vec<Action>) {
-        if let Some(known) = self.nodes.get(node).filter(|known| !known.synced && now_ms >= self.ready_at_ms) {
-            actions.push(Action::AskSync { worker: known.spec.worker.clone() });
-        }
+    /// Nodes that can be heard and have not answered are asked again: they came later than the question to all, or it was lost.
+    pub(super) fn ask_again(&self, now_ms: u64, actions: &mut Vec<Action>) {
+        let is_heard = |last: u64| now_ms.saturating_sub(last) < self.config.silent_after_ms;
+        let silent = self.nodes.values().filter(|node| !node.synced && node.last_heartbeat_ms.is_some_and(is_heard));
+        let workers: BTreeSet<&str> = silent.map(|node| node.spec.worker.as_str()).collect();
+        actions.extend(workers.into_iter().map(|worker| Action::AskSync { worker: worker.to_owned() }));
     }
 
     /// Whether a heartbeat's stranger could still be adopted: its node has not said yet what it runs, and nobody else has it.

@@ -110,6 +110,19 @@ fn an_attempt_that_a_heartbeat_names_before_its_node_has_answered_is_asked_for_a
 }
 
 #[test]
+fn a_node_that_came_after_the_question_is_asked_until_it_answers() {
+    let mut scheduler = elected(2);
+    scheduler.on_synced(answer(1, vec![]), 10);
+    let asked = |actions: Vec<Action>| actions.into_iter().filter(|action| matches!(action, Action::AskSync { .. })).collect::<Vec<_>>();
+    assert!(asked(scheduler.on_tick(1_000)).is_empty(), "nobody hears it yet");
+    scheduler.on_heartbeat("gpu-node-02", alive(1, &[]), 1_500);
+    assert_eq!(asked(scheduler.on_tick(2_000)), [Action::AskSync { worker: "worker-02".into() }]);
+    assert!(asked(scheduler.on_tick(2_500)).is_empty(), "once a second");
+    scheduler.on_synced(answer(2, vec![]), 2_600);
+    assert!(asked(scheduler.on_tick(3_100)).is_empty());
+}
+
+#[test]
 fn an_answer_that_comes_before_the_registration_is_kept() {
     let mut scheduler = elected(0);
     scheduler.on_synced(answer(1, vec![running_before(1)]), 10);
