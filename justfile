@@ -45,6 +45,11 @@ bench-detectors *ARGS:
 chaos *ARGS:
     @exec scripts/chaos.sh "$@"
 
+# Runs every scenario that comes with the program N times, once when left out, and prints a table.
+[no-exit-message]
+scenarios *N:
+    @exec scripts/scenarios.sh "$@"
+
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]
 setup *ARGS: build

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::DataCommand;
 use crate::output::Format;
+use crate::scenario::command::ScenarioCommand;
 use crate::up::link_command::LinkFlags;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachable, 4 not found, 5 a check failed";
@@ -58,6 +59,9 @@ pub(crate) enum Command {
     Setup(SetupFlags),
     /// Write a server configuration and users' keys, for those who run nats-server themselves
     NatsConfig(NatsConfigFlags),
+    /// Run what a file says on a cluster of its own, and judge it
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
     #[command(flatten)]
     Data(DataCommand),
     /// Run a command until it ends or standard input does

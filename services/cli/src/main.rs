@@ -7,10 +7,12 @@ use clap::{CommandFactory, FromArgMatches};
 use faultline_runtime::telemetry;
 
 mod args;
+mod chaos;
 mod commands;
 mod exit;
 mod nats_server;
 mod output;
+mod scenario;
 mod session;
 mod setup;
 mod up;
@@ -56,6 +58,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Link(flags) => up::link_command::run(&session, &flags).await?,
         Command::Setup(flags) => setup::command(&session, &flags).await?,
         Command::NatsConfig(flags) => nats_server::write_for_others(&flags)?,
+        Command::Scenario(command) => scenario::command::run(&session, &command).await?,
         Command::Data(command) => commands::run(command, &session).await?,
         Command::Guard { .. } => {}
     }

@@ -3,13 +3,14 @@
 
 use clap::Subcommand;
 
+use crate::chaos::args::ChaosCommand;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::session::Session;
 use ask::Link;
 
-mod ask;
-mod audit;
+pub(crate) mod ask;
+pub(crate) mod audit;
 mod audit_check;
 mod audit_watch;
 mod control;
@@ -19,7 +20,7 @@ mod faults;
 mod jobs;
 mod nodes;
 pub(crate) mod parse;
-mod read;
+pub(crate) mod read;
 mod submit;
 mod wait;
 
@@ -68,6 +69,9 @@ pub(crate) enum DataCommand {
     Fault(faults::FaultFlags),
     /// List the faults that can be ordered: what each means, does here, and what an operator does about it
     Faults,
+    /// Break something on purpose, watch, put it right, judge
+    #[command(subcommand)]
+    Chaos(ChaosCommand),
     /// Turn MessagePack on standard input into JSON: nats sub 'job.>' --translate 'faultline decode'
     Decode,
     /// Check that no job was lost and none ended twice; exit code 5 when the books do not balance
@@ -109,6 +113,7 @@ async fn dispatch(command: DataCommand, link: &Link) -> Result<(), Failure> {
         DataCommand::Drain { node, reason } => nodes::drain(link, &node, reason).await,
         DataCommand::Undrain { node } => nodes::undrain(link, &node).await,
         DataCommand::Fault(flags) => faults::order(link, &flags).await,
+        DataCommand::Chaos(command) => crate::chaos::command::run(link, command).await,
         DataCommand::Audit(flags) => audit::run(link, &flags).await,
         DataCommand::Decode | DataCommand::Faults => Ok(()),
     }

@@ -18,7 +18,7 @@ use super::lines::NATS;
 use super::links::{LinkError, Links, OWN_NAME};
 use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
-use super::supervisor::{Service, Signal, Stop, Supervisor};
+use super::supervisor::{Service, Signal, State, Stop, Supervisor};
 use crate::args::{KillSignal, MAX_WORKERS};
 
 /// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
@@ -78,6 +78,8 @@ impl Cluster {
                 Ok(links) => Reply::Links { links },
                 Err(error) => Reply::Failed { reason: error.to_string() },
             },
+            // The desk's, which has what it takes.
+            Order::Inject { .. } => Reply::Failed { reason: "a fault is not injected this way".into() },
             Order::Stop => {
                 self.shutdown.stop();
                 Reply::Done
@@ -135,8 +137,28 @@ impl Cluster {
         }
     }
 
+    /// SIGKILL, and not started again before [`Cluster::release`].
+    pub(crate) fn kill_and_hold(&self, service: &str) -> Result<(), String> {
+        if !self.supervisor.hold(service, true) {
+            return Err(format!("no process is called {service}; there are {}", self.supervisor.names().join(", ")));
+        }
+        // One that is down already stays down.
+        self.supervisor.signal(service, Signal::KILL);
+        Ok(())
+    }
+
+    /// The process may start again.
+    pub(crate) fn release(&self, service: &str) -> Result<(), String> {
+        if self.supervisor.hold(service, false) { Ok(()) } else { Err(format!("no process is called {service} any more")) }
+    }
+
+    /// All processes by name, with whether each runs.
+    pub(crate) fn services(&self) -> Vec<(String, bool)> {
+        self.supervisor.statuses().into_iter().map(|status| (status.name, status.state == State::Running)).collect()
+    }
+
     /// Writes events in their order, beside everything else: the order itself must not wait for NATS.
-    fn write(&self, events: Vec<ClusterEvent>) {
+    pub(crate) fn write(&self, events: Vec<ClusterEvent>) {
         let Some(history) = self.nats.get().map(|nats| EventSink::new(nats, OWN_NAME)) else { return };
         tokio::spawn(async move {
             for event in events {
@@ -147,6 +169,10 @@ impl Cluster {
 
     /// Stops everything in order, the NATS server last.
     pub(crate) async fn stop_all(&self) {
+        // One that is frozen could not hear that it shall stop.
+        for name in self.supervisor.names() {
+            self.supervisor.signal(&name, Signal::CONT);
+        }
         for (names, limit) in stop_order(&self.supervisor.names()) {
             if let Some(nats) = self.nats.get().filter(|_| names.iter().any(|name| name.starts_with(NATS))) {
                 nats.clone().close().await;

@@ -16,9 +16,12 @@ use super::cluster::Cluster;
 use super::links::LinkStatus;
 use super::supervisor::ChildStatus;
 use crate::args::KillSignal;
+use crate::chaos::fault::Fault;
+use crate::chaos::injector::Injector;
 
 /// The path of a socket must fit into 108 bytes, <https://man7.org/linux/man-pages/man7/unix.7.html>; 104 on others.
 const LONGEST_SOCKET_PATH: usize = 100;
+const NO_EXPERIMENTS: &str = "this `up` cannot break anything: NATS refused the user `up` when it started";
 const LONGEST_LINE: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,11 @@ pub(crate) enum Order {
         conditions: LinkConditions,
     },
     Links,
+    /// Break something and put it right after `for_ms`: a step of a scenario.
+    Inject {
+        fault: Fault,
+        for_ms: u64,
+    },
     Stop,
 }
 
@@ -50,6 +58,27 @@ pub(crate) enum Reply {
     Done,
     NotFound { reason: String },
     Failed { reason: String },
+}
+
+/// Who carries orders out.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) cluster: Arc<Cluster>,
+    /// None when NATS refused the user that experiments need.
+    pub(crate) injector: Option<Arc<Injector>>,
+}
+
+impl Desk {
+    async fn handle(&self, order: Order) -> Reply {
+        match (order, &self.injector) {
+            (Order::Inject { fault, for_ms }, Some(injector)) => match injector.inject(fault, for_ms).await {
+                Ok(_) => Reply::Done,
+                Err(reason) => Reply::Failed { reason },
+            },
+            (Order::Inject { .. }, None) => Reply::Failed { reason: NO_EXPERIMENTS.into() },
+            (order, _) => self.cluster.handle(order).await,
+        }
+    }
 }
 
 /// Where the socket of this data folder goes.
@@ -71,7 +100,7 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Answers orders until cancelled.
-pub(crate) async fn serve(listener: UnixListener, cluster: Arc<Cluster>, cancel: CancellationToken) {
+pub(crate) async fn serve(listener: UnixListener, desk: Desk, cancel: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,7 +108,7 @@ pub(crate) async fn serve(listener: UnixListener, cluster: Arc<Cluster>, cancel:
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(answer(stream, Arc::clone(&cluster)));
+                tokio::spawn(answer(stream, desk.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket failed");
@@ -89,12 +118,12 @@ pub(crate) async fn serve(listener: UnixListener, cluster: Arc<Cluster>, cancel:
     }
 }
 
-async fn answer(stream: UnixStream, cluster: Arc<Cluster>) {
+async fn answer(stream: UnixStream, desk: Desk) {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader.take(LONGEST_LINE)).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let reply = match serde_json::from_str::<Order>(&line) {
-            Ok(order) => cluster.handle(order).await,
+            Ok(order) => desk.handle(order).await,
             Err(error) => Reply::Failed { reason: format!("this order cannot be read: {error}") },
         };
         let mut text = serde_json::to_string(&reply).unwrap_or_default();

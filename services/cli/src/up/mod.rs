@@ -1,7 +1,7 @@
 //! `faultline up`: the whole cluster as child processes of one, from the first check to the last process gone.
 
-mod cluster;
-mod control;
+pub(crate) mod cluster;
+pub(crate) mod control;
 pub(crate) mod guard;
 mod lines;
 pub(crate) mod link_command;
@@ -12,7 +12,7 @@ mod scale;
 mod services;
 pub(crate) mod settings;
 pub(crate) mod state;
-mod supervisor;
+pub(crate) mod supervisor;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -28,13 +28,15 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::args::UpFlags;
+use crate::chaos::service::Experiments;
 use crate::exit::Failure;
 use crate::nats_server::find::ServerBinary;
-use crate::nats_server::permissions::ADMIN;
+use crate::nats_server::permissions::{ADMIN, UP};
 use crate::nats_server::{self, find};
 use crate::session::Session;
 use crate::setup::{self, SetupOptions};
 use cluster::Cluster;
+use control::Desk;
 use lines::{Lines, Look};
 use links::Links;
 use nats_server::Member;
@@ -114,7 +116,7 @@ async fn start_and_serve(
     let data_dir = &plan.settings.data_dir;
     let nats = match server {
         Some(server) => start_servers(plan, &server, cluster).await?,
-        None => connect_admin(plan).await.map_err(|error| Failure::Unreachable(error.to_string()))?,
+        None => connect_as(plan, ADMIN).await.map_err(|error| Failure::Unreachable(error.to_string()))?,
     };
     let replicas = (plan.settings.nats_servers > 1).then_some(plan.settings.nats_servers as usize);
     let provisioned = setup::provision(&nats, SetupOptions { replicas, ..SetupOptions::default() }).await?;
@@ -132,8 +134,29 @@ async fn start_and_serve(
     };
     state.write(data_dir)?;
     cluster.start_services(nats)?;
-    tokio::join!(control::serve(listener, Arc::clone(cluster), shutdown.token()), announce(plan, dashboard_url, lines));
+    let experiments = experiments(plan, cluster).await;
+    let injector = experiments.as_ref().map(|experiments| experiments.injector());
+    let desk = Desk { cluster: Arc::clone(cluster), injector };
+    let serve_experiments = async {
+        if let Some(experiments) = experiments
+            && let Err(error) = experiments.serve().await
+        {
+            tracing::error!(%error, "requests for experiments are not answered any more");
+        }
+    };
+    tokio::join!(control::serve(listener, desk, shutdown.token()), serve_experiments, announce(plan, dashboard_url, lines));
     Ok(())
+}
+
+/// What answers requests for experiments. A server that was set up without this user runs everything else.
+async fn experiments(plan: &Plan, cluster: &Arc<Cluster>) -> Option<Arc<Experiments>> {
+    match connect_as(plan, UP).await {
+        Ok(nats) => Some(Experiments::new(Arc::clone(cluster), nats)),
+        Err(error) => {
+            tracing::warn!(%error, "no experiments: `faultline nats-config` writes a configuration with the user `up`");
+            None
+        }
+    }
 }
 
 /// The NATS servers that `up` runs by itself.
@@ -183,7 +206,7 @@ async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Cluster) -> Resu
     }
     let deadline = Instant::now() + SERVER_START_LIMIT;
     loop {
-        match connect_admin(plan).await {
+        match connect_as(plan, ADMIN).await {
             Ok(nats) => return Ok(nats),
             Err(ConnectError::Unreachable { .. }) if Instant::now() < deadline => {}
             Err(error) => return Err(Failure::Unreachable(error.to_string())),
@@ -198,12 +221,12 @@ async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Cluster) -> Resu
     }
 }
 
-async fn connect_admin(plan: &Plan) -> Result<Nats, ConnectError> {
+async fn connect_as(plan: &Plan, user: &str) -> Result<Nats, ConnectError> {
     let mut common = plan.common.clone();
     if common.nkey_file.is_none() {
-        common.nkey_file = Some(nats_server::keys::seed_path(&plan.settings.data_dir, ADMIN)).filter(|path| path.is_file());
+        common.nkey_file = Some(nats_server::keys::seed_path(&plan.settings.data_dir, user)).filter(|path| path.is_file());
     }
-    connect::connect_once(&common, ADMIN, "faultline-up").await
+    connect::connect_once(&common, user, "faultline-up").await
 }
 
 /// Says where the page is as soon as it answers.

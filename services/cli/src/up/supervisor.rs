@@ -90,6 +90,8 @@ struct Handle {
     live: Arc<Mutex<Live>>,
     /// Set once it shall stop; a second, more urgent request may follow.
     stop: watch::Sender<Option<Stop>>,
+    /// While it is set the child is not started again.
+    held: watch::Sender<bool>,
     ended: CancellationToken,
 }
 
@@ -131,9 +133,10 @@ impl Supervisor {
         }
         let live = Arc::new(Mutex::new(Live { state: State::Waiting, pid: None, since: Instant::now(), restarts: 0, last_exit: None }));
         let (stop, stopped) = watch::channel(None);
+        let (held, is_held) = watch::channel(false);
         let ended = CancellationToken::new();
-        children.insert(service.name.clone(), Handle { live: Arc::clone(&live), stop, ended: ended.clone() });
-        let keeper = Keeper { service, lines: self.lines.clone(), live, stop: stopped };
+        children.insert(service.name.clone(), Handle { live: Arc::clone(&live), stop, held, ended: ended.clone() });
+        let keeper = Keeper { service, lines: self.lines.clone(), live, stop: stopped, held: is_held };
         tokio::spawn(async move {
             keeper.keep_running().await;
             ended.cancel();
@@ -181,6 +184,12 @@ impl Supervisor {
             .collect()
     }
 
+    /// Keeps a child from being started again once it has ended, or lets it. False when there is none of that name.
+    pub(crate) fn hold(&self, name: &str, held: bool) -> bool {
+        let children = locked(&self.children);
+        children.get(name).map(|handle| handle.held.send_replace(held)).is_some()
+    }
+
     /// Sends a signal to one child. False when there is none of that name, or it does not run now.
     pub(crate) fn signal(&self, name: &str, signal: Signal) -> bool {
         let pid = locked(&self.children).get(name).and_then(|handle| locked(&handle.live).pid);
@@ -197,23 +206,34 @@ struct Keeper {
     lines: Lines,
     live: Arc<Mutex<Live>>,
     stop: watch::Receiver<Option<Stop>>,
+    held: watch::Receiver<bool>,
 }
 
 impl Keeper {
     async fn keep_running(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
+            tokio::select! {
+                _ = self.held.wait_for(|held| !held) => {}
+                _ = self.stop.wait_for(Option::is_some) => return,
+            }
             let started = Instant::now();
             let Some(reason) = self.run_once().await else { return };
             if started.elapsed() >= GOOD_RUN {
                 pause = FIRST_PAUSE;
             }
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(service = self.service.name, pause_ms, "{} {reason}: starting it again", self.service.name);
+            let held = *self.held.borrow();
+            let next = if held { "held down for an experiment" } else { "starting it again" };
+            tracing::warn!(service = self.service.name, pause_ms, "{} {reason}: {next}", self.service.name);
             self.change(|live| {
                 live.last_exit = Some(reason);
                 live.restarts += 1;
             });
+            if held {
+                // It was fine until it was killed on purpose: that is no reason for longer pauses.
+                continue;
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = self.stop.wait_for(Option::is_some) => return,
@@ -362,6 +382,27 @@ mod tests {
         until(&supervisor, |status| status.state == State::Stopping).await;
         supervisor.stop(&names, Stop::Hurry(Duration::from_secs(3600))).await;
         drain.await.unwrap();
+        assert!(supervisor.names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_held_stays_down_until_it_is_let_go() {
+        let supervisor = supervisor();
+        supervisor.start(shell("one", "exec sleep 1000"));
+        until(&supervisor, |status| status.state == State::Running).await;
+        assert!(supervisor.hold("one", true) && !supervisor.hold("two", true));
+        assert!(supervisor.signal("one", Signal::KILL));
+        until(&supervisor, |status| status.state == State::Waiting && status.restarts == 1).await;
+        // Longer than the pause before a restart.
+        tokio::time::sleep(FIRST_PAUSE * 2).await;
+        assert_eq!(supervisor.statuses()[0].pid, None);
+        supervisor.hold("one", false);
+        until(&supervisor, |status| status.state == State::Running).await;
+        supervisor.hold("one", true);
+        supervisor.signal("one", Signal::KILL);
+        until(&supervisor, |status| status.restarts == 2).await;
+        // One that is held can be stopped.
+        supervisor.stop(&["one".into()], Stop::Drain(Duration::from_secs(5))).await;
         assert!(supervisor.names().is_empty());
     }
 

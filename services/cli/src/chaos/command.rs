@@ -1,0 +1,171 @@
+//! `faultline chaos ...`: asks the running `up`, shows the progress, and is no part of the experiment: when the command dies, the
+//! experiment goes on and ends by itself; Ctrl-C aborts it.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use faultline_protocol::codec;
+use faultline_protocol::messages::{
+    ChaosAbort, ChaosList, ChaosListQuery, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReply, ChaosReport,
+};
+use faultline_protocol::subjects;
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::RequestError;
+use faultline_runtime::observe::hypothesis::{self, Unit};
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::args::{ChaosCommand, RunFlags};
+use super::{kinds, report};
+use crate::commands::ask::Link;
+use crate::exit::Failure;
+use crate::output::{Format, span, table};
+
+const ANSWER: Duration = Duration::from_secs(3);
+/// After this much silence the list is asked: progress is plain messages, and NATS may be the victim.
+const ASK_AFTER: Duration = Duration::from_secs(3);
+/// `up` answers nothing for so long: it is gone, and its processes with it.
+const GONE_AFTER: Duration = Duration::from_secs(60);
+const RUNS_LISTED: u32 = 20;
+
+pub(crate) async fn run(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
+    match command {
+        ChaosCommand::Run(flags) => experiment(link, &flags).await,
+        ChaosCommand::Abort => abort(link, None).await.map(|run| eprintln!("{run} is put right and ends")),
+        ChaosCommand::Ls => {
+            let list = list(link, RUNS_LISTED).await.map_err(nobody)?;
+            link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
+        }
+        ChaosCommand::Metrics => metrics(link),
+    }
+}
+
+fn metrics(link: &Link) -> Result<(), Failure> {
+    let rows: Vec<_> =
+        hypothesis::metrics().map(|metric| MetricRow { metric: metric.name, unit: unit(metric.unit), what: metric.does }).collect();
+    link.out.rows(&rows, |rows| {
+        let mut shown = table(&["METRIC", "UNIT", "WHAT IT IS"]);
+        for row in rows {
+            shown.add_row([row.metric, row.unit, row.what]);
+        }
+        shown
+    })
+}
+
+#[derive(serde::Serialize)]
+struct MetricRow {
+    metric: &'static str,
+    unit: &'static str,
+    what: &'static str,
+}
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Count => "number",
+        Unit::Duration => "ms, s, m",
+        Unit::Share => "0 to 1, or %",
+        Unit::Rate => "a second",
+        Unit::GpuSeconds => "GPU-seconds",
+    }
+}
+
+fn nobody(error: RequestError) -> Failure {
+    match error {
+        RequestError::NoResponders(_) | RequestError::Timeout(_) => {
+            Failure::NotFound("no `faultline up` answers on this NATS: experiments run inside it".into())
+        }
+        error => Failure::Failed(error.into()),
+    }
+}
+
+async fn list(link: &Link, limit: u32) -> Result<ChaosList, RequestError> {
+    link.nats.request(subjects::CHAOS_LIST, &ChaosListQuery { limit }, ANSWER).await
+}
+
+async fn abort(link: &Link, run: Option<String>) -> Result<String, Failure> {
+    let abort = ChaosAbort { run, by: "cli".into() };
+    match link.nats.request(subjects::CHAOS_ABORT, &abort, ANSWER).await.map_err(nobody)? {
+        ChaosReply::Aborting { run } | ChaosReply::Started { run, .. } => Ok(run),
+        ChaosReply::Refused { reason } => Err(Failure::NotFound(reason)),
+    }
+}
+
+async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
+    let request = flags.request().map_err(Failure::Usage)?;
+    // What `up` would refuse is refused here with the code for bad usage.
+    kinds::check(request.clone()).map_err(Failure::Usage)?;
+    let failed = |error: String| Failure::Failed(anyhow!("the progress cannot be listened to: {error}"));
+    let mut heard = link.nats.client.subscribe(subjects::CHAOS_PROGRESS_ALL).await.map_err(|error| failed(error.to_string()))?;
+    link.nats.client.flush().await.map_err(|error| failed(error.to_string()))?;
+    let run = match link.nats.request(subjects::CHAOS_RUN, &request, ANSWER).await.map_err(nobody)? {
+        ChaosReply::Started { run, seed } => {
+            eprintln!("experiment {run}: {}, seed {seed}", request.kind.as_str());
+            run
+        }
+        ChaosReply::Refused { reason } => return Err(Failure::Failed(anyhow!(reason))),
+        ChaosReply::Aborting { .. } => return Err(Failure::Failed(anyhow!("`up` gave another answer than was asked for"))),
+    };
+    let report = tokio::select! {
+        report = follow(link, &mut heard, &run) => report?,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("aborting: everything is put right");
+            abort(link, Some(run.clone())).await?;
+            follow(link, &mut heard, &run).await?
+        }
+    };
+    link.out.one(&report, |report| report::words(report, &link.out))?;
+    match report.outcome {
+        ChaosOutcome::Passed => Ok(()),
+        ChaosOutcome::Failed => Err(Failure::CheckFailed(format!("the experiment failed: {}", report.reason))),
+        ChaosOutcome::Aborted | ChaosOutcome::Refused | ChaosOutcome::Broken => {
+            Err(Failure::Failed(anyhow!("the experiment was not carried out: {}", report.reason)))
+        }
+    }
+}
+
+/// Shows the progress until the report is there.
+async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> Result<ChaosReport, Failure> {
+    let mut last_word = Instant::now();
+    let mut shown = String::new();
+    loop {
+        let progress = match tokio::time::timeout(ASK_AFTER, heard.next()).await {
+            Ok(Some(message)) => codec::decode::<ChaosProgress>(message.headers.as_ref(), &message.payload).ok(),
+            Ok(None) => return Err(Failure::Unreachable("the connection to NATS was closed".into())),
+            Err(_) => match list(link, RUNS_LISTED).await {
+                Ok(list) => {
+                    last_word = Instant::now();
+                    if let Some(report) = list.runs.into_iter().find(|report| report.run == run) {
+                        return Ok(report);
+                    }
+                    if list.running.as_ref().is_none_or(|running| running.run != run) {
+                        return Err(Failure::Failed(anyhow!("the experiment ended without a report: the log of `up` says why")));
+                    }
+                    list.running
+                }
+                Err(error) if last_word.elapsed() >= GONE_AFTER => return Err(nobody(error)),
+                Err(_) => None,
+            },
+        };
+        let Some(progress) = progress.filter(|progress| progress.run == run) else { continue };
+        last_word = Instant::now();
+        if let Some(report) = progress.report {
+            return Ok(*report);
+        }
+        show(link, &progress, &mut shown);
+    }
+}
+
+/// On standard error: the data is the report.
+fn show(link: &Link, progress: &ChaosProgress, shown: &mut String) {
+    let jobs = progress.sample.map_or_else(
+        || "no scheduler answers".to_owned(),
+        |sample| format!("{} of {} nodes alive, {} jobs run", sample.nodes_alive, sample.nodes_known, sample.jobs_running),
+    );
+    let left = span(progress.left_ms.div_ceil(1000) * 1000);
+    let limit = if matches!(progress.phase, ChaosPhase::Checking | ChaosPhase::After) { "at most " } else { "" };
+    let line = format!("{:<8} {limit}{left} left; {jobs}; {}", progress.phase.as_str(), progress.detail);
+    if line != *shown && link.out.format == Format::Table {
+        eprintln!("{line}");
+        *shown = line;
+    }
+}

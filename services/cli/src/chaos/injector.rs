@@ -1,0 +1,151 @@
+//! Breaks things inside `faultline up` and puts them right again: at the end of the time given, when it is told to, and when `up`
+//! stops. Putting right what is whole already does nothing. Each fault of a process is written into the history as it really was;
+//! links and nodes write their own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use faultline_engine::fault::fault_id;
+use faultline_protocol::messages::{
+    ClusterEvent, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Level, Ping, Pong,
+};
+use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_proxy::LinkConditions;
+use faultline_runtime::clock::{random_u128, unix_ms};
+use faultline_runtime::connect::Nats;
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use crate::args::KillSignal;
+use crate::up::cluster::Cluster;
+use crate::up::control::{Order, Reply};
+
+/// A process that is let go runs again within this time, or is left to its supervisor.
+const START_LIMIT: Duration = Duration::from_secs(10);
+const PONG_LIMIT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
+
+/// What is broken now, by the id of the fault.
+pub(crate) struct Injector {
+    cluster: Arc<Cluster>,
+    nats: Nats,
+    active: Mutex<BTreeMap<String, Active>>,
+}
+
+struct Active {
+    fault: Fault,
+    began_ms: u64,
+}
+
+impl Injector {
+    pub(crate) fn new(cluster: Arc<Cluster>, nats: Nats) -> Arc<Self> {
+        Arc::new(Self { cluster, nats, active: Mutex::default() })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Breaks it, and puts it right after `for_ms` by itself. Returns the fault's id.
+    pub(crate) async fn inject(self: &Arc<Self>, fault: Fault, for_ms: u64) -> Result<String, String> {
+        let began_ms = unix_ms();
+        let id = fault_id(began_ms, random_u128());
+        match &fault {
+            Fault::Kill { service } => self.cluster.kill_and_hold(service)?,
+            Fault::Freeze { service } => self.tell(Order::Kill { service: service.clone(), signal: KillSignal::Stop }).await?,
+            Fault::Link { service, conditions } => {
+                self.tell(Order::Link { service: service.clone(), conditions: *conditions }).await?;
+            }
+            Fault::Node { worker, order } => self.order(worker, order).await?,
+        }
+        tracing::warn!(id, for_ms, "injected: {}", fault.words());
+        self.write_truth(&id, &fault, began_ms, Some(began_ms + for_ms), EventKind::FaultBegan);
+        self.locked().insert(id.clone(), Active { fault, began_ms });
+        // Whoever asked may be gone by then.
+        let (injector, due) = (Arc::clone(self), id.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(for_ms)).await;
+            injector.restore(&due).await;
+        });
+        Ok(id)
+    }
+
+    /// Puts one fault right, if it is not already.
+    pub(crate) async fn restore(&self, id: &str) {
+        let Some(Active { fault, began_ms }) = self.locked().remove(id) else { return };
+        let restored = match &fault {
+            Fault::Kill { service } => self.let_run(service).await,
+            Fault::Freeze { service } => self.tell(Order::Kill { service: service.clone(), signal: KillSignal::Cont }).await,
+            Fault::Link { service, .. } => self.tell(Order::Link { service: service.clone(), conditions: LinkConditions::default() }).await,
+            Fault::Node { worker, order } => self.end_order(worker, order).await,
+        };
+        match restored {
+            Ok(()) => tracing::info!(id, "put right: {}", fault.target()),
+            // It was scaled away, or died of something else: there is nothing to put right.
+            Err(reason) => tracing::warn!(id, reason, "{} could not be put right", fault.target()),
+        }
+        self.write_truth(id, &fault, began_ms, Some(unix_ms()), EventKind::FaultEnded);
+    }
+
+    async fn tell(&self, order: Order) -> Result<(), String> {
+        match self.cluster.handle(order).await {
+            Reply::NotFound { reason } | Reply::Failed { reason } => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    async fn let_run(&self, service: &str) -> Result<(), String> {
+        self.cluster.release(service)?;
+        let give_up = Instant::now() + START_LIMIT;
+        while !self.cluster.services().iter().any(|(name, runs)| name == service && *runs) {
+            if Instant::now() >= give_up {
+                return Err("it does not start again".into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn order(&self, worker: &str, order: &FaultOrder) -> Result<(), String> {
+        // The order itself is a plain publish: first hear whether anybody is there to obey it.
+        let ping = Ping { at_ms: unix_ms() };
+        let heard: Result<Pong, _> = self.nats.request(subjects::ctl(worker, ControlVerb::Ping), &ping, PONG_LIMIT).await;
+        heard.map_err(|error| format!("{worker} does not answer: {error}"))?;
+        self.publish_order(worker, order).await
+    }
+
+    /// The fault ends by itself at its time; this only makes sure, and so need not be heard.
+    async fn end_order(&self, worker: &str, order: &FaultOrder) -> Result<(), String> {
+        self.publish_order(worker, &FaultOrder { kind: FaultOrderKind::Restore, ..order.clone() }).await
+    }
+
+    async fn publish_order(&self, worker: &str, order: &FaultOrder) -> Result<(), String> {
+        let sent = self.nats.publish(subjects::ctl(worker, ControlVerb::Fault), order).await;
+        sent.map_err(|error| error.to_string())
+    }
+
+    fn write_truth(&self, id: &str, fault: &Fault, from_ms: u64, until_ms: Option<u64>, kind: EventKind) {
+        let word = match fault {
+            Fault::Kill { .. } => "kill",
+            Fault::Freeze { .. } => "freeze",
+            Fault::Link { .. } | Fault::Node { .. } => return,
+        };
+        let truth = FaultTruth {
+            id: id.to_owned(),
+            kind: word.to_owned(),
+            depth: FaultDepth::Process,
+            target: fault.target().to_owned(),
+            gpu: None,
+            from_ms,
+            until_ms,
+            cause: FaultCause::Ordered,
+            domain: None,
+        };
+        let words = if kind == EventKind::FaultBegan { fault.words() } else { format!("{word} of {} is over", fault.target()) };
+        let at_ms = if kind == EventKind::FaultBegan { from_ms } else { until_ms.unwrap_or(from_ms) };
+        let mut event = ClusterEvent::new(at_ms, "up", Level::Warn, kind, words);
+        event.fault = Some(truth);
+        self.cluster.write(vec![event]);
+    }
+}

@@ -1,0 +1,338 @@
+//! The life of one experiment, inside `faultline up`: is the cluster fit, watch it, break it, put it right, watch it recover,
+//! judge. Whatever happens in between, everything is put right before it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultline_protocol::messages::{
+    ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReport, ChaosRequest, ChaosSample, Measurements, PhaseFigures,
+};
+use faultline_protocol::subjects;
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::observe::hypothesis::Hypothesis;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::injector::Injector;
+use super::kinds::{DEFAULT_AFTER_MS, DEFAULT_BEFORE_MS};
+use super::picture::{self, Picture};
+use super::plan;
+use super::watch::{Watch, nodes_and_leader, stats};
+use crate::up::cluster::Cluster;
+
+/// A cluster that is not whole may become so.
+const FIT_WITHIN: Duration = Duration::from_secs(20);
+const TICK: Duration = Duration::from_secs(1);
+/// Jobs that were opened so long before the run are still seen as submitted before it.
+const LOOK_BACK_MS: u64 = 60_000;
+/// The last events are written by then.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// What one run works with.
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) request: ChaosRequest,
+    pub(crate) hypothesis: Hypothesis,
+    pub(crate) seed: u64,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) injector: Arc<Injector>,
+    pub(crate) nats: Nats,
+    pub(crate) abort: CancellationToken,
+    pub(crate) newest: watch::Sender<ChaosProgress>,
+}
+
+/// Why a run ended before it could be judged.
+#[derive(Debug)]
+enum Stopped {
+    Aborted,
+    Refused(String),
+    Broken(String),
+}
+
+/// What was found out on the way.
+#[derive(Default)]
+struct Log {
+    samples: Vec<ChaosSample>,
+    /// When each phase began.
+    began: Vec<(ChaosPhase, u64)>,
+    targets: Vec<String>,
+    fault_ids: Vec<String>,
+    whole_after_ms: Option<u64>,
+}
+
+impl Run {
+    /// Runs to the end and reports.
+    pub(crate) async fn carry_out(self) -> ChaosReport {
+        let started_at_ms = unix_ms();
+        let mut log = Log::default();
+        let mut seen = Watch::new(&self.nats, started_at_ms.saturating_sub(LOOK_BACK_MS));
+        let went = self.phases(&mut log, &mut seen).await;
+        for id in &log.fault_ids {
+            self.injector.restore(id).await;
+        }
+        let (mut outcome, mut reason) = match went {
+            Ok(()) => (ChaosOutcome::Passed, String::new()),
+            Err(Stopped::Aborted) => (ChaosOutcome::Aborted, "it was aborted; everything was put right".to_owned()),
+            Err(Stopped::Refused(reason)) => (ChaosOutcome::Refused, reason),
+            Err(Stopped::Broken(reason)) => (ChaosOutcome::Broken, reason),
+        };
+        let ended_at_ms = unix_ms();
+        log.began.push((ChaosPhase::Done, ended_at_ms));
+        let mut clauses = Vec::new();
+        let mut measured = None;
+        if outcome == ChaosOutcome::Passed {
+            let (figures, unread) = self.measure(&log, &mut seen).await;
+            clauses = self.hypothesis.judge(&figures);
+            (outcome, reason) = verdict(log.whole_after_ms, unread, clauses.iter().filter(|clause| !clause.passed).count(), clauses.len());
+            measured = Some(figures);
+        }
+        let phases = log.figures(&seen);
+        let Log { targets, whole_after_ms, .. } = log;
+        ChaosReport {
+            run: self.id,
+            request: self.request,
+            seed: self.seed,
+            outcome,
+            reason,
+            started_at_ms,
+            ended_at_ms,
+            targets,
+            whole_after_ms,
+            phases,
+            measured,
+            clauses,
+        }
+    }
+
+    async fn phases(&self, log: &mut Log, seen: &mut Watch<'_>) -> Result<(), Stopped> {
+        self.check(log, seen).await?;
+        let before = Duration::from_millis(self.request.before_ms.unwrap_or(DEFAULT_BEFORE_MS));
+        self.pass_time(log, ChaosPhase::Before, before, "watching the cluster undisturbed").await?;
+        self.inject(log).await?;
+        let words = format!("broken: {}", log.targets.join(", "));
+        self.pass_time(log, ChaosPhase::During, Duration::from_millis(self.request.for_ms), &words).await?;
+        for id in &log.fault_ids {
+            self.injector.restore(id).await;
+        }
+        self.recover(log, seen).await
+    }
+
+    /// Waits a little for a cluster that is whole, and remembers it.
+    async fn check(&self, log: &mut Log, seen: &mut Watch<'_>) -> Result<(), Stopped> {
+        self.enter(log, ChaosPhase::Checking);
+        let give_up = Instant::now() + FIT_WITHIN;
+        loop {
+            let unfit = match self.picture(Some(seen)).await {
+                Some(picture) => picture.unfit(),
+                None => Some("no scheduler answers".to_owned()),
+            };
+            let Some(unfit) = unfit else {
+                seen.look_at_ledger().await;
+                return Ok(());
+            };
+            if Instant::now() >= give_up {
+                return Err(Stopped::Refused(format!("the cluster is not fit for an experiment: {unfit}")));
+            }
+            self.tell(log, ChaosPhase::Checking, give_up, &format!("waiting for a whole cluster: {unfit}")).await;
+            self.pause(TICK).await?;
+        }
+    }
+
+    /// `told`: whom to tell of nodes and leader.
+    async fn picture(&self, told: Option<&mut Watch<'_>>) -> Option<Picture> {
+        let (nodes, leader) = nodes_and_leader(&self.nats).await?;
+        if let Some(seen) = told {
+            seen.know(&nodes, &leader);
+        }
+        Some(Picture::new(&nodes, &leader, self.cluster.services()))
+    }
+
+    async fn inject(&self, log: &mut Log) -> Result<(), Stopped> {
+        // The target is drawn now, not earlier: a busy worker must be busy at this moment.
+        let picture = self.picture(None).await.ok_or_else(|| Stopped::Refused("no scheduler answers".into()))?;
+        let faults = plan::faults(&self.request, &picture, self.seed).map_err(Stopped::Refused)?;
+        self.enter(log, ChaosPhase::During);
+        for fault in faults {
+            let target = fault.target().to_owned();
+            let id = self.injector.inject(fault, self.request.for_ms).await;
+            log.fault_ids.push(id.map_err(|reason| Stopped::Broken(format!("{target} could not be broken: {reason}")))?);
+            log.targets.push(target);
+        }
+        Ok(())
+    }
+
+    /// Until the cluster is whole again and every job that was hit runs again or has ended.
+    async fn recover(&self, log: &mut Log, seen: &mut Watch<'_>) -> Result<(), Stopped> {
+        self.enter(log, ChaosPhase::After);
+        let restored_ms = unix_ms();
+        let give_up = Instant::now() + Duration::from_millis(self.request.after_ms.unwrap_or(DEFAULT_AFTER_MS));
+        let mut whole_ms = None;
+        loop {
+            let words = match (self.missing(log, seen).await, whole_ms) {
+                // The news of a loss may be a moment behind the looks of it: it must be whole twice.
+                (None, Some(at_ms)) => {
+                    log.whole_after_ms = Some(at_ms);
+                    return Ok(());
+                }
+                (None, None) => {
+                    whole_ms = Some(unix_ms().saturating_sub(restored_ms));
+                    "whole again: one more look".to_owned()
+                }
+                (Some(missing), _) => {
+                    whole_ms = None;
+                    format!("recovering: {missing}")
+                }
+            };
+            if Instant::now() >= give_up {
+                return Ok(());
+            }
+            self.tell(log, ChaosPhase::After, give_up, &words).await;
+            self.pause(TICK).await?;
+        }
+    }
+
+    async fn missing(&self, log: &Log, seen: &mut Watch<'_>) -> Option<String> {
+        let Some(picture) = self.picture(None).await else { return Some("no scheduler answers".into()) };
+        if let Some(unfit) = picture.unfit() {
+            return Some(unfit);
+        }
+        if let Err(error) = seen.catch_up().await {
+            return Some(format!("the history cannot be read: {error:#}"));
+        }
+        let waiting = seen.observer.measure(log.fault_ms().unwrap_or(0), unix_ms()).unrecovered;
+        (waiting > 0).then(|| format!("{waiting} jobs that were hit are not placed again yet"))
+    }
+
+    /// The figures from the fault on; with the reason when something could not be read.
+    async fn measure(&self, log: &Log, seen: &mut Watch<'_>) -> (Measurements, Option<String>) {
+        tokio::time::sleep(SETTLE).await;
+        let unread = seen.conclude().await.err().map(|error| error.to_string());
+        (seen.observer.measure(log.fault_ms().unwrap_or(0), unix_ms()), unread)
+    }
+
+    fn enter(&self, log: &mut Log, phase: ChaosPhase) {
+        log.began.push((phase, unix_ms()));
+    }
+
+    /// Stays in a phase for a time, with a word and a sample each second.
+    async fn pass_time(&self, log: &mut Log, phase: ChaosPhase, length: Duration, words: &str) -> Result<(), Stopped> {
+        if phase == ChaosPhase::Before {
+            self.enter(log, phase);
+        }
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            let tick = Instant::now() + TICK;
+            self.tell(log, phase, end, words).await;
+            self.pause(tick.min(end).saturating_duration_since(Instant::now())).await?;
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, length: Duration) -> Result<(), Stopped> {
+        tokio::select! {
+            () = tokio::time::sleep(length) => Ok(()),
+            () = self.abort.cancelled() => Err(Stopped::Aborted),
+        }
+    }
+
+    /// Says where the run stands, with a sample of the cluster.
+    async fn tell(&self, log: &mut Log, phase: ChaosPhase, end: Instant, words: &str) {
+        let figures = tokio::select! {
+            figures = stats(&self.nats) => figures,
+            () = self.abort.cancelled() => None,
+        };
+        let at_ms = unix_ms();
+        let sample = figures.map(|figures| picture::sample(&figures, phase, at_ms));
+        log.samples.extend(sample);
+        let left_ms = u64::try_from(end.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u64::MAX);
+        let progress = ChaosProgress {
+            run: self.id.clone(),
+            kind: self.request.kind,
+            phase,
+            at_ms,
+            left_ms,
+            detail: words.to_owned(),
+            sample,
+            report: None,
+        };
+        // May be lost: `chaos.list` has it too.
+        let _ = self.nats.publish(subjects::chaos_progress(&self.id), &progress).await;
+        self.newest.send_replace(progress);
+    }
+}
+
+fn verdict(whole_after_ms: Option<u64>, unread: Option<String>, broken: usize, clauses: usize) -> (ChaosOutcome, String) {
+    if whole_after_ms.is_none() {
+        return (ChaosOutcome::Failed, "the cluster was not whole again in time".into());
+    }
+    if let Some(unread) = unread {
+        return (ChaosOutcome::Broken, format!("the figures are incomplete: {unread}"));
+    }
+    match broken {
+        0 => (ChaosOutcome::Passed, String::new()),
+        _ => (ChaosOutcome::Failed, format!("{broken} of {clauses} clauses do not hold")),
+    }
+}
+
+impl Log {
+    fn fault_ms(&self) -> Option<u64> {
+        self.began.iter().find(|(phase, _)| *phase == ChaosPhase::During).map(|&(_, at_ms)| at_ms)
+    }
+
+    /// The three parts of the run, as far as it came.
+    fn figures(&self, seen: &Watch<'_>) -> Vec<PhaseFigures> {
+        let parts = self.began.windows(2).map(|pair| (pair[0].0, pair[0].1, pair[1].1));
+        parts
+            .filter(|(phase, ..)| !matches!(phase, ChaosPhase::Checking | ChaosPhase::Done))
+            .map(|(phase, from_ms, to_ms)| {
+                let samples: Vec<&ChaosSample> = self.samples.iter().filter(|sample| sample.phase == phase).collect();
+                let mean = |of: fn(&ChaosSample) -> u64| {
+                    if samples.is_empty() {
+                        0.0
+                    } else {
+                        samples.iter().map(|sample| of(sample) as f64).sum::<f64>() / samples.len() as f64
+                    }
+                };
+                // A commit at the edge belongs to one part only.
+                let measured = seen.observer.measure(from_ms, to_ms.saturating_sub(1).max(from_ms));
+                PhaseFigures {
+                    phase,
+                    from_ms,
+                    to_ms,
+                    samples: u32::try_from(samples.len()).unwrap_or(u32::MAX),
+                    jobs_running: mean(|sample| sample.jobs_running),
+                    jobs_queued: mean(|sample| sample.jobs_queued),
+                    nodes_alive_min: samples.iter().map(|sample| sample.nodes_alive).min().unwrap_or(0),
+                    nodes_known: samples.iter().map(|sample| sample.nodes_known).max().unwrap_or(0),
+                    committed: measured.committed,
+                    throughput_per_s: measured.throughput_per_s,
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_passes_only_when_the_cluster_is_whole_and_every_clause_holds() {
+        assert_eq!(verdict(Some(5), None, 0, 2).0, ChaosOutcome::Passed);
+        let (outcome, reason) = verdict(Some(5), None, 1, 2);
+        assert_eq!((outcome, reason.as_str()), (ChaosOutcome::Failed, "1 of 2 clauses do not hold"));
+        assert_eq!(verdict(None, None, 0, 0).0, ChaosOutcome::Failed);
+        let (outcome, reason) = verdict(Some(5), Some("the stream EVENTS cannot be read".into()), 0, 0);
+        assert!(outcome == ChaosOutcome::Broken && reason.contains("EVENTS"));
+    }
+
+    #[test]
+    fn the_fault_begins_with_the_phase_of_that_name() {
+        let mut log = Log::default();
+        assert_eq!(log.fault_ms(), None);
+        log.began = vec![(ChaosPhase::Before, 100), (ChaosPhase::During, 200), (ChaosPhase::After, 300)];
+        assert_eq!(log.fault_ms(), Some(200));
+    }
+}

@@ -1,0 +1,159 @@
+//! `faultline scenario ...`: finds the file, checks it, runs it, shows the verdict.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use faultline_runtime::clock::random_seed;
+use serde::Serialize;
+
+use super::cluster::OwnCluster;
+use super::file::{self, Scenario};
+use super::plan::{self, Plan};
+use super::run::{self, ScenarioReport};
+use super::shipped::{self, Shipped};
+use crate::chaos::report::{clauses, figures};
+use crate::exit::Failure;
+use crate::output::{Output, facts, figure, span, table};
+use crate::session::Session;
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ScenarioCommand {
+    /// Run a scenario on a cluster of its own; exit code 5 when an assertion does not hold
+    Run {
+        /// A file, or the name of a scenario that comes with the program
+        scenario: String,
+        /// The same seed draws the same jobs and targets
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Leave the cluster's folder with its logs, and say where it is
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Check a file without starting anything
+    Check {
+        /// A file, or the name of a scenario that comes with the program
+        scenario: String,
+    },
+    /// List the scenarios that come with the program
+    Ls,
+    /// Print the file of a scenario, to read it or to make one of your own from it
+    Show { name: String },
+}
+
+pub(crate) async fn run(session: &Session, command: &ScenarioCommand) -> Result<(), Failure> {
+    let out = Output::new(session.format, session.common.color);
+    match command {
+        ScenarioCommand::Run { scenario, seed, keep } => {
+            // Below 2^53, so that every JSON reader holds it.
+            let seed = seed.unwrap_or_else(|| random_seed() >> 11);
+            let (scenario, plan) = load(scenario, seed)?;
+            carry_out(&out, &scenario, &plan, seed, *keep).await
+        }
+        ScenarioCommand::Check { scenario } => {
+            let (scenario, plan) = load(scenario, 0)?;
+            let clauses = scenario.asserts.len();
+            let words = format!(
+                "{} is fine: {} jobs, {} faults, {clauses} assertions, at most {}",
+                scenario.name,
+                plan.jobs.len(),
+                plan.faults.len(),
+                span(scenario.limit.as_secs() * 1000)
+            );
+            out.text(&words)
+        }
+        ScenarioCommand::Ls => list(&out),
+        ScenarioCommand::Show { name } => out.text(named(name)?.text),
+    }
+}
+
+fn named(name: &str) -> Result<Shipped, Failure> {
+    shipped::find(name).ok_or_else(|| {
+        let known = shipped::ALL.map(|shipped| shipped.name).join(", ");
+        Failure::NotFound(format!("no scenario is called {name}; there are {known}"))
+    })
+}
+
+/// By name, or from a file.
+fn load(scenario: &str, seed: u64) -> Result<(Scenario, Plan), Failure> {
+    let text = match shipped::find(scenario) {
+        Some(shipped) => shipped.text.to_owned(),
+        None if Path::new(scenario).exists() => {
+            std::fs::read_to_string(scenario).map_err(|error| Failure::Usage(format!("{scenario} cannot be read: {error}")))?
+        }
+        None => {
+            let known = shipped::ALL.map(|shipped| shipped.name).join(", ");
+            return Err(Failure::NotFound(format!("{scenario} is neither a file nor one of {known}")));
+        }
+    };
+    let bad = |problem: String| Failure::Usage(format!("{scenario}: {problem}"));
+    let parsed = file::parse(&text).map_err(|problem| bad(problem.to_string()))?;
+    let plan = plan::draw(&parsed, seed).map_err(bad)?;
+    Ok((parsed, plan))
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    shows: String,
+    look_for: String,
+}
+
+fn list(out: &Output) -> Result<(), Failure> {
+    let rows = shipped::ALL.into_iter().map(|shipped| {
+        let scenario = file::parse(shipped.text).map_err(|problem| Failure::Failed(anyhow!("{}: {problem}", shipped.name)))?;
+        Ok(Row { name: shipped.name, shows: scenario.shows, look_for: scenario.look_for })
+    });
+    let rows: Vec<Row> = rows.collect::<Result<_, Failure>>()?;
+    out.rows(&rows, |rows| {
+        let mut shown = table(&["SCENARIO", "SHOWS"]);
+        for row in rows {
+            shown.add_row([row.name, &row.shows]);
+        }
+        shown
+    })
+}
+
+async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, keep: bool) -> Result<(), Failure> {
+    eprintln!("{}: {}", scenario.name, scenario.shows);
+    eprintln!("look for: {}", scenario.look_for);
+    eprintln!("seed {seed}; starting {} workers", scenario.cluster.workers);
+    let cluster = tokio::select! {
+        started = OwnCluster::start(&scenario.cluster, seed) => started?,
+        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+    };
+    let went = tokio::select! {
+        report = run::run(scenario, plan, seed, &cluster) => report,
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    if let Some(folder) = cluster.stop(keep).await {
+        eprintln!("kept: {}", folder.display());
+    }
+    let report = went?;
+    out.one(&report, |report| words(out, scenario, report))?;
+    if report.passed { Ok(()) } else { Err(Failure::CheckFailed(format!("{} failed: {}", report.scenario, report.reason))) }
+}
+
+fn interrupted() -> Failure {
+    Failure::Failed(anyhow!("interrupted; everything was stopped"))
+}
+
+fn words(out: &Output, scenario: &Scenario, report: &ScenarioReport) -> String {
+    let mut broken = table(&["AT", "LASTS", "WHAT"]);
+    for fault in &report.faults {
+        broken.add_row([figure(span(fault.at_ms)), figure(span(fault.for_ms)), fault.what.as_str().into()]);
+    }
+    let because: Vec<&str> = scenario.asserts.iter().map(|assert| assert.because.as_str()).filter(|why| !why.is_empty()).collect();
+    let mut parts = Vec::new();
+    if !report.faults.is_empty() {
+        parts.push(out.render(broken));
+    }
+    parts.push(out.render(facts(&figures(&report.measured))));
+    parts.push(out.render(clauses(&report.clauses)));
+    if !report.passed && !because.is_empty() {
+        parts.push(because.join("\n"));
+    }
+    let verdict = if report.passed { "passed" } else { "FAILED" };
+    parts.push(format!("{} {verdict} in {}; seed {}", report.scenario, span(report.took_ms), report.seed));
+    parts.join("\n\n")
+}

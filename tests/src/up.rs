@@ -1,0 +1,135 @@
+//! A whole cluster as a person starts it: `faultline up` in a folder and on a port of its own, with all its processes. It ends with
+//! the value.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{PATIENCE, program};
+use crate::nats::free_port;
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// `faultline up` and its folder.
+pub struct Up {
+    folder: TempDir,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Up {
+    /// Starts it without generator, page and faults of its own, and waits until all nodes are alive.
+    pub async fn start(workers: usize, more: &[&str]) -> Up {
+        let folder = TempDir::new().expect("a temporary folder");
+        let log = folder.path().join("up.log");
+        let file = std::fs::File::create(&log).expect("a log file");
+        let (port, workers_text) = (free_port().to_string(), workers.to_string());
+        let child = faultline(&folder)
+            .arg("--stop-with-parent")
+            .args(["up", "--no-generator", "--no-dashboard", "--faults", "off", "--workers", &workers_text, "--nats-port", &port])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("faultline starts");
+        let up = Up { folder, child, log };
+        up.wait_until("all nodes are alive", async || up.nodes_alive() == workers).await;
+        up
+    }
+
+    /// `faultline ARGS` on this cluster, not started yet.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = faultline(&self.folder);
+        command.args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// `faultline ARGS` on this cluster, to its end.
+    pub fn faultline(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("faultline starts")
+    }
+
+    /// What `faultline ARGS -o json` prints; `None` when it fails.
+    pub fn json(&self, args: &[&str]) -> Option<Value> {
+        let output = self.command(args).args(["-o", "json"]).output().expect("faultline starts");
+        if output.status.success() { serde_json::from_slice(&output.stdout).ok() } else { None }
+    }
+
+    fn nodes_alive(&self) -> usize {
+        let nodes = self.json(&["nodes"]);
+        let rows = nodes.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let fresh = |node: &&Value| node["health"] == "alive" && node["heartbeat_age_ms"].as_u64().is_some_and(|age| age < 3_000);
+        rows.iter().filter(fresh).count()
+    }
+
+    /// One process of `faultline status`.
+    pub fn service(&self, name: &str) -> Option<Value> {
+        let status = self.json(&["status"])?;
+        status["services"].as_array()?.iter().find(|service| service["name"] == name).cloned()
+    }
+
+    /// The letter that Linux has for the state of a process, such as `T` for a stopped one.
+    pub fn process_state(&self, name: &str) -> Option<char> {
+        let pid = self.service(name)?["pid"].as_u64()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
+    /// `faultline audit` must find nothing.
+    pub fn assert_audit_clean(&self) {
+        let audit = self.faultline(&["audit"]);
+        assert!(audit.status.success(), "audit: {}\n{}", text(&audit), self.log_tail());
+    }
+
+    /// Polls until `done` says so.
+    pub async fn wait_until(&self, what: &str, mut done: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done().await {
+            assert!(Instant::now() < deadline, "never happened: {what}\n{}", self.log_tail());
+            sleep(POLL).await;
+        }
+    }
+
+    /// The last lines of the log, for a failing test's message.
+    pub fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // The end of its standard input tells it to stop in order, its children with it.
+        drop(self.child.stdin.take());
+        for _ in 0..100 {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Both outputs of a command.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn faultline(folder: &TempDir) -> Command {
+    let mut command = Command::new(program("faultline"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FAULTLINE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1").current_dir(folder.path());
+    command
+}

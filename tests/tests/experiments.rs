@@ -1,0 +1,89 @@
+//! `faultline chaos`, with the real processes: what it breaks is really broken, what it says is measured, and all is put right again.
+
+use std::process::Stdio;
+
+use faultline_tests::up::{Up, text};
+use serde_json::Value;
+
+/// Twenty jobs that keep the workers busy for a while.
+fn give_work(up: &Up, duration: &str, count: &str) {
+    let submitted = up.faultline(&["submit", "--kind", "sleep", "--duration", duration, "--count", count]);
+    assert!(submitted.status.success(), "{}", text(&submitted));
+}
+
+fn links_are_clean(up: &Up) -> bool {
+    let links = up.json(&["link"]).unwrap_or_default();
+    let rows = links.as_array().map_or(&[][..], Vec::as_slice);
+    !rows.is_empty() && rows.iter().all(|link| link["conditions"]["state"] == "open")
+}
+
+#[tokio::test]
+async fn a_killed_worker_passes_its_hypothesis_and_a_wrong_one_fails_with_exit_code_5() {
+    let up = Up::start(3, &[]).await;
+    give_work(&up, "4s", "40");
+    let hypothesis = "lost=0,duplicates=0,attempts_lost>=1,unrecovered=0,faults_unnoticed=0,recovery_max<30s";
+    let run =
+        up.faultline(&["chaos", "run", "kill-busy-worker", "--for", "3s", "--before", "1s", "--hypothesis", hypothesis, "-o", "json"]);
+    assert!(run.status.success(), "{}\n{}", text(&run), up.log_tail());
+    let report: Value = serde_json::from_slice(&run.stdout).expect("a report");
+    assert_eq!((&report["outcome"], report["measured"]["faults"].as_u64()), (&Value::from("passed"), Some(1)), "{report}");
+    let target = report["targets"][0].as_str().expect("a target").to_owned();
+    assert!(up.service(&target).is_some_and(|service| service["restarts"] == 1 && service["state"] == "running"));
+    assert!(report["measured"]["detection"]["count"] == 1 && report["measured"]["recovery"]["count"].as_u64() >= Some(1), "{report}");
+    assert_eq!(report["clauses"].as_array().map(Vec::len), Some(6));
+
+    // The same deed, and a claim that cannot hold.
+    give_work(&up, "4s", "40");
+    let run = up.faultline(&["chaos", "run", "kill-busy-worker", "--for", "1s", "--before", "0s", "--hypothesis", "committed>=100000"]);
+    assert_eq!(run.status.code(), Some(5), "{}", text(&run));
+    assert!(text(&run).contains("FAILED") && text(&run).contains("committed>=100000"), "{}", text(&run));
+    let list = up.json(&["chaos", "ls"]).expect("a list");
+    let outcomes: Vec<&str> = list["runs"].as_array().expect("runs").iter().filter_map(|run| run["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["failed", "passed"], "the newest first");
+    up.assert_audit_clean();
+}
+
+#[tokio::test]
+async fn an_abort_thaws_the_frozen_and_heals_the_cut() {
+    let up = Up::start(2, &[]).await;
+    for kind in ["freeze", "partition"] {
+        let run = up
+            .command(&["chaos", "run", kind, "--target", "worker-01", "--for", "5m", "--before", "0s", "-o", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("faultline starts");
+        match kind {
+            "freeze" => up.wait_until("the worker is frozen", async || up.process_state("worker-01") == Some('T')).await,
+            _ => up.wait_until("the link is cut", async || !links_are_clean(&up)).await,
+        }
+        let second = up.faultline(&["chaos", "run", "freeze"]);
+        assert!(second.status.code() == Some(1) && text(&second).contains("chaos abort"), "one at a time: {}", text(&second));
+        let aborted = up.faultline(&["chaos", "abort"]);
+        assert!(aborted.status.success(), "{}", text(&aborted));
+        let run = run.wait_with_output().expect("it can be waited for");
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&run)));
+        assert_eq!((run.status.code(), &report["outcome"]), (Some(1), &Value::from("aborted")), "{report}");
+        assert!(up.process_state("worker-01").is_some_and(|state| state != 'T'));
+        assert!(links_are_clean(&up));
+    }
+    assert_eq!(up.faultline(&["chaos", "abort"]).status.code(), Some(4), "nothing runs any more");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_breaks_nothing() {
+    let up = Up::start(1, &[]).await;
+    for (args, code, words) in [
+        (&["chaos", "run", "melt"][..], 2, "kill-busy-worker"),
+        (&["chaos", "run", "freeze", "--hypothesis", "lots=0"], 2, "no metric is called `lots`"),
+        (&["chaos", "run", "kill-percent", "--percent", "200"], 2, "percent"),
+        (&["chaos", "run", "kill-service"], 2, "scheduler-1"),
+        (&["chaos", "run", "kill-service", "nobody", "--before", "0s"], 1, "no process is called nobody"),
+        (&["chaos", "run", "kill-busy-worker", "--before", "0s"], 1, "no worker runs a job now"),
+    ] {
+        let run = up.faultline(args);
+        assert!(run.status.code() == Some(code) && text(&run).contains(words), "{args:?}: {:?} {}", run.status.code(), text(&run));
+    }
+    let restarts = |name: &str| up.service(name).map(|service| service["restarts"].clone());
+    assert_eq!((restarts("worker-01"), restarts("nats")), (Some(0.into()), Some(0.into())));
+}
