@@ -19,6 +19,8 @@ use crate::cluster::Cluster;
 /// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
 const GENERATOR_RATE: &str = "240";
 
+/// No faults among its jobs: some of them hang until their time limit, which may be ten minutes. The own jobs fail enough.
+const GENERATOR_MIX: &str = "sleep=4,compute=3,matrix=2";
 const FIRST_STEPS: Duration = Duration::from_secs(3);
 
 /// The cluster, and what has been done to it.
@@ -84,7 +86,7 @@ impl Stage {
             Service::Dashboard => self.cluster.spawn(&name, "faultline-dashboard", &["--port", "0"]),
             Service::Generator => {
                 let seed = self.seed.to_string();
-                let args = ["--rate", GENERATOR_RATE, "--unbounded-rate", "--first-jobs", "0", "--seed", &seed];
+                let args = ["--rate", GENERATOR_RATE, "--unbounded-rate", "--mix", GENERATOR_MIX, "--first-jobs", "0", "--seed", &seed];
                 self.cluster.spawn(&name, "faultline-generator", &args);
             }
             Service::Submitter(index) => {
