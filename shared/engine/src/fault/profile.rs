@@ -212,7 +212,7 @@ const REPAIR_P90_H: f64 = 482.0;
 /// Nothing in that trace was broken for longer, in hours.
 const REPAIR_MAX_H: f64 = 2124.0;
 /// The coefficient of variation of the time between two faults of the fleet in that trace; a Poisson process has 1.
-pub const TRACE_INTER_ARRIVAL_CV: f64 = 2.19;
+pub const TRACE_INTER_ARRIVAL_CV: f64 = 2.18;
 
 /// Schroeder and Gibson (see [`RepairTime`]) found a node's times between failures to be Weibull with shapes of 0.7 to 0.8.
 const WEIBULL_SHAPE: f64 = 0.7;
