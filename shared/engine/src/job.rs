@@ -70,9 +70,11 @@ macro_rules! ulid_id {
             type Err = InvalidJob;
 
             fn from_str(text: &str) -> Result<Self, InvalidJob> {
+                // 26 characters hold 130 bits: a first one above 7 would lose two of them and name another id.
+                let fits = text.bytes().next().is_some_and(|first| first <= b'7');
                 match Ulid::from_string(text) {
-                    Ok(id) => Ok(Self(id)),
-                    Err(_) => Err(InvalidJob::new("id", format!("`{}` is no ULID: 26 characters of Crockford base 32 are expected", clip(text)))),
+                    Ok(id) if fits => Ok(Self(id)),
+                    Ok(_) | Err(_) => Err(InvalidJob::new("id", format!("`{}` is no ULID: 26 characters of Crockford base 32, the first from 0 to 7, are expected", clip(text)))),
                 }
             }
         }
@@ -344,6 +346,14 @@ mod tests {
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(late.unix_ms(), 2_000);
         assert!("not an id".parse::<JobId>().unwrap_err().to_string().starts_with("id: "));
+    }
+
+    #[test]
+    fn an_id_of_more_than_128_bits_is_refused_not_shortened() {
+        assert!("7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<JobId>().is_ok());
+        for text in ["8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "ZZZZZZZZZZZZZZZZZZZZZZZZZZ", ""] {
+            assert_eq!(text.parse::<JobId>().unwrap_err().field, "id");
+        }
     }
 
     #[test]

@@ -108,7 +108,10 @@ impl CommonArgs {
             .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
         let mut common: Common = layered(self.config.as_deref(), "common", &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
-        Ok(common)
+        match crate::telemetry::check_filter(&common.log_level) {
+            Ok(()) => Ok(common),
+            Err(reason) => Err(ConfigError::Invalid { section: "common".into(), reason: format!("log_level: {reason}") }),
+        }
     }
 }
 
@@ -164,7 +167,8 @@ where
         }
     }
     for (key, variable) in environment {
-        if let Ok(value) = std::env::var(variable) {
+        // An empty variable is how shells and compose files write one that is not set.
+        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
             let value = config::Value::new(Some(variable), config::ValueKind::String(value));
             builder = builder.set_override(key, value).map_err(invalid)?;
         }
@@ -227,6 +231,22 @@ mod tests {
         assert!(error.contains("[sample]") && error.contains("rrate"), "{error}");
         let missing = CommonArgs { config: Some("no/such.toml".into()), ..CommonArgs::default() };
         assert!(matches!(missing.load(), Err(ConfigError::NoFile(_))));
+    }
+
+    #[test]
+    fn a_log_level_that_would_silence_everything_is_refused() {
+        for (level, is_fine) in [
+            ("debug", true),
+            ("info,async_nats=warn", true),
+            ("faultline_worker=trace", true),
+            ("loud", false),
+            ("a=loud", false),
+            ("", false),
+        ] {
+            let (_file, args) = args(&format!("[common]\nlog_level = \"{level}\"\n"));
+            let loaded = args.load();
+            assert_eq!(loaded.is_ok(), is_fine, "{level}: {loaded:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,20 @@ pub fn use_color(color: Color) -> bool {
     }
 }
 
+/// Whether a log filter says something: a lone word that is no level would be taken for a module, and all else fall silent.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    let wrong =
+        filter.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<tracing::level_filters::LevelFilter>().is_err());
+    let reason = match wrong {
+        Some(part) => format!("`{part}` is no level"),
+        None => match EnvFilter::try_new(filter) {
+            Ok(_) => return Ok(()),
+            Err(error) => format!("`{filter}`: {error}"),
+        },
+    };
+    Err(format!("{reason}; write error, warn, info, debug, trace, or module=level pairs"))
+}
+
 /// Starts logging to standard error and, with a log folder, to `<service>.<date>.log` in it.
 pub fn init(service: &str, common: &Common) -> TelemetryGuard {
     init_with_prefix(service, common, String::new())
