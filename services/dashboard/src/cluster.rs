@@ -1,18 +1,27 @@
 //! What the dashboard asks of the cluster, and orders. A trait, so that the routes are tested without NATS; nothing
 //! here keeps state or decides anything.
 
+mod messaging;
+mod stored;
+
 use std::time::Duration;
 
 use faultline_engine::job::{InvalidJob, JobId, JobSpec};
 use faultline_protocol::codec;
 use faultline_protocol::messages::{
-    CancelReply, CancelRequest, DrainSetting, JobView, OpenMarker, Query, QueryReply, RateSetting, TerminalRecord,
+    CancelReply, CancelRequest, ChaosAbort, ChaosList, ChaosListQuery, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView,
+    OpenMarker, Query, QueryReply, RateSetting, TerminalRecord,
 };
+use faultline_protocol::subjects::ControlVerb;
 use faultline_protocol::{streams, subjects};
+use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::{BucketError, Nats, RequestError, kv_put};
 use faultline_runtime::record::read_record;
 use faultline_runtime::submit::{SubmitError, Submitter};
 use futures::future::BoxFuture;
+
+pub(crate) use messaging::Messaging;
+pub(crate) use stored::StoredMessage;
 
 use crate::view::ended_view;
 
@@ -20,13 +29,17 @@ use crate::view::ended_view;
 const QUERY_LIMIT: Duration = Duration::from_millis(1500);
 /// Cancelling writes to a stream first.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
-const OPERATOR: &str = "dashboard";
+/// `up` looks whether the cluster is fit for it before it answers.
+const CHAOS_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const OPERATOR: &str = "dashboard";
 
 /// Why the cluster did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClusterError {
     #[error("no scheduler answers: {0}")]
     NoScheduler(String),
+    #[error("no `faultline up` carries out experiments here: {0}")]
+    NoExperiments(String),
     #[error("NATS cannot be reached: {0}")]
     Unreachable(String),
     #[error("the queue is full: {0}")]
@@ -76,6 +89,16 @@ pub(crate) trait Cluster: Send + Sync + 'static {
     fn set_drain(&self, node: String, setting: Option<DrainSetting>) -> BoxFuture<'_, Result<(), ClusterError>>;
     /// What RESULTS holds of the job.
     fn record(&self, job: JobId) -> BoxFuture<'_, Result<Option<Record>, ClusterError>>;
+    /// The messages that the streams hold of the job. `queued_as` is the subject under which it waits, if that is known.
+    fn messages(&self, job: JobId, queued_as: Option<String>) -> BoxFuture<'_, Result<Vec<StoredMessage>, ClusterError>>;
+    /// Streams, consumers and buckets.
+    fn messaging(&self) -> BoxFuture<'_, Result<Messaging, ClusterError>>;
+    /// Puts a fault upon a node of that worker, or takes it off.
+    fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>>;
+    /// Asks who carries out experiments for the kinds and the newest runs.
+    fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>>;
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>>;
+    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>>;
 }
 
 /// The cluster behind a NATS connection.
@@ -92,6 +115,15 @@ impl NatsCluster {
 
     fn check_link(&self) -> Result<(), ClusterError> {
         if self.nats.is_connected() { Ok(()) } else { Err(ClusterError::Unreachable("the connection is down and being made again".into())) }
+    }
+
+    async fn ask_up<Q: codec::Message, A: codec::Message>(&self, subject: &'static str, question: &Q) -> Result<A, ClusterError> {
+        self.check_link()?;
+        self.nats.request::<Q, A>(subject, question, CHAOS_LIMIT).await.map_err(|error| match (self.check_link(), error) {
+            (Err(down), _) => down,
+            (Ok(()), error @ RequestError::NoResponders(_)) => ClusterError::NoExperiments(error.to_string()),
+            (Ok(()), error) => ClusterError::Failed(error.to_string()),
+        })
     }
 
     fn request_failed(&self, error: &RequestError) -> ClusterError {
@@ -177,5 +209,39 @@ impl Cluster for NatsCluster {
             let record = Record::decode(Some(&found.headers), &found.body);
             record.map(Some).map_err(|error| ClusterError::Failed(format!("the record of {job} cannot be read: {error}")))
         })
+    }
+
+    fn messages(&self, job: JobId, queued_as: Option<String>) -> BoxFuture<'_, Result<Vec<StoredMessage>, ClusterError>> {
+        Box::pin(async move {
+            self.check_link()?;
+            stored::of_job(&self.nats, job, queued_as).await.map_err(ClusterError::Failed)
+        })
+    }
+
+    fn messaging(&self) -> BoxFuture<'_, Result<Messaging, ClusterError>> {
+        Box::pin(async move {
+            self.check_link()?;
+            messaging::figures(&self.nats, unix_ms()).await.map_err(ClusterError::Failed)
+        })
+    }
+
+    fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.check_link()?;
+            let sent = self.nats.publish(subjects::ctl(&worker, ControlVerb::Fault), &order).await;
+            sent.map_err(|error| ClusterError::Failed(error.to_string()))
+        })
+    }
+
+    fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>> {
+        Box::pin(async move { self.ask_up(subjects::CHAOS_LIST, &ChaosListQuery { limit }).await })
+    }
+
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
+        Box::pin(async move { self.ask_up(subjects::CHAOS_RUN, &request).await })
+    }
+
+    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
+        Box::pin(async move { self.ask_up(subjects::CHAOS_ABORT, &order).await })
     }
 }

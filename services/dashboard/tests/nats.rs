@@ -214,6 +214,69 @@ async fn a_websocket_gets_the_state_and_foreign_pages_do_not() {
     assert!(waiting.await.unwrap());
 }
 
+/// Reads on until the text holds `wanted`.
+async fn read_until(stream: &mut TcpStream, text: &mut String, wanted: &str) {
+    let mut buffer = [0; 4096];
+    while !text.contains(wanted) {
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer))
+            .await
+            .unwrap_or_else(|_| panic!("no {wanted} in {text}"));
+        let read = read.unwrap();
+        assert!(read > 0, "the stream ended: {text}");
+        text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_happened_is_streamed_drawn_and_read_back() {
+    let Some((server, nats)) = support::start().await else { return };
+    let sink = EventSink::new(&nats, "scheduler-1");
+    let job = support::new_job();
+    let about =
+        |kind, node: &str| ClusterEvent { node: Some(node.into()), job: Some(job), ..sink.event(Level::Warn, kind, "told by a test") };
+    let (first, second) = (AttemptId::new(1, 1), AttemptId::new(2, 1));
+    sink.send(ClusterEvent { attempt: Some(first), ..about(EventKind::JobPlaced, "gpu-node-01") }).await;
+    sink.send(ClusterEvent { job: None, ..about(EventKind::NodeGone, "gpu-node-01") }).await;
+    sink.send(ClusterEvent { attempt: Some(first), ..about(EventKind::AttemptLost, "gpu-node-01") }).await;
+
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    let page = dashboard.until("/api/v1/events?kind=attempt_lost", |page| page["items"][0]["seq"].is_u64()).await;
+    let mut stream = TcpStream::connect(dashboard.address).await.unwrap();
+    let request = format!(
+        "GET /api/v1/events?kind=job_placed HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\nLast-Event-ID: {}\r\n\r\n",
+        dashboard.address, page["items"][0]["seq"]
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    read_until(&mut stream, &mut text, "content-type: text/event-stream").await;
+    sink.send(ClusterEvent { attempt: Some(second), ..about(EventKind::JobPlaced, "gpu-node-02") }).await;
+    read_until(&mut stream, &mut text, "event: job_placed").await;
+    read_until(&mut stream, &mut text, "gpu-node-02").await;
+    assert!(!text.contains("attempt_lost") && !text.contains("gpu-node-01"), "it goes on where the client was: {text}");
+
+    let timeline = dashboard.until("/api/v1/timeline?affected=true", |timeline| timeline["bars"][0]["next_attempt"].is_string()).await;
+    assert_eq!((&timeline["bars"][0]["outcome"], &timeline["bars"][0]["next_attempt"]), (&json!("lost"), &json!(second.to_string())));
+    assert_eq!((&timeline["verdicts"][0]["health"], &timeline["nodes"]), (&json!("gone"), &json!(["gpu-node-01"])));
+    let trace = dashboard.get("/api/v1/timeline/trace.json").await;
+    let phases: Vec<&str> = trace["traceEvents"].as_array().unwrap().iter().map(|event| event["ph"].as_str().unwrap()).collect();
+    assert!(["M", "X", "s", "f"].iter().all(|phase| phases.contains(phase)), "{phases:?}");
+
+    let open_seq = support::open_job(&nats, job, "told").await;
+    support::commit_job(&nats, job, "told", open_seq).await;
+    let detail = dashboard.until(&format!("/api/v1/jobs/{job}"), |job| job["state"] == "committed").await;
+    let told: Vec<(&str, &Value)> =
+        detail["messages"].as_array().unwrap().iter().map(|message| (message["stream"].as_str().unwrap(), &message["body"])).collect();
+    assert_eq!(told.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), ["EVENTS", "EVENTS", "EVENTS", "RESULTS"], "{detail:#}");
+    assert_eq!((&told[1].1["events"][0]["kind"], &told[3].1["result"]), (&json!("attempt_lost"), &json!("checked")));
+    let messaging = dashboard.get("/api/v1/messaging").await;
+    let events = messaging["streams"].as_array().unwrap().iter().find(|stream| stream["name"] == "EVENTS").unwrap();
+    assert_eq!((&events["messages"], &events["command"]), (&json!(4), &json!("nats stream info EVENTS")));
+    assert_eq!(events["consumers"][0]["is_durable"], false, "the dashboard reads it");
+    assert_eq!(dashboard.get("/api/v1/chaos").await["available"], false);
+    drop(stream);
+    dashboard.stop().await;
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -122,6 +122,7 @@ const fn operator(user: &'static str) -> Row {
             "$JS.API.INFO",
             "$JS.API.STREAM.NAMES",
             "$JS.API.STREAM.LIST",
+            "$JS.API.CONSUMER.LIST.*",
             // JOBS is a work queue: it refuses ordered consumers, so nothing but direct reads makes sense there.
             READ_JOBS[0],
             READ_JOBS[1],
@@ -225,6 +226,9 @@ mod tests {
             ("fault-detector", "ctl.worker-01.ping"),
             ("fault-detector", "$KV.HEALTH.gpu-node-01"),
             ("dashboard", "$KV.CONTROL.rate"),
+            ("dashboard", "ctl.worker-01.fault"),
+            ("dashboard", "$JS.API.CONSUMER.LIST.JOBS"),
+            ("dashboard", "$JS.API.DIRECT.GET.JOBS.job.q.high.sleep.01"),
             ("cli", "ctl.worker-01.fault"),
             ("cli", "sched.query"),
             ("cli", "chaos.run"),

@@ -40,11 +40,12 @@ pub(crate) struct StatsReply {
 
 impl StatsReply {
     pub(crate) fn new(view: &View, now_ms: u64, nats_connected: bool, streams_open: usize) -> Self {
+        let cluster = view.stats(now_ms);
         Self {
-            cluster: view.stats(now_ms),
+            derived: view.derived(&cluster, now_ms),
+            cluster,
             stale_since_ms: view.stale_since_ms(),
             nats_connected,
-            derived: view.derived(now_ms),
             jobs_in_memory: view.jobs.len(),
             nodes_known: view.nodes.len(),
             last_event_seq: view.events.last_seq(),

@@ -99,6 +99,8 @@ impl From<ClusterError> for ApiError {
             ClusterError::Unreachable(_) => {
                 unavailable("nats_unreachable", "the dashboard reconnects by itself: see that the NATS server runs")
             }
+            ClusterError::NoExperiments(_) => Self::new(StatusCode::NOT_IMPLEMENTED, "no_experiments", message)
+                .remedy("start the cluster with `faultline up`: it starts the processes, so it can kill and freeze them"),
             ClusterError::QueueFull(_) => unavailable("queue_full", "wait for jobs to finish, or submit fewer"),
             ClusterError::Failed(_) => unavailable("cluster_failed", "try again; the dashboard's log has the details"),
             ClusterError::Invalid(invalid) => invalid.into(),

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use faultline_engine::job::{JobId, JobSpec};
-use faultline_protocol::messages::{CancelAnswer, CancelOutcome, CancelReply, DrainSetting, JobView, Query, QueryReply, RateSetting};
+use faultline_protocol::messages::{
+    CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView, Query,
+    QueryReply, RateSetting,
+};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, SharedView};
-use crate::cluster::{Cluster, ClusterError, Record};
+use crate::cluster::{Cluster, ClusterError, Messaging, Record, StoredMessage};
 use crate::guard::Guard;
 use crate::push::Newest;
 use crate::view::View;
@@ -27,9 +30,19 @@ pub(crate) struct FakeCluster {
     pub(crate) rate: Mutex<Option<RateSetting>>,
     pub(crate) drained: Mutex<BTreeMap<String, bool>>,
     pub(crate) cancel_outcome: Mutex<Option<CancelOutcome>>,
+    /// Where jobs were asked for as waiting.
+    pub(crate) asked_queue: Mutex<Vec<Option<String>>>,
+    pub(crate) faults: Mutex<Vec<(String, FaultOrder)>>,
+    /// What `up` answers to an order; none: there is no `up`.
+    pub(crate) up: Mutex<Option<ChaosReply>>,
+    pub(crate) chaos_orders: Mutex<Vec<ChaosRequest>>,
 }
 
 impl FakeCluster {
+    fn up(&self) -> Result<ChaosReply, ClusterError> {
+        self.up.lock().unwrap().clone().ok_or_else(|| ClusterError::NoExperiments("nobody listens on chaos.run".into()))
+    }
+
     fn check(&self) -> Result<(), ClusterError> {
         if self.silent.load(Ordering::Relaxed) { Err(ClusterError::NoScheduler("nobody listens on sched.query".into())) } else { Ok(()) }
     }
@@ -88,6 +101,39 @@ impl Cluster for FakeCluster {
 
     fn record(&self, job: JobId) -> BoxFuture<'_, Result<Option<Record>, ClusterError>> {
         Box::pin(async move { Ok(self.records.lock().unwrap().get(&job).cloned()) })
+    }
+
+    fn messages(&self, _: JobId, queued_as: Option<String>) -> BoxFuture<'_, Result<Vec<StoredMessage>, ClusterError>> {
+        Box::pin(async move {
+            self.asked_queue.lock().unwrap().push(queued_as);
+            self.check().map(|()| vec![])
+        })
+    }
+
+    fn messaging(&self) -> BoxFuture<'_, Result<Messaging, ClusterError>> {
+        Box::pin(async move { self.check().map(|()| Messaging::default()) })
+    }
+
+    fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async move {
+            self.faults.lock().unwrap().push((worker, order));
+            Ok(())
+        })
+    }
+
+    fn chaos_list(&self, _: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>> {
+        Box::pin(async move { self.up().map(|_| ChaosList { kinds: vec![], running: None, runs: vec![] }) })
+    }
+
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
+        Box::pin(async move {
+            self.chaos_orders.lock().unwrap().push(request);
+            self.up()
+        })
+    }
+
+    fn chaos_abort(&self, _: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
+        Box::pin(async move { self.up() })
     }
 }
 

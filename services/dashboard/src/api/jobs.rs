@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use faultline_engine::job::JobId;
+use faultline_engine::job::{JobId, is_token};
 use faultline_protocol::messages::{JobView, Query, QueryReply};
+use faultline_protocol::subjects;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +12,7 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::JobPath;
 use super::params::{JobsParams, Pairs};
 use crate::app::App;
-use crate::cluster::{ClusterError, Record};
+use crate::cluster::{ClusterError, Record, StoredMessage};
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,6 +45,11 @@ pub(crate) struct JobDetail {
     #[serde(flatten)]
     pub(crate) job: JobView,
     pub(crate) source: JobSource,
+    /// What the streams JOBS, RESULTS, EVENTS and DEAD hold of it, in the order in which it was stored.
+    pub(crate) messages: Vec<StoredMessage>,
+    /// Present when they could not be read: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) messages_error: Option<String>,
     /// Present while no scheduler answers: since when, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
@@ -69,30 +75,43 @@ pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<Jo
     Ok(Json(JobsPage { items, total, page: page.page, per_page: page.per_page, stale_since_ms: view.stale_since_ms() }))
 }
 
-/// One job with its path: every attempt with node, times and outcome, and why it waits
+/// One job with its path: every attempt with node, times and outcome, why it waits, and its messages in the streams
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "the job's ULID")),
     responses((status = 200, body = JobDetail), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<JobDetail>, ApiError> {
+    let (view, source, stale_since_ms) = find(&app, job).await?;
+    // The class in the subject is the kind's first part.
+    let class = view.kind.split(':').next().filter(|class| is_token(class));
+    let queued_as = class.filter(|_| !view.state.is_terminal()).map(|class| subjects::queue(view.priority, class, job));
+    let (messages, messages_error) = match app.cluster.messages(job, queued_as).await {
+        Ok(messages) => (messages, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    Ok(Json(JobDetail { job: view, source, messages, messages_error, stale_since_ms }))
+}
+
+/// The job, from whom, and since when no scheduler answers.
+async fn find(app: &App, job: JobId) -> Result<(JobView, JobSource, Option<u64>), ApiError> {
     let known = app.view.read().jobs.get(job);
     if let Some(ended) = known.as_ref().filter(|job| job.state.is_terminal()) {
-        return Ok(Json(JobDetail { job: ended.clone(), source: JobSource::Record, stale_since_ms: None }));
+        return Ok((ended.clone(), JobSource::Record, None));
     }
-    let answer = ask_leader(&app, job).await;
+    let answer = ask_leader(app, job).await;
     if let Ok(Some(mut row)) = answer {
         app.view.read().jobs.overlay(&mut row);
-        return Ok(Json(JobDetail { job: row, source: JobSource::Scheduler, stale_since_ms: None }));
+        return Ok((row, JobSource::Scheduler, None));
     }
     // The leader does not hold it: it waits in the queue, has ended since, or never was.
     let record = app.cluster.record(job).await;
     if let Ok(Some(ended)) = record.as_ref().map(|record| record.as_ref().and_then(Record::ended)) {
-        return Ok(Json(JobDetail { job: ended, source: JobSource::Record, stale_since_ms: None }));
+        return Ok((ended, JobSource::Record, None));
     }
     let stale_since_ms = answer.is_err().then(|| app.view.read().stale_since_ms().unwrap_or_else(|| app.now_ms()));
     match (known, record) {
-        (Some(job), _) => Ok(Json(JobDetail { job, source: JobSource::Memory, stale_since_ms })),
+        (Some(job), _) => Ok((job, JobSource::Memory, stale_since_ms)),
         (None, Ok(Some(Record::Open(marker)))) => {
             let waiting = app.view.write().jobs.on_open_and_get(marker);
-            Ok(Json(JobDetail { job: waiting, source: JobSource::Memory, stale_since_ms }))
+            Ok((waiting, JobSource::Memory, stale_since_ms))
         }
         (None, Ok(_)) => Err(unknown_job(job)),
         (None, Err(error)) => Err(error.into()),

@@ -1,11 +1,14 @@
 //! The routes. Handlers read the view and speak to the cluster through its trait; none of them keeps state.
 
 mod cancel;
+mod chaos;
 mod control;
 pub(crate) mod error;
 mod events;
 pub(crate) mod extract;
+mod faults;
 mod jobs;
+mod messaging;
 mod nodes;
 mod params;
 mod past;
@@ -42,6 +45,13 @@ pub(crate) use control::{RateReply, StatsReply};
         nodes::one,
         nodes::drain,
         nodes::undrain,
+        faults::fault,
+        faults::restore,
+        chaos::kill,
+        chaos::overview,
+        chaos::run,
+        chaos::abort,
+        messaging::messaging,
         control::stats,
         control::rate,
         control::set_rate,
@@ -83,6 +93,13 @@ fn routes() -> Vec<Route> {
         route("get", "/api/v1/nodes/{id}/history", get(past::history)),
         route("post", "/api/v1/nodes/{id}/drain", post(nodes::drain)),
         route("post", "/api/v1/nodes/{id}/undrain", post(nodes::undrain)),
+        route("post", "/api/v1/nodes/{id}/fault", post(faults::fault)),
+        route("post", "/api/v1/nodes/{id}/restore", post(faults::restore)),
+        route("post", "/api/v1/nodes/{id}/kill", post(chaos::kill)),
+        route("get", "/api/v1/chaos", get(chaos::overview)),
+        route("post", "/api/v1/chaos/run", post(chaos::run)),
+        route("post", "/api/v1/chaos/abort", post(chaos::abort)),
+        route("get", "/api/v1/messaging", get(messaging::messaging)),
         route("get", "/api/v1/stats", get(control::stats)),
         route("get", "/api/v1/rate", get(control::rate)),
         route("put", "/api/v1/rate", put(control::set_rate)),

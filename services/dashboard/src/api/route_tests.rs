@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use faultline_engine::job::{JobId, Priority};
-use faultline_protocol::messages::{CancelOutcome, ClusterEvent, EventKind, Heartbeat, JobState, Level, OpenMarker, TerminalRecord};
+use faultline_protocol::messages::{
+    CancelOutcome, ChaosReply, ClusterEvent, EventKind, Heartbeat, JobState, Level, OpenMarker, TerminalRecord,
+};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -401,4 +403,81 @@ async fn events_are_streamed_from_where_the_client_was() {
     let _all = app.streams.acquire_many(crate::app::MAX_STREAMS as u32).await.unwrap();
     let (status, body, _) = send(&app, open("1")).await;
     assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+}
+
+#[tokio::test]
+async fn a_jobs_messages_are_looked_for_where_it_waits() {
+    let (app, cluster) = local();
+    app.view.write().jobs.on_open(marker(1));
+    app.view.write().on_end(record(2));
+    let (_, job) = get(&app, &format!("/api/v1/jobs/{}", JobId::new(1, 1))).await;
+    assert_eq!((&job["messages"], job.get("messages_error")), (&json!([]), None));
+    get(&app, &format!("/api/v1/jobs/{}", JobId::new(2, 1))).await;
+    assert_eq!(*cluster.asked_queue.lock().unwrap(), [Some(format!("job.q.high.sleep.{}", JobId::new(1, 1))), None]);
+    cluster.silent.store(true, Ordering::Relaxed);
+    let (status, job) = get(&app, &format!("/api/v1/jobs/{}", JobId::new(2, 1))).await;
+    assert!(status == StatusCode::OK && job["messages_error"].is_string(), "the job is shown all the same");
+    assert_eq!(get(&app, "/api/v1/messaging").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn faults_go_to_the_worker_of_the_node() {
+    let (app, cluster) = local();
+    beat(&app, "a");
+    for (body, field) in [
+        (r#"{"kind":"explode"}"#, "kind"),
+        (r#"{"kind":"crash","for_ms":0}"#, "for_ms"),
+        (r#"{"kind":"crash","for_ms":86400001}"#, "for_ms"),
+        (r#"{"kind":"slow","factor":11}"#, "factor"),
+        (r#"{"kind":"crash","gpu":0}"#, "gpu"),
+        (r#"{"kind":"slow","hard":true}"#, "hard"),
+    ] {
+        let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/fault", body).await;
+        assert_eq!((status, &answer["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+    }
+    let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/fault", r#"{"kind":"slow","for_ms":5000,"factor":3}"#).await;
+    assert_eq!((status, &answer["worker"], &answer["for_ms"]), (StatusCode::ACCEPTED, &json!("w"), &json!(5_000)));
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/a/restore", "").await.0, StatusCode::ACCEPTED);
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/zzz/fault", r#"{"kind":"crash"}"#).await.0, StatusCode::NOT_FOUND);
+    let faults = cluster.faults.lock().unwrap();
+    assert_eq!((faults.len(), faults[0].0.as_str(), faults[0].1.factor), (2, "w", 3.0));
+}
+
+#[tokio::test]
+async fn experiments_are_handed_on_and_their_absence_is_said() {
+    let (app, cluster) = local();
+    beat(&app, "a");
+    let (status, chaos) = get(&app, "/api/v1/chaos").await;
+    assert_eq!((status, &chaos["available"]), (StatusCode::OK, &json!(false)));
+    assert!(chaos["reason"].as_str().unwrap().contains("faultline up"));
+    let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/kill", "").await;
+    assert_eq!((status, code(&answer)), (StatusCode::NOT_IMPLEMENTED, "no_experiments"));
+    assert!(answer["error"]["remedy"].as_str().unwrap().contains("faultline up"));
+
+    *cluster.up.lock().unwrap() = Some(ChaosReply::Started { run: "r1".into(), seed: 7 });
+    assert_eq!(get(&app, "/api/v1/chaos").await.1["available"], true);
+    let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/kill", "").await;
+    assert_eq!((status, &answer["run"]), (StatusCode::ACCEPTED, &json!("r1")));
+    let request = r#"{"kind":"kill-percent","percent":30,"for_ms":10000,"hypothesis":"lost=0"}"#;
+    assert_eq!(send_json(&app, "POST", "/api/v1/chaos/run", request).await.0, StatusCode::ACCEPTED);
+    {
+        let orders = cluster.chaos_orders.lock().unwrap();
+        assert_eq!((orders[1].target.as_str(), orders[2].percent, orders[2].by.as_str()), ("w", 30.0, "dashboard"));
+    }
+    for (body, field) in [
+        (r#"{"kind":"explode"}"#, "kind"),
+        (r#"{"kind":"freeze","target":"a.b"}"#, "target"),
+        (r#"{"kind":"freeze","for_ms":86400001}"#, "for_ms"),
+        (r#"{"kind":"kill-percent","percent":101}"#, "percent"),
+        (r#"{"kind":"freeze","hypothesis":"a\u0007"}"#, "hypothesis"),
+        (r#"{"kind":"freeze","by":"me"}"#, "by"),
+    ] {
+        let (status, answer) = send_json(&app, "POST", "/api/v1/chaos/run", body).await;
+        assert_eq!((status, &answer["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+    }
+    *cluster.up.lock().unwrap() = Some(ChaosReply::Refused { reason: "an experiment runs already".into() });
+    let (status, answer) = send_json(&app, "POST", "/api/v1/chaos/run", request).await;
+    assert_eq!((status, &answer["error"]["message"]), (StatusCode::CONFLICT, &json!("an experiment runs already")));
+    *cluster.up.lock().unwrap() = Some(ChaosReply::Aborting { run: "r1".into() });
+    assert_eq!(send_json(&app, "POST", "/api/v1/chaos/abort", "").await.0, StatusCode::ACCEPTED);
 }

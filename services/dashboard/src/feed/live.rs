@@ -1,4 +1,4 @@
-//! Plain subscriptions (heartbeats, goodbyes, verdicts, republished results) and the buckets' values.
+//! Plain subscriptions (heartbeats, goodbyes, verdicts, republished results, progress of experiments) and the buckets' values.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use async_nats::header;
 use async_nats::jetstream::kv;
 use async_nats::{Message, Subject};
 use faultline_protocol::codec::{self, DecodeError};
-use faultline_protocol::messages::{Goodbye, Heartbeat, LedgerSnapshot, NodeRegistration, RateSetting, Verdict};
+use faultline_protocol::messages::{ChaosProgress, Goodbye, Heartbeat, LedgerSnapshot, NodeRegistration, RateSetting, Verdict};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
@@ -21,7 +21,8 @@ use crate::view::View;
 
 /// Messages that are put into the view under one lock.
 const BATCH: usize = 256;
-const SUBJECTS: [&str; 4] = [subjects::HEARTBEAT_ALL, subjects::GOODBYE_ALL, subjects::VERDICT_ALL, subjects::DONE_ALL];
+const SUBJECTS: [&str; 5] =
+    [subjects::HEARTBEAT_ALL, subjects::GOODBYE_ALL, subjects::VERDICT_ALL, subjects::DONE_ALL, subjects::CHAOS_PROGRESS_ALL];
 
 /// Reads the plain subscriptions for ever. The client renews them after a reconnect by itself.
 pub(crate) async fn run(nats: Nats, sink: Sink, gap: Arc<ResultsGap>) {
@@ -79,6 +80,7 @@ enum News {
     Goodbye(Goodbye),
     Verdict(Verdict),
     Record(Record),
+    Chaos(Box<ChaosProgress>),
 }
 
 impl News {
@@ -88,6 +90,7 @@ impl News {
             subject if subject.starts_with("node.hb.") => codec::decode(headers, body).map(News::Heartbeat),
             subject if subject.starts_with("node.bye.") => codec::decode(headers, body).map(News::Goodbye),
             subject if subject.starts_with("node.verdict.") => codec::decode(headers, body).map(News::Verdict),
+            subject if subject.starts_with("chaos.") => codec::decode(headers, body).map(|progress| News::Chaos(Box::new(progress))),
             _ => Record::decode(headers, body).map(News::Record),
         }
     }
@@ -97,6 +100,7 @@ impl News {
             News::Heartbeat(heartbeat) => view.on_heartbeat(heartbeat, now_ms),
             News::Goodbye(goodbye) => view.on_goodbye(&goodbye),
             News::Verdict(verdict) => view.on_verdict(verdict),
+            News::Chaos(progress) => view.chaos.on_progress(*progress),
             News::Record(Record::Open(marker)) => view.jobs.on_open(marker),
             News::Record(Record::Ended(record)) => view.on_end(*record),
         }

@@ -52,6 +52,7 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
     let (nats, cancel) = (nats.clone(), shutdown.token());
     let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()) };
     shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
+    shutdown.spawn("dashboard-chaos", until(cancel.clone(), poll::run_chaos(Arc::clone(cluster), view.clone())));
     shutdown.spawn("dashboard-sample", until(cancel.clone(), sample(view.clone())));
     let tasks = shutdown.clone();
     shutdown.spawn("dashboard-feeds", async move {

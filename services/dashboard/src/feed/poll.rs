@@ -12,6 +12,8 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::view::LeaderAnswer;
 
 const POLL_EVERY: Duration = Duration::from_millis(500);
+const CHAOS_EVERY: Duration = Duration::from_secs(5);
+const CHAOS_RUNS: u32 = 20;
 /// Held jobs beyond this are shown with what the open markers say.
 const MAX_JOB_PAGES: usize = 3;
 /// Of the nodes so many pages are asked for at a time, the next ones the next time: the whole of a large cluster, with all
@@ -45,6 +47,17 @@ pub(crate) async fn run(cluster: Arc<dyn Cluster>, view: SharedView) {
             tracing::info!("a scheduler answers again");
         }
         answered = Some(answers);
+    }
+}
+
+/// Asks whether somebody carries out experiments, for ever. Their progress comes by itself.
+pub(crate) async fn run_chaos(cluster: Arc<dyn Cluster>, view: SharedView) {
+    let mut ticks = tokio::time::interval(CHAOS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answer = cluster.chaos_list(CHAOS_RUNS).await;
+        view.write().chaos.on_list(answer.as_ref().map_err(ToString::to_string));
     }
 }
 

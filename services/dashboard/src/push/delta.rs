@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::state::{JobBrief, MAX_EVENTS, State};
 use crate::api::{RateReply, StatsReply};
-use crate::view::{NodeRow, NumberedEvent, SeriesPoint};
+use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint};
 
 /// Node rows in one delta; the others come with the next ones.
 pub(crate) const MAX_ROWS: usize = 64;
@@ -58,6 +58,8 @@ pub(crate) struct Delta {
     /// With `events`: the number of the last event before them. A page that does not have that one missed some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) events_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chaos: Option<ChaosState>,
     /// A second of `/api/v1/series` that is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) point: Option<SeriesPoint>,
@@ -84,6 +86,7 @@ pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) ->
         jobs: job_changes(&before.jobs, &next.jobs).or_none(),
         events,
         events_after,
+        chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
         point: next.point.filter(|_| before.point != next.point),
     }
 }

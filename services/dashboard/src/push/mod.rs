@@ -73,6 +73,8 @@ pub(crate) type Newest = Option<Arc<Round>>;
 /// Makes rounds out of states.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
+    seq: u64,
+    /// What the next round is compared with.
     last: Newest,
     told_last: String,
 }
@@ -80,7 +82,8 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// The next round, from what is known now.
     pub(crate) fn next(&mut self, view: &SharedView, now_ms: u64, nats_connected: bool, streams: usize) -> Arc<Round> {
-        let seq = self.last.as_ref().map_or(1, |last| last.seq + 1);
+        self.seq += 1;
+        let seq = self.seq;
         let (mut state, telemetry) = {
             let mut view = view.write();
             let state = State::of(&mut view, now_ms, nats_connected, streams);
@@ -94,6 +97,11 @@ impl Rounds {
         let round = Arc::new(Round { seq, at_ms: now_ms, state, hello: OnceLock::new(), delta, telemetry: telemetry.into() });
         self.last = Some(Arc::clone(&round));
         round
+    }
+
+    /// Nobody listens: whoever comes next is told all, so nothing needs to be compared.
+    fn pause(&mut self) {
+        self.last = None;
     }
 }
 
@@ -115,10 +123,11 @@ pub(crate) async fn run(
             () = arrivals.notified() => {}
             _ = ticks.tick() => {}
         }
-        if newest.receiver_count() <= 1 {
+        let open = MAX_STREAMS - streams.available_permits();
+        if open == 0 {
+            rounds.pause();
             continue;
         }
-        let open = MAX_STREAMS - streams.available_permits();
         newest.send_replace(Some(rounds.next(&view, unix_ms(), cluster.is_connected(), open)));
     }
 }

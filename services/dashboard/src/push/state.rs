@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::api::{RateReply, StatsReply};
-use crate::view::{EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, View};
+use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, View};
 
 /// Of larger clusters no rows are pushed: 10,000 of them would be 2 MB.
 pub(crate) const MAX_NODES_PUSHED: usize = 512;
@@ -91,6 +91,7 @@ pub(crate) struct State {
     pub(crate) jobs: BTreeMap<JobId, Arc<JobBrief>>,
     /// The newest 40, oldest first. Texts are clipped.
     pub(crate) events: Vec<NumberedEvent>,
+    pub(crate) chaos: ChaosState,
     /// How many seconds `/api/v1/series` keeps.
     pub(crate) series_s: usize,
     /// The newest second of it.
@@ -127,6 +128,7 @@ impl State {
                 .map(|job| (job.id, Arc::new(JobBrief::new(job))))
                 .collect(),
             events: view.events.page(&EventFilter::default(), None, MAX_EVENTS).into_iter().map(clip_event).collect(),
+            chaos: view.chaos.state().clone(),
             series_s: SERIES_SECONDS,
             point: view.series.last(),
         }

@@ -19,19 +19,19 @@ pub(crate) struct Detection {
 }
 
 impl Detection {
-    pub(crate) fn on_event(&mut self, event: &ClusterEvent) {
-        let Some(node) = &event.node else { return };
+    /// An event; `broken` are the nodes that a fault in it is about.
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent, broken: &[String]) {
         match event.kind {
             EventKind::FaultBegan => {
                 let from_ms = event.fault.as_ref().map_or(event.at_ms, |truth| truth.from_ms);
-                if self.unnoticed.len() < MAX_UNNOTICED {
+                for node in broken.iter().take(MAX_UNNOTICED.saturating_sub(self.unnoticed.len())) {
                     self.unnoticed.entry(node.clone()).or_insert(from_ms);
                 }
             }
             // One that ended unnoticed is none of the detector's successes, nor could it have taken a time.
-            EventKind::FaultEnded => drop(self.unnoticed.remove(node)),
+            EventKind::FaultEnded => self.unnoticed.retain(|node, _| !broken.contains(node)),
             EventKind::NodeSuspect | EventKind::NodeGone | EventKind::NodeDead => {
-                let Some(from_ms) = self.unnoticed.remove(node) else { return };
+                let Some(from_ms) = event.node.as_ref().and_then(|node| self.unnoticed.remove(node)) else { return };
                 if self.took_ms.len() >= MAX_SAMPLES {
                     self.took_ms.pop_front();
                 }
@@ -94,19 +94,19 @@ mod tests {
     #[test]
     fn the_first_verdict_after_a_fault_counts() {
         let mut detection = Detection::default();
-        assert_eq!(detection.percentile_ms(50), None);
-        detection.on_event(&event(1_000, EventKind::NodeSuspect, "a"));
-        assert_eq!(detection.percentile_ms(50), None, "a false alarm is no detection");
+        let mut happens = |at_ms, kind, node: &str| {
+            detection.on_event(&event(at_ms, kind, node), &[node.to_owned()]);
+            (detection.percentile_ms(50), detection.percentile_ms(95))
+        };
+        assert_eq!(happens(1_000, EventKind::NodeSuspect, "a"), (None, None), "a false alarm is no detection");
         for (took_ms, node) in [(1_900, "a"), (3_000, "b"), (2_000, "c")] {
-            detection.on_event(&event(10_000, EventKind::FaultBegan, node));
-            detection.on_event(&event(10_000 + took_ms, EventKind::NodeSuspect, node));
-            detection.on_event(&event(99_000, EventKind::NodeDead, node));
+            happens(10_000, EventKind::FaultBegan, node);
+            happens(10_000 + took_ms, EventKind::NodeSuspect, node);
+            happens(99_000, EventKind::NodeDead, node);
         }
-        assert_eq!((detection.percentile_ms(50), detection.percentile_ms(95)), (Some(2_000), Some(3_000)));
-        detection.on_event(&event(20_000, EventKind::FaultBegan, "d"));
-        detection.on_event(&event(21_000, EventKind::FaultEnded, "d"));
-        detection.on_event(&event(90_000, EventKind::NodeDead, "d"));
-        assert_eq!(detection.percentile_ms(95), Some(3_000));
+        happens(20_000, EventKind::FaultBegan, "d");
+        happens(21_000, EventKind::FaultEnded, "d");
+        assert_eq!(happens(90_000, EventKind::NodeDead, "d"), (Some(2_000), Some(3_000)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! IO, no clock. Never authoritative: it is rebuilt from the streams at every start, it is bounded, and whatever it
 //! lacks is asked of the leader or read from RESULTS by the callers.
 
+mod chaos;
 mod events;
 mod figures;
 mod history;
@@ -19,6 +20,8 @@ use faultline_protocol::messages::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use chaos::Chaos;
+pub(crate) use chaos::ChaosState;
 pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
 use figures::{Detection, Unaccounted};
 use history::History;
@@ -85,6 +88,7 @@ pub(crate) struct View {
     pub(crate) events: EventRing,
     pub(crate) series: Series,
     pub(crate) history: History,
+    pub(crate) chaos: Chaos,
     timeline: Timeline,
     detection: Detection,
     unaccounted: Unaccounted,
@@ -106,6 +110,7 @@ impl View {
             events: EventRing::new(MAX_EVENTS),
             series: Series::default(),
             history: History::default(),
+            chaos: Chaos::default(),
             timeline: Timeline::default(),
             detection: Detection::default(),
             unaccounted: Unaccounted::default(),
@@ -151,15 +156,27 @@ impl View {
         self.jobs.on_event(&event);
         self.timeline.on_event(&event);
         self.series.on_event(&event);
-        self.detection.on_event(&event);
-        if let (Some(node), Some(truth)) = (&event.node, &event.fault) {
-            match event.kind {
-                EventKind::FaultBegan => self.nodes.on_fault_began(node, truth.into()),
-                EventKind::FaultEnded => self.nodes.on_fault_ended(node, &truth.id),
-                _ => {}
+        let broken = self.broken_nodes(&event);
+        self.detection.on_event(&event, &broken);
+        if let Some(truth) = &event.fault {
+            for node in &broken {
+                match event.kind {
+                    EventKind::FaultBegan => self.nodes.on_fault_began(node, truth.into()),
+                    EventKind::FaultEnded => self.nodes.on_fault_ended(node, &truth.id),
+                    _ => {}
+                }
             }
         }
         self.events.push(seq, event);
+    }
+
+    /// The nodes that a fault in an event is about: the one that it names, or those of the process that it names.
+    fn broken_nodes(&self, event: &ClusterEvent) -> Vec<String> {
+        match (event.kind, &event.node, &event.fault) {
+            (EventKind::FaultBegan | EventKind::FaultEnded, Some(node), _) => vec![node.clone()],
+            (EventKind::FaultBegan | EventKind::FaultEnded, None, Some(truth)) => self.nodes.nodes_of(&truth.target),
+            _ => Vec::new(),
+        }
     }
 
     /// To be called once a second: takes down how things are.
@@ -193,19 +210,20 @@ impl View {
 
     /// A part of the timeline.
     pub(crate) fn window(&self, filter: &WindowFilter, now_ms: u64) -> Window {
-        self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job))
+        // Most faults are of nodes, and a node hosts none.
+        let hosted = |target: &str| if self.nodes.contains(target) { Vec::new() } else { self.nodes.nodes_of(target) };
+        self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job), hosted)
     }
 
-    /// Figures that are derived here.
-    pub(crate) fn derived(&self, now_ms: u64) -> Derived {
-        let stats = self.stats(now_ms);
+    /// Figures that are derived here, and from [`View::stats`].
+    pub(crate) fn derived(&self, stats: &ClusterStats, now_ms: u64) -> Derived {
         let last = self.series.last();
         Derived {
             submitted_last_minute: self.jobs.submitted_last_minute(now_ms),
             committed_last_minute: self.jobs.committed_last_minute(now_ms),
             oldest_queued_age_ms: self.jobs.oldest_queued_ms().map(|since_ms| now_ms.saturating_sub(since_ms)),
             gpu_utilisation_percent: last.and_then(|point| point.gpu_utilisation_percent),
-            gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(&stats)).flatten(),
+            gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(stats)).flatten(),
             detection_p50_ms: self.detection.percentile_ms(50),
             detection_p95_ms: self.detection.percentile_ms(95),
             jobs_lost: self.unaccounted.count(),

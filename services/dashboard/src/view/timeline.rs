@@ -58,7 +58,7 @@ pub(crate) struct Bar {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct FaultSpan {
     pub(crate) id: String,
-    /// The node, or the process that was broken.
+    /// The node that was broken, or the process when it hosts none.
     pub(crate) node: String,
     pub(crate) kind: String,
     pub(crate) from_ms: u64,
@@ -199,7 +199,7 @@ impl Timeline {
             MAX_FAULTS,
             FaultSpan {
                 id: truth.id.clone(),
-                node: event.node.clone().unwrap_or_else(|| truth.target.clone()),
+                node: truth.target.clone(),
                 kind: truth.kind.clone(),
                 from_ms: truth.from_ms,
                 until_ms: truth.until_ms,
@@ -224,12 +224,22 @@ impl Timeline {
         }
     }
 
-    /// The wanted part. `name_of` is asked for the name and kind of jobs that have not ended.
-    pub(crate) fn window(&self, filter: &WindowFilter, now_ms: u64, name_of: impl Fn(JobId) -> Option<(String, String)>) -> Window {
+    /// The wanted part. `name_of` is asked for the name and kind of jobs that have not ended, `nodes_of` for the nodes that live
+    /// in a process.
+    pub(crate) fn window(
+        &self,
+        filter: &WindowFilter,
+        now_ms: u64,
+        name_of: impl Fn(JobId) -> Option<(String, String)>,
+        nodes_of: impl Fn(&str) -> Vec<String>,
+    ) -> Window {
         let in_time = |from_ms: u64, until_ms: Option<u64>| from_ms <= filter.to_ms && until_ms.unwrap_or(now_ms) >= filter.from_ms;
         let wanted = |node: &String| filter.nodes.is_empty() || filter.nodes.contains(node);
+        let lasting = self.faults.iter().filter(|fault| in_time(fault.from_ms, fault.until_ms));
+        let mut hosted: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut faults: Vec<FaultSpan> =
-            self.faults.iter().filter(|fault| in_time(fault.from_ms, fault.until_ms) && wanted(&fault.node)).cloned().collect();
+            lasting.flat_map(|fault| on_nodes(fault, hosted.entry(&fault.node).or_insert_with(|| nodes_of(&fault.node)))).collect();
+        faults.retain(|fault| wanted(&fault.node));
         let mut verdicts: Vec<VerdictMark> =
             self.verdicts.iter().filter(|mark| in_time(mark.at_ms, Some(mark.at_ms)) && wanted(&mark.node)).cloned().collect();
         let mut found: Vec<(&AttemptId, &Attempt)> =
@@ -271,6 +281,14 @@ impl Timeline {
             next_attempt: next,
         }
     }
+}
+
+/// A fault of a process is one of each node in it.
+fn on_nodes(fault: &FaultSpan, nodes: &[String]) -> Vec<FaultSpan> {
+    if nodes.is_empty() {
+        return vec![fault.clone()];
+    }
+    nodes.iter().map(|node| FaultSpan { node: node.clone(), ..fault.clone() }).collect()
 }
 
 fn is_fine(outcome: AttemptOutcome) -> bool {

@@ -70,9 +70,8 @@ fn fault(at_ms: u64, kind: EventKind, node: &str, until_ms: Option<u64>) -> Clus
 }
 
 fn all(timeline: &Timeline) -> Window {
-    timeline.window(&WindowFilter { from_ms: 0, to_ms: u64::MAX, ..WindowFilter::default() }, 10_000, |_| {
-        Some(("asked".into(), "sleep".into()))
-    })
+    let filter = WindowFilter { from_ms: 0, to_ms: u64::MAX, ..WindowFilter::default() };
+    timeline.window(&filter, 10_000, |_| Some(("asked".into(), "sleep".into())), |_| vec![])
 }
 
 /// Job 1 is lost on a, goes on on b and is committed there; job 2 runs on c.
@@ -132,7 +131,7 @@ fn a_fault_gets_its_real_end() {
 fn a_window_is_a_part() {
     let timeline = broken();
     let nodes = |filter: WindowFilter| {
-        timeline.window(&filter, 10_000, |_| None).bars.iter().map(|bar| bar.node.clone()).collect::<Vec<_>>().concat()
+        timeline.window(&filter, 10_000, |_| None, |_| vec![]).bars.iter().map(|bar| bar.node.clone()).collect::<Vec<_>>().concat()
     };
     let window = |from_ms, to_ms| WindowFilter { from_ms, to_ms, ..WindowFilter::default() };
     assert_eq!(nodes(window(0, 110)), "a");
@@ -152,4 +151,15 @@ fn the_line_is_bounded_everywhere() {
     assert_eq!((timeline.attempts.len(), timeline.jobs.len(), timeline.verdicts.len()), (MAX_ATTEMPTS, MAX_ATTEMPTS, MAX_VERDICTS));
     let window = all(&timeline);
     assert_eq!((window.bars.len(), window.truncated, window.bars[0].start_ms), (MAX_BARS, true, 55_000));
+}
+
+#[test]
+fn a_fault_of_a_process_is_drawn_on_its_nodes() {
+    let mut timeline = Timeline::default();
+    timeline.on_event(&fault(150, EventKind::FaultBegan, "worker-01", None));
+    timeline.on_event(&fault(150, EventKind::FaultBegan, "nats", None));
+    let hosted = |process: &str| if process == "worker-01" { vec!["a".to_owned(), "b".to_owned()] } else { vec![] };
+    let window = timeline.window(&WindowFilter { to_ms: 1_000, ..WindowFilter::default() }, 500, |_| None, hosted);
+    assert_eq!(window.faults.iter().map(|fault| fault.node.as_str()).collect::<Vec<_>>(), ["a", "b", "nats"]);
+    assert_eq!(window.nodes, ["a", "b", "nats"]);
 }

@@ -205,6 +205,16 @@ impl NodeTable {
         self.entries.get(node).map(|entry| entry.worker().to_owned()).filter(|worker| !worker.is_empty())
     }
 
+    /// How many GPUs a node has.
+    pub(crate) fn gpus_of(&self, node: &str) -> Option<u32> {
+        self.entries.get(node).filter(|entry| entry.is_known()).map(Entry::gpus)
+    }
+
+    /// The nodes that live in a process, by name.
+    pub(crate) fn nodes_of(&self, worker: &str) -> Vec<String> {
+        self.known().filter(|(_, entry)| entry.worker() == worker).map(|(node, _)| node.to_owned()).collect()
+    }
+
     /// Counts nodes by health into figures that the leader did not send.
     pub(crate) fn count_into(&self, stats: &mut ClusterStats) {
         for (node, entry) in self.known() {
