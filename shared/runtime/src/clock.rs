@@ -15,7 +15,16 @@ pub fn random_u128() -> u128 {
     rand::rng().random()
 }
 
-/// A seed for a component that was not given one.
+/// A seed for a component that was not given one, below 2^53: settings hold signed whole numbers, JSON readers often doubles,
+/// and a seed is handed on through both.
 pub fn random_seed() -> u64 {
-    rand::rng().random()
+    rand::rng().random::<u64>() >> 11
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_seed_can_be_handed_on_as_a_setting() {
+        assert!((0..1000).all(|_| super::random_seed() < 1 << 53));
+    }
 }

@@ -101,8 +101,7 @@ impl Experiments {
             return ChaosReply::Refused { reason: format!("the experiment {run} runs; `faultline chaos abort` ends it") };
         }
         let run = faultline_engine::fault::fault_id(unix_ms(), random_u128());
-        // Below 2^53, so that the page's numbers hold it.
-        let seed = request.seed.unwrap_or_else(|| random_seed() >> 11);
+        let seed = request.seed.unwrap_or_else(random_seed);
         let abort = CancellationToken::new();
         let first = ChaosProgress {
             run: run.clone(),

@@ -45,8 +45,7 @@ pub(crate) async fn run(session: &Session, command: &ScenarioCommand) -> Result<
     let out = Output::new(session.format, session.common.color);
     match command {
         ScenarioCommand::Run { scenario, seed, keep } => {
-            // Below 2^53, so that every JSON reader holds it.
-            let seed = seed.unwrap_or_else(|| random_seed() >> 11);
+            let seed = seed.unwrap_or_else(random_seed);
             let (scenario, plan) = load(scenario, seed)?;
             carry_out(&out, &scenario, &plan, seed, *keep).await
         }
