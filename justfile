@@ -14,12 +14,23 @@ up *ARGS:
 
 # Release binaries, `faultline` among them, into cargo's target folder.
 build:
+    @scripts/web.sh
     cargo build --release --locked --workspace --exclude faultline-tests --bins
 
 # All tests against a real NATS (containers where an engine answers, else a local server). Arguments go to the test runner.
 [no-exit-message]
 test *ARGS:
     @exec scripts/test.sh "$@"
+
+# Tests of the page in a real Chromium, each against a cluster of its own. Arguments are parts of the tests' names.
+[no-exit-message]
+test-browser *ARGS:
+    @exec scripts/test-browser.sh "$@"
+
+# Every page in both themes, from a live cluster in which things break, into docs/screenshots.
+[no-exit-message]
+screenshots:
+    @exec scripts/screenshots.sh
 
 # Formatting, spelling, unused and forbidden dependencies, clippy, documentation.
 [no-exit-message]

@@ -1,5 +1,6 @@
 #!/bin/sh
-# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, and ends with the count and the NATS used.
+# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, then those of the page in a browser, and
+# ends with the NATS used and the counts.
 # Arguments go to the test runner. Containers are used when an engine answers and the pinned Linux binary is there to build our
 # image from; FAULTLINE_TEST_NATS=docker|process forces one way.
 set -eu
@@ -12,6 +13,7 @@ image=faultline/nats:2.15.1
 say() { printf '== %s\n' "$*" >&2; }
 
 # The whole workspace, so that the binaries share every build of a dependency with the tests that follow.
+scripts/web.sh
 say 'building the release binaries'
 cargo build --release --locked --workspace --bins
 
@@ -85,6 +87,18 @@ else
   failed=$(printf '%s\n' "$counts" | awk '{ sum += $2 } END { print sum + 0 }')
 fi
 
+# Arguments choose among the tests of the crates; with any, those in the browser are not wanted.
+browser='not run, since arguments were given (`just test-browser` runs them alone)'
+if [ $# -eq 0 ]; then
+  browser_status=0
+  { scripts/test-browser.sh 9>&- || echo $? >"$work/browser-status"; } | tee "$work/browser"
+  [ ! -f "$work/browser-status" ] || browser_status=$(cat "$work/browser-status")
+  browser=$(sed -n 's/^browser tests: //p' "$work/browser" | tail -n 1)
+  browser=${browser:-failed before any ran}
+  # 77: skipped, for the reason in that line.
+  [ "$browser_status" -eq 0 ] || [ "$browser_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$browser_status
+fi
+
 # Containers of test processes that were killed; one that another run still uses has a living owner.
 if [ "${FAULTLINE_TEST_NATS:-}" != process ]; then
   docker ps --all --filter label=faultline.test.owner-pid --format '{{.ID}} {{.Label "faultline.test.owner-pid"}}' |
@@ -101,6 +115,7 @@ if [ -s "$FAULTLINE_TEST_NATS_REPORT" ]; then
 else
   echo 'NATS used by the tests: none'
 fi
+echo "browser tests: $browser"
 if [ -n "${passed:-}" ]; then
   echo "$passed passed, $failed failed"
 else

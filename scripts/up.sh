@@ -1,7 +1,8 @@
 #!/bin/sh
-# `just up`: builds, makes sure of a nats-server, and becomes `faultline up`, so that signals and the exit status are its own.
+# `just up`: builds page and programs, makes sure of a nats-server, and becomes `faultline up`, so that signals and the exit status are its own.
 set -eu
 cd -- "$(dirname -- "$0")/.."
+scripts/web.sh
 cargo build --release --locked --workspace --exclude faultline-tests --bins
 server=$(scripts/nats-server.sh)
 # `faultline up` takes the server from PATH; in front, since an older one may lie there too.

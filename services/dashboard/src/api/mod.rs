@@ -123,7 +123,7 @@ pub(crate) fn router(app: App) -> Router {
     }
     router
         .method_not_allowed_fallback(error::no_such_method)
-        .fallback(error::no_such_route)
+        .fallback(page::anywhere)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY_BYTES))
         .layer(from_fn_with_state(app.clone(), guard::admit))
         .layer(from_fn_with_state(app.clone(), guard::limit))

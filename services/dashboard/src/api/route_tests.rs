@@ -128,7 +128,7 @@ async fn a_job_comes_from_the_leader_its_record_or_memory() {
 #[tokio::test]
 async fn every_refusal_has_the_same_shape() {
     let (app, _) = local();
-    let (status, body, _) = send(&app, request("GET", "/nowhere").body(Body::empty()).unwrap()).await;
+    let (status, body, _) = send(&app, request("GET", "/api/v1/nowhere").body(Body::empty()).unwrap()).await;
     assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "not_found"));
     let (status, body, headers) = send(&app, request("DELETE", "/api/v1/rate").body(Body::empty()).unwrap()).await;
     assert_eq!((status, code(&body)), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
@@ -290,9 +290,8 @@ async fn the_page_and_its_headers() {
     let (app, _) = local();
     for (path, kind) in [
         ("/", "text/html"),
-        ("/assets/app.js", "text/javascript"),
-        ("/assets/style.css", "text/css"),
-        ("/assets/favicon.svg", "image/svg+xml"),
+        ("/nodes", "text/html"),
+        ("/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV", "text/html"),
         ("/api/v1/openapi.json", "application/json"),
     ] {
         let (status, _, headers) = send(&app, request("GET", path).body(Body::empty()).unwrap()).await;
@@ -301,7 +300,9 @@ async fn the_page_and_its_headers() {
         assert!(headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'self'"));
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     }
-    assert_eq!(get(&app, "/assets/app.jsx").await.0, StatusCode::NOT_FOUND);
+    for path in ["/assets/app.jsx", "/favicon.ico", "/api/v1/nowhere", "/api"] {
+        assert_eq!(get(&app, path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
 }
 
 #[tokio::test]

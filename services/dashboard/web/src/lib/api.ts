@@ -1,0 +1,60 @@
+// Requests to the service. Every failure becomes an ApiFailure whose text a person can read.
+
+export class ApiFailure extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly field: string | null,
+    readonly remedy: string | null,
+  ) {
+    super(message);
+  }
+
+  /** Message and remedy in one line. */
+  get text(): string {
+    const message = this.field ? `${this.field}: ${this.message}` : this.message;
+    return this.remedy ? `${message}. ${this.remedy[0]?.toUpperCase()}${this.remedy.slice(1)}.` : message;
+  }
+}
+
+export function failureText(error: unknown): string {
+  if (error instanceof ApiFailure) return error.text;
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function failureOf(response: Response): Promise<ApiFailure> {
+  try {
+    const { error } = await response.json();
+    return new ApiFailure(response.status, error.code, error.message, error.field ?? null, error.remedy ?? null);
+  } catch {
+    return new ApiFailure(response.status, 'http', `the service answered ${response.status} ${response.statusText}`, null, null);
+  }
+}
+
+async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const options: RequestInit = { method, signal: signal ?? null };
+  if (body !== undefined) {
+    options.headers = { 'content-type': 'application/json' };
+    options.body = JSON.stringify(body);
+  }
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, options);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiFailure(0, 'unreachable', 'the dashboard service cannot be reached', null, 'it is tried again by itself');
+  }
+  if (!response.ok) throw await failureOf(response);
+  return (await response.json()) as T;
+}
+
+export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', path, undefined, signal);
+export const post = <T>(path: string, body?: unknown) => request<T>('POST', path, body);
+export const put = <T>(path: string, body: unknown) => request<T>('PUT', path, body);
+
+/** A query string of what is not empty, with the question mark. */
+export function query(values: Record<string, string | number | boolean | null | undefined>): string {
+  const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== '' && value !== false);
+  return given.length ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : '';
+}

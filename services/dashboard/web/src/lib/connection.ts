@@ -1,0 +1,81 @@
+// The one WebSocket: opens it, notices when it falls silent, and opens it again with growing pauses.
+
+import { signal } from '@preact/signals';
+import { onResync, receive } from './store';
+
+export type Link = 'connecting' | 'live' | 'lost';
+export const link = signal<Link>('connecting');
+/** When the last frame came, by our clock in Unix milliseconds; 0 before the first. */
+export const lastFrameAt = signal(0);
+/** Ticks four times a second, for ages on display. */
+export const now = signal(Date.now());
+
+const SILENCE_MS = 3000;
+const FIRST_RETRY_MS = 300;
+const LONGEST_RETRY_MS = 5000;
+
+let socket: WebSocket | null = null;
+let openedAt = 0;
+let retryMs = FIRST_RETRY_MS;
+let retryTimer = 0;
+
+export function start(): void {
+  onResync(open);
+  open();
+  setInterval(tick, 250);
+}
+
+function tick(): void {
+  now.value = Date.now();
+  const heard = Math.max(lastFrameAt.peek(), openedAt);
+  if (socket && now.peek() - heard > SILENCE_MS) lose();
+}
+
+function open(): void {
+  clearTimeout(retryTimer);
+  retryTimer = 0;
+  drop();
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  const fresh = new WebSocket(`${scheme}://${location.host}/api/v1/ws`);
+  fresh.binaryType = 'arraybuffer';
+  fresh.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
+    lastFrameAt.value = Date.now();
+    link.value = 'live';
+    retryMs = FIRST_RETRY_MS;
+    receive(event.data);
+  };
+  fresh.onclose = () => {
+    if (socket === fresh) lose();
+  };
+  socket = fresh;
+  openedAt = Date.now();
+}
+
+function drop(): void {
+  if (!socket) return;
+  const old = socket;
+  socket = null;
+  old.onmessage = null;
+  old.onclose = null;
+  old.close();
+}
+
+function lose(): void {
+  drop();
+  link.value = 'lost';
+  if (retryTimer) return;
+  // Half of it random: many pages must not come back at the same instant.
+  retryTimer = window.setTimeout(
+    () => {
+      retryTimer = 0;
+      open();
+    },
+    retryMs * (0.5 + Math.random() / 2),
+  );
+  retryMs = Math.min(retryMs * 1.7, LONGEST_RETRY_MS);
+}
+
+export function reconnectNow(): void {
+  retryMs = FIRST_RETRY_MS;
+  open();
+}

@@ -1,0 +1,77 @@
+// The last quarter of an hour as columns, one row a second: fetched once a connection, then extended by the deltas.
+
+import { signal } from '@preact/signals';
+import { get } from './api';
+import type { ClusterEvent, Marker, Series, SeriesPoint } from './wire';
+
+export const WINDOW_S = 900;
+const KEYS: (keyof SeriesPoint)[] = [
+  't_ms',
+  'arrivals_per_s',
+  'completions_per_s',
+  'queue',
+  'running',
+  'gpu_utilisation_percent',
+  'gpu_allocated_percent',
+  'temperature_max_c',
+  'temperature_mean_c',
+  'nodes_alive',
+];
+
+const empty = (): Series => {
+  const columns = Object.fromEntries(KEYS.map((key) => [key, []]));
+  return { ...(columns as unknown as Omit<Series, 'markers'>), markers: [] };
+};
+
+export const series = signal<Series>(empty());
+export const seriesVersion = signal(0);
+
+/** Events that stand as a line in the charts. */
+const MARKED: Record<string, string> = {
+  fault_began: 'fault',
+  node_dead: 'dead',
+  node_gone: 'gone',
+  node_recovered: 'recovered',
+  leader_elected: 'leader',
+  leader_lost: 'leader',
+};
+
+export async function loadSeries(): Promise<void> {
+  try {
+    const loaded = await get<Series>(`/series?window_s=${WINDOW_S}`);
+    series.value = { ...empty(), ...loaded };
+    seriesVersion.value += 1;
+  } catch {
+    // Charts start with what comes live.
+  }
+}
+
+export function appendPoint(point: SeriesPoint): void {
+  const columns = series.peek();
+  const last = columns.t_ms[columns.t_ms.length - 1];
+  if (last !== undefined && last !== null && point.t_ms <= last) return;
+  const oldest = point.t_ms - WINDOW_S * 1000;
+  const first = columns.t_ms[0];
+  const drop = first !== undefined && first !== null && first < oldest;
+  for (const key of KEYS) {
+    const column = columns[key];
+    column.push(point[key] ?? null);
+    if (drop) column.shift();
+  }
+  columns.markers = columns.markers.filter((marker) => marker.t_ms >= oldest);
+  seriesVersion.value += 1;
+}
+
+const MAX_MARKERS = 400;
+
+export function markEvents(events: ClusterEvent[]): void {
+  const columns = series.peek();
+  const known = new Set(columns.markers.map((marker) => `${marker.t_ms} ${marker.kind} ${marker.node ?? ''}`));
+  const fresh: Marker[] = events
+    .filter((event) => event.kind in MARKED)
+    .map((event) => ({ t_ms: event.at_ms, kind: event.kind, node: event.node ?? null, detail: event.detail }))
+    .filter((marker) => !known.has(`${marker.t_ms} ${marker.kind} ${marker.node ?? ''}`));
+  if (fresh.length) columns.markers = [...columns.markers, ...fresh].slice(-MAX_MARKERS);
+}
+
+export const markerLabel = (kind: string) => MARKED[kind] ?? kind;

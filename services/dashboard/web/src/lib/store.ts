@@ -1,0 +1,180 @@
+// What the page knows of the cluster. `apply` takes the service's messages in; components read the signals. While the display is paused the
+// messages wait in a queue, so that everything on the page stays as it was.
+
+import { batch, computed, signal } from '@preact/signals';
+import { announceEvents } from './announce';
+import { appendPoint, loadSeries, markEvents } from './series';
+import type { ChaosPush, ClusterEvent, Delta, Frame, Hello, JobBrief, NodeIndex, NodeRow, Rate, Stats } from './wire';
+import { decodeFrame } from './wire';
+import { get } from './api';
+
+export const stats = signal<Stats | null>(null);
+export const rate = signal<Rate | null>(null);
+export const chaos = signal<ChaosPush | null>(null);
+export const frame = signal<Frame | null>(null);
+export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [] });
+/** The service's clock less ours: spans to now are taken on the service's clock. */
+export const clockSkewMs = signal(0);
+export const hasState = signal(false);
+/** The cluster is so large that no rows come by themselves: whoever shows one asks for it. */
+export const nodesByRest = signal(false);
+
+/** Maps are changed in place: ten thousand rows are not copied twice a second. The version beside says that something changed. */
+export const nodes = new Map<string, NodeRow>();
+export const nodesVersion = signal(0);
+export const recentJobs = new Map<string, JobBrief>();
+export const jobsVersion = signal(0);
+
+/** The newest events, oldest first. */
+const MAX_EVENTS = 5000;
+export const events = signal<ClusterEvent[]>([]);
+
+export const positions = computed(() => new Map(index.value.nodes.map((name, at) => [name, at])));
+
+export const serviceNow = () => Date.now() + clockSkewMs.peek();
+
+export const paused = signal(false);
+const MAX_WAITING = 1200;
+let waiting: (string | ArrayBuffer)[] = [];
+
+/** Whoever holds the connection; it is told when the state must be fetched anew. */
+let resync = () => {};
+export function onResync(action: () => void): void {
+  resync = action;
+}
+
+export function setPaused(next: boolean): void {
+  paused.value = next;
+  if (next) return;
+  const late = waiting;
+  waiting = [];
+  if (late.length >= MAX_WAITING) resync();
+  else batch(() => late.forEach(apply));
+}
+
+/** A message of the service, text or binary. */
+export function receive(data: string | ArrayBuffer): void {
+  if (!paused.peek()) batch(() => apply(data));
+  else if (waiting.length < MAX_WAITING) waiting.push(data);
+}
+
+interface EventsPage {
+  items: ClusterEvent[];
+  next_after: number;
+}
+
+let lastSeq = -1;
+let lastEvent = 0;
+
+function apply(data: string | ArrayBuffer): void {
+  if (typeof data !== 'string') {
+    const decoded = decodeFrame(data);
+    if (!decoded) return;
+    // A frame in another order than the names that we have would colour the wrong cells.
+    const known = index.peek();
+    if (decoded.revision === known.revision && decoded.count === known.nodes.length) frame.value = decoded;
+    else void loadIndex(decoded.revision);
+    return;
+  }
+  const message = JSON.parse(data) as Hello | Delta;
+  if (message.type === 'hello') applyHello(message);
+  else if (message.type === 'delta') applyDelta(message);
+}
+
+function applyHello(hello: Hello): void {
+  const { state } = hello;
+  lastSeq = hello.seq;
+  clockSkewMs.value = hello.at_ms - Date.now();
+  stats.value = state.stats;
+  rate.value = state.rate;
+  chaos.value = state.chaos ?? null;
+  nodes.clear();
+  for (const row of state.nodes) nodes.set(row.node, row);
+  nodesVersion.value += 1;
+  recentJobs.clear();
+  for (const job of state.jobs) recentJobs.set(job.id, job);
+  jobsVersion.value += 1;
+  nodesByRest.value = state.nodes_by_rest;
+  hasState.value = true;
+  if (state.node_index !== index.peek().revision) void loadIndex(state.node_index);
+  void loadSeries();
+  void loadEvents();
+}
+
+function applyDelta(delta: Delta): void {
+  if (delta.seq !== lastSeq + 1) {
+    // Something was missed: a new connection begins with the whole state.
+    lastSeq = delta.seq;
+    resync();
+    return;
+  }
+  lastSeq = delta.seq;
+  if (delta.stats) stats.value = delta.stats;
+  if (delta.rate) rate.value = delta.rate;
+  if (delta.chaos) chaos.value = delta.chaos;
+  if (delta.nodes) {
+    for (const row of delta.nodes.changed) nodes.set(row.node, row);
+    for (const name of delta.nodes.removed) nodes.delete(name);
+    nodesVersion.value += 1;
+  }
+  if (delta.nodes_by_rest !== undefined) nodesByRest.value = delta.nodes_by_rest;
+  if (delta.node_index !== undefined && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
+  if (delta.jobs) {
+    for (const job of delta.jobs.changed) recentJobs.set(job.id, job);
+    for (const id of delta.jobs.removed) recentJobs.delete(id);
+    jobsVersion.value += 1;
+  }
+  if (delta.events?.length) {
+    if ((delta.events_after ?? lastEvent) > lastEvent) void loadEvents();
+    else addEvents(delta.events);
+  }
+  if (delta.point) appendPoint(delta.point);
+}
+
+function addEvents(fresh: ClusterEvent[], announce = true): void {
+  const news = fresh.filter((event) => event.seq > lastEvent);
+  if (!news.length) return;
+  lastEvent = news[news.length - 1]!.seq;
+  const all = events.peek().concat(news);
+  events.value = all.length > MAX_EVENTS ? all.slice(-MAX_EVENTS) : all;
+  markEvents(news);
+  if (announce) announceEvents(news);
+}
+
+let indexWanted = -1;
+async function loadIndex(revision: number): Promise<void> {
+  if (indexWanted === revision) return;
+  indexWanted = revision;
+  try {
+    index.value = await get<NodeIndex>('/nodes/index');
+  } catch {
+    // The next frame asks again.
+  } finally {
+    indexWanted = -1;
+  }
+}
+
+let loadingEvents = false;
+
+/** Events of before the connection, or those that a busy half second left out. */
+async function loadEvents(): Promise<void> {
+  if (loadingEvents) return;
+  loadingEvents = true;
+  try {
+    if (lastEvent === 0) {
+      const page = await get<EventsPage>('/events?limit=500');
+      addEvents(page.items, false);
+      return;
+    }
+    for (;;) {
+      const after = lastEvent;
+      const page = await get<EventsPage>(`/events?after=${after}&limit=1000`);
+      addEvents(page.items);
+      if (lastEvent === after) return;
+    }
+  } catch {
+    // The connection is lost again: the next hello asks again.
+  } finally {
+    loadingEvents = false;
+  }
+}

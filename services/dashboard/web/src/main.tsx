@@ -1,0 +1,97 @@
+// Starts the page: connection, keys, and which page the address names.
+
+import { render } from 'preact';
+import { Component, type ComponentChildren } from 'preact';
+import './style/index.css';
+import { link, start } from './lib/connection';
+import { catchLinks, path } from './lib/route';
+import { Chaos } from './pages/chaos';
+import { Events } from './pages/events';
+import { JobPage } from './pages/job';
+import { Jobs } from './pages/jobs';
+import { Messaging } from './pages/messaging';
+import { Nodes } from './pages/nodes';
+import { Overview } from './pages/overview';
+import { Timeline } from './pages/timeline';
+import { Drawer } from './ui/drawer';
+import { Header, PageTitle } from './ui/header';
+import { Empty, Failed } from './ui/parts';
+import { onKey, Shortcuts } from './ui/shortcuts';
+import { Toast } from './ui/toast';
+
+function Page() {
+  const here = path.value;
+  if (here.startsWith('/jobs/')) return <JobPage id={decodeURIComponent(here.slice('/jobs/'.length))} key={here} />;
+  switch (here) {
+    case '/':
+      return <Overview />;
+    case '/nodes':
+      return <Nodes />;
+    case '/jobs':
+      return <Jobs />;
+    case '/timeline':
+      return <Timeline />;
+    case '/chaos':
+      return <Chaos />;
+    case '/events':
+      return <Events />;
+    case '/messaging':
+      return <Messaging />;
+    default:
+      return (
+        <>
+          <div class="page-head">
+            <PageTitle>Not found</PageTitle>
+          </div>
+          <Empty title={`There is no page ${here}`}>
+            <a href="/">Go to the overview</a>
+          </Empty>
+        </>
+      );
+  }
+}
+
+/** An error in one page leaves the header, and with it the way to the others. */
+class Fence extends Component<{ here: string; children: ComponentChildren }, { error: unknown }> {
+  override state = { error: null as unknown };
+  static override getDerivedStateFromError(error: unknown) {
+    return { error };
+  }
+  override componentDidUpdate(before: { here: string }) {
+    if (before.here !== this.props.here && this.state.error !== null) this.setState({ error: null });
+  }
+  override render() {
+    return this.state.error === null ? (
+      this.props.children
+    ) : (
+      <Failed what="This page has failed" error={this.state.error} retry={() => this.setState({ error: null })} />
+    );
+  }
+}
+
+function App() {
+  return (
+    <div class={link.value === 'lost' ? 'stale' : ''}>
+      <Header />
+      <main id="content" tabIndex={-1}>
+        <Fence here={path.value}>
+          <Page />
+        </Fence>
+      </main>
+      <footer class="page">
+        <a href="/api/v1/openapi.json" target="_blank">
+          API
+        </a>
+      </footer>
+      <Drawer />
+      <Shortcuts />
+      <Toast />
+    </div>
+  );
+}
+
+const root = document.getElementById('app')!;
+catchLinks(root);
+addEventListener('keydown', onKey);
+render(<App />, root);
+start();

@@ -1,0 +1,267 @@
+// One job: its path with an attempt a row, why it was placed there or waits, and its messages on NATS.
+
+import { get, post } from '../lib/api';
+import { clock, fixed, plural, span, words } from '../lib/format';
+import { serviceNow } from '../lib/store';
+import type { Attempt, JobDetail, JobMessage } from '../lib/wire';
+import { inspect } from '../ui/drawer';
+import { PageTitle } from '../ui/header';
+import { useLoad } from '../ui/hooks';
+import { Icon } from '../ui/icons';
+import { Copy, Failed, Loading, Meter, Panel, State, toneOf } from '../ui/parts';
+import { order } from '../ui/toast';
+import { now } from '../lib/connection';
+
+export function JobPage({ id }: { id: string }) {
+  const loaded = useLoad(id, (signal) => get<JobDetail>(`/jobs/${encodeURIComponent(id)}`, signal), 1000);
+  const job = loaded.data;
+  if (!job) {
+    return (
+      <>
+        <div class="page-head">
+          <a href="/jobs">Jobs</a>
+          <PageTitle>{`Job ${id}`}</PageTitle>
+        </div>
+        {loaded.error !== null ? (
+          <Failed what="This job cannot be shown" error={loaded.error} retry={loaded.reload} />
+        ) : (
+          <Loading rows={8} />
+        )}
+      </>
+    );
+  }
+  const open = job.state === 'queued' || job.state === 'running';
+  const cancel = async () => {
+    await order(() => post(`/jobs/${job.id}/cancel`), `${job.name} is cancelled`);
+    loaded.reload();
+  };
+  return (
+    <>
+      <div class="page-head">
+        <a href="/jobs">Jobs</a>
+        <span class="quiet" aria-hidden="true">
+          /
+        </span>
+        <PageTitle>{job.name}</PageTitle>
+        <State of={job.state} />
+        <div class="actions">
+          <a class="button" href={`/timeline?at=${job.submitted_at_ms}&job=${job.id}`}>
+            On the timeline
+          </a>
+          {open && (
+            <button class="danger" onClick={cancel}>
+              Cancel job
+            </button>
+          )}
+        </div>
+      </div>
+      <div class="columns">
+        <Panel title="Path" class="span-8">
+          <Path job={job} />
+        </Panel>
+        <Panel title="Job" class="span-4">
+          <Facts job={job} />
+        </Panel>
+      </div>
+      <Panel
+        title={
+          <>
+            NATS messages <span class="quiet">{job.messages ? plural(job.messages.length, 'message') : ''}</span>
+          </>
+        }
+        flush
+      >
+        <Messages messages={job.messages} />
+      </Panel>
+    </>
+  );
+}
+
+function Facts({ job }: { job: JobDetail }) {
+  void now.value;
+  const demand = job.demand;
+  return (
+    <dl class="facts">
+      <dt>Id</dt>
+      <dd class="mono with-copy">
+        {job.id} <Copy text={job.id} label="Copy the id" />
+      </dd>
+      <dt>Kind</dt>
+      <dd>
+        {job.kind}, {job.priority} priority
+      </dd>
+      {demand && (
+        <>
+          <dt>Wants</dt>
+          <dd>
+            {fixed(demand.gpu_milli / 1000, demand.gpu_milli % 1000 ? 2 : 0)} GPU
+            {demand.gpu_memory_mib > 0 && `, ${demand.gpu_memory_mib} MiB on each`}
+            {demand.models.length > 0 && `, ${demand.models.join(' or ')}`}
+          </dd>
+        </>
+      )}
+      <dt>Submitted</dt>
+      <dd class="num">{clock(job.submitted_at_ms, true)}</dd>
+      <dt>{job.ended_at_ms ? 'Took' : 'Open for'}</dt>
+      <dd class="num">{span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}</dd>
+      <dt>Lost attempts</dt>
+      <dd>{job.requeues}, cost nothing</dd>
+      <dt>Failures</dt>
+      <dd>{job.failures}, each costs a retry</dd>
+      {job.reason && (
+        <>
+          <dt>Reason</dt>
+          <dd>{job.reason}</dd>
+        </>
+      )}
+      {job.result && (
+        <>
+          <dt>Result</dt>
+          <dd class="mono">{job.result}</dd>
+        </>
+      )}
+      <dt>Told by</dt>
+      <dd>{words(job.source)}</dd>
+    </dl>
+  );
+}
+
+function Path({ job }: { job: JobDetail }) {
+  const last = job.attempts[job.attempts.length - 1];
+  return (
+    <ol class="steps">
+      <li>
+        <time>{clock(job.submitted_at_ms, true)}</time>
+        <Icon name="queued" />
+        <div>
+          <b>queued</b> <span class="quiet">durable in the stream JOBS</span>
+        </div>
+      </li>
+      {job.attempts.map((attempt, at) => (
+        <Step key={attempt.attempt} job={job} attempt={attempt} next={job.attempts[at + 1]} />
+      ))}
+      {job.waiting && job.state === 'queued' && <Waiting job={job} />}
+      {job.ended_at_ms !== null && last?.outcome !== 'committed' && (
+        <li>
+          <time>{clock(job.ended_at_ms, true)}</time>
+          <Icon name={job.state} class={`is-${toneOf(job.state)}`} />
+          <div>
+            <b>{job.state}</b> <span class="quiet">{job.reason}</span>
+          </div>
+        </li>
+      )}
+    </ol>
+  );
+}
+
+const BROKEN = new Set(['lost', 'failed', 'timed_out']);
+
+function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: Attempt | undefined }) {
+  const from = attempt.started_at_ms ?? attempt.placed_at_ms;
+  const broken = BROKEN.has(attempt.outcome);
+  const running = attempt.outcome === 'running';
+  return (
+    <li>
+      <time>{clock(attempt.placed_at_ms, true)}</time>
+      <Icon name={attempt.outcome} class={`is-${toneOf(attempt.outcome) || 'idle'}`} />
+      <div class="stack tight">
+        <div class="row">
+          <button class="link strong" onClick={() => inspect(attempt.node)}>
+            {attempt.node}
+          </button>
+          <State of={attempt.outcome} />
+          <span class="quiet num">
+            {attempt.gpus.length ? `GPU ${attempt.gpus.join(', ')}, ` : ''}
+            {attempt.ended_at_ms ? `ran ${span(attempt.ended_at_ms - from)}` : running ? `runs for ${span(serviceNow() - from)}` : ''}
+          </span>
+        </div>
+        {running && (
+          <div class="row">
+            <Meter label="Progress" kind="progress" value={job.progress_permille / 10} />
+            <span class="num">{fixed(job.progress_permille / 10)} %</span>
+          </div>
+        )}
+        {attempt.detail && <p class={broken ? 'is-bad' : 'quiet'}>{attempt.detail}</p>}
+        {broken && (
+          <p>
+            {next
+              ? `requeued, and placed again ${attempt.ended_at_ms ? `${span(next.placed_at_ms - attempt.ended_at_ms)} later` : ''}`
+              : job.state === 'queued'
+                ? 'requeued'
+                : ''}
+          </p>
+        )}
+        {attempt.why && <p class="quiet">Chosen because: {attempt.why}</p>}
+      </div>
+    </li>
+  );
+}
+
+function Waiting({ job }: { job: JobDetail }) {
+  const waiting = job.waiting!;
+  return (
+    <li>
+      <time>now</time>
+      <Icon name="queued" class="is-warn" />
+      <div class="stack tight">
+        <b>waits for {span(serviceNow() - waiting.since_ms)}</b>
+        <p>{waiting.summary}</p>
+        <ul class="quiet">
+          {waiting.rejects.map((reject) => (
+            <li key={reject.reason} class="plain">
+              {plural(reject.nodes, 'node')}: {words(reject.reason)}
+            </li>
+          ))}
+        </ul>
+      </div>
+    </li>
+  );
+}
+
+function Messages({ messages }: { messages: JobMessage[] | undefined }) {
+  if (!messages?.length) return <p class="inset quiet">No message of this job is in the streams any more, or the service does not say.</p>;
+  return (
+    <div class="scroll-x">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Time</th>
+            <th scope="col">Stream</th>
+            <th scope="col" class="right">
+              Sequence
+            </th>
+            <th scope="col">Subject, headers and body</th>
+          </tr>
+        </thead>
+        <tbody>
+          {messages.map((message) => (
+            <tr key={`${message.stream} ${message.seq}`}>
+              <td class="num nowrap">{clock(message.at_ms, true)}</td>
+              <td>{message.stream}</td>
+              <td class="num right">{message.seq}</td>
+              <td>
+                <div class="stack tight">
+                  <span class="command">
+                    <code class="break">{message.subject}</code>
+                    <Copy text={message.subject} label={`Copy the subject ${message.subject}`} />
+                  </span>
+                  <div class="facts-line">
+                    {Object.entries(message.headers).map(([name, value]) => (
+                      <span key={name}>
+                        <span class="mono">{name}</span>: {value}
+                      </span>
+                    ))}
+                  </div>
+                  <details>
+                    <summary>Body</summary>
+                    <pre tabIndex={0}>{JSON.stringify(message.body, null, 2)}</pre>
+                  </details>
+                </div>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,298 @@
+// Jobs: pages and filters are the service's; here one asks, submits and cancels.
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { get, post, query } from '../lib/api';
+import { clock, count, fixed, plural, shortId, span } from '../lib/format';
+import { param, setParams } from '../lib/route';
+import { serviceNow } from '../lib/store';
+import type { JobsPage, JobView } from '../lib/wire';
+import { PageTitle } from '../ui/header';
+import { useLoad } from '../ui/hooks';
+import { Icon } from '../ui/icons';
+import { Empty, Failed, Loading, Meter, State } from '../ui/parts';
+import { order } from '../ui/toast';
+import { now } from '../lib/connection';
+import { SubmitForm } from './submit';
+
+const STATES = ['queued', 'running', 'committed', 'dead', 'cancelled', 'abandoned'];
+const KINDS = ['sleep', 'compute', 'matrix', 'fault'];
+const PRIORITIES = ['urgent', 'high', 'normal', 'low'];
+const PER_PAGE = 50;
+const FILTERS = ['state', 'kind', 'node', 'priority', 'attempts_min', 'q'] as const;
+
+const filters = () => Object.fromEntries(FILTERS.map((name) => [name, param(name)])) as Record<(typeof FILTERS)[number], string>;
+const setFilter = (name: string, value: string | null) => setParams({ [name]: value, page: null });
+
+export function Jobs() {
+  const page = Math.max(1, Number(param('page')) || 1);
+  const key = query({ ...filters(), page, per_page: PER_PAGE });
+  const loaded = useLoad(key, (signal) => get<JobsPage>(`/jobs${key}`, signal), 1500);
+  const submitting = param('submit') === 'yes';
+  const total = loaded.data?.total ?? 0;
+  return (
+    <>
+      <div class="page-head">
+        <PageTitle>Jobs</PageTitle>
+        <span class="sub num">{loaded.data ? plural(total, 'job') : ''}</span>
+        <div class="actions">
+          <CancelMatching total={total} after={loaded.reload} />
+          <button class="primary" aria-expanded={submitting} onClick={() => setParams({ submit: submitting ? null : 'yes' })}>
+            Submit jobs
+          </button>
+        </div>
+      </div>
+      {submitting && <SubmitForm after={loaded.reload} />}
+      <JobFilters />
+      {loaded.error !== null && !loaded.data ? (
+        <Failed what="The jobs cannot be listed" error={loaded.error} retry={loaded.reload} />
+      ) : !loaded.data ? (
+        <Loading rows={10} />
+      ) : !loaded.data.items.length ? (
+        <Nothing />
+      ) : (
+        <JobTable rows={loaded.data.items} after={loaded.reload} />
+      )}
+      <Pages page={page} total={total} />
+    </>
+  );
+}
+
+function Nothing() {
+  const filtered = FILTERS.some((name) => param(name));
+  return filtered ? (
+    <Empty title="No job matches the filters">
+      <button class="link" onClick={() => setParams(Object.fromEntries(FILTERS.map((name) => [name, null])))}>
+        Clear them
+      </button>
+    </Empty>
+  ) : (
+    <Empty title="No job yet">
+      Raise the rate on the <a href="/">overview</a>, or submit one here. Records of ended jobs are kept for 10 minutes.
+    </Empty>
+  );
+}
+
+function JobFilters() {
+  const given = filters();
+  const choice = (name: (typeof FILTERS)[number], label: string, options: string[]) => (
+    <label class="field">
+      {label}
+      <select value={given[name]} onChange={(event) => setFilter(name, event.currentTarget.value)}>
+        <option value="">any</option>
+        {options.map((option) => (
+          <option key={option}>{option}</option>
+        ))}
+      </select>
+    </label>
+  );
+  return (
+    <form class="filters" onSubmit={(event) => event.preventDefault()}>
+      {choice('state', 'State', STATES)}
+      {choice('kind', 'Kind', given.kind && !KINDS.includes(given.kind) ? [...KINDS, given.kind] : KINDS)}
+      {choice('priority', 'Priority', PRIORITIES)}
+      <label class="field">
+        Node
+        <input
+          value={given.node}
+          placeholder="gpu-node-03"
+          maxLength={100}
+          onChange={(event) => setFilter('node', event.currentTarget.value.trim())}
+        />
+      </label>
+      <label class="field wide">
+        Name, id or reason
+        <input type="search" value={given.q} maxLength={100} onInput={(event) => setFilter('q', event.currentTarget.value)} />
+      </label>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={given.attempts_min === '2'}
+          onChange={(event) => setFilter('attempts_min', event.currentTarget.checked ? '2' : null)}
+        />
+        more than one attempt
+      </label>
+      {Object.values(given).some(Boolean) && (
+        <button type="button" onClick={() => setParams({ ...Object.fromEntries(FILTERS.map((name) => [name, null])), page: null })}>
+          Clear
+        </button>
+      )}
+    </form>
+  );
+}
+
+/** Asks before it cancels: the number is that of the moment, and jobs come and go meanwhile. */
+function CancelMatching({ total, after }: { total: number; after: () => void }) {
+  const [asking, setAsking] = useState(false);
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (asking) dialog.current?.showModal();
+  }, [asking]);
+  const given = filters();
+  const state = given.state;
+  const possible = total > 0 && (!state || state === 'queued' || state === 'running');
+  const chosen = Object.entries(given).filter(([, value]) => value);
+  const cancel = async () => {
+    const body: Record<string, unknown> = Object.fromEntries(
+      chosen.map(([name, value]) => [name, name === 'attempts_min' ? Number(value) : value]),
+    );
+    if (!chosen.length) body.all = true;
+    await order(
+      () => post<{ cancelled: number }>('/jobs/cancel', body),
+      (reply) => `${plural(reply.cancelled, 'job')} cancelled`,
+    );
+    after();
+  };
+  return (
+    <>
+      <button class="danger" disabled={!possible} onClick={() => setAsking(true)}>
+        Cancel all that match
+      </button>
+      {asking && (
+        <dialog ref={dialog} onClose={() => setAsking(false)} aria-labelledby="cancel-title">
+          <form method="dialog" class="dialog-body">
+            <h2 id="cancel-title">Cancel all jobs that match?</h2>
+            <p>
+              {chosen.length ? (
+                <>Filters: {chosen.map(([name, value]) => `${name.replace('_', ' ')} ${value}`).join(', ')}.</>
+              ) : (
+                'No filter is set: this means every job.'
+              )}{' '}
+              Queued and running jobs among the {count(total)} are cancelled, at most 1,000 at a time; ended ones stay as they are.
+            </p>
+            <div class="row">
+              <button class="danger" onClick={cancel}>
+                Cancel the jobs
+              </button>
+              <button>Keep them</button>
+            </div>
+          </form>
+        </dialog>
+      )}
+    </>
+  );
+}
+
+export function PathLine({ job }: { job: JobView }) {
+  if (!job.attempts.length)
+    return <span class="quiet">{job.waiting?.summary ?? (job.state === 'queued' ? 'waits to be placed' : '')}</span>;
+  const shown = job.attempts.slice(-4);
+  return (
+    <span class="path">
+      {job.attempts.length > shown.length && <span class="quiet">{plural(job.attempts.length - shown.length, 'earlier attempt')} →</span>}
+      {shown.map((attempt, at) => (
+        <>
+          {at > 0 && (
+            <span class="arrow" key={`${attempt.attempt}-arrow`} aria-label="then">
+              →
+            </span>
+          )}
+          <span
+            key={attempt.attempt}
+            class={
+              attempt.outcome === 'committed'
+                ? 'is-good'
+                : attempt.outcome === 'running'
+                  ? 'is-busy'
+                  : attempt.outcome === 'cancelled'
+                    ? 'is-idle'
+                    : 'is-bad'
+            }
+          >
+            <Icon name={attempt.outcome} size={11} /> {attempt.node}
+          </span>
+        </>
+      ))}
+    </span>
+  );
+}
+
+function JobTable({ rows, after }: { rows: JobView[]; after: () => void }) {
+  void now.value;
+  const cancel = async (job: JobView) => {
+    await order(() => post(`/jobs/${job.id}/cancel`), `${job.name} is cancelled`);
+    after();
+  };
+  return (
+    <section class="panel" aria-label="Jobs">
+      <div class="scroll-x">
+        <table class="folding">
+          <thead>
+            <tr>
+              <th scope="col">Job</th>
+              <th scope="col">Kind</th>
+              <th scope="col">Priority</th>
+              <th scope="col">State</th>
+              <th scope="col">Path</th>
+              <th scope="col" class="right">
+                Submitted
+              </th>
+              <th scope="col" class="right">
+                Took
+              </th>
+              <th scope="col">
+                <span class="hidden-text">Orders</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((job) => {
+              const open = job.state === 'queued' || job.state === 'running';
+              return (
+                <tr key={job.id}>
+                  <td>
+                    <a href={`/jobs/${job.id}`}>{job.name}</a> <span class="mono quiet">{shortId(job.id)}</span>
+                  </td>
+                  <td>{job.kind}</td>
+                  <td>{job.priority}</td>
+                  <td class="nowrap">
+                    <State of={job.state} />
+                    {job.state === 'running' && (
+                      <Meter kind="progress" label={`Progress of ${job.name}`} value={job.progress_permille / 10} />
+                    )}
+                  </td>
+                  <td>
+                    <PathLine job={job} />
+                  </td>
+                  <td class="num right nowrap">{clock(job.submitted_at_ms)}</td>
+                  <td class="num right nowrap">{span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}</td>
+                  <td class="right">
+                    {open && (
+                      <button class="small danger" onClick={() => cancel(job)} aria-label={`Cancel ${job.name}`}>
+                        Cancel
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+function Pages({ page, total }: { page: number; total: number }) {
+  const last = Math.max(1, Math.ceil(total / PER_PAGE));
+  if (last === 1 && page === 1) return null;
+  const to = (next: number) => setParams({ page: next === 1 ? null : fixed(next) });
+  return (
+    <nav class="row center" aria-label="Pages of jobs">
+      <button disabled={page <= 1} onClick={() => to(1)}>
+        Newest
+      </button>
+      <button disabled={page <= 1} onClick={() => to(page - 1)}>
+        Newer
+      </button>
+      <span class="num">
+        page {count(page)} of {count(last)}
+      </span>
+      <button disabled={page >= last} onClick={() => to(page + 1)}>
+        Older
+      </button>
+      <button disabled={page >= last} onClick={() => to(last)}>
+        Oldest
+      </button>
+    </nav>
+  );
+}

@@ -1,0 +1,70 @@
+// One event in a few words; its time leads to that instant on the timeline.
+
+import { clock } from '../lib/format';
+import type { ClusterEvent } from '../lib/wire';
+import { inspect } from './drawer';
+import { Icon } from './icons';
+
+const SHAPE: Record<string, string> = {
+  job_placed: 'running',
+  attempt_failed: 'dead',
+  attempt_lost: 'lost',
+  attempt_superseded: 'superseded',
+  job_dead: 'dead',
+  job_cancelled: 'cancelled',
+  job_abandoned: 'abandoned',
+  node_joined: 'alive',
+  node_left: 'left',
+  node_suspect: 'suspect',
+  node_gone: 'gone',
+  node_dead: 'dead',
+  node_recovered: 'alive',
+  node_drained: 'draining',
+  node_undrained: 'alive',
+  fault_began: 'fault',
+  fault_ended: 'committed',
+  leader_elected: 'leader',
+  leader_lost: 'leader',
+  rate_changed: 'rate',
+};
+const TONES: Record<string, string> = { error: 'is-bad', warn: 'is-warn', info: 'is-idle', debug: 'is-idle' };
+
+export const shapeOf = (kind: string) => SHAPE[kind] ?? 'info';
+export const toneOfEvent = (event: ClusterEvent) =>
+  event.kind === 'node_recovered' || event.kind === 'node_joined' ? 'is-good' : (TONES[event.level] ?? '');
+
+/** A window of the timeline around an instant. */
+export const instantLink = (event: ClusterEvent) =>
+  `/timeline?at=${event.at_ms}${event.node ? `&focus=${encodeURIComponent(event.node)}` : ''}`;
+
+/** Without the node's name in front, which stands there already. */
+export function detailOf(event: ClusterEvent): string {
+  const text = event.detail || event.kind.replaceAll('_', ' ');
+  return event.node && text.startsWith(event.node) ? text.slice(event.node.length).replace(/^:? +/, '') : text;
+}
+
+export function EventLine({ event, withNode = true }: { event: ClusterEvent; withNode?: boolean }) {
+  return (
+    <li>
+      <a href={instantLink(event)} title="Show on the timeline">
+        <time dateTime={new Date(event.at_ms).toISOString()}>{clock(event.at_ms)}</time>
+      </a>
+      <Icon name={shapeOf(event.kind)} size={12} class={toneOfEvent(event)} />
+      <span class="break">
+        {withNode && event.node && (
+          <>
+            <button class="link" onClick={() => inspect(event.node!)}>
+              {event.node}
+            </button>{' '}
+          </>
+        )}
+        {event.job && (
+          <a href={`/jobs/${event.job}`} class="mono">
+            {event.job.slice(-6)}
+          </a>
+        )}{' '}
+        {detailOf(event)}
+      </span>
+    </li>
+  );
+}

@@ -1,0 +1,163 @@
+// What stands above every page: where one can go, whether the display is alive, and what changes it.
+
+import { useEffect, useRef } from 'preact/hooks';
+import { announcement } from '../lib/announce';
+import { lastFrameAt, link, now, reconnectNow } from '../lib/connection';
+import { clock, span } from '../lib/format';
+import { path } from '../lib/route';
+import { paused, setPaused, stats } from '../lib/store';
+import { setTheme, theme, type Theme } from '../lib/theme';
+import { Icon, Logo } from './icons';
+import { Search } from './search';
+import { shortcutsOpen } from './shortcuts';
+
+export const PAGES = [
+  ['/', 'Overview'],
+  ['/nodes', 'Nodes'],
+  ['/jobs', 'Jobs'],
+  ['/timeline', 'Timeline'],
+  ['/chaos', 'Chaos'],
+  ['/events', 'Events'],
+  ['/messaging', 'Messaging'],
+] as const;
+
+const NEXT: Record<Theme, Theme> = { auto: 'dark', dark: 'light', light: 'auto' };
+
+export function Header() {
+  const isHere = (to: string) => (to === '/' ? path.value === '/' : path.value === to || path.value.startsWith(`${to}/`));
+  return (
+    <>
+      <a
+        class="skip"
+        href="#content"
+        onClick={(event) => {
+          event.preventDefault();
+          document.getElementById('content')?.focus();
+        }}
+      >
+        Skip to the page
+      </a>
+      <header class="top">
+        <a class="brand" href="/">
+          <Logo />
+          Faultline
+        </a>
+        <nav class="tabs" aria-label="Pages">
+          {PAGES.map(([to, label]) => (
+            <a key={to} href={to} aria-current={isHere(to) ? 'page' : undefined}>
+              {label}
+            </a>
+          ))}
+        </nav>
+        <div class="tools">
+          <Search />
+          <LinkState />
+          <button
+            class="icon"
+            aria-pressed={paused.value}
+            aria-label="Pause the display"
+            title="Pause the display (p)"
+            onClick={() => setPaused(!paused.value)}
+          >
+            <Icon name={paused.value ? 'play' : 'pause'} />
+          </button>
+          <button
+            class="icon"
+            aria-label={`Theme: ${theme.value}`}
+            title={`Theme: ${theme.value} (t)`}
+            onClick={() => setTheme(NEXT[theme.value])}
+          >
+            <Icon name={theme.value} />
+          </button>
+          <button
+            class="icon"
+            aria-label="Keyboard shortcuts"
+            title="Keyboard shortcuts (?)"
+            onClick={() => {
+              shortcutsOpen.value = true;
+            }}
+          >
+            <Icon name="keys" size={16} />
+          </button>
+        </div>
+      </header>
+      <Banner />
+      <div class="hidden-text" aria-live="polite">
+        {announcement.value}
+      </div>
+    </>
+  );
+}
+
+function LinkState() {
+  const state = paused.value && link.value === 'live' ? 'paused' : link.value;
+  const age = lastFrameAt.value ? Math.max(0, now.value - lastFrameAt.value) : null;
+  const text =
+    state === 'live'
+      ? `${((age ?? 0) / 1000).toFixed(1)} s ago`
+      : state === 'paused'
+        ? 'paused'
+        : state === 'lost'
+          ? 'no connection'
+          : 'connecting';
+  return (
+    <span class="connection" data-link={state} title={age === null ? 'No frame yet' : `Last frame ${span(age)} ago`}>
+      <span class="dot" aria-hidden="true" />
+      <span class="num">
+        <span class="hidden-text">{state === 'live' ? 'Connected, last frame ' : ''}</span>
+        {text}
+      </span>
+    </span>
+  );
+}
+
+function Banner() {
+  const heard = lastFrameAt.value;
+  const current = stats.value;
+  if (link.value === 'lost') {
+    return (
+      <div class="banner bad" role="alert">
+        <Icon name="dead" />
+        <span class="grow">
+          {heard
+            ? `No connection to the dashboard service since ${clock(heard)}. What you see is from then`
+            : 'No connection to the dashboard service yet'}
+          ; it is tried again by itself.
+        </span>
+        <button onClick={reconnectNow}>Try now</button>
+      </div>
+    );
+  }
+  if (paused.value)
+    return (
+      <div class="banner" role="status">
+        <Icon name="pause" />
+        <span class="grow">The display is paused.</span>
+        <button onClick={() => setPaused(false)}>Go on</button>
+      </div>
+    );
+  if (current && !current.nats_connected)
+    return (
+      <div class="banner bad" role="alert">
+        <Icon name="dead" />
+        The dashboard service has no connection to NATS and reconnects by itself. Figures are old.
+      </div>
+    );
+  if (current?.stale_since_ms)
+    return (
+      <div class="banner" role="status">
+        <Icon name="suspect" />
+        No scheduler answers since {clock(current.stale_since_ms)}. Running jobs go on; a standby takes over within seconds.
+      </div>
+    );
+  return null;
+}
+
+/** The heading of a page takes the focus when one goes there, so that keyboards and screen readers follow. */
+export function PageTitle({ children }: { children: string }) {
+  const ref = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${children} · Faultline`;
+  }, [children]);
+  return <h1 ref={ref}>{children}</h1>;
+}

@@ -1,0 +1,208 @@
+// Paints cells. A cell is painted again only when what it shows has changed, so ten thousand cost little twice a second.
+
+import { colour } from '../lib/theme';
+import { DRAINING, FAULTED, HEALTH_NAMES, STATE_MASK, type Frame } from '../lib/wire';
+import { spotOf, type Layout } from './heat-layout';
+
+export type Mode = 'utilisation' | 'memory' | 'temperature' | 'state';
+
+export const STEPS = 7;
+/** Degrees Celsius at both ends of the ramp: idle and where GPUs throttle. */
+export const COLD_C = 30;
+export const HOT_C = 90;
+
+const ALIVE = 0;
+const SUSPECT = 1;
+const LEFT = 4;
+
+export const rampName = (mode: Mode) => (mode === 'temperature' ? '--warm-' : '--heat-');
+
+function stepOf(mode: Mode, cells: Uint8Array, at: number): number {
+  if (mode === 'state') return 0;
+  const share =
+    mode === 'temperature' ? ((cells[at + 2] ?? 0) - COLD_C) / (HOT_C - COLD_C) : (cells[at + (mode === 'memory' ? 1 : 0)] ?? 0) / 200;
+  return Math.max(0, Math.min(STEPS - 1, Math.floor(share * STEPS)));
+}
+
+export function valueText(mode: Mode, cells: Uint8Array, at: number): string {
+  if (mode === 'temperature') return `${cells[at + 2]} °C`;
+  if (mode === 'state') return HEALTH_NAMES[(cells[at + 3] ?? LEFT) & STATE_MASK] ?? 'left';
+  return `${Math.round((cells[at + (mode === 'memory' ? 1 : 0)] ?? 0) / 2)} %`;
+}
+
+/** Keeps what every cell shows. */
+export class HeatPainter {
+  private shown = new Int32Array(0);
+  private hatch: CanvasPattern | null = null;
+
+  constructor(
+    private readonly ctx: CanvasRenderingContext2D,
+    private readonly layout: Layout,
+    private readonly names: string[],
+    private readonly mode: Mode,
+  ) {}
+
+  start(width: number, scale: number): void {
+    const { ctx, layout } = this;
+    ctx.setTransform(scale, 0, 0, scale, 0, 0);
+    ctx.clearRect(0, 0, width, layout.height);
+    this.shown = new Int32Array(this.names.length).fill(-1);
+    this.hatch = hatchPattern(ctx, scale, layout.cellHeight < 12 ? 4 : 7);
+    ctx.font = `550 11px ${colour('--font')}`;
+    ctx.textBaseline = 'top';
+    ctx.fillStyle = colour('--ink-2');
+    for (const block of layout.blocks) ctx.fillText(block.rack || 'no rack', block.x, block.y, 220);
+  }
+
+  /** Returns how many cells were painted. */
+  paint(frame: Frame | null, selected: number): number {
+    let painted = 0;
+    for (const block of this.layout.blocks) {
+      for (let offset = 0; offset < block.count; offset += 1) {
+        const node = block.first + offset;
+        const key = this.keyOf(frame, node, node === selected);
+        if (this.shown[node] === key) continue;
+        this.shown[node] = key;
+        const { x, y } = spotOf(this.layout, block, offset);
+        this.cell(frame, node, x, y, node === selected);
+        painted += 1;
+      }
+    }
+    return painted;
+  }
+
+  private keyOf(frame: Frame | null, node: number, selected: boolean): number {
+    if (!frame || node >= frame.count) return selected ? 1 : 0;
+    const at = node * 5;
+    const exact = this.layout.named ? frame.cells[at + (this.mode === 'temperature' ? 2 : this.mode === 'memory' ? 1 : 0)]! : 0;
+    const running = this.layout.named ? frame.cells[at + 4]! : 0;
+    return (
+      (2 | (selected ? 1 : 0)) + (stepOf(this.mode, frame.cells, at) << 2) + (frame.cells[at + 3]! << 6) + (exact << 14) + (running << 22)
+    );
+  }
+
+  private cell(frame: Frame | null, node: number, x: number, y: number, selected: boolean): void {
+    const {
+      ctx,
+      layout: { cellWidth: width, cellHeight: height, named, gap },
+    } = this;
+    ctx.clearRect(x - gap / 2, y - gap / 2, width + gap, height + gap);
+    const known = frame !== null && node < frame.count;
+    const at = node * 5;
+    const state = known ? frame.cells[at + 3]! : LEFT;
+    const health = state & STATE_MASK;
+    const lost = health > SUSPECT && health < LEFT;
+    const step = known ? stepOf(this.mode, frame.cells, at) : 0;
+    ctx.fillStyle = this.fill(health, step);
+    ctx.fillRect(x, y, width, height);
+    if (lost && this.hatch) {
+      ctx.fillStyle = this.hatch;
+      ctx.fillRect(x, y, width, height);
+    }
+    if (named) this.text(known ? frame : null, node, x, y, lost, step);
+    this.marks(state, x, y, step);
+    if (selected) {
+      ctx.strokeStyle = colour('--ink');
+      ctx.lineWidth = 2;
+      ctx.strokeRect(x + 1, y + 1, width - 2, height - 2);
+    }
+  }
+
+  private fill(health: number, step: number): string {
+    if (health === LEFT) return colour('--cell-left');
+    if (health > SUSPECT) return colour('--cell-dead-back');
+    if (this.mode === 'state') return colour(health === SUSPECT ? '--cell-suspect' : '--cell-alive');
+    return colour(`${rampName(this.mode)}${step}`);
+  }
+
+  /** A wedge for suspect, a bar for draining, a dot for an injected fault: read without colour. */
+  private marks(state: number, x: number, y: number, step: number): void {
+    const {
+      ctx,
+      layout: { cellWidth: width, cellHeight: height },
+    } = this;
+    const health = state & STATE_MASK;
+    const size = Math.max(4, Math.min(9, height / 2.2));
+    if (health === SUSPECT) {
+      ctx.fillStyle = this.mode === 'state' ? colour('--cell-mark') : colour('--cell-suspect');
+      ctx.beginPath();
+      ctx.moveTo(x + width, y);
+      ctx.lineTo(x + width, y + size * 1.4);
+      ctx.lineTo(x + width - size * 1.4, y);
+      ctx.fill();
+    }
+    if (state & DRAINING) {
+      ctx.fillStyle = this.onFill(health, step);
+      ctx.fillRect(x, y + height - Math.max(2, height / 10), width, Math.max(2, height / 10));
+    }
+    if (state & FAULTED) {
+      ctx.fillStyle = colour('--cell-dead');
+      ctx.strokeStyle = colour('--surface');
+      ctx.lineWidth = 1;
+      ctx.beginPath();
+      const inset = this.layout.named ? 5 : 0;
+      ctx.arc(x + inset + size / 2 + 1, y + inset + size / 2 + 1, size / 2.4, 0, Math.PI * 2);
+      ctx.fill();
+      ctx.stroke();
+    }
+  }
+
+  private onFill(health: number, step: number): string {
+    if (health > ALIVE || this.mode === 'state') return colour('--cell-ink');
+    const darkTheme = document.documentElement.dataset.theme === 'dark';
+    // Ramps run from the page's own lightness to its opposite, so the text turns over in the middle.
+    const strong = step >= 4;
+    return strong === darkTheme ? '#0c1620' : '#ffffff';
+  }
+
+  private text(frame: Frame | null, node: number, x: number, y: number, lost: boolean, step: number): void {
+    const {
+      ctx,
+      layout: { cellWidth, cellHeight },
+    } = this;
+    if (lost) {
+      // Letters cannot be read on a hatching.
+      ctx.fillStyle = colour('--cell-dead-back');
+      ctx.fillRect(x + 4, y + 4, cellWidth - 8, cellHeight - 8);
+    }
+    const health = frame ? frame.cells[node * 5 + 3]! & STATE_MASK : LEFT;
+    ctx.fillStyle = lost || health === LEFT ? colour('--ink') : this.textOn(health, step);
+    ctx.font = `600 11.5px ${colour('--font')}`;
+    const marked = frame !== null && (frame.cells[node * 5 + 3]! & FAULTED) !== 0;
+    ctx.fillText(this.names[node] ?? '', x + (marked ? 16 : 8), y + 8, cellWidth - 18);
+    ctx.font = `480 11.5px ${colour('--font')}`;
+    const value = frame === null ? 'no telemetry' : lost ? (HEALTH_NAMES[health] ?? '') : valueText(this.mode, frame.cells, node * 5);
+    ctx.fillText(value, x + 8, y + cellHeight - 20);
+    const running = frame?.cells[node * 5 + 4] ?? 0;
+    if (running > 0 && !lost) {
+      ctx.textAlign = 'right';
+      ctx.fillText(running === 1 ? '1 job' : `${running} jobs`, x + cellWidth - 8, y + cellHeight - 20);
+      ctx.textAlign = 'left';
+    }
+  }
+
+  private textOn(health: number, step: number): string {
+    if (this.mode === 'state') return health === SUSPECT ? '#17202b' : '#ffffff';
+    const darkTheme = document.documentElement.dataset.theme === 'dark';
+    if (darkTheme) return step >= 3 ? '#06121e' : '#f2f6fa';
+    return step >= 4 ? '#ffffff' : '#17202b';
+  }
+}
+
+function hatchPattern(ctx: CanvasRenderingContext2D, scale: number, period: number): CanvasPattern | null {
+  const tile = document.createElement('canvas');
+  tile.width = tile.height = Math.round(period * scale);
+  const brush = tile.getContext('2d')!;
+  brush.strokeStyle = colour('--cell-hatch');
+  brush.lineWidth = Math.max(1, scale * (period / 5));
+  const side = tile.width;
+  brush.beginPath();
+  for (const shift of [-side, 0, side]) {
+    brush.moveTo(shift, side);
+    brush.lineTo(shift + side, 0);
+  }
+  brush.stroke();
+  const pattern = ctx.createPattern(tile, 'repeat');
+  pattern?.setTransform(new DOMMatrix().scale(1 / scale));
+  return pattern;
+}

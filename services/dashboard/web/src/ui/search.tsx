@@ -1,0 +1,144 @@
+// Finds a node or a job by a part of its name or id.
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { get, query } from '../lib/api';
+import { go } from '../lib/route';
+import { index, nodes } from '../lib/store';
+import type { JobsPage } from '../lib/wire';
+import { inspect } from './drawer';
+import { Icon } from './icons';
+import { State } from './parts';
+
+interface Hit {
+  id: string;
+  title: string;
+  state: string;
+  open: () => void;
+}
+
+const MOST = 6;
+const WAIT_MS = 180;
+
+function nodeHits(text: string): Hit[] {
+  const wanted = text.toLowerCase();
+  const found: Hit[] = [];
+  for (const name of index.peek().nodes) {
+    if (!name.toLowerCase().includes(wanted)) continue;
+    found.push({ id: `node-${name}`, title: name, state: nodes.get(name)?.health ?? 'alive', open: () => inspect(name) });
+    if (found.length === MOST) break;
+  }
+  return found;
+}
+
+async function jobHits(text: string): Promise<Hit[]> {
+  const page = await get<JobsPage>(`/jobs${query({ q: text, per_page: MOST })}`);
+  return page.items.map((job) => ({ id: `job-${job.id}`, title: job.name, state: job.state, open: () => go(`/jobs/${job.id}`) }));
+}
+
+/** What fits the text: nodes at once, jobs when the service has answered; null without a text. */
+function useHits(text: string) {
+  const [hits, setHits] = useState<Hit[] | null>(null);
+  const [chosen, setChosen] = useState(0);
+  useEffect(() => {
+    if (!text.trim()) {
+      setHits(null);
+      return;
+    }
+    let stale = false;
+    const local = nodeHits(text.trim());
+    setHits(local.length ? local : null);
+    setChosen(0);
+    const timer = setTimeout(async () => {
+      const jobs = await jobHits(text.trim()).catch(() => []);
+      if (!stale) setHits([...local, ...jobs]);
+    }, WAIT_MS);
+    return () => {
+      stale = true;
+      clearTimeout(timer);
+    };
+  }, [text]);
+  return { hits, chosen, setChosen, forget: () => setHits(null) };
+}
+
+export function Search() {
+  const [text, setText] = useState('');
+  const { hits, chosen, setChosen, forget } = useHits(text);
+  const input = useRef<HTMLInputElement>(null);
+
+  const open = (hit: Hit | undefined) => {
+    if (!hit) return;
+    setText('');
+    input.current?.blur();
+    hit.open();
+  };
+  const key = (event: KeyboardEvent) => {
+    const many = hits?.length ?? 0;
+    if (event.key === 'ArrowDown' && many) setChosen((chosen + 1) % many);
+    else if (event.key === 'ArrowUp' && many) setChosen((chosen + many - 1) % many);
+    else if (event.key === 'Enter') open(hits?.[chosen]);
+    else if (event.key === 'Escape') {
+      setText('');
+      input.current?.blur();
+    } else return;
+    event.preventDefault();
+  };
+  return (
+    <div class="search" role="search">
+      <Icon name="search" />
+      <input
+        id="search"
+        ref={input}
+        value={text}
+        placeholder="Node or job"
+        aria-label="Search for a node or a job"
+        maxLength={100}
+        autocomplete="off"
+        role="combobox"
+        aria-expanded={hits !== null}
+        aria-controls="search-results"
+        aria-autocomplete="list"
+        aria-activedescendant={hits?.[chosen]?.id}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={key}
+        onBlur={() => setTimeout(forget, 150)}
+      />
+      <kbd aria-hidden="true">/</kbd>
+      {hits && <Results hits={hits} chosen={chosen} choose={setChosen} open={open} />}
+    </div>
+  );
+}
+
+interface ResultsProps {
+  hits: Hit[];
+  chosen: number;
+  choose: (at: number) => void;
+  open: (hit: Hit) => void;
+}
+
+function Results({ hits, chosen, choose, open }: ResultsProps) {
+  return (
+    <ul class="results" id="search-results" role="listbox" aria-label="Found">
+      {hits.map((hit, at) => (
+        <li
+          key={hit.id}
+          id={hit.id}
+          role="option"
+          aria-selected={at === chosen}
+          onMouseDown={(event) => {
+            event.preventDefault();
+            open(hit);
+          }}
+          onMouseEnter={() => choose(at)}
+        >
+          <span class="grow clip">{hit.title}</span>
+          <State of={hit.state} />
+        </li>
+      ))}
+      {!hits.length && (
+        <li class="none" role="option" aria-selected={false}>
+          Nothing is called so
+        </li>
+      )}
+    </ul>
+  );
+}

@@ -1,0 +1,83 @@
+// Keys that work on every page, and the dialog that lists them.
+
+import { signal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { go, param, setParams } from '../lib/route';
+import { paused, setPaused } from '../lib/store';
+import { setTheme, theme } from '../lib/theme';
+
+export const shortcutsOpen = signal(false);
+
+const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', e: '/events', m: '/messaging' };
+const LIST: [string[], string][] = [
+  [['/'], 'Search for a node or a job'],
+  [['p'], 'Pause the display, and go on'],
+  [['t'], 'Next theme: auto, dark, light'],
+  [['g', 'o'], 'Overview'],
+  [['g', 'n'], 'Nodes'],
+  [['g', 'j'], 'Jobs'],
+  [['g', 't'], 'Timeline'],
+  [['g', 'c'], 'Chaos'],
+  [['g', 'e'], 'Events'],
+  [['g', 'm'], 'Messaging'],
+  [['Esc'], 'Close the drawer or the dialog'],
+  [['?'], 'This list'],
+];
+const NEXT = { auto: 'dark', dark: 'light', light: 'auto' } as const;
+const CHORD_MS = 1200;
+let chordUntil = 0;
+
+const isTyping = (target: EventTarget | null) =>
+  target instanceof HTMLElement && target.matches('input, select, textarea, [contenteditable]');
+
+export function onKey(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  const goes = PLACES[event.key];
+  if (goes && event.timeStamp < chordUntil) {
+    chordUntil = 0;
+    go(goes);
+  } else if (event.key === 'g') {
+    chordUntil = event.timeStamp + CHORD_MS;
+    return;
+  } else if (event.key === '/') document.getElementById('search')?.focus();
+  else if (event.key === '?') shortcutsOpen.value = true;
+  else if (event.key === 'p') setPaused(!paused.peek());
+  else if (event.key === 't') setTheme(NEXT[theme.peek()]);
+  else if (event.key === 'Escape' && param('inspect')) setParams({ inspect: null });
+  else return;
+  event.preventDefault();
+}
+
+export function Shortcuts() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const open = shortcutsOpen.value;
+  useEffect(() => {
+    if (open) dialog.current?.showModal();
+  }, [open]);
+  if (!open) return null;
+  const close = () => {
+    shortcutsOpen.value = false;
+  };
+  return (
+    <dialog ref={dialog} onClose={close} aria-labelledby="shortcuts-title">
+      <div class="dialog-body">
+        <h2 id="shortcuts-title">Keyboard shortcuts</h2>
+        <dl class="shortcuts">
+          {LIST.map(([keys, what]) => (
+            <>
+              <dt key={what}>
+                {keys.map((key) => (
+                  <kbd key={key}>{key}</kbd>
+                ))}
+              </dt>
+              <dd>{what}</dd>
+            </>
+          ))}
+        </dl>
+        <form method="dialog" class="row">
+          <button class="primary">Close</button>
+        </form>
+      </div>
+    </dialog>
+  );
+}

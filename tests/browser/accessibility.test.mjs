@@ -1,0 +1,60 @@
+// axe finds nothing serious or critical on any page in either theme, while things break.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { test } from 'node:test';
+import { suite } from './lib/suite.mjs';
+import { eventually } from './lib/wait.mjs';
+
+const on = suite({ workers: 4, flags: ['--rate', '30'] });
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const PAGES = [
+  '/',
+  '/?heat=state',
+  '/nodes',
+  '/nodes?view=table',
+  '/nodes?inspect=gpu-node-02',
+  '/jobs',
+  '/jobs?submit=yes',
+  '/timeline',
+  '/chaos',
+  '/events',
+  '/messaging',
+  '/nowhere',
+];
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  return violations
+    .filter((found) => ['serious', 'critical'].includes(found.impact))
+    .map(
+      (found) =>
+        `${found.id}: ${found.help}: ${found.nodes
+          .slice(0, 3)
+          .map((node) => node.target.join(' '))
+          .join(' | ')}`,
+    );
+}
+
+for (const theme of ['light', 'dark']) {
+  test(`no page has a serious or critical finding in the ${theme} theme`, async () => {
+    process.kill(await on.cluster.pid('worker-01'), 'SIGKILL');
+    // What the service does not offer has a state of its own on the page, and that one is looked at too.
+    const page = await on.open('/', { theme, mayFail: /\/api\/v1\/(chaos|messaging)/ });
+    const job = await on.cluster.submit('--kind', 'sleep', '--duration', '30s');
+    await eventually('the job runs', async () => (await on.cluster.get(`/jobs/${job}`)).node);
+    const findings = [];
+    for (const path of [...PAGES, `/jobs/${job}`]) {
+      await page.goto(on.cluster.url + path);
+      await page.locator('.connection[data-link="live"]').waitFor();
+      await page.locator('h1').waitFor({ state: 'attached' });
+      await eventually('nothing is loading', async () => (await page.locator('.skeleton').count()) === 0);
+      findings.push(...(await violations(page)).map((text) => `${path}: ${text}`));
+    }
+    await page.keyboard.press('?');
+    findings.push(...(await violations(page)).map((text) => `shortcuts: ${text}`));
+    assert.deepEqual(findings, []);
+  });
+}

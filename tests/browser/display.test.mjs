@@ -1,0 +1,89 @@
+// Filters and settings that outlive a reload, the connection that comes back by itself, and the keyboard.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { suite } from './lib/suite.mjs';
+import { eventually } from './lib/wait.mjs';
+
+const on = suite({ workers: 2, flags: ['--rate', '20'] });
+
+test('filters live in the address and survive a reload', async () => {
+  const page = await on.open('/jobs');
+  await page.getByRole('combobox', { name: 'State' }).selectOption('committed');
+  await page.getByRole('combobox', { name: 'Priority' }).selectOption('normal');
+  await page.getByLabel('more than one attempt').check();
+  await page.reload();
+  assert.equal(await page.getByRole('combobox', { name: 'State' }).inputValue(), 'committed');
+  assert.equal(await page.getByRole('combobox', { name: 'Priority' }).inputValue(), 'normal');
+  assert.ok(await page.getByLabel('more than one attempt').isChecked());
+  assert.match(page.url(), /state=committed/);
+
+  await page.goto(`${on.cluster.url}/events`);
+  await page.getByRole('combobox', { name: 'Level' }).selectOption('warn');
+  await page.reload();
+  assert.equal(await page.getByRole('combobox', { name: 'Level' }).inputValue(), 'warn');
+
+  await page.goto(on.cluster.url);
+  await page.getByRole('button', { name: 'Temperature' }).click();
+  await page.getByRole('button', { name: /^Theme/ }).click();
+  await page.reload();
+  assert.equal(await page.getByRole('button', { name: 'Temperature' }).getAttribute('aria-pressed'), 'true');
+  assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
+});
+
+test('the page says that the service is gone, and goes on by itself when it is back', async () => {
+  const page = await on.open();
+  const done = async () => Number((await page.locator('.tile', { hasText: 'Running' }).locator('.sub').innerText()).replace(/\D/g, ''));
+  process.kill(await on.cluster.pid('dashboard'), 'SIGKILL');
+  await page.getByText(/No connection to the dashboard service since/).waitFor();
+  await page.locator('.connection[data-link="live"]').waitFor({ timeout: 30_000 });
+  assert.equal(await page.getByText(/No connection to the dashboard service/).count(), 0);
+  const before = await done();
+  await on.cluster.ask('submit', '--kind', 'sleep', '--duration', '100ms', '--count', '5', '--wait');
+  await eventually('the page counts jobs that ended after the restart', async () => (await done()) >= before + 5);
+});
+
+test('pause holds the display still, and going on catches up', async () => {
+  const page = await on.open();
+  await page.getByRole('button', { name: 'Pause the display' }).click();
+  await page.getByText('The display is paused').waitFor();
+  const tiles = () => page.locator('.tiles').innerText();
+  const before = await tiles();
+  const { ledger } = await on.cluster.get('/stats');
+  await on.cluster.ask('submit', '--kind', 'sleep', '--duration', '100ms', '--count', '3', '--wait');
+  await eventually('the cluster has done more', async () => (await on.cluster.get('/stats')).ledger.committed >= ledger.committed + 3);
+  assert.equal(await tiles(), before);
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await eventually('the display has caught up', async () => (await tiles()) !== before);
+});
+
+test('the keyboard reaches search, shortcuts and pages', async () => {
+  const page = await on.open();
+  await page.keyboard.press('/');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
+  await page.keyboard.type('node-02');
+  await page.getByRole('option', { name: /gpu-node-02/ }).waitFor();
+  await page.keyboard.press('Enter');
+  await page.getByRole('complementary', { name: 'Node gpu-node-02' }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await page.getByRole('complementary', { name: /^Node/ }).count(), 0);
+  await page.keyboard.press('?');
+  await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('g');
+  await page.keyboard.press('e');
+  await page.getByRole('heading', { name: 'Events' }).waitFor();
+});
+
+test('an event leads to its instant on the timeline', async () => {
+  const page = await on.open('/events');
+  await page.locator('.vrow a[href^="/timeline"]').first().click();
+  await page.getByRole('heading', { name: 'Timeline' }).waitFor();
+  assert.match(page.url(), /\/timeline\?at=\d+/);
+});
+
+test('narrow screens get one column', async () => {
+  const page = await on.open('/', { width: 390, height: 800 });
+  await page.locator('.tiles').waitFor();
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth + 1), 'nothing sticks out sideways');
+});

@@ -1,0 +1,49 @@
+// Submitting and cancelling, one and many, and what a refused form says.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { suite } from './lib/suite.mjs';
+import { eventually } from './lib/wait.mjs';
+
+const on = suite({ workers: 2, flags: ['--no-generator'] });
+
+async function submit(page, fields) {
+  const form = page.getByRole('form', { name: 'Submit jobs' });
+  for (const [label, value] of Object.entries(fields)) await form.getByLabel(label, { exact: true }).fill(value);
+  await form.getByRole('button', { name: 'Submit' }).click();
+}
+
+test('a submitted job runs, and cancelling it reaches the cluster', async () => {
+  const page = await on.open('/jobs?submit=yes');
+  await submit(page, { Kind: 'sleep', 'Duration, s': '120', 'Time limit, s': '300', Name: 'browser-one' });
+  const row = page.getByRole('row', { name: /browser-one/ });
+  await row.getByText('running').waitFor();
+  await row.getByRole('button', { name: 'Cancel browser-one' }).click();
+  await row.getByText('cancelled').first().waitFor();
+  const id = (await row.getByRole('link').first().getAttribute('href')).split('/').pop();
+  assert.equal((await on.cluster.ask('job', id)).state, 'cancelled');
+});
+
+test('all that match are cancelled, and no other', async () => {
+  const page = await on.open('/jobs?submit=yes');
+  await submit(page, { Kind: 'sleep', 'Duration, s': '100', 'Time limit, s': '300', 'How many': '12', Name: 'many' });
+  await page.getByText('12 jobs submitted').first().waitFor();
+  await submit(page, { Kind: 'sleep', 'Duration, s': '100', 'Time limit, s': '300', 'How many': '1', Name: 'spared' });
+  await page.getByText('1 job submitted').first().waitFor();
+  await page.getByLabel('Name, id or reason').fill('many');
+  const shown = () => page.getByRole('table').locator('tbody tr').count();
+  await eventually(`the list shows the twelve`, async () => (await shown()) === 12).catch(async (error) => assert.fail(`${error.message}; it shows ${await shown()} at ${page.url()}`));
+  await page.getByRole('button', { name: 'Cancel all that match' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel the jobs' }).click();
+  const total = async (query) => (await on.cluster.get(`/jobs?${query}`)).total;
+  await eventually('twelve are cancelled', async () => (await total('q=many&state=cancelled')) === 12);
+  assert.equal(await total('q=spared&state=queued,running'), 1);
+});
+
+test('the form says what is wrong, at the field', async () => {
+  // Chromium logs every answer that refuses something.
+  const page = await on.open('/jobs?submit=yes', { mayFail: /status of 422/ });
+  await submit(page, { Kind: 'sleep', Size: '10' });
+  await page.getByRole('alert').filter({ hasText: 'size' }).waitFor();
+  assert.equal(await page.getByLabel('Size', { exact: true }).getAttribute('aria-invalid'), 'true');
+});

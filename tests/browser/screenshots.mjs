@@ -1,0 +1,101 @@
+// Every page in both themes, from a live cluster in which things break. Run by scripts/screenshots.sh, which names the folder.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Browser } from './lib/browser.mjs';
+import { Cluster } from './lib/cluster.mjs';
+import { eventually } from './lib/wait.mjs';
+
+const [folder] = process.argv.slice(2);
+const SETTLE_MS = 1500;
+/** How long the cluster works before the first picture, so that charts and timeline have something to show. */
+const WARM_MS = 90_000;
+
+const sleep = (ms) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+
+async function makeHistory(cluster) {
+  await cluster.ask('submit', '--kind', 'sleep', '--duration', '14s', '--timeout', '90s', '--gpus', '0.4', '--count', '14');
+  await cluster.ask('submit', '--kind', 'fault', '--param', 'fail_odds=0.6', '--duration', '3s', '--count', '6');
+  await sleep(WARM_MS / 2);
+  await cluster.ask(
+    'submit',
+    '--kind',
+    'sleep',
+    '--duration',
+    '25s',
+    '--timeout',
+    '90s',
+    '--gpus',
+    '0.5',
+    '--count',
+    '18',
+    '--priority',
+    'high',
+  );
+  await cluster.ask('fault', 'gpu-node-06', 'heartbeat-loss', '--for', '14s');
+  await sleep(WARM_MS / 2);
+}
+
+/** A worker that runs something is killed, so that the pictures show a hole and what became of its jobs. */
+async function breakSomething(cluster) {
+  await cluster.ask(
+    'submit',
+    '--kind',
+    'matrix',
+    '--size',
+    '256',
+    '--duration',
+    '20s',
+    '--timeout',
+    '90s',
+    '--gpus',
+    '0.5',
+    '--count',
+    '10',
+    '--priority',
+    'urgent',
+  );
+  const busy = await eventually('a node is busy', async () =>
+    (await cluster.get('/nodes?sort=-running&per_page=1')).items.find((node) => node.running.length > 0),
+  );
+  process.kill(await cluster.pid(busy.worker), 'SIGKILL');
+  await cluster.ask('fault', busy.node === 'gpu-node-03' ? 'gpu-node-04' : 'gpu-node-03', 'crash', '--for', '40s');
+  await sleep(3500);
+  const { items } = await cluster.get('/jobs?attempts_min=2&per_page=50');
+  return items.find((job) => job.attempts.some((attempt) => attempt.outcome === 'lost')) ?? items[0];
+}
+
+const cluster = await Cluster.start({ workers: 8, faults: 'classroom', flags: ['--rate', '50', '--seed', '7'] });
+const browser = await Browser.start();
+try {
+  mkdirSync(folder, { recursive: true });
+  await makeHistory(cluster);
+  for (const theme of ['light', 'dark']) {
+    const job = await breakSomething(cluster);
+    const pages = {
+      overview: '/',
+      timeline: '/timeline?span=150000',
+      nodes: '/nodes',
+      node: '/nodes?inspect=gpu-node-02',
+      jobs: '/jobs',
+      job: `/jobs/${job.id}`,
+      chaos: '/chaos',
+      events: '/events?level=info',
+      messaging: '/messaging',
+    };
+    const page = await browser.page(cluster.url, { theme });
+    for (const [name, path] of Object.entries(pages)) {
+      await page.goto(cluster.url + path);
+      await page.locator('.connection[data-link="live"]').waitFor();
+      await sleep(SETTLE_MS);
+      await page.screenshot({ path: join(folder, `${name}-${theme}.png`) });
+    }
+    await page.context().close();
+  }
+} finally {
+  await browser.stop();
+  await cluster.stop();
+}
