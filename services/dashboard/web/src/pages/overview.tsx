@@ -94,7 +94,7 @@ function Lost({ stats }: { stats: Stats }) {
   const { jobs_lost: lost, jobs_ended_twice: twice } = stats;
   if (lost === null) {
     return (
-      <Tile label="Jobs lost" sub="watched for too short a time">
+      <Tile label="Jobs lost" sub="not judged yet">
         –
       </Tile>
     );
@@ -145,7 +145,7 @@ function Tiles({ stats: s }: { stats: Stats }) {
       <Tile label="Queued" sub={queued && s.oldest_queued_age_ms ? `oldest for ${span(s.oldest_queued_age_ms)}` : 'nobody waits'}>
         {count(queued)}
       </Tile>
-      <Tile label="Throughput" sub={`${count(s.submitted_last_minute)} arrived in the last minute`}>
+      <Tile label="Throughput" sub={`${count(s.submitted_last_minute)} /min arrive`}>
         {count(s.committed_last_minute)} <small>/min</small>
       </Tile>
       <Tile label="GPUs allocated" sub={`${fixed(s.gpu_utilisation_percent)} % utilised, of ${plural(s.gpus_total, 'GPU')}`}>

@@ -22,6 +22,8 @@ export interface Line {
   meanOf?: number;
 }
 
+const SHORTEST_WINDOW_S = 120;
+
 interface Props {
   title: string;
   lines: Line[];
@@ -93,6 +95,13 @@ function drawFlag(ctx: CanvasRenderingContext2D, x: number, top: number, upwards
   ctx.fill();
 }
 
+/** The newest quarter of an hour; less while less is known, but two minutes at least. */
+function timeWindow(): [number, number] {
+  const now = serviceNow() / 1000;
+  const first = (series.peek().t_ms[0] ?? 0) / 1000;
+  return [Math.max(now - WINDOW_S, Math.min(first, now - SHORTEST_WINDOW_S)), now];
+}
+
 function optionsOf({ lines, range, minMax }: Props, width: number, height: number, onCursor: (at: number | null) => void): uPlot.Options {
   const axis = {
     stroke: colour('--axis'),
@@ -110,10 +119,7 @@ function optionsOf({ lines, range, minMax }: Props, width: number, height: numbe
     scales: {
       x: {
         time: true,
-        range: () => {
-          const now = serviceNow() / 1000;
-          return [now - WINDOW_S, now];
-        },
+        range: () => timeWindow(),
       },
       y: { range: range ?? ((_, __, max) => [0, Math.max(minMax ?? 1, (max ?? 0) * 1.12)]) },
     },
