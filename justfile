@@ -61,6 +61,11 @@ chaos *ARGS:
 scenarios *N:
     @exec scripts/scenarios.sh "$@"
 
+# What the dashboard costs with 10,000 nodes and a page that watches; fails when a limit is broken. Arguments go to the bench.
+[no-exit-message]
+bench-dashboard *ARGS:
+    @exec scripts/bench.sh bench_dashboard "$@"
+
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]
 setup *ARGS: build

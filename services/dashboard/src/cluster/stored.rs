@@ -58,7 +58,7 @@ impl StoredMessage {
 fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
     let clip = |text: &str| text.chars().take(MAX_HEADER_CHARS).collect::<String>();
     let joined = |values: &[async_nats::HeaderValue]| values.iter().map(|value| clip(value.as_str())).collect::<Vec<_>>().join(", ");
-    headers.iter().map(|(name, values)| (clip(&name.to_string()), joined(values))).collect()
+    headers.iter().map(|(name, values)| (clip(name.as_ref()), joined(values))).collect()
 }
 
 /// The body as JSON, read as what its headers say it is.
