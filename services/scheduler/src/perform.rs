@@ -83,6 +83,8 @@ impl Performer {
                 Action::Note(note) => notes.push(note),
             }
         }
+        // First, and on the same connection: what the worker writes of the attempt comes after its placement.
+        self.send_notes(notes).await;
         self.send_assignments(assignments).await;
         for ((worker, reason), attempts) in kills {
             tracing::warn!(worker, attempts = attempts.len(), reason, "killing attempts");
@@ -91,7 +93,6 @@ impl Performer {
                 tracing::debug!(worker, %error, "the order to kill was not sent: heartbeats will show it");
             }
         }
-        self.send_notes(notes).await;
     }
 
     /// Asks the workers that hear `subject` what they run, and tells them under which epoch.
@@ -144,39 +145,34 @@ impl Performer {
     }
 
     async fn send_notes(&self, notes: Vec<Note>) {
-        let mut placed = Vec::new();
+        let mut together = Vec::new();
         for note in notes {
-            let lost = matches!(note, Note::Lost { .. });
+            let is_read_back = note.is_read_back();
             let event = self.event_of(note);
-            if lost {
-                tracing::warn!(
-                    job = event.job.map(|job| job.to_string()),
-                    node = event.node,
-                    reason = event.detail,
-                    "attempt lost: the job comes back"
-                );
-                // By itself, on the job's own subject: a new leader reads it back.
+            if is_read_back {
                 self.events.send(event).await;
             } else {
-                placed.push(event);
+                together.push(event);
             }
         }
-        while !placed.is_empty() {
-            let rest = placed.split_off(placed.len().min(NOTE_BATCH));
-            self.events.send_many(std::mem::replace(&mut placed, rest)).await;
+        while !together.is_empty() {
+            let rest = together.split_off(together.len().min(NOTE_BATCH));
+            self.events.send_many(std::mem::replace(&mut together, rest)).await;
         }
     }
 
     fn event_of(&self, note: Note) -> ClusterEvent {
         match note {
-            Note::Placed { job, attempt, node, why, requeues, failures } => {
+            Note::Placed { job, attempt, node, why, requeues, failures, history } => {
                 tracing::debug!(%job, %attempt, node, why, "placed");
                 let mut event = self.events.event(Level::Info, EventKind::JobPlaced, why);
                 (event.job, event.attempt, event.node, event.requeues, event.failures) =
                     (Some(job), Some(attempt), Some(node), requeues, failures);
+                event.history = history;
                 event
             }
             Note::Lost { job, attempt, node, reason, requeues, failures, history } => {
+                tracing::warn!(%job, %attempt, node, reason, "attempt lost: the job comes back");
                 let mut event = self.events.event(Level::Warn, EventKind::AttemptLost, reason);
                 (event.job, event.attempt, event.node, event.requeues, event.failures) =
                     (Some(job), Some(attempt), Some(node), requeues, failures);

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::kv;
+use faultline_engine::agent::{Agent, AgentAction, AgentNode, AttemptConfig};
 use faultline_engine::fault::{FaultInjector, FaultyNode};
 use faultline_engine::job::{Assignment, AttemptOutcome, EndedAttempt};
 use faultline_engine::node::NodeSpec;
+use faultline_engine::scheduler::SyncedNode;
 use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::messages::{
-    AssignBatch, EndedBatch, EventKind, FaultOrder, Goodbye, KillAttempts, Level, NodeRegistration, Pong, SyncOrder, WorkerSync,
+    AssignBatch, EndedBatch, EventKind, FaultOrder, Goodbye, KillAttempts, Level, NodeRegistration, NodeSync, Pong, SyncOrder, WorkerSync,
 };
 use faultline_protocol::streams;
 use faultline_protocol::subjects::{self, ControlVerb};
@@ -29,13 +31,11 @@ use tokio_util::sync::CancellationToken;
 use crate::Settings;
 use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
 use crate::executor::{AttemptContext, Registry};
-use crate::node::{FaultNews, HostedNode, LocalAttempt, Refusal};
+use crate::node::{FaultNews, HostedNode, Task};
 use crate::telemetry::open_devices;
 
 /// How often the fault injectors are asked.
 const FAULT_TICK: Duration = Duration::from_millis(100);
-/// How long a job stays away from a node that had no room for it after all: about the time after which a zombie is told to stop.
-const NO_ROOM_PAUSE_MS: u64 = 1_000;
 /// The most ended attempts that are reported in one message.
 const ENDED_BATCH: usize = 2048;
 /// The least time between two reports of ended attempts.
@@ -123,11 +123,11 @@ struct Worker {
     shared: Arc<Shared>,
     shutdown: Shutdown,
     registrations: kv::Store,
+    /// What is decided; `nodes` has what it is decided about.
+    agent: Agent,
     nodes: BTreeMap<String, HostedNode>,
     /// Ends the task that registers a node, when a newer life of it registers.
     registering: BTreeMap<String, CancellationToken>,
-    /// The highest epoch seen: what an older leader says is refused.
-    epoch: u64,
     undecodable: u64,
 }
 
@@ -142,16 +142,16 @@ impl Worker {
         let events = EventSink::new(&nats, &settings.name);
         let registrations = nats.bucket(streams::KV_NODES).await?;
         let seed = settings.seed.unwrap_or_else(random_seed);
-        let mut nodes = BTreeMap::new();
+        let (mut nodes, mut specs) = (BTreeMap::new(), Vec::new());
         for index in settings.first_node..settings.first_node + settings.nodes {
-            let node = hosted_node(&settings, &registry, &registrations, index, seed).await?;
-            nodes.insert(node.spec.node.clone(), node);
+            let (spec, node) = hosted_node(&settings, &registry, &registrations, index, seed).await?;
+            nodes.insert(spec.node.clone(), node);
+            specs.push(spec);
         }
         let shared = Arc::new(Shared {
             nats: nats.clone(),
             events: events.clone(),
-            retry_base_ms: settings.retry_base_ms,
-            retry_cap_ms: settings.retry_cap_ms,
+            attempts: AttemptConfig { retry_base_ms: settings.retry_base_ms, retry_cap_ms: settings.retry_cap_ms },
             terminal_ttl_s: settings.terminal_ttl_s,
             ended,
         });
@@ -163,9 +163,9 @@ impl Worker {
             shared,
             shutdown,
             registrations,
+            agent: Agent::new(specs.into_iter().map(AgentNode::new)),
             nodes,
             registering: BTreeMap::new(),
-            epoch: 0,
             undecodable: 0,
         })
     }
@@ -179,8 +179,8 @@ impl Worker {
 
     /// Writes the node's registration, again and again until it is there, without holding up the loop.
     fn register(&mut self, node: &str) {
-        let Some(hosted) = self.nodes.get(node) else { return };
-        let registration = NodeRegistration { spec: hosted.spec.clone(), registered_at_ms: unix_ms() };
+        let Some(known) = self.agent.node(node) else { return };
+        let registration = NodeRegistration { spec: known.spec().clone(), registered_at_ms: unix_ms() };
         let superseded = self.shutdown.token().child_token();
         if let Some(older) = self.registering.insert(node.to_owned(), superseded.clone()) {
             older.cancel();
@@ -204,87 +204,68 @@ impl Worker {
     }
 
     fn on_assignments(&mut self, message: &async_nats::Message) {
-        let Some(batch) = self.decoded::<AssignBatch>(message) else { return };
-        if batch.epoch < self.epoch {
-            tracing::warn!(
-                epoch = batch.epoch,
-                newest = self.epoch,
-                jobs = batch.assignments.len(),
-                "assignments of a deposed leader refused"
-            );
-            return;
-        }
-        self.epoch = batch.epoch;
-        for assignment in batch.assignments {
-            self.start(assignment);
+        let Some(AssignBatch { epoch, assignments }) = self.decoded::<AssignBatch>(message) else { return };
+        let jobs = assignments.len();
+        match self.agent.on_assignments(epoch, assignments, unix_ms()) {
+            Some(actions) => self.perform(actions),
+            None => tracing::warn!(epoch, newest = self.agent.epoch(), jobs, "assignments of a deposed leader refused"),
         }
     }
 
-    fn start(&mut self, assignment: Assignment) {
-        let checked = match self.nodes.get(&assignment.node) {
-            Some(node) => node.check(&assignment),
-            None => Err(Refusal::OtherIncarnation),
-        };
-        match checked {
-            // A dead machine says nothing; a duplicate needs no word.
-            Err(Refusal::Down | Refusal::Duplicate) => return,
-            // The leader believes that there is room. Until it knows better it would place the job here again and again.
-            Err(refusal @ Refusal::NoRoom) => return self.refuse(&assignment, refusal.as_str(), NO_ROOM_PAUSE_MS),
-            Err(refusal) => return self.refuse(&assignment, refusal.as_str(), 0),
-            Ok(()) => {}
+    fn perform(&mut self, actions: Vec<AgentAction>) {
+        for action in actions {
+            match action {
+                AgentAction::Start(assignment) => self.start(assignment),
+                AgentAction::Nak { ack_subject, delay_ms } => {
+                    let nats = self.nats.clone();
+                    tokio::spawn(async move { negative_acknowledge(&nats, &ack_subject, delay_ms).await });
+                }
+                AgentAction::Report(ended) => {
+                    tracing::warn!(job = %ended.job, attempt = %ended.attempt, node = ended.node, why = ended.detail, "assignment given back");
+                    let _ = self.shared.ended.send(ended);
+                }
+                AgentAction::Stop { node, attempt } => {
+                    if let Some(hosted) = self.nodes.get(&node) {
+                        hosted.stop(attempt);
+                    }
+                }
+            }
         }
-        // A kind that is not here cannot be a placement's mistake: nodes tell their kinds. The executor says what is wrong.
-        let Some(executor) = self.registry.get(&assignment.spec.kind).or_else(|| self.registry.get(assignment.spec.class())) else {
-            return self.refuse(&assignment, "this worker has no executor for its kind", 0);
+    }
+
+    fn start(&mut self, assignment: Arc<Assignment>) {
+        let executor = self.registry.get(&assignment.spec.kind).or_else(|| self.registry.get(assignment.spec.class()));
+        let (Some(executor), Some(node)) = (executor, self.nodes.get_mut(&assignment.node)) else {
+            unreachable!("only what a node of this worker can run is taken");
         };
-        let Some(node) = self.nodes.get_mut(&assignment.node) else { return };
         let (stop, interruption) = (CancellationToken::new(), Arc::new(Interruption::new()));
-        let seed = assignment.attempt.to_u128() as u64;
+        let id = assignment.attempt;
         let context = AttemptContext::new(
             Arc::new(assignment.spec.clone()),
-            seed,
+            id.to_u128() as u64,
             assignment.gpus.clone(),
             Arc::clone(&node.conditions),
             stop.child_token(),
         );
         let progress = context.progress();
-        let assignment = Arc::new(assignment);
-        let started_at_ms = unix_ms();
+        tracing::debug!(job = %assignment.spec.id, attempt = %id, node = assignment.node, "attempt starts");
         let attempt = Attempt {
             shared: Arc::clone(&self.shared),
-            assignment: Arc::clone(&assignment),
+            assignment,
             executor,
             context,
             stop: stop.clone(),
             interruption: Arc::clone(&interruption),
-            started_at_ms,
+            started_at_ms: unix_ms(),
         };
-        tracing::debug!(job = %assignment.spec.id, attempt = %assignment.attempt, node = assignment.node, "attempt starts");
-        let task = tokio::spawn(attempt.run()).abort_handle();
-        node.start(LocalAttempt { assignment, started_at_ms, progress, stop, interruption, task: Some(task) });
-    }
-
-    /// Gives an assignment back, so that it need not wait for the ack timeout.
-    fn refuse(&self, assignment: &Assignment, why: &'static str, retry_delay_ms: u64) {
-        tracing::warn!(job = %assignment.spec.id, attempt = %assignment.attempt, node = assignment.node, why, "assignment refused");
-        let ended = EndedAttempt {
-            job: assignment.spec.id,
-            attempt: assignment.attempt,
-            node: assignment.node.clone(),
-            outcome: AttemptOutcome::Lost,
-            detail: format!("refused: {why}"),
-            at_ms: unix_ms(),
-            retry_delay_ms,
-        };
-        let _ = self.shared.ended.send(ended);
-        let (nats, ack_subject) = (self.nats.clone(), assignment.ack_subject.clone());
-        tokio::spawn(async move { negative_acknowledge(&nats, &ack_subject, retry_delay_ms).await });
+        let handle = Some(tokio::spawn(attempt.run()).abort_handle());
+        node.start(id, Task { progress, stop, interruption, handle });
     }
 
     async fn on_order(&mut self, message: async_nats::Message) {
         match ControlVerb::of_subject(&message.subject) {
             Some(ControlVerb::Ping) => {
-                let nodes = self.nodes.values().filter(|node| node.answers()).map(|node| node.spec.node.clone()).collect();
+                let nodes = self.agent.nodes().filter(|node| node.answers()).map(|node| node.spec().node.clone()).collect();
                 if let Some(reply_to) = message.reply {
                     let _ = self.nats.reply(reply_to, &Pong { worker: self.settings.name.clone(), nodes }).await;
                 }
@@ -309,11 +290,9 @@ impl Worker {
     }
 
     async fn on_sync(&mut self, order: SyncOrder) {
-        if order.epoch < self.epoch {
-            return;
-        }
-        self.epoch = order.epoch;
-        let nodes = self.nodes.values().filter(|node| node.answers()).map(HostedNode::sync).collect();
+        let Some(nodes) = self.agent.on_sync(order.epoch) else { return };
+        let told = |node: SyncedNode| NodeSync { node: node.node, incarnation: node.incarnation, running: node.running };
+        let nodes = nodes.into_iter().map(told).collect();
         let sync = WorkerSync { worker: self.settings.name.clone(), epoch: order.epoch, nodes };
         if let Err(error) = self.nats.publish(subjects::SCHED_SYNCED, &sync).await {
             tracing::debug!(%error, "the sync was not answered");
@@ -322,32 +301,33 @@ impl Worker {
     }
 
     fn on_kill(&mut self, order: &KillAttempts) {
-        if order.epoch < self.epoch {
-            return;
+        let actions = self.agent.on_kill(order.epoch, &order.attempts);
+        if !actions.is_empty() {
+            tracing::warn!(attempts = actions.len(), reason = order.reason, "attempts killed");
         }
-        for attempt in &order.attempts {
-            // What is cut off hears no order.
-            let mut hearing = self.nodes.values().filter(|node| !node.conditions.is_cut_off());
-            if let Some(local) = hearing.find_map(|node| node.attempts.get(attempt)) {
-                tracing::warn!(job = %local.assignment.spec.id, %attempt, reason = order.reason, "attempt killed");
-                local.stop.cancel();
-            }
-        }
+        self.perform(actions);
     }
 
     async fn on_fault_order(&mut self, order: &FaultOrder) {
         let now_ms = unix_ms();
-        let news = match self.nodes.get_mut(&order.node) {
-            Some(node) => node.order(order, now_ms),
-            None => return tracing::warn!(node = order.node, "a fault was ordered for a node that is not here"),
+        let news = match (self.nodes.get_mut(&order.node), self.agent.node_mut(&order.node)) {
+            (Some(node), Some(agent)) => node.order(agent, order, now_ms),
+            _ => return tracing::warn!(node = order.node, "a fault was ordered for a node that is not here"),
         };
         self.tell_faults(&order.node, news).await;
     }
 
     async fn on_fault_tick(&mut self) {
         let now_ms = unix_ms();
-        let news: Vec<(String, Vec<FaultNews>)> =
-            self.nodes.iter_mut().map(|(name, node)| (name.clone(), node.age(now_ms))).filter(|(_, news)| !news.is_empty()).collect();
+        let mut news: Vec<(String, Vec<FaultNews>)> = Vec::new();
+        for agent in self.agent.nodes_mut() {
+            if let Some(node) = self.nodes.get_mut(&agent.spec().node) {
+                let of_node = node.age(agent, now_ms);
+                if !of_node.is_empty() {
+                    news.push((agent.spec().node.clone(), of_node));
+                }
+            }
+        }
         for (node, news) in news {
             self.tell_faults(&node, news).await;
         }
@@ -378,9 +358,10 @@ impl Worker {
 
     async fn on_heartbeat_tick(&mut self) {
         let now_ms = unix_ms();
-        for node in self.nodes.values_mut() {
-            node.sample(now_ms);
-            if let Some(heartbeat) = node.heartbeat(now_ms)
+        for agent in self.agent.nodes_mut() {
+            let Some(node) = self.nodes.get_mut(&agent.spec().node) else { continue };
+            node.sample(agent, now_ms);
+            if let Some(heartbeat) = node.heartbeat(agent, now_ms)
                 && let Err(error) = self.nats.publish(subjects::heartbeat(&heartbeat.node), &heartbeat).await
             {
                 tracing::debug!(node = heartbeat.node, %error, "no heartbeat");
@@ -389,12 +370,15 @@ impl Worker {
     }
 
     async fn on_ended(&mut self, ended: Vec<EndedAttempt>) {
+        self.agent.on_ended(&ended);
         for attempt in &ended {
             if let Some(node) = self.nodes.get_mut(&attempt.node) {
                 node.finish(attempt.attempt);
             }
-            if attempt.outcome == AttemptOutcome::Committed {
-                tracing::debug!(job = %attempt.job, attempt = %attempt.attempt, node = attempt.node, "committed");
+            let EndedAttempt { job, attempt: id, node, outcome, detail, .. } = attempt;
+            match outcome {
+                AttemptOutcome::Cancelled => tracing::warn!(%job, attempt = %id, node, why = detail, "attempt stopped"),
+                _ => tracing::debug!(%job, attempt = %id, node, ?outcome, "attempt ended"),
             }
         }
         let batch = EndedBatch { worker: self.settings.name.clone(), ended };
@@ -404,15 +388,12 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.nodes.values().all(|node| node.attempts.is_empty())
+        self.agent.running() == 0
     }
 
     async fn start_draining(&mut self) -> tokio::time::Instant {
-        let running: usize = self.nodes.values().map(|node| node.attempts.len()).sum();
-        tracing::info!(running, "stopping: nothing new is taken, attempts finish");
-        for node in self.nodes.values_mut() {
-            node.leaving = true;
-        }
+        tracing::info!(running = self.agent.running(), "stopping: nothing new is taken, attempts finish");
+        self.agent.on_drain();
         self.on_heartbeat_tick().await;
         tokio::time::Instant::now() + Duration::from_millis(self.settings.drain_limit_ms)
     }
@@ -422,18 +403,14 @@ impl Worker {
         while let Ok(last) = ended.try_recv() {
             self.on_ended(vec![last]).await;
         }
-        for node in self.nodes.values_mut() {
-            let was_down = node.is_down();
-            for attempt in node.drop_attempts() {
-                tracing::info!(job = %attempt.assignment.spec.id, "handed back");
-                negative_acknowledge(&self.nats, &attempt.assignment.ack_subject, 0).await;
+        self.nodes.values_mut().for_each(HostedNode::abort_all);
+        for node in self.agent.on_leave() {
+            for assignment in node.handed_back {
+                tracing::info!(job = %assignment.spec.id, "handed back");
+                negative_acknowledge(&self.nats, &assignment.ack_subject, 0).await;
             }
-            let bye = Goodbye {
-                node: node.spec.node.clone(),
-                worker: self.settings.name.clone(),
-                incarnation: node.spec.incarnation,
-                reason: if was_down { "the worker stopped while the node was down".into() } else { "the worker stopped".into() },
-            };
+            let reason = if node.was_down { "the worker stopped while the node was down" } else { "the worker stopped" };
+            let bye = Goodbye { node: node.node, worker: self.settings.name.clone(), incarnation: node.incarnation, reason: reason.into() };
             let _ = self.nats.publish(subjects::goodbye(&bye.node), &bye).await;
             let removal = self.registrations.delete(&bye.node);
             if !matches!(tokio::time::timeout(REGISTER_PAUSE, removal).await, Ok(Ok(()))) {
@@ -467,7 +444,7 @@ async fn hosted_node(
     registrations: &kv::Store,
     index: usize,
     seed: u64,
-) -> anyhow::Result<HostedNode> {
+) -> anyhow::Result<(NodeSpec, HostedNode)> {
     let name = format!("gpu-node-{index:02}");
     let incarnation = next_incarnation(registrations, &name).await;
     let devices = open_devices(settings.telemetry, index).with_context(|| format!("the GPUs of {name}"))?;
@@ -485,7 +462,8 @@ async fn hosted_node(
         telemetry_source: devices.kind().to_owned(),
         node: name,
     };
-    Ok(HostedNode::new(spec, devices, injector))
+    let node = HostedNode::new(spec.gpus.len(), devices, injector);
+    Ok((spec, node))
 }
 
 /// One more than the node's former life. A life that starts too low would never be believed, so this waits until it can be read.

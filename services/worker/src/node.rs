@@ -1,13 +1,15 @@
-//! One hosted node: its condition, its devices, its faults and the attempts on it. Decides; the worker's loop sends.
+//! What a hosted node is made of: its condition, its devices, its faults and the tasks on it. What it takes and what it says of
+//! itself is decided by [`AgentNode`]; the worker's loop sends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use faultline_engine::agent::{AgentNode, Hosted};
 use faultline_engine::device::{GpuLoad, hazard_factor};
 use faultline_engine::fault::{AttemptEnd, Fault, FaultInjector, FaultKind, FaultTransition, FaultTruth, Order, Toll};
-use faultline_engine::job::{Assignment, AttemptId, GPU_MILLI, RunningAttempt};
-use faultline_engine::node::{GpuTelemetry, NodeSpec};
-use faultline_protocol::messages::{FaultOrder, FaultOrderKind, Heartbeat, NodeSync, RunningBrief};
+use faultline_engine::job::{AttemptId, GPU_MILLI};
+use faultline_engine::node::GpuTelemetry;
+use faultline_protocol::messages::{FaultOrder, FaultOrderKind, Heartbeat, RunningBrief};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,60 +17,23 @@ use crate::attempt::Interruption;
 use crate::executor::{NodeConditions, Progress};
 use crate::telemetry::DeviceSource;
 
-/// An attempt that runs here.
-pub(crate) struct LocalAttempt {
-    pub(crate) assignment: Arc<Assignment>,
-    pub(crate) started_at_ms: u64,
+/// The task of an attempt that runs here.
+pub(crate) struct Task {
     pub(crate) progress: Progress,
     pub(crate) stop: CancellationToken,
     pub(crate) interruption: Arc<Interruption>,
-    /// Set once the attempt's task runs.
-    pub(crate) task: Option<AbortHandle>,
-}
-
-/// Why an assignment is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The node is down: it says nothing, as a dead machine would.
-    Down,
-    /// The same attempt runs already.
-    Duplicate,
-    /// It was meant for a former life of the node.
-    OtherIncarnation,
-    /// Its GPUs are taken, or not there.
-    NoRoom,
-    /// One of its GPUs must not be used until it has been reset.
-    OutOfService,
-    Leaving,
-}
-
-impl Refusal {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Refusal::Down => "the node is down",
-            Refusal::Duplicate => "it runs already",
-            Refusal::OtherIncarnation => "it was meant for another incarnation",
-            Refusal::NoRoom => "its GPUs are taken",
-            Refusal::OutOfService => "a GPU is out of service",
-            Refusal::Leaving => "the worker is stopping",
-        }
-    }
+    /// None in tests of the node alone.
+    pub(crate) handle: Option<AbortHandle>,
 }
 
 pub(crate) struct HostedNode {
-    pub(crate) spec: NodeSpec,
     pub(crate) conditions: Arc<NodeConditions>,
-    pub(crate) attempts: BTreeMap<AttemptId, LocalAttempt>,
+    tasks: BTreeMap<AttemptId, Task>,
     devices: Box<dyn DeviceSource>,
     injector: FaultInjector,
     telemetry: Vec<GpuTelemetry>,
-    booked_milli: Vec<u32>,
     /// The last XID of each GPU since its reset; 0 for none.
     last_xid: Vec<u32>,
-    is_down: bool,
-    is_mute: bool,
-    pub(crate) leaving: bool,
-    heartbeat_seq: u64,
 }
 
 /// What a tick of the fault injector did to the node.
@@ -94,133 +59,72 @@ fn intensity(kind: &str) -> (f64, f64) {
 }
 
 impl HostedNode {
-    pub(crate) fn new(spec: NodeSpec, devices: Box<dyn DeviceSource>, injector: FaultInjector) -> Self {
-        let gpus = spec.gpus.len();
+    pub(crate) fn new(gpus: usize, devices: Box<dyn DeviceSource>, injector: FaultInjector) -> Self {
         Self {
             conditions: Arc::new(NodeConditions::new(gpus)),
-            attempts: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             devices,
             injector,
             telemetry: vec![GpuTelemetry::default(); gpus],
-            booked_milli: vec![0; gpus],
             last_xid: vec![0; gpus],
-            is_down: false,
-            is_mute: false,
-            leaving: false,
-            heartbeat_seq: 0,
-            spec,
         }
     }
 
-    /// Whether an assignment can start here.
-    pub(crate) fn check(&self, assignment: &Assignment) -> Result<(), Refusal> {
-        if self.is_down || self.conditions.is_cut_off() {
-            return Err(Refusal::Down);
-        }
-        if self.attempts.contains_key(&assignment.attempt) {
-            return Err(Refusal::Duplicate);
-        }
-        if assignment.incarnation != self.spec.incarnation {
-            return Err(Refusal::OtherIncarnation);
-        }
-        if self.leaving {
-            return Err(Refusal::Leaving);
-        }
-        let share = assignment.spec.demand.milli_per_gpu();
-        let fits = |gpu: &u8| self.booked_milli.get(usize::from(*gpu)).is_some_and(|booked| booked + share <= GPU_MILLI);
-        if !assignment.gpus.iter().all(fits) {
-            return Err(Refusal::NoRoom);
-        }
-        if assignment.gpus.iter().any(|gpu| self.is_out_of_service(*gpu)) { Err(Refusal::OutOfService) } else { Ok(()) }
+    pub(crate) fn start(&mut self, attempt: AttemptId, task: Task) {
+        self.tasks.insert(attempt, task);
     }
 
-    fn is_out_of_service(&self, gpu: u8) -> bool {
-        self.injector.active().any(|fault| fault.gpu == Some(gpu) && fault.kind.takes_gpu_out())
+    pub(crate) fn finish(&mut self, attempt: AttemptId) {
+        self.tasks.remove(&attempt);
     }
 
-    pub(crate) fn start(&mut self, attempt: LocalAttempt) {
-        for gpu in &attempt.assignment.gpus {
-            self.booked_milli[usize::from(*gpu)] += attempt.assignment.spec.demand.milli_per_gpu();
+    /// Lets the attempt end without a word to JetStream.
+    pub(crate) fn stop(&self, attempt: AttemptId) {
+        if let Some(task) = self.tasks.get(&attempt) {
+            task.stop.cancel();
         }
-        self.attempts.insert(attempt.assignment.attempt, attempt);
     }
 
-    /// Forgets an attempt; `None` when it is not here (any more).
-    pub(crate) fn finish(&mut self, attempt: AttemptId) -> Option<LocalAttempt> {
-        let local = self.attempts.remove(&attempt)?;
-        for gpu in &local.assignment.gpus {
-            self.booked_milli[usize::from(*gpu)] -= local.assignment.spec.demand.milli_per_gpu();
-        }
-        Some(local)
-    }
-
-    /// Stops all attempts without a word to anybody, and returns them.
-    pub(crate) fn drop_attempts(&mut self) -> Vec<LocalAttempt> {
-        let dropped: Vec<LocalAttempt> = std::mem::take(&mut self.attempts).into_values().collect();
-        for attempt in &dropped {
-            attempt.stop.cancel();
-            if let Some(task) = &attempt.task {
-                task.abort();
+    /// Ends all tasks without a word to anybody.
+    pub(crate) fn abort_all(&mut self) {
+        for task in std::mem::take(&mut self.tasks).into_values() {
+            task.stop.cancel();
+            if let Some(handle) = task.handle {
+                handle.abort();
             }
         }
-        self.booked_milli.fill(0);
-        dropped
     }
 
-    /// The next heartbeat; none while the node is down or its heartbeats are lost.
-    pub(crate) fn heartbeat(&mut self, now_ms: u64) -> Option<Heartbeat> {
-        if !self.answers() || self.is_mute {
-            return None;
-        }
-        self.heartbeat_seq += 1;
+    /// The next heartbeat; none while nothing is heard of the node.
+    pub(crate) fn heartbeat(&self, agent: &mut AgentNode, now_ms: u64) -> Option<Heartbeat> {
+        let seq = agent.next_heartbeat()?;
+        let brief = |(attempt, hosted): (&AttemptId, &Hosted)| RunningBrief {
+            attempt: *attempt,
+            job: hosted.assignment.spec.id,
+            progress_permille: self.tasks.get(attempt).map_or(0, |task| task.progress.permille()),
+            epoch: hosted.assignment.epoch,
+        };
         Some(Heartbeat {
-            node: self.spec.node.clone(),
-            worker: self.spec.worker.clone(),
-            incarnation: self.spec.incarnation,
-            seq: self.heartbeat_seq,
+            node: agent.spec().node.clone(),
+            worker: agent.spec().worker.clone(),
+            incarnation: agent.spec().incarnation,
+            seq,
             sent_at_ms: now_ms,
-            running: self
-                .attempts
-                .iter()
-                .map(|(attempt, local)| RunningBrief {
-                    attempt: *attempt,
-                    job: local.assignment.spec.id,
-                    progress_permille: local.progress.permille(),
-                    epoch: local.assignment.epoch,
-                })
-                .collect(),
+            running: agent.running().iter().map(brief).collect(),
             gpus: self.telemetry.clone(),
-            leaving: self.leaving,
+            leaving: agent.is_leaving(),
         })
     }
 
-    /// Whether the node answers when it is asked. One whose heartbeats are lost does: that is how it is told from one that is down.
-    pub(crate) fn answers(&self) -> bool {
-        !self.is_down && !self.conditions.is_cut_off()
-    }
-
-    pub(crate) fn is_down(&self) -> bool {
-        self.is_down
-    }
-
-    pub(crate) fn sync(&self) -> NodeSync {
-        let running = self
-            .attempts
-            .values()
-            .map(|local| RunningAttempt { assignment: (*local.assignment).clone(), started_at_ms: local.started_at_ms })
-            .collect();
-        NodeSync { node: self.spec.node.clone(), incarnation: self.spec.incarnation, running }
-    }
-
     /// Reads the devices under the load of what runs, and lets throttled GPUs slow their attempts.
-    pub(crate) fn sample(&mut self, now_ms: u64) {
-        let mut loads = vec![GpuLoad::default(); self.spec.gpus.len()];
-        if !self.is_down && !self.conditions.is_hung() {
-            for local in self.attempts.values() {
-                let demand = &local.assignment.spec.demand;
+    pub(crate) fn sample(&mut self, agent: &AgentNode, now_ms: u64) {
+        let mut loads = vec![GpuLoad::default(); self.telemetry.len()];
+        if !self.conditions.is_hung() {
+            for hosted in agent.running().values() {
+                let demand = &hosted.assignment.spec.demand;
                 let share = f64::from(demand.milli_per_gpu()) / f64::from(GPU_MILLI);
-                let (work, memory) = intensity(local.assignment.spec.class());
-                for gpu in &local.assignment.gpus {
+                let (work, memory) = intensity(hosted.assignment.spec.class());
+                for gpu in &hosted.assignment.gpus {
                     let load = &mut loads[usize::from(*gpu)];
                     load.utilisation = (load.utilisation + share * work).min(1.0);
                     load.memory_intensity = (load.memory_intensity + share * memory).min(1.0);
@@ -229,7 +133,7 @@ impl HostedNode {
             }
         }
         self.telemetry = self.devices.sample(now_ms, &loads);
-        for gpu in 0..self.spec.gpus.len() {
+        for gpu in 0..self.telemetry.len() {
             self.conditions.set_gpu_slowdown(gpu, self.devices.slowdown(gpu));
         }
         for (telemetry, xid) in self.telemetry.iter_mut().zip(&self.last_xid) {
@@ -246,56 +150,52 @@ impl HostedNode {
     }
 
     /// Lets time work on the node: heat makes faults likelier.
-    pub(crate) fn age(&mut self, now_ms: u64) -> Vec<FaultNews> {
+    pub(crate) fn age(&mut self, agent: &mut AgentNode, now_ms: u64) -> Vec<FaultNews> {
         let hottest = self.telemetry.iter().map(|gpu| f64::from(gpu.temperature_c)).fold(0.0, f64::max);
         let transitions = self.injector.tick(now_ms, hazard_factor(hottest));
-        self.apply(transitions)
+        self.apply(agent, transitions)
     }
 
     /// Breaks or mends the node on an operator's order.
-    pub(crate) fn order(&mut self, order: &FaultOrder, now_ms: u64) -> Vec<FaultNews> {
+    pub(crate) fn order(&mut self, agent: &mut AgentNode, order: &FaultOrder, now_ms: u64) -> Vec<FaultNews> {
         let transitions = match order.kind {
             FaultOrderKind::Break(kind) => {
-                let gpu = order.gpu.unwrap_or_else(|| self.worst_hit_by(kind));
+                let gpu = order.gpu.unwrap_or_else(|| self.worst_hit_by(agent, kind));
                 self.injector.order(Order { kind, gpu, for_ms: order.for_ms, factor: order.factor }, now_ms)
             }
             FaultOrderKind::Restore => self.injector.restore(order.gpu, now_ms),
         };
-        self.apply(transitions)
+        self.apply(agent, transitions)
     }
 
-    fn apply(&mut self, transitions: Vec<FaultTransition>) -> Vec<FaultNews> {
+    fn apply(&mut self, agent: &mut AgentNode, transitions: Vec<FaultTransition>) -> Vec<FaultNews> {
         let apply_one = |transition| match transition {
-            FaultTransition::Began(fault) => self.begin(&fault),
-            FaultTransition::Ended { fault, at_ms } => self.end(&fault, at_ms),
+            FaultTransition::Began(fault) => self.begin(agent, &fault),
+            FaultTransition::Ended { fault, at_ms } => self.end(agent, &fault, at_ms),
         };
         transitions.into_iter().map(apply_one).collect()
     }
 
     /// The GPU on which this kind would end the most attempts; of equals, the one that works most.
-    fn worst_hit_by(&self, kind: FaultKind) -> u8 {
-        let gpus = 0..u8::try_from(self.spec.gpus.len()).unwrap_or(u8::MAX);
-        let harm = |gpu: &u8| (self.victims(kind, *gpu).len(), self.booked_milli[usize::from(*gpu)]);
+    fn worst_hit_by(&self, agent: &AgentNode, kind: FaultKind) -> u8 {
+        let gpus = 0..u8::try_from(self.telemetry.len()).unwrap_or(u8::MAX);
+        let harm = |gpu: &u8| (victims(agent, kind, *gpu).len(), agent.booked_milli(*gpu));
         gpus.rev().max_by_key(harm).unwrap_or_default()
     }
 
-    fn victims(&self, kind: FaultKind, gpu: u8) -> Vec<(AttemptId, AttemptEnd)> {
-        kind.toll().victims(gpu, self.attempts.iter().map(|(attempt, local)| (*attempt, local.assignment.gpus.as_slice())))
-    }
-
-    fn begin(&mut self, fault: &Fault) -> FaultNews {
+    fn begin(&mut self, agent: &mut AgentNode, fault: &Fault) -> FaultNews {
         let mut detail = fault.kind.to_string();
         if let Some(gpu) = fault.gpu {
             detail.push_str(&format!(" on GPU {gpu}"));
-            detail.push_str(&self.break_gpu(fault.kind, gpu));
+            detail.push_str(&self.break_gpu(agent, fault.kind, gpu));
         }
         if !fault.kind.is_momentary() {
             detail.push_str(&format!(" for {:.1} s", (fault.until_ms - fault.from_ms) as f64 / 1000.0));
         }
         match fault.kind {
             FaultKind::Crash => {
-                self.is_down = true;
-                let dropped = self.drop_attempts().len();
+                self.abort_all();
+                let dropped = agent.on_crash();
                 detail.push_str(&format!(", {dropped} attempts dropped"));
             }
             FaultKind::Slow => detail.push_str(&format!(", {:.1} times slower", fault.factor)),
@@ -304,16 +204,14 @@ impl HostedNode {
         if let Some(domain) = fault.domain {
             detail.push_str(&format!(", because {domain} failed"));
         }
-        self.set_condition(fault, true);
-        self.news(fault, true, detail, fault.until_ms)
+        self.set_condition(agent, fault, true);
+        news(agent, fault, true, detail, fault.until_ms)
     }
 
-    fn end(&mut self, fault: &Fault, at_ms: u64) -> FaultNews {
-        self.set_condition(fault, false);
+    fn end(&mut self, agent: &mut AgentNode, fault: &Fault, at_ms: u64) -> FaultNews {
+        self.set_condition(agent, fault, false);
         if fault.kind == FaultKind::Crash {
-            self.is_down = false;
-            self.spec.incarnation += 1;
-            self.heartbeat_seq = 0;
+            agent.on_reboot();
             self.last_xid.fill(0);
         }
         // What takes a GPU out of service ends with its reset.
@@ -323,27 +221,24 @@ impl HostedNode {
             self.last_xid[usize::from(gpu)] = 0;
         }
         let verb = if fault.kind.is_momentary() { "over" } else { "repaired" };
-        self.news(fault, false, format!("{} {verb}", fault.kind), at_ms)
-    }
-
-    fn news(&self, fault: &Fault, began: bool, detail: String, until_ms: u64) -> FaultNews {
-        FaultNews {
-            began,
-            detail,
-            truth: fault.truth(&self.spec.node, until_ms),
-            reborn: !began && fault.kind == FaultKind::Crash,
-            changes_service: fault.kind.takes_gpu_out(),
-        }
+        news(agent, fault, false, format!("{} {verb}", fault.kind), at_ms)
     }
 
     /// What lasts as long as the fault.
-    fn set_condition(&mut self, fault: &Fault, is_broken: bool) {
+    fn set_condition(&mut self, agent: &mut AgentNode, fault: &Fault, is_broken: bool) {
         let gpu = fault.gpu.map_or(0, usize::from);
+        if let Some(broken) = fault.gpu.filter(|_| fault.kind.takes_gpu_out()) {
+            let is_out = |other: &Fault| other.gpu == Some(broken) && other.kind.takes_gpu_out();
+            agent.on_gpu_service(broken, self.injector.active().any(is_out));
+        }
         match fault.kind {
             FaultKind::Hang => self.conditions.set_hung(is_broken),
-            FaultKind::HeartbeatLoss => self.is_mute = is_broken,
+            FaultKind::HeartbeatLoss => agent.on_mute(is_broken),
             FaultKind::Slow => self.conditions.set_slow_factor(if is_broken { fault.factor } else { 1.0 }),
-            FaultKind::Zombie => self.conditions.set_cut_off(is_broken),
+            FaultKind::Zombie => {
+                self.conditions.set_cut_off(is_broken);
+                agent.on_cut_off(is_broken);
+            }
             FaultKind::ThermalThrottle => self.devices.set_cooled(gpu, !is_broken),
             FaultKind::WrongResult => self.conditions.set_gpu_wrong(gpu, is_broken),
             FaultKind::Crash
@@ -358,18 +253,32 @@ impl HostedNode {
     }
 
     /// Ends the attempts that the fault hits, each in its own way; says how many.
-    fn break_gpu(&mut self, kind: FaultKind, gpu: u8) -> String {
-        let victims = self.victims(kind, gpu);
+    fn break_gpu(&mut self, agent: &AgentNode, kind: FaultKind, gpu: u8) -> String {
+        let victims = victims(agent, kind, gpu);
         if let Some(xid) = kind.xid() {
             self.last_xid[usize::from(gpu)] = xid;
         }
         for (attempt, end) in &victims {
-            if let Some(local) = self.attempts.get(attempt) {
+            if let Some(task) = self.tasks.get(attempt) {
                 // Whatever else has ended it before comes first.
-                let _ = local.interruption.set((*end, format!("{kind} on GPU {gpu} of {}", self.spec.node)));
+                let _ = task.interruption.set((*end, format!("{kind} on GPU {gpu} of {}", agent.spec().node)));
             }
         }
         if kind.toll() == Toll::None { String::new() } else { format!(", {} attempts hit", victims.len()) }
+    }
+}
+
+fn victims(agent: &AgentNode, kind: FaultKind, gpu: u8) -> Vec<(AttemptId, AttemptEnd)> {
+    kind.toll().victims(gpu, agent.running().iter().map(|(attempt, hosted)| (*attempt, hosted.assignment.gpus.as_slice())))
+}
+
+fn news(agent: &AgentNode, fault: &Fault, began: bool, detail: String, until_ms: u64) -> FaultNews {
+    FaultNews {
+        began,
+        detail,
+        truth: fault.truth(&agent.spec().node, until_ms),
+        reborn: !began && fault.kind == FaultKind::Crash,
+        changes_service: fault.kind.takes_gpu_out(),
     }
 }
 

@@ -10,10 +10,12 @@ use ulid::Ulid;
 use utoipa::ToSchema;
 
 mod attempt;
+mod record;
 
 pub use attempt::{
     Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, MAX_HISTORY, RunningAttempt, push_history, retry_delay_ms,
 };
+pub use record::{Commit, Found, TerminalRecord};
 
 /// One whole GPU in the unit of [`Demand::gpu_milli`].
 pub const GPU_MILLI: u32 = 1000;

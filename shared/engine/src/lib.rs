@@ -3,6 +3,7 @@
 //! Nothing here does IO, reads a clock or draws from a thread's random generator: time and randomness are
 //! arguments. The same code therefore runs live behind NATS and in virtual time inside one test process.
 
+pub mod agent;
 pub mod detector;
 pub mod device;
 pub mod fault;

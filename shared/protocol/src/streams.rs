@@ -28,8 +28,6 @@ pub const KEY_LEDGER: &str = "snapshot";
 
 /// Without an acknowledgement or a sign of progress for this long, JetStream delivers a job again.
 pub const ACK_WAIT: Duration = Duration::from_secs(15);
-/// How often the owner of a message says that it still works on it.
-pub const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// How long a terminal record is kept. Under load tests 2 minutes: a subject costs the server about 250 B of memory.
 pub const TERMINAL_TTL: Duration = Duration::from_secs(600);
 /// Nobody resubmits an id that is older than this: its terminal record may have expired, so it could run again.

@@ -36,24 +36,23 @@ impl EventSink {
         self.publish(subject, &EventBatch { events: vec![event] }).await;
     }
 
-    /// Publishes one event and repeats it until it is acknowledged or `limit` has passed: for what a new leader reads back.
-    pub async fn send_durably(&self, event: ClusterEvent, limit: Duration) {
+    /// Publishes one event and repeats it until it is acknowledged or `limit` has passed: for what a new leader reads back. Returns
+    /// whether it was acknowledged.
+    pub async fn send_durably(&self, event: ClusterEvent, limit: Duration) -> bool {
         let subject = subject_of(&event);
         let batch = EventBatch { events: vec![event] };
         let publish = || async { self.nats.publish_durable(subject.clone(), &batch).await.map(drop) };
         let repeated = publish.retry(ConstantBuilder::default().with_delay(Duration::from_millis(200)).with_max_times(usize::MAX));
-        if tokio::time::timeout(limit, repeated).await.is_err() {
+        let is_written = matches!(tokio::time::timeout(limit, repeated).await, Ok(Ok(())));
+        if !is_written {
             tracing::warn!(subject, "an event was not written in time");
         }
+        is_written
     }
 
-    /// Publishes many events about jobs in one message.
+    /// Publishes events about jobs in one message, which is nobody's last event: those of a job are on its own subject.
     pub async fn send_many(&self, events: Vec<ClusterEvent>) {
-        match <[ClusterEvent; 1]>::try_from(events) {
-            Ok([event]) => self.send(event).await,
-            Err(events) if events.is_empty() => {}
-            Err(events) => self.publish(subjects::JOB_EVENT_MANY.to_owned(), &EventBatch { events }).await,
-        }
+        self.publish(subjects::JOB_EVENT_MANY.to_owned(), &EventBatch { events }).await;
     }
 
     async fn publish(&self, subject: String, batch: &EventBatch) {

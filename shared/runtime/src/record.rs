@@ -3,7 +3,8 @@
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, header};
-use faultline_engine::job::{JobId, JobState};
+pub use faultline_engine::job::Commit;
+use faultline_engine::job::{Found, JobId, JobState};
 use faultline_protocol::codec::{self, HEADER_JOB_STATE, HEADER_TRACEPARENT};
 use faultline_protocol::messages::TerminalRecord;
 use faultline_protocol::{streams, subjects};
@@ -57,15 +58,6 @@ pub async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<J
     }
 }
 
-/// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
-    /// The record is the job's end.
-    Committed,
-    /// The job had ended otherwise, or its record has expired since.
-    TooLate(Option<JobState>),
-}
-
 /// Replaces the open marker `record.open_seq` by `record`. Whoever comes first wins; everybody else is told so.
 /// A transient error may have committed all the same: call again, it is found out by reading back.
 pub async fn commit(nats: &Nats, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Result<Commit, PublishError> {
@@ -78,20 +70,21 @@ pub async fn commit(nats: &Nats, record: &TerminalRecord, ttl_s: u64, traceparen
     }
     match nats.publish_durable_with(subjects::result(record.job), headers, record).await {
         Ok(_) => Ok(Commit::Committed),
-        Err(PublishError::WrongLastSequence) => match read_record(nats, record.job).await {
-            Err(reason) => Err(PublishError::Other(reason)),
-            Ok(None) => Ok(Commit::TooLate(None)),
-            Ok(Some(found)) if found.is_open && found.seq == record.open_seq => Err(PublishError::Other("the record is still open".into())),
-            // The server compares sequences before it looks for duplicates, so our own commit whose answer was lost looks like a conflict.
-            Ok(Some(found)) if is_ours(&found, record) => Ok(Commit::Committed),
-            Ok(Some(found)) => Ok(Commit::TooLate(found.terminal_state())),
-        },
+        Err(PublishError::WrongLastSequence) => {
+            let found = read_record(nats, record.job).await.map_err(PublishError::Other)?;
+            judge(record, found.as_ref()).ok_or_else(|| PublishError::Other("the record is still open".into()))
+        }
         Err(error) => Err(error),
     }
 }
 
-fn is_ours(found: &JobRecord, record: &TerminalRecord) -> bool {
-    let same =
-        |other: TerminalRecord| (other.attempt, other.state, other.ended_at_ms) == (record.attempt, record.state, record.ended_at_ms);
-    !found.is_open && codec::decode::<TerminalRecord>(Some(&found.headers), &found.body).is_ok_and(same)
+fn judge(record: &TerminalRecord, found: Option<&JobRecord>) -> Option<Commit> {
+    match found {
+        None => record.after_conflict(Found::Nothing),
+        Some(found) if found.is_open => record.after_conflict(Found::Open { seq: found.seq }),
+        Some(found) => {
+            let other = codec::decode::<TerminalRecord>(Some(&found.headers), &found.body).ok();
+            record.after_conflict(Found::Ended { state: found.terminal_state(), record: other.as_ref() })
+        }
+    }
 }

@@ -1,13 +1,64 @@
+use faultline_engine::agent::{Agent, AgentAction, Refusal};
 use faultline_engine::fault::{FaultCause, FaultProfile, FaultyNode};
-use faultline_engine::job::{Demand, JobId, JobSpec, Params, Priority};
-use faultline_engine::node::GpuDescriptor;
+use faultline_engine::job::{Assignment, AttemptOutcome, Demand, EndedAttempt, JobId, JobSpec, Params, Priority};
+use faultline_engine::node::{GpuDescriptor, NodeSpec};
 
 use super::*;
 use crate::telemetry::SimulatedDevices;
 
 const GPUS: usize = 8;
 
-fn node() -> HostedNode {
+/// A node with the agent that decides for it.
+struct Machine {
+    agent: Agent,
+    hosted: HostedNode,
+}
+
+impl Machine {
+    fn agent(&mut self) -> (&mut AgentNode, &mut HostedNode) {
+        (self.agent.node_mut("gpu-node-01").unwrap(), &mut self.hosted)
+    }
+
+    fn age(&mut self, now_ms: u64) -> Vec<FaultNews> {
+        let (agent, hosted) = self.agent();
+        hosted.age(agent, now_ms)
+    }
+
+    fn sample(&mut self, now_ms: u64) {
+        let (agent, hosted) = self.agent();
+        hosted.sample(agent, now_ms);
+    }
+
+    fn order(&mut self, order: &FaultOrder, now_ms: u64) -> Vec<FaultNews> {
+        let (agent, hosted) = self.agent();
+        hosted.order(agent, order, now_ms)
+    }
+
+    fn heartbeat(&mut self, now_ms: u64) -> Option<Heartbeat> {
+        let (agent, hosted) = self.agent();
+        hosted.heartbeat(agent, now_ms)
+    }
+
+    fn check(&mut self, assignment: &Assignment) -> Result<(), Refusal> {
+        self.agent().0.check(assignment)
+    }
+
+    fn finish(&mut self, n: u128) {
+        let ended = EndedAttempt {
+            job: JobId::new(0, n),
+            attempt: AttemptId::new(0, n),
+            node: "gpu-node-01".into(),
+            outcome: AttemptOutcome::Lost,
+            detail: String::new(),
+            at_ms: 0,
+            retry_delay_ms: 0,
+        };
+        self.agent.on_ended(&[ended]);
+        self.hosted.finish(AttemptId::new(0, n));
+    }
+}
+
+fn node() -> Machine {
     let spec = NodeSpec {
         node: "gpu-node-01".into(),
         worker: "worker-01".into(),
@@ -20,7 +71,8 @@ fn node() -> HostedNode {
         telemetry_source: "simulated".into(),
     };
     let injector = FaultInjector::new(FaultProfile::off(), 1, FaultyNode { index: 1, incarnation: 1, gpus: GPUS as u8 });
-    let mut node = HostedNode::new(spec, Box::new(SimulatedDevices::of_default_node(1)), injector);
+    let hosted = HostedNode::new(GPUS, Box::new(SimulatedDevices::of_default_node(1)), injector);
+    let mut node = Machine { agent: Agent::new([AgentNode::new(spec)]), hosted };
     node.age(0);
     node.sample(0);
     node
@@ -58,18 +110,13 @@ fn assignment(n: u128, gpus: &[u8]) -> Assignment {
 }
 
 /// Starts an attempt without a task, and gives what a fault tells it.
-fn start(node: &mut HostedNode, n: u128, gpus: &[u8]) -> Arc<Interruption> {
-    let assignment = assignment(n, gpus);
-    node.check(&assignment).unwrap();
+fn start(node: &mut Machine, n: u128, gpus: &[u8]) -> Arc<Interruption> {
+    let actions = node.agent.on_assignments(1, vec![assignment(n, gpus)], 0).unwrap();
+    assert!(matches!(&actions[..], [AgentAction::Start(_)]), "{actions:?}");
     let interruption = Arc::new(Interruption::new());
-    node.start(LocalAttempt {
-        assignment: Arc::new(assignment),
-        started_at_ms: 0,
-        progress: Progress::default(),
-        stop: CancellationToken::new(),
-        interruption: Arc::clone(&interruption),
-        task: None,
-    });
+    let task =
+        Task { progress: Progress::default(), stop: CancellationToken::new(), interruption: Arc::clone(&interruption), handle: None };
+    node.hosted.start(AttemptId::new(0, n), task);
     interruption
 }
 
@@ -77,7 +124,7 @@ fn order(kind: FaultOrderKind, gpu: Option<u8>) -> FaultOrder {
     FaultOrder { node: "gpu-node-01".into(), kind, for_ms: 10_000, factor: 4.0, gpu }
 }
 
-fn break_with(node: &mut HostedNode, kind: FaultKind, gpu: Option<u8>, now_ms: u64) -> FaultNews {
+fn break_with(node: &mut Machine, kind: FaultKind, gpu: Option<u8>, now_ms: u64) -> FaultNews {
     node.order(&order(FaultOrderKind::Break(kind), gpu), now_ms).remove(0)
 }
 
@@ -96,7 +143,7 @@ fn a_gpu_that_fell_off_the_bus_is_gone_until_the_fault_ends() {
         let truth = &news.truth;
         assert_eq!((truth.kind.as_str(), truth.gpu, truth.from_ms, truth.until_ms), (kind.as_str(), Some(3), 1_000, Some(11_000)));
         assert_eq!((truth.cause, truth.target.as_str()), (FaultCause::Ordered, "gpu-node-01"));
-        node.finish(AttemptId::new(0, 1));
+        node.finish(1);
         assert_eq!(node.check(&assignment(3, &[3])), Err(Refusal::OutOfService));
         assert_eq!(node.check(&assignment(3, &[5])), Ok(()));
         node.sample(2_000);
@@ -137,7 +184,7 @@ fn an_nvlink_error_hits_what_spans_gpus_only() {
     let (alone, spanning, elsewhere) = (start(&mut node, 1, &[1]), start(&mut node, 2, &[2, 3]), start(&mut node, 3, &[4, 5]));
     break_with(&mut node, FaultKind::Xid74, Some(3), 1_000);
     assert_eq!((end_of(&alone), end_of(&spanning), end_of(&elsewhere)), (None, Some(AttemptEnd::Requeued), None));
-    node.finish(AttemptId::new(0, 2));
+    node.finish(2);
     assert_eq!(node.check(&assignment(4, &[3])), Err(Refusal::OutOfService));
 }
 
@@ -157,11 +204,15 @@ fn conditions_last_as_long_as_their_fault() {
     let mut node = node();
     break_with(&mut node, FaultKind::Slow, None, 1_000);
     break_with(&mut node, FaultKind::WrongResult, Some(2), 1_000);
-    assert!(node.conditions.slow_factor(&[0]) == 4.0 && node.conditions.computes_wrong(&[2]) && !node.conditions.computes_wrong(&[1]));
+    assert!(
+        node.hosted.conditions.slow_factor(&[0]) == 4.0
+            && node.hosted.conditions.computes_wrong(&[2])
+            && !node.hosted.conditions.computes_wrong(&[1])
+    );
     break_with(&mut node, FaultKind::Hang, None, 2_000);
-    assert!(node.conditions.slow_factor(&[0]) == 1.0 && node.conditions.is_hung(), "one fault of the node at a time");
+    assert!(node.hosted.conditions.slow_factor(&[0]) == 1.0 && node.hosted.conditions.is_hung(), "one fault of the node at a time");
     node.order(&order(FaultOrderKind::Restore, None), 3_000);
-    assert!(!node.conditions.is_hung() && !node.conditions.computes_wrong(&[2]));
+    assert!(!node.hosted.conditions.is_hung() && !node.hosted.conditions.computes_wrong(&[2]));
 }
 
 #[test]
@@ -171,7 +222,7 @@ fn a_gpu_without_cooling_slows_what_runs_on_it() {
     break_with(&mut node, FaultKind::ThermalThrottle, Some(2), 1_000);
     node.sample(1_000);
     node.sample(10_000);
-    assert!(node.conditions.slow_factor(&[2]) > 1.5 && node.conditions.slow_factor(&[1]) == 1.0);
+    assert!(node.hosted.conditions.slow_factor(&[2]) > 1.5 && node.hosted.conditions.slow_factor(&[1]) == 1.0);
     let gpus = node.heartbeat(10_000).unwrap().gpus;
     assert!(gpus[2].throttled && gpus[2].temperature_c > 80.0 && !gpus[1].throttled);
 }
@@ -181,10 +232,10 @@ fn a_zombie_says_and_hears_nothing_but_keeps_its_attempts() {
     let mut node = node();
     start(&mut node, 1, &[1]);
     break_with(&mut node, FaultKind::Zombie, None, 1_000);
-    assert!(node.heartbeat(1_000).is_none() && !node.answers() && node.conditions.is_cut_off());
-    assert_eq!((node.check(&assignment(2, &[5])), node.attempts.len()), (Err(Refusal::Down), 1));
+    assert!(node.heartbeat(1_000).is_none() && !node.agent().0.answers() && node.hosted.conditions.is_cut_off());
+    assert_eq!((node.check(&assignment(2, &[5])), node.agent.running()), (Err(Refusal::Down), 1));
     let over = node.age(11_000).remove(0);
-    assert!(!over.reborn && node.answers() && node.heartbeat(11_000).unwrap().running.len() == 1);
+    assert!(!over.reborn && node.agent().0.answers() && node.heartbeat(11_000).unwrap().running.len() == 1);
 }
 
 #[test]
@@ -194,9 +245,9 @@ fn a_crash_drops_everything_and_the_next_life_has_its_gpus_reset() {
     let news = break_with(&mut node, FaultKind::Crash, None, 1_000);
     break_with(&mut node, FaultKind::Xid48, Some(5), 2_000);
     assert!(news.detail.contains("1 attempts dropped") && end_of(&attempt).is_none());
-    assert!(node.is_down() && node.attempts.is_empty() && node.heartbeat(1_000).is_none());
+    assert!(node.agent().0.is_down() && node.agent.running() == 0 && node.heartbeat(1_000).is_none());
     let over = node.age(11_000);
     assert_eq!(over.iter().map(|news| (news.truth.kind.as_str(), news.reborn)).collect::<Vec<_>>(), [("crash", true), ("xid_48", false)]);
     node.sample(11_000);
-    assert_eq!((node.spec.incarnation, node.heartbeat(11_000).unwrap().gpus[5].xid), (2, 0));
+    assert_eq!((node.agent().0.spec().incarnation, node.heartbeat(11_000).unwrap().gpus[5].xid), (2, 0));
 }

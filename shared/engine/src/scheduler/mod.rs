@@ -41,6 +41,8 @@ pub struct SchedulerConfig {
     pub recently_seen_ms: u64,
     /// Nothing is placed on a node that has been silent for this long, whatever the detector says.
     pub silent_after_ms: u64,
+    /// The detector repeats its verdicts: one that was not repeated for this long is forgotten when the node beats.
+    pub verdict_expires_ms: u64,
     /// How often a job that waits here is kept from being delivered again.
     pub progress_every_ms: u64,
     /// How long after its time limit an attempt is given up when its worker has not done so.
@@ -61,6 +63,7 @@ impl Default for SchedulerConfig {
             reconcile_after_ms: 2_000,
             recently_seen_ms: 3_000,
             silent_after_ms: 3_000,
+            verdict_expires_ms: 10_000,
             progress_every_ms: 5_000,
             timeout_grace_ms: 10_000,
             impossible_after_ms: 10_000,
@@ -107,17 +110,19 @@ pub enum Note {
         why: String,
         requeues: u32,
         failures: u32,
-    },
-    /// An attempt is over without a result: the job's path so far travels along, so that a new leader can go on.
-    Lost {
-        job: JobId,
-        attempt: AttemptId,
-        node: String,
-        reason: String,
-        requeues: u32,
-        failures: u32,
+        /// The attempts before this one.
         history: Vec<AttemptSummary>,
     },
+    /// An attempt is over without a result, as far as is known here: the job itself may have failed in it.
+    Lost { job: JobId, attempt: AttemptId, node: String, reason: String, requeues: u32, failures: u32, history: Vec<AttemptSummary> },
+}
+
+impl Note {
+    /// Whether a new leader must find it as the job's last event. A lost attempt never is: its worker may have written a failure of
+    /// the job a moment ago, which only a read-back finds, and which must not be covered up.
+    pub fn is_read_back(&self) -> bool {
+        matches!(self, Note::Placed { history, .. } if !history.is_empty())
+    }
 }
 
 /// An attempt in the scheduler's books.
@@ -179,6 +184,8 @@ pub struct Held {
 pub struct NodeState {
     pub spec: NodeSpec,
     pub health: Health,
+    /// When the detector said so last.
+    judged_at_ms: u64,
     pub draining: bool,
     /// It said that it takes nothing new.
     pub leaving: bool,
@@ -353,7 +360,12 @@ impl Scheduler {
         let mut actions = Vec::new();
         self.settle(now_ms);
         self.look_for_ownerless(now_ms, &mut actions);
-        if now_ms.saturating_sub(self.last_full_pass_ms) >= 1000 {
+        let passed_ms = now_ms.saturating_sub(self.last_full_pass_ms);
+        if passed_ms >= 1000 {
+            if passed_ms >= self.config.silent_after_ms {
+                // A process that stood still knows as little of the nodes that there are as one that has just been elected.
+                self.nodes_changed_at_ms = now_ms;
+            }
             self.last_full_pass_ms = now_ms;
             self.dirty = true;
             self.look_after_jobs(now_ms, &mut actions);

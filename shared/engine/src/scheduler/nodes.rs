@@ -41,6 +41,7 @@ impl NodeState {
             slots: spec.gpus.iter().cloned().map(GpuSlot::new).collect(),
             spec,
             health: Health::Alive,
+            judged_at_ms: 0,
             draining,
             leaving: false,
             attempts: BTreeMap::new(),
@@ -120,6 +121,11 @@ impl Scheduler {
         }
         let silent_until_now = known.last_heartbeat_ms.is_none_or(|last| now_ms.saturating_sub(last) >= self.config.silent_after_ms);
         self.dirty |= silent_until_now;
+        if known.health != Health::Alive && now_ms.saturating_sub(known.judged_at_ms) >= self.config.verdict_expires_ms {
+            // Whoever said so died before it could be said again, or taken back.
+            known.health = Health::Alive;
+            self.dirty = true;
+        }
         known.last_heartbeat_ms = Some(now_ms);
         known.telemetry.clear();
         known.telemetry.extend_from_slice(beat.telemetry);
@@ -205,7 +211,7 @@ impl Scheduler {
         if incarnation != known.spec.incarnation {
             return actions;
         }
-        known.health = health;
+        (known.health, known.judged_at_ms) = (health, now_ms);
         self.dirty = true;
         if matches!(health, Health::Gone | Health::Dead) {
             let reason = format!("{node} is {}: {evidence}", health.as_str());

@@ -162,6 +162,7 @@ impl Scheduler {
             why: why.clone(),
             requeues: held.requeues,
             failures: held.failures,
+            history: held.history.clone(),
         }));
         held.state = HeldState::Running(RunningState {
             attempt,

@@ -211,14 +211,40 @@ fn what_no_node_could_ever_run_dies_but_only_after_the_nodes_had_time_to_come() 
     let mut scheduler = leader(&[1]);
     assert!(assignments(&submit(&mut scheduler, spec(1, 2000), 2_000)).is_empty());
     assert_eq!(scheduler.why_waiting(JobId::new(0, 1), SETTLED).unwrap().summary, "1 nodes: too few GPUs");
-    let actions = scheduler.on_tick(12_000);
+    let actions = pass(&mut scheduler, 3_000, 12_000);
     assert!(matches!(&actions[..], [.., Action::Die { reason, .. }] if reason.contains("too few GPUs")), "{actions:?}");
     let mut absurd = spec(2, 100);
     absurd.timeout_ms = 0;
-    assert!(matches!(&submit(&mut scheduler, absurd, SETTLED)[..], [Action::Die { reason, .. }] if reason.contains("timeout")));
+    assert!(matches!(&submit(&mut scheduler, absurd, 12_000)[..], [Action::Die { reason, .. }] if reason.contains("timeout")));
     let mut unknown = spec(3, 100);
     unknown.kind = "poetry".into();
-    assert!(matches!(&submit(&mut scheduler, unknown, SETTLED)[..], [Action::Die { reason, .. }] if reason.contains("no executor")));
+    assert!(matches!(&submit(&mut scheduler, unknown, 12_000)[..], [Action::Die { reason, .. }] if reason.contains("no executor")));
+}
+
+#[test]
+fn a_verdict_that_nobody_repeats_is_forgotten_when_the_node_beats() {
+    let mut scheduler = leader(&[1]);
+    scheduler.on_verdict("gpu-node-01", 1, Health::Dead, "silent", 5_000, SETTLED);
+    assert!(assignments(&submit(&mut scheduler, spec(1, 100), SETTLED)).is_empty());
+    beat(&mut scheduler, 1, SETTLED + 9_000);
+    assert!(assignments(&scheduler.on_tick(SETTLED + 9_000)).is_empty());
+    beat(&mut scheduler, 1, SETTLED + 10_000);
+    assert_eq!(assignments(&scheduler.on_tick(SETTLED + 10_000)).len(), 1);
+}
+
+/// A second at a time.
+fn pass(scheduler: &mut Scheduler, from_ms: u64, to_ms: u64) -> Vec<Action> {
+    (from_ms..=to_ms).step_by(1_000).flat_map(|now_ms| scheduler.on_tick(now_ms)).collect()
+}
+
+#[test]
+fn a_leader_that_stood_still_takes_nothing_for_impossible_before_the_nodes_had_time_to_come() {
+    let mut scheduler = leader(&[1]);
+    submit(&mut scheduler, spec(1, 2000), 2_000);
+    // Frozen for half a minute, deposed meanwhile: it has missed the node that the job is running on by now.
+    assert!(scheduler.on_tick(32_000).is_empty());
+    assert!(pass(&mut scheduler, 33_000, 41_000).is_empty());
+    assert!(matches!(&scheduler.on_tick(42_000)[..], [Action::Die { .. }]));
 }
 
 #[test]
@@ -270,6 +296,44 @@ fn a_failed_job_that_comes_back_before_the_news_of_its_failure_is_not_forgotten(
     let actions = scheduler.on_ended(&ended(&placed, AttemptOutcome::Failed), SETTLED + 11);
     assert_eq!(actions, [Action::ReadBack { job: placed.spec.id }]);
     scheduler.sanity_check();
+}
+
+#[test]
+fn a_failure_whose_news_got_lost_is_read_back_and_not_covered_up() {
+    let mut scheduler = leader(&[1]);
+    submit(&mut scheduler, spec(1, 100), SETTLED);
+    // The worker wrote the failure down and handed the job back; its report never arrived, and its heartbeat names nothing.
+    let actions = scheduler.on_heartbeat("gpu-node-01", alive(1, &[]), SETTLED + 2_000);
+    let [Action::Nak { .. }, Action::Note(lost)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(!lost.is_read_back());
+    let job = JobId::new(0, 1);
+    scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED + 2_001);
+    let failed = AttemptSummary { outcome: AttemptOutcome::Failed, ..row() };
+    scheduler.on_record_read(
+        job,
+        RecordRead::Open { seq: 7, past: Past { failures: 1, history: vec![failed], ..Past::default() } },
+        SETTLED + 2_002,
+    );
+    let actions = scheduler.on_tick(SETTLED + 2_002);
+    assert_eq!(assignments(&actions)[0].failures, 1);
+    let placed = actions.iter().find_map(|action| if let Action::Note(note) = action { Some(note) } else { None }).unwrap();
+    assert!(placed.is_read_back() && matches!(placed, Note::Placed { failures: 1, requeues: 1, .. }));
+}
+
+fn row() -> AttemptSummary {
+    AttemptSummary {
+        attempt: AttemptId::new(0, 1),
+        node: "gpu-node-01".into(),
+        incarnation: 1,
+        gpus: vec![0],
+        gpu_milli: 100,
+        placed_at_ms: 0,
+        started_at_ms: None,
+        ended_at_ms: None,
+        outcome: AttemptOutcome::Lost,
+        detail: String::new(),
+        why: String::new(),
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Submitter to scheduler, and what is kept of every job: open marker, queued job, terminal record, dead letter.
 
-pub use faultline_engine::job::JobState;
-use faultline_engine::job::{AttemptId, AttemptSummary, JobId, JobSpec, Priority};
+use faultline_engine::job::{JobId, JobSpec, Priority};
+pub use faultline_engine::job::{JobState, TerminalRecord};
 pub use faultline_engine::ledger::LedgerSnapshot;
 use serde::{Deserialize, Serialize};
 
@@ -31,34 +31,7 @@ impl Message for QueuedJob {
     const KIND: &'static str = "queued-job";
 }
 
-/// `job.res.<id>` after the job has ended: the one result, and the path that led to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TerminalRecord {
-    pub job: JobId,
-    pub name: String,
-    pub kind: String,
-    pub priority: Priority,
-    pub state: JobState,
-    /// The attempt that committed; none for a job that was cancelled or died in the queue.
-    pub attempt: Option<AttemptId>,
-    /// The sequence of the open marker that this record replaced.
-    pub open_seq: u64,
-    pub submitted_at_ms: u64,
-    pub ended_at_ms: u64,
-    /// What the executor returned, in words, when committed.
-    #[serde(default)]
-    pub result: String,
-    /// Why the job ended otherwise.
-    #[serde(default)]
-    pub reason: String,
-    #[serde(default)]
-    pub failures: u32,
-    #[serde(default)]
-    pub requeues: u32,
-    #[serde(default)]
-    pub history: Vec<AttemptSummary>,
-}
-
+/// `job.res.<id>` after the job has ended.
 impl Message for TerminalRecord {
     const KIND: &'static str = "terminal-record";
 }
