@@ -66,6 +66,11 @@ scenarios *N:
 bench-dashboard *ARGS:
     @exec scripts/bench.sh bench_dashboard "$@"
 
+# The protocol under virtual time with seeded faults: --seeds N, --seed S, --verbose, --bug NAME.
+[no-exit-message]
+simulate *ARGS:
+    @cargo run --quiet --release --locked --package faultline-tests --bin simulate -- "$@"
+
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]
 setup *ARGS: build

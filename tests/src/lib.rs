@@ -4,4 +4,5 @@
 pub mod chaos;
 pub mod cluster;
 pub mod nats;
+pub mod simulation;
 pub mod up;

@@ -17,7 +17,7 @@ use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::events::EventSink;
-use faultline_runtime::lease::{Lease, RENEW_EVERY};
+use faultline_runtime::lease::{Lease, RENEW_EVERY, Validity};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -49,9 +49,9 @@ pub(crate) async fn lead(
 ) -> anyhow::Result<()> {
     let term = stop.child_token();
     let tasks = TaskTracker::new();
-    let epoch = lease.epoch;
+    let (epoch, validity) = (lease.epoch, lease.validity());
     let renewing = tokio::spawn(keep_lease(lease, term.clone()));
-    let outcome = serve(settings, nats, events, epoch, &term, &tasks).await;
+    let outcome = serve(settings, nats, events, (epoch, validity), &term, &tasks).await;
     term.cancel();
     tasks.close();
     if tokio::time::timeout(END_LIMIT, tasks.wait()).await.is_err() {
@@ -84,7 +84,7 @@ async fn serve(
     settings: &Settings,
     nats: &Nats,
     events: &EventSink,
-    epoch: u64,
+    (epoch, validity): (u64, Validity),
     term: &CancellationToken,
     tasks: &TaskTracker,
 ) -> anyhow::Result<()> {
@@ -166,8 +166,9 @@ async fn serve(
             _ = second.tick() => { leader.on_second(); Vec::new() }
             Ok(()) = connections.changed() => { leader.on_reconnected().await; Vec::new() }
         };
-        // A term that was lost meanwhile must not act any more; what slips through is fenced by the epoch.
-        if term.is_cancelled() {
+        // A term that was lost meanwhile must not act any more, nor a process that has just woken up and does not know yet that it
+        // is deposed; what slips through is fenced by the epoch.
+        if term.is_cancelled() || !validity.is_valid() {
             return Ok(());
         }
         leader.act(actions).await;

@@ -6,6 +6,7 @@ use async_nats::jetstream::kv;
 use faultline_protocol::codec;
 use faultline_protocol::messages::LeaseRecord;
 use faultline_protocol::streams::KEY_LEASE;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A third of the shortest `max_age` of the bucket.
@@ -20,8 +21,22 @@ pub struct Lease {
     /// Revision of the key when it was created: grows with every leader, so it serves as the fencing epoch.
     pub epoch: u64,
     revision: u64,
-    renewed: Instant,
+    renewed: watch::Sender<Instant>,
     give_up_after: Duration,
+}
+
+/// Tells whether a lease may still be believed in, without asking anybody.
+#[derive(Debug, Clone)]
+pub struct Validity {
+    renewed: watch::Receiver<Instant>,
+    give_up_after: Duration,
+}
+
+impl Validity {
+    /// False when the last renewal is so old that somebody else may lead: also for a process that was frozen, before it does anything.
+    pub fn is_valid(&self) -> bool {
+        self.renewed.borrow().elapsed() < self.give_up_after
+    }
 }
 
 /// A leader that could not renew for this long stops by itself, before the key expires for the others: 2.4 s of the 3 s on one
@@ -40,7 +55,7 @@ pub async fn try_acquire(store: &kv::Store, holder: &str) -> Option<Lease> {
             holder: holder.to_owned(),
             epoch: revision,
             revision,
-            renewed: asked,
+            renewed: watch::Sender::new(asked),
             give_up_after: give_up_after(store),
         }),
         Ok(Err(_)) | Err(_) => None,
@@ -55,11 +70,11 @@ impl Lease {
         match tokio::time::timeout(RENEW_LIMIT, self.store.update(KEY_LEASE, codec::encode(&record), self.revision)).await {
             Ok(Ok(revision)) => {
                 self.revision = revision;
-                self.renewed = asked;
+                self.renewed.send_replace(asked);
                 true
             }
             Ok(Err(error)) if error.kind() == kv::UpdateErrorKind::WrongLastRevision => self.still_ours().await,
-            Ok(Err(_)) | Err(_) => self.is_valid(),
+            Ok(Err(_)) | Err(_) => self.validity().is_valid(),
         }
     }
 
@@ -67,20 +82,20 @@ impl Lease {
     /// no newer than our last renewal contradicts the conflict, and proves nothing.
     async fn still_ours(&mut self) -> bool {
         let Ok(Ok(Some(entry))) = tokio::time::timeout(RENEW_LIMIT, self.store.entry(KEY_LEASE)).await else {
-            return self.is_valid();
+            return self.validity().is_valid();
         };
         let ours = entry.operation == kv::Operation::Put
             && codec::decode_body::<LeaseRecord>(&entry.value).is_ok_and(|record| record.holder == self.holder);
         if ours && entry.revision > self.revision {
             self.revision = entry.revision;
-            self.renewed = Instant::now();
+            self.renewed.send_replace(Instant::now());
         }
-        ours && self.is_valid()
+        ours && self.validity().is_valid()
     }
 
-    /// Whether this process may still act as the leader.
-    fn is_valid(&self) -> bool {
-        self.renewed.elapsed() < self.give_up_after
+    /// Whether this process may still act as the leader, for whoever does so.
+    pub fn validity(&self) -> Validity {
+        Validity { renewed: self.renewed.subscribe(), give_up_after: self.give_up_after }
     }
 
     /// Gives the lease back, so that the standby need not wait for its end.

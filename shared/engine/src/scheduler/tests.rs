@@ -242,9 +242,10 @@ fn a_leader_that_stood_still_takes_nothing_for_impossible_before_the_nodes_had_t
     let mut scheduler = leader(&[1]);
     submit(&mut scheduler, spec(1, 2000), 2_000);
     // Frozen for half a minute, deposed meanwhile: it has missed the node that the job is running on by now.
-    assert!(scheduler.on_tick(32_000).is_empty());
-    assert!(pass(&mut scheduler, 33_000, 41_000).is_empty());
-    assert!(matches!(&scheduler.on_tick(42_000)[..], [Action::Die { .. }]));
+    let dies = |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::Die { .. }));
+    assert!(!dies(scheduler.on_tick(32_000)));
+    assert!(!dies(pass(&mut scheduler, 33_000, 41_000)));
+    assert!(dies(scheduler.on_tick(42_000)));
 }
 
 #[test]
