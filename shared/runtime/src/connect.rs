@@ -164,13 +164,19 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
 
 /// The servers that a URL names: one, or those of a cluster with commas between.
 pub fn servers(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
-    url.split(',')
-        .map(|one| {
-            one.trim()
-                .parse()
-                .map_err(|error: std::io::Error| ConnectError::BadUrl { url: one.trim().to_owned(), reason: error.to_string() })
-        })
-        .collect()
+    url.split(',').map(str::trim).map(server).collect()
+}
+
+fn server(url: &str) -> Result<ServerAddr, ConnectError> {
+    let refuse = |reason: String| ConnectError::BadUrl { url: url.to_owned(), reason };
+    // The client's own parser takes any scheme, and nothing at all for a server on this machine.
+    match url.split_once("://") {
+        None if url.is_empty() => Err(refuse("it is empty".into())),
+        Some((scheme, _)) if !["nats", "tls", "ws", "wss"].contains(&scheme) => {
+            Err(refuse(format!("`{scheme}` is no scheme of NATS: use nats, tls, ws or wss")))
+        }
+        _ => url.parse().map_err(|error: std::io::Error| refuse(error.to_string())),
+    }
 }
 
 fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> ConnectError {

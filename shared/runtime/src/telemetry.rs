@@ -35,8 +35,10 @@ pub fn use_color(color: Color) -> bool {
 
 /// Whether a log filter says something: a lone word that is no level would be taken for a module, and all else fall silent.
 pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
-    let wrong =
-        filter.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<tracing::level_filters::LevelFilter>().is_err());
+    let wrong = filter
+        .split(',')
+        .map(str::trim)
+        .find(|part| part.is_empty() || !part.contains('=') && part.parse::<tracing::level_filters::LevelFilter>().is_err());
     let reason = match wrong {
         Some(part) => format!("`{part}` is no level"),
         None => match EnvFilter::try_new(filter) {

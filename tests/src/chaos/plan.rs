@@ -208,24 +208,28 @@ impl Draw {
         (1..=WORKERS).map(Service::Worker).filter(|worker| self.is_free(*worker, at_ms)).collect()
     }
 
-    /// Every kind of service has its turn: a deck is dealt to its end before it is shuffled again.
+    /// Every kind of service has its turn: a deck is dealt to its end before it is shuffled again, and a card that cannot be played
+    /// now stays in it, the next to be dealt.
     fn kill_some_service(&mut self, at_ms: u64) {
+        let mut kept = Vec::new();
         for _ in 0..20 {
             let kind = self.deal();
             let service = match kind {
-                "scheduler" => Service::Scheduler(self.rng.random_range(1..=2)),
-                "detector" => Service::Detector,
-                "generator" => Service::Generator,
-                "dashboard" => Service::Dashboard,
-                _ => match self.free_workers(at_ms).choose(&mut self.rng) {
-                    Some(worker) => *worker,
-                    None => continue,
-                },
+                "scheduler" => Some(Service::Scheduler(self.rng.random_range(1..=2))),
+                "detector" => Some(Service::Detector),
+                "generator" => Some(Service::Generator),
+                "dashboard" => Some(Service::Dashboard),
+                _ => self.free_workers(at_ms).choose(&mut self.rng).copied(),
             };
-            if self.is_free(service, at_ms) {
-                return self.kill(at_ms, service, 0..5_000);
+            match service.filter(|service| self.is_free(*service, at_ms)) {
+                Some(service) => {
+                    self.kill(at_ms, service, 0..5_000);
+                    break;
+                }
+                None => kept.push(kind),
             }
         }
+        self.deck.extend(kept);
     }
 
     fn deal(&mut self) -> &'static str {
