@@ -83,8 +83,11 @@ impl Performer {
                 Action::Note(note) => notes.push(note),
             }
         }
+        let (read_back, others): (Vec<Note>, Vec<Note>) = notes.into_iter().partition(Note::is_read_back);
         // First, and on the same connection: what the worker writes of the attempt comes after its placement.
-        self.send_notes(notes).await;
+        for note in read_back {
+            self.events.send(self.event_of(note)).await;
+        }
         self.send_assignments(assignments).await;
         for ((worker, reason), attempts) in kills {
             tracing::warn!(worker, attempts = attempts.len(), reason, "killing attempts");
@@ -93,6 +96,7 @@ impl Performer {
                 tracing::debug!(worker, %error, "the order to kill was not sent: heartbeats will show it");
             }
         }
+        self.send_together(others).await;
     }
 
     /// Asks the workers that hear `subject` what they run, and tells them under which epoch.
@@ -144,20 +148,11 @@ impl Performer {
         }
     }
 
-    async fn send_notes(&self, notes: Vec<Note>) {
-        let mut together = Vec::new();
-        for note in notes {
-            let is_read_back = note.is_read_back();
-            let event = self.event_of(note);
-            if is_read_back {
-                self.events.send(event).await;
-            } else {
-                together.push(event);
-            }
-        }
-        while !together.is_empty() {
-            let rest = together.split_off(together.len().min(NOTE_BATCH));
-            self.events.send_many(std::mem::replace(&mut together, rest)).await;
+    async fn send_together(&self, notes: Vec<Note>) {
+        let mut events: Vec<ClusterEvent> = notes.into_iter().map(|note| self.event_of(note)).collect();
+        while !events.is_empty() {
+            let rest = events.split_off(events.len().min(NOTE_BATCH));
+            self.events.send_many(std::mem::replace(&mut events, rest)).await;
         }
     }
 
