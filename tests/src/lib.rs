@@ -3,6 +3,7 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod http;
 pub mod nats;
 pub mod simulation;
 pub mod up;

@@ -1,6 +1,7 @@
 //! A whole cluster as a person starts it: `faultline up` in a folder and on a port of its own, with all its processes. It ends with
 //! the value.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -24,13 +25,18 @@ pub struct Up {
 impl Up {
     /// Starts it without generator, page and faults of its own, and waits until all nodes are alive.
     pub async fn start(workers: usize, more: &[&str]) -> Up {
+        Self::start_all(workers, &[&["--no-generator", "--no-dashboard"], more].concat()).await
+    }
+
+    /// Starts it with all five services, without faults of its own, and waits until all nodes are alive.
+    pub async fn start_all(workers: usize, more: &[&str]) -> Up {
         let folder = TempDir::new().expect("a temporary folder");
         let log = folder.path().join("up.log");
         let file = std::fs::File::create(&log).expect("a log file");
-        let (port, workers_text) = (free_port().to_string(), workers.to_string());
+        let (port, page, workers_text) = (free_port().to_string(), free_port().to_string(), workers.to_string());
         let child = faultline(&folder)
             .arg("--stop-with-parent")
-            .args(["up", "--no-generator", "--no-dashboard", "--faults", "off", "--workers", &workers_text, "--nats-port", &port])
+            .args(["up", "--faults", "off", "--workers", &workers_text, "--nats-port", &port, "--dashboard-port", &page])
             .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -71,6 +77,18 @@ impl Up {
     pub fn service(&self, name: &str) -> Option<Value> {
         let status = self.json(&["status"])?;
         status["services"].as_array()?.iter().find(|service| service["name"] == name).cloned()
+    }
+
+    /// The services that answer about themselves: name and admin address.
+    pub fn admin_addresses(&self) -> Vec<(String, SocketAddr)> {
+        let status = self.json(&["status"]).unwrap_or_default();
+        let address = |service: &Value| Some((service["name"].as_str()?.to_owned(), service["admin"].as_str()?.parse().ok()?));
+        status["services"].as_array().map(|services| services.iter().filter_map(address).collect()).unwrap_or_default()
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join(".data")
     }
 
     /// The letter that Linux has for the state of a process, such as `T` for a stopped one.

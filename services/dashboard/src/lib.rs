@@ -21,6 +21,7 @@ use axum::serve::ListenerExt;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::micro;
+use faultline_runtime::service::Process;
 use faultline_runtime::shutdown::Shutdown;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
@@ -109,7 +110,13 @@ pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown) -> Result<(), Sta
     outcome
 }
 
-/// Opens the door and serves until the stop signal.
-pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> Result<(), StartError> {
-    serve(open(&settings).await?, nats, shutdown).await
+/// Opens the door, connects, and serves until the stop signal.
+pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    // Before NATS, so that a port in use is said at once.
+    let door = open(&settings).await?;
+    let Some(nats) = process.connect().await? else { return Ok(()) };
+    process.readiness.describe(format!("the page is at http://{}/", door.address()));
+    serve(door, nats.clone(), process.shutdown).await?;
+    nats.close().await;
+    Ok(())
 }

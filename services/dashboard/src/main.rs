@@ -4,12 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use faultline_dashboard::Settings;
-use faultline_runtime::config::{self, Common, CommonArgs};
-use faultline_runtime::shutdown::Shutdown;
-use faultline_runtime::{connect, telemetry};
+use faultline_runtime::service::{self, ServiceArgs};
 use serde::Serialize;
 
 /// Shows the cluster and takes orders: a page, a REST API and a WebSocket.
@@ -17,7 +14,7 @@ use serde::Serialize;
 #[command(name = "faultline-dashboard", version)]
 struct Args {
     #[command(flatten)]
-    common: CommonArgs,
+    service: ServiceArgs,
     #[command(flatten)]
     flags: Flags,
 }
@@ -41,34 +38,6 @@ struct Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let loaded =
-        args.common.load().and_then(|common| Ok((common, config::load_section::<Settings>(&args.common, "dashboard", &args.flags)?)));
-    let (common, settings) = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("faultline-dashboard: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let _telemetry = telemetry::init("dashboard", &common);
-    match start(&common, &settings).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn start(common: &Common, settings: &Settings) -> anyhow::Result<()> {
-    let shutdown = Shutdown::from_signals(common.stop_with_parent);
-    // Before NATS, so that a port in use is said at once.
-    let door = faultline_dashboard::open(settings).await?;
-    let nats = tokio::select! {
-        () = shutdown.token().cancelled_owned() => return Ok(()),
-        nats = connect::connect(common, "dashboard", "dashboard") => nats.context("connecting to NATS")?,
-    };
-    faultline_dashboard::serve(door, nats.clone(), shutdown).await?;
-    nats.close().await;
-    Ok(())
+    let check = |_: &Settings| Ok("dashboard".to_owned());
+    service::run("dashboard", &args.service, &args.flags, check, faultline_dashboard::run).await
 }

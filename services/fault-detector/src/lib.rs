@@ -13,8 +13,7 @@ use std::time::Duration;
 use faultline_engine::detector::DetectorConfig;
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
-use faultline_runtime::connect::Nats;
-use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::service::Process;
 use faultline_runtime::{micro, watch};
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -36,11 +35,11 @@ const BUFFERED_REGISTRATIONS: usize = 1024;
 const BUFFERED_PINGS: usize = 1024;
 
 /// Judges until the stop signal.
-pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    process.readiness.unmet("standing", "the verdicts of before have not been read yet");
+    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+    let shutdown = process.shutdown.clone();
     let stop = shutdown.token();
-    if !nats.wait_until_provisioned(&stop).await {
-        return Ok(());
-    }
     let _service = micro::register(&nats, "fault-detector", "fault-detector").await;
     // Subscribed before anything is read, so that nothing falls in between.
     let mut heartbeats = nats.client.subscribe(subjects::HEARTBEAT_ALL).await?;
@@ -66,6 +65,8 @@ pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::
     let mut repeats = tokio::time::interval(REPEAT_EVERY);
     repeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tracing::info!(detector = settings.detector.as_str(), nodes = desk.nodes(), "watching");
+    process.readiness.met("standing");
+    process.readiness.describe(format!("watches, by {}", settings.detector.as_str()));
     loop {
         let actions = tokio::select! {
             () = stop.cancelled() => break,

@@ -2,12 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use faultline_fault_detector::Settings;
-use faultline_runtime::config::{self, CommonArgs};
-use faultline_runtime::shutdown::Shutdown;
-use faultline_runtime::{connect, telemetry};
+use faultline_runtime::service::{self, ServiceArgs};
 use serde::Serialize;
 
 /// Judges which nodes of a Faultline cluster are alive.
@@ -15,7 +12,7 @@ use serde::Serialize;
 #[command(name = "faultline-fault-detector", version)]
 struct Args {
     #[command(flatten)]
-    common: CommonArgs,
+    service: ServiceArgs,
     #[command(flatten)]
     flags: Flags,
 }
@@ -34,24 +31,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("faultline-fault-detector: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn start(args: Args) -> anyhow::Result<()> {
-    let common = args.common.load()?;
-    let settings: Settings = config::load_section(&args.common, "fault-detector", &args.flags)?;
-    settings.validate().context("settings of [fault-detector]")?;
-    let _telemetry = telemetry::init("fault-detector", &common);
-    let shutdown = Shutdown::from_signals(common.stop_with_parent);
-    let nats = tokio::select! {
-        () = shutdown.token().cancelled_owned() => return Ok(()),
-        nats = connect::connect(&common, "fault-detector", "fault-detector") => nats.context("connecting to NATS")?,
-    };
-    faultline_fault_detector::run(settings, nats, shutdown).await
+    let args = Args::parse();
+    let check = |settings: &Settings| Ok(settings.validate().map(|()| "fault-detector".to_owned())?);
+    service::run("fault-detector", &args.service, &args.flags, check, faultline_fault_detector::run).await
 }

@@ -10,8 +10,7 @@ mod source;
 use std::time::Duration;
 
 use faultline_protocol::streams;
-use faultline_runtime::connect::Nats;
-use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::service::Process;
 use faultline_runtime::{micro, watch};
 use tokio::sync::mpsc;
 
@@ -25,13 +24,15 @@ const BUFFERED_NEWS: usize = 4096;
 const BUFFERED_SETTINGS: usize = 64;
 
 /// Submits jobs until the stop signal.
-pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    process.readiness.unmet("settings", "the settings in KV CONTROL have not been read yet");
+    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+    let shutdown = process.shutdown.clone();
     let stop = shutdown.token();
-    if !nats.wait_until_provisioned(&stop).await {
-        return Ok(());
-    }
     let _service = micro::register(&nats, "generator", "generator").await;
     let Some(start) = source::read_start(&settings, &nats, &stop).await else { return Ok(()) };
+    process.readiness.met("settings");
+    process.readiness.describe("submits jobs");
     let (changed, mut changes) = mpsc::channel(BUFFERED_SETTINGS);
     shutdown.spawn("control-watch", watch::run(nats.clone(), streams::KV_CONTROL, changed, stop.clone()));
     let (told, mut news) = mpsc::channel(BUFFERED_NEWS);

@@ -2,12 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use faultline_generator::Settings;
-use faultline_runtime::config::{self, CommonArgs};
-use faultline_runtime::shutdown::Shutdown;
-use faultline_runtime::{connect, telemetry};
+use faultline_runtime::service::{self, ServiceArgs};
 use serde::Serialize;
 
 /// Submits jobs to a Faultline cluster, as a Poisson process.
@@ -15,7 +12,7 @@ use serde::Serialize;
 #[command(name = "faultline-generator", version)]
 struct Args {
     #[command(flatten)]
-    common: CommonArgs,
+    service: ServiceArgs,
     #[command(flatten)]
     flags: Flags,
 }
@@ -46,24 +43,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("faultline-generator: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn start(args: Args) -> anyhow::Result<()> {
-    let common = args.common.load()?;
-    let settings: Settings = config::load_section(&args.common, "generator", &args.flags)?;
-    settings.validate().context("settings of [generator]")?;
-    let _telemetry = telemetry::init("generator", &common);
-    let shutdown = Shutdown::from_signals(common.stop_with_parent);
-    let nats = tokio::select! {
-        () = shutdown.token().cancelled_owned() => return Ok(()),
-        nats = connect::connect(&common, "generator", "generator") => nats.context("connecting to NATS")?,
-    };
-    faultline_generator::run(settings, nats, shutdown).await
+    let args = Args::parse();
+    let check = |settings: &Settings| settings.validate().map(|()| "generator".to_owned());
+    service::run("generator", &args.service, &args.flags, check, faultline_generator::run).await
 }

@@ -16,9 +16,8 @@ use faultline_engine::placement::PolicyName;
 use faultline_engine::scheduler::SchedulerConfig;
 use faultline_protocol::messages::{EventKind, Level};
 use faultline_protocol::streams;
-use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
-use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::service::Process;
 use faultline_runtime::{lease, micro};
 use serde::{Deserialize, Serialize};
 
@@ -64,17 +63,20 @@ impl Settings {
 }
 
 /// Stands by and leads, in turns, until told to stop.
-pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    process.readiness.unmet("lease", "the lease has not been asked for yet");
+    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+    let shutdown = process.shutdown.clone();
     let stop = shutdown.token();
-    if !nats.wait_until_provisioned(&stop).await {
-        return Ok(());
-    }
     let _service = micro::register(&nats, "scheduler", &settings.name).await;
     let events = EventSink::new(&nats, &settings.name);
     let store = nats.bucket(streams::KV_LEASE).await?;
     tracing::info!("standing by for the lease");
     while !stop.is_cancelled() {
-        let Some(lease) = lease::try_acquire(&store, &settings.name).await else {
+        let acquired = lease::try_acquire(&store, &settings.name).await;
+        process.readiness.met("lease");
+        let Some(lease) = acquired else {
+            process.readiness.describe("stands by");
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(STANDBY_EVERY) => continue,
@@ -82,6 +84,7 @@ pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::
         };
         let epoch = lease.epoch;
         tracing::info!(epoch, "leading");
+        process.readiness.describe(format!("leads, epoch {epoch}"));
         events.send(events.event(Level::Info, EventKind::LeaderElected, format!("{} leads, epoch {epoch}", settings.name))).await;
         let outcome = leader::lead(&settings, &nats, &events, lease, &stop).await;
         if let Err(error) = outcome {

@@ -18,10 +18,12 @@ use faultline_protocol::messages::{
 };
 use faultline_protocol::streams;
 use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_runtime::admin::Readiness;
 use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_put};
 use faultline_runtime::events::EventSink;
 use faultline_runtime::micro;
+use faultline_runtime::service::Process;
 use faultline_runtime::shutdown::Shutdown;
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -41,23 +43,25 @@ const ENDED_BATCH: usize = 2048;
 /// The least time between two reports of ended attempts.
 const REPORT_EVERY: Duration = Duration::from_millis(2);
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
+/// Of `/readyz`, until there are nodes with conditions of their own.
+const NODES_CONDITION: &str = "nodes";
 
 /// Runs a worker with the four kinds that come with it, until it is told to stop.
-pub async fn run(settings: Settings, nats: Nats, shutdown: Shutdown) -> anyhow::Result<()> {
-    run_with(settings, Registry::with_defaults(), nats, shutdown).await
+pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
+    run_with(settings, Registry::with_defaults(), process).await
 }
 
 /// Runs a worker with kinds of your own.
-pub async fn run_with(settings: Settings, registry: Registry, nats: Nats, shutdown: Shutdown) -> anyhow::Result<()> {
-    if !nats.wait_until_provisioned(&shutdown.token()).await {
-        return Ok(());
-    }
+pub async fn run_with(settings: Settings, registry: Registry, process: Process) -> anyhow::Result<()> {
+    process.readiness.unmet(NODES_CONDITION, "the nodes have not been set up yet");
+    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+    let shutdown = process.shutdown.clone();
     let mut assignments = nats.client.subscribe(subjects::assign(&settings.name)).await.context("subscribing to assignments")?;
     let mut orders = nats.client.subscribe(subjects::ctl_filter(&settings.name)).await.context("subscribing to orders")?;
     let mut common_orders = nats.client.subscribe(subjects::CTL_ALL_SYNC).await.context("subscribing to orders")?;
     let _service = micro::register(&nats, "worker", &settings.name).await;
     let (ended, mut ended_receiver) = mpsc::unbounded_channel();
-    let mut worker = Worker::new(settings, registry, nats, shutdown.clone(), ended).await?;
+    let mut worker = Worker::new(settings, registry, nats, &process, ended).await?;
     worker.register_all();
 
     let mut heartbeat = tokio::time::interval(Duration::from_millis(worker.settings.heartbeat_ms));
@@ -122,6 +126,7 @@ struct Worker {
     events: EventSink,
     shared: Arc<Shared>,
     shutdown: Shutdown,
+    readiness: Readiness,
     registrations: kv::Store,
     /// What is decided; `nodes` has what it is decided about.
     agent: Agent,
@@ -136,7 +141,7 @@ impl Worker {
         settings: Settings,
         registry: Registry,
         nats: Nats,
-        shutdown: Shutdown,
+        process: &Process,
         ended: mpsc::UnboundedSender<EndedAttempt>,
     ) -> anyhow::Result<Self> {
         let events = EventSink::new(&nats, &settings.name);
@@ -161,7 +166,8 @@ impl Worker {
             nats,
             events,
             shared,
-            shutdown,
+            shutdown: process.shutdown.clone(),
+            readiness: process.readiness.clone(),
             registrations,
             agent: Agent::new(specs.into_iter().map(AgentNode::new)),
             nodes,
@@ -172,8 +178,11 @@ impl Worker {
 
     fn register_all(&mut self) {
         for node in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.readiness.unmet(&node, format!("{node} is not registered yet"));
             self.register(&node);
         }
+        self.readiness.met(NODES_CONDITION);
+        self.readiness.describe(format!("hosts {} nodes", self.nodes.len()));
         tracing::info!(nodes = self.nodes.len(), kinds = self.registry.kinds().collect::<Vec<_>>().join(","), "worker ready");
     }
 
@@ -186,6 +195,7 @@ impl Worker {
             older.cancel();
         }
         let (store, node, events) = (self.registrations.clone(), node.to_owned(), self.events.clone());
+        let readiness = self.readiness.clone();
         self.shutdown.spawn("registration", async move {
             loop {
                 tokio::select! {
@@ -197,6 +207,7 @@ impl Worker {
                 }
                 tokio::time::sleep(REGISTER_PAUSE).await;
             }
+            readiness.met(&node);
             let mut event = events.event(Level::Info, EventKind::NodeJoined, format!("incarnation {}", registration.spec.incarnation));
             event.node = Some(node);
             events.send(event).await;

@@ -1,9 +1,9 @@
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Parser;
 use faultline_engine::fault::FaultPreset;
-use faultline_runtime::config::{CommonArgs, load_section};
-use faultline_runtime::{connect, shutdown::Shutdown, telemetry};
+use faultline_runtime::service::{self, ServiceArgs};
 use faultline_worker::Settings;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use serde::Serialize;
 struct Args {
     #[command(flatten)]
     #[serde(skip)]
-    common: CommonArgs,
+    service: ServiceArgs,
     /// Name of this process, for example worker-01
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,16 +42,8 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let args = Args::parse();
-    let common = args.common.load()?;
-    let settings: Settings = load_section(&args.common, "worker", &args)?;
-    settings.validate().map_err(anyhow::Error::msg)?;
-    let _telemetry = telemetry::init(&settings.name, &common);
-    let shutdown = Shutdown::from_signals(common.stop_with_parent);
-    let connected = tokio::select! {
-        connected = connect::connect(&common, "worker", &settings.name) => connected?,
-        () = shutdown.token().cancelled_owned() => return Ok(()),
-    };
-    faultline_worker::run(settings, connected, shutdown).await
+    let check = |settings: &Settings| settings.validate().map(|()| settings.name.clone()).map_err(anyhow::Error::msg);
+    service::run("worker", &args.service, &args, check, faultline_worker::run).await
 }

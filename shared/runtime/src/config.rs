@@ -1,5 +1,6 @@
 //! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -106,7 +107,7 @@ impl CommonArgs {
     pub fn load(&self) -> Result<Common, ConfigError> {
         let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"]
             .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
-        let mut common: Common = layered(self.config.as_deref(), "common", &Common::default(), &environment, self)?;
+        let mut common: Common = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
         match crate::telemetry::check_filter(&common.log_level) {
             Ok(()) => Ok(common),
@@ -121,11 +122,50 @@ pub fn load_section<T>(args: &CommonArgs, section: &str, flags: &impl Serialize)
 where
     T: Serialize + DeserializeOwned + Default,
 {
+    section_without(&[], args, section, flags)
+}
+
+/// Where a process answers about itself: the one key that the sections of all services have.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct AdminSettings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_bind: Option<SocketAddr>,
+}
+
+const ADMIN_BIND: &str = "admin_bind";
+
+/// The settings of a service as [`load_section`] has them, and its section's `admin_bind`.
+pub fn load_service<T>(
+    args: &CommonArgs,
+    section: &str,
+    admin_bind: Option<SocketAddr>,
+    flags: &impl Serialize,
+) -> Result<(T, Option<SocketAddr>), ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let own = section_without(&[ADMIN_BIND], args, section, flags)?;
+    let environment = [(ADMIN_BIND.to_owned(), variable(section, ADMIN_BIND))];
+    let given = AdminSettings { admin_bind };
+    // The file's section has keys of the service, too: they were checked above.
+    let admin: AdminSettings = layered(args.config.as_deref(), section, &[], &AdminSettings::default(), &environment, &given)?;
+    Ok((own, admin.admin_bind))
+}
+
+fn variable(section: &str, key: &str) -> String {
+    format!("FAULTLINE_{}_{}", section.replace('-', "_").to_uppercase(), key.to_uppercase())
+}
+
+/// A section of the file without the keys that somebody else reads.
+fn section_without<T>(others: &[&str], args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<T, ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
     let defaults = T::default();
-    let prefix = section.replace('-', "_").to_uppercase();
     let environment: Vec<(String, String)> =
-        keys_of(&defaults, section)?.into_iter().map(|key| (key.clone(), format!("FAULTLINE_{prefix}_{}", key.to_uppercase()))).collect();
-    layered(args.config.as_deref(), section, &defaults, &environment, flags)
+        keys_of(&defaults, section)?.into_iter().map(|key| (key.clone(), variable(section, &key))).collect();
+    layered(args.config.as_deref(), section, others, &defaults, &environment, flags)
 }
 
 fn keys_of(defaults: &impl Serialize, section: &str) -> Result<Vec<String>, ConfigError> {
@@ -140,6 +180,7 @@ fn invalid(section: &str, error: &config::ConfigError) -> ConfigError {
 fn layered<T>(
     file: Option<&Path>,
     section: &str,
+    others: &[&str],
     defaults: &T,
     environment: &[(String, String)],
     flags: &impl Serialize,
@@ -158,7 +199,7 @@ where
             config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
         match whole.get_table(section) {
             Ok(table) => {
-                for (key, value) in table {
+                for (key, value) in table.into_iter().filter(|(key, _)| !others.contains(&key.as_str())) {
                     builder = builder.set_override(key, value).map_err(invalid)?;
                 }
             }
@@ -231,6 +272,22 @@ mod tests {
         assert!(error.contains("[sample]") && error.contains("rrate"), "{error}");
         let missing = CommonArgs { config: Some("no/such.toml".into()), ..CommonArgs::default() };
         assert!(matches!(missing.load(), Err(ConfigError::NoFile(_))));
+    }
+
+    #[test]
+    fn the_admin_address_is_beside_a_service_s_own_settings_and_in_no_other_section() {
+        let (_file, args) = args("[sample]\nrate = 7.5\nadmin_bind = \"127.0.0.1:9100\"\n");
+        let load = |flag: Option<&str>| {
+            load_service::<Sample>(&args, "sample", flag.map(|flag| flag.parse().unwrap()), &Flags { rate: None }).unwrap()
+        };
+        let (sample, bind) = load(None);
+        assert_eq!((sample.name.as_str(), bind.unwrap().port()), ("x", 9100));
+        assert_eq!(load(Some("[::1]:7")).1.unwrap().to_string(), "[::1]:7", "a flag beats the file");
+        let error = load_section::<Sample>(&args, "sample", &Flags { rate: None }).unwrap_err().to_string();
+        assert!(error.contains("admin_bind"), "{error}");
+        let (_file, args) = super::tests::args("[sample]\nadmin_bind = \"9100\"\n");
+        let error = load_service::<Sample>(&args, "sample", None, &Flags { rate: None }).unwrap_err().to_string();
+        assert!(error.contains("[sample]") && error.contains("admin_bind"), "{error}");
     }
 
     #[test]

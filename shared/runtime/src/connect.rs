@@ -1,7 +1,7 @@
 //! One way to reach NATS, with the client settings that notice a dead link in seconds, and typed publish and request.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -10,10 +10,12 @@ use async_nats::jetstream::{self, kv};
 use async_nats::{ConnectOptions, Event, RequestErrorKind, ServerAddr, Subject};
 use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::{streams, subjects};
+use prometheus::{IntCounter, PullingGauge};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Common;
+use crate::metrics::Metrics;
 
 /// With the default of 60 s a half-open link is noticed after 3 minutes; with 2 s after about 5 s.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -90,11 +92,34 @@ pub struct Nats {
     connections: watch::Receiver<u64>,
 }
 
-/// What the event callback counted.
-#[derive(Debug, Default)]
+/// What is known about the link: most of it comes from the event callback.
+#[derive(Debug)]
 struct LinkHealth {
-    slow_consumer_drops: AtomicU64,
+    connects: IntCounter,
+    slow_consumer_drops: IntCounter,
+    permission_errors: IntCounter,
     closed: AtomicBool,
+    /// Why the streams cannot be used, until `wait_until_provisioned` has found them all.
+    missing_stream: Mutex<Option<String>>,
+}
+
+impl LinkHealth {
+    fn new() -> Self {
+        let counter = |name, help| IntCounter::new(name, help).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self {
+            connects: counter("faultline_nats_connects_total", "Times that the connection to NATS was made, the first one included."),
+            slow_consumer_drops: counter(
+                "faultline_nats_slow_consumer_drops_total",
+                "Times that messages were dropped because they came faster than they were read.",
+            ),
+            permission_errors: counter(
+                "faultline_nats_permission_errors_total",
+                "Publishes and subscriptions that NATS refused to this user.",
+            ),
+            closed: AtomicBool::new(false),
+            missing_stream: Mutex::new(Some("the streams have not been looked for yet".into())),
+        }
+    }
 }
 
 impl std::fmt::Debug for Nats {
@@ -123,7 +148,7 @@ pub async fn connect(common: &Common, user: &str, client_name: &str) -> Result<N
 /// For commands: fails within 3 s when there is no server.
 pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Result<Nats, ConnectError> {
     let servers = servers(&common.nats_url)?;
-    let health = Arc::new(LinkHealth::default());
+    let health = Arc::new(LinkHealth::new());
     let (connected, connections) = watch::channel(0_u64);
     let for_events = (Arc::clone(&health), connected, client_name.to_owned());
     let mut options = ConnectOptions::new()
@@ -191,18 +216,25 @@ fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> Conn
 fn on_link_event(event: &Event, health: &LinkHealth, connections: &watch::Sender<u64>, name: &str) {
     match event {
         Event::Connected => {
+            health.connects.inc();
             connections.send_modify(|count| *count += 1);
             tracing::debug!(client = name, "connected to NATS");
         }
         Event::Disconnected => tracing::warn!(client = name, "disconnected from NATS: reconnecting"),
         Event::SlowConsumer(subscription) => {
             // Dropped messages are plain publishes that may be lost; still, an operator wants to know.
-            let drops = health.slow_consumer_drops.fetch_add(1, Ordering::Relaxed) + 1;
+            health.slow_consumer_drops.inc();
+            let drops = health.slow_consumer_drops.get();
             if drops.is_power_of_two() {
                 tracing::warn!(client = name, subscription, drops, "messages arrive faster than they are read: some were dropped");
             }
         }
-        Event::ServerError(error) => tracing::error!(client = name, %error, "NATS reports an error"),
+        Event::ServerError(error) => {
+            if error.to_string().to_lowercase().contains("permissions violation") {
+                health.permission_errors.inc();
+            }
+            tracing::error!(client = name, %error, "NATS reports an error");
+        }
         Event::ClientError(error) => tracing::debug!(client = name, %error, "NATS client error"),
         Event::Closed => health.closed.store(true, Ordering::Relaxed),
         Event::LameDuckMode | Event::Draining => tracing::debug!(client = name, %event, "NATS link"),
@@ -212,6 +244,31 @@ fn on_link_event(event: &Event, health: &LinkHealth, connections: &watch::Sender
 impl Nats {
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Shows the state of the link in the metrics of the process. Once a process.
+    pub fn register_metrics(&self, metrics: &Metrics) {
+        for counter in [&self.health.connects, &self.health.slow_consumer_drops, &self.health.permission_errors] {
+            metrics.register(counter.clone());
+        }
+        let connected = PullingGauge::new(
+            "faultline_nats_connected",
+            "1 while the process is connected to NATS, else 0.",
+            Box::new({
+                let client = self.client.clone();
+                move || f64::from(u8::from(client.connection_state() == State::Connected))
+            }),
+        );
+        metrics.register(connected.unwrap_or_else(|error| panic!("faultline_nats_connected: {error}")));
+    }
+
+    /// Why the streams cannot be used; none once they have all been found.
+    pub fn missing_stream(&self) -> Option<String> {
+        self.missing().clone()
+    }
+
+    fn missing(&self) -> MutexGuard<'_, Option<String>> {
+        self.health.missing_stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts connections; changes at every reconnect.
@@ -235,6 +292,7 @@ impl Nats {
                     break;
                 }
             }
+            *self.missing() = missing.as_ref().map(|(stream, reason)| format!("the stream {stream} is not there: {reason}"));
             let Some((stream, reason)) = missing else { return true };
             if !told {
                 tracing::warn!(stream, reason, "waiting for the streams: run `faultline setup` (or `faultline up`, which does it)");

@@ -1,15 +1,19 @@
-//! What every process needs around an engine: settings, logs, a connection, a lease, a way to submit, a way to stop.
+//! What every process needs around an engine: settings, logs, a connection, a lease, a way to submit, a way to stop,
+//! and a listener for those who operate it.
 //! No decision about jobs or nodes is taken here.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod events;
 pub mod lease;
+pub mod metrics;
 pub mod micro;
 pub mod observe;
 pub mod pull;
 pub mod record;
+pub mod service;
 pub mod shutdown;
 pub mod submit;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use faultline_runtime::shutdown::Shutdown;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::admin::AdminPorts;
 use super::control::{Order, Reply};
 use super::lines::NATS;
 use super::links::{LinkError, Links, OWN_NAME};
@@ -33,6 +34,7 @@ pub(crate) struct Cluster {
     plan: Plan,
     supervisor: Supervisor,
     links: Links,
+    admin: AdminPorts,
     /// Once NATS has answered: the truth about faults is written there.
     nats: OnceLock<Nats>,
     shutdown: Shutdown,
@@ -43,7 +45,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(plan: Plan, supervisor: Supervisor, links: Links, shutdown: Shutdown) -> Self {
-        Self { plan, supervisor, links, nats: OnceLock::new(), shutdown, started: Instant::now(), scaling: Mutex::default() }
+        let admin = AdminPorts::new(&plan.settings.data_dir);
+        Self { plan, supervisor, links, admin, nats: OnceLock::new(), shutdown, started: Instant::now(), scaling: Mutex::default() }
     }
 
     /// A process without a link of its own.
@@ -58,7 +61,7 @@ impl Cluster {
     }
 
     fn start_linked(&self, service: Service) -> anyhow::Result<()> {
-        self.supervisor.start(self.links.in_front_of(service)?);
+        self.supervisor.start(self.links.in_front_of(self.admin.give(service)?)?);
         Ok(())
     }
 
@@ -103,6 +106,9 @@ impl Cluster {
         if !stopped.is_empty() {
             tracing::info!(workers = stopped.join(" "), "draining workers");
             self.supervisor.stop(&stopped, Stop::Drain(DRAIN_LIMIT)).await;
+            if let Err(error) = self.admin.remove(&stopped) {
+                tracing::warn!("{error:#}");
+            }
             self.write(stopped.iter().filter_map(|name| self.links.remove(name, clock::unix_ms())).collect());
         }
         let started: Vec<String> = change.start.into_iter().map(worker_name).collect();

@@ -199,7 +199,7 @@ mod tests {
 
     fn service(name: &str) -> Service {
         let args = ["--name", name, NATS_URL_FLAG, "nats://127.0.0.1:4222", "--nodes", "1"].map(String::from).into();
-        Service { name: name.into(), program: "/bin/true".into(), args }
+        Service { name: name.into(), program: "/bin/true".into(), args, admin: None }
     }
 
     fn links() -> Links {

@@ -1,5 +1,6 @@
 //! `faultline up`: the whole cluster as child processes of one, from the first check to the last process gone.
 
+mod admin;
 pub(crate) mod cluster;
 pub(crate) mod control;
 pub(crate) mod guard;
@@ -35,6 +36,7 @@ use crate::nats_server::permissions::{ADMIN, UP};
 use crate::nats_server::{self, find};
 use crate::session::Session;
 use crate::setup::{self, SetupOptions};
+use admin::AdminPorts;
 use cluster::Cluster;
 use control::Desk;
 use lines::{Lines, Look};
@@ -97,6 +99,7 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     lines.say("up", "stopping");
     cluster.stop_all().await;
     RunningState::remove(&data_dir);
+    AdminPorts::forget(&data_dir);
     let _ = std::fs::remove_file(control::socket_path(&data_dir));
     lines.say("up", "stopped");
     drop((cluster, lines));

@@ -93,7 +93,7 @@ fn in_words(report: &StatusReport, out: &Output) -> String {
     if let Some(Counts { jobs_open, results, dead, nodes }) = report.counts {
         facts.push(("streams", format!("{jobs_open} jobs open, {results} records, {dead} dead, {nodes} nodes registered")));
     }
-    let mut table = output::table(&["service", "state", "pid", "uptime", "restarts", "last exit"]);
+    let mut table = output::table(&["service", "state", "pid", "uptime", "restarts", "admin", "last exit"]);
     for child in &report.services {
         let state = match child.state {
             State::Running => "running",
@@ -108,6 +108,7 @@ fn in_words(report: &StatusReport, out: &Output) -> String {
             pid,
             uptime,
             child.restarts.to_string(),
+            child.admin.map(|address| address.to_string()).unwrap_or_default(),
             child.last_exit.clone().unwrap_or_default(),
         ]);
     }

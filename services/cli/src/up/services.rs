@@ -48,7 +48,7 @@ pub(crate) fn nats_name(number: u32, of: u32) -> String {
 /// A NATS server as a child, under the guard that ends it when `up` is gone.
 pub(crate) fn nats_server(name: String, own_program: PathBuf, server: &Path, config: &Path) -> Service {
     let args = ["guard".into(), "--".into(), server.display().to_string(), "-c".into(), config.display().to_string()];
-    Service { name, program: own_program, args: args.into() }
+    Service { name, program: own_program, args: args.into(), admin: None }
 }
 
 impl Plan {
@@ -113,7 +113,7 @@ impl Plan {
         pairs.extend(key.map(|key| ("--nkey-file", path(&key))));
         pairs.extend(flags.iter().cloned());
         let args = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).chain(["--stop-with-parent".to_owned()]).collect();
-        Service { name: name.to_owned(), program: self.bin_dir.join(format!("faultline-{user}")), args }
+        Service { name: name.to_owned(), program: self.bin_dir.join(format!("faultline-{user}")), args, admin: None }
     }
 
     /// Says which binaries are missing before anything is started.

@@ -2,6 +2,7 @@
 //! It knows nothing of what they do.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
+    /// Where it answers about itself, if it does.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,8 @@ pub(crate) struct ChildStatus {
     pub(crate) restarts: u32,
     /// How it ended the last time.
     pub(crate) last_exit: Option<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// How a child shall stop.
@@ -93,6 +98,7 @@ struct Handle {
     /// While it is set the child is not started again.
     held: watch::Sender<bool>,
     ended: CancellationToken,
+    admin: Option<SocketAddr>,
 }
 
 /// All children, by name.
@@ -135,7 +141,7 @@ impl Supervisor {
         let (stop, stopped) = watch::channel(None);
         let (held, is_held) = watch::channel(false);
         let ended = CancellationToken::new();
-        children.insert(service.name.clone(), Handle { live: Arc::clone(&live), stop, held, ended: ended.clone() });
+        children.insert(service.name.clone(), Handle { live: Arc::clone(&live), stop, held, ended: ended.clone(), admin: service.admin });
         let keeper = Keeper { service, lines: self.lines.clone(), live, stop: stopped, held: is_held };
         tokio::spawn(async move {
             keeper.keep_running().await;
@@ -179,6 +185,7 @@ impl Supervisor {
                     uptime_s: live.pid.map_or(0, |_| live.since.elapsed().as_secs()),
                     restarts: live.restarts,
                     last_exit: live.last_exit.clone(),
+                    admin: handle.admin,
                 }
             })
             .collect()
@@ -331,7 +338,7 @@ mod tests {
     }
 
     fn shell(name: &str, script: &str) -> Service {
-        Service { name: name.into(), program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+        Service { name: name.into(), program: "/bin/sh".into(), args: vec!["-c".into(), script.into()], admin: None }
     }
 
     async fn until(supervisor: &Supervisor, what: impl Fn(&ChildStatus) -> bool) -> ChildStatus {
@@ -409,7 +416,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_tried_again() {
         let supervisor = supervisor();
-        supervisor.start(Service { name: "none".into(), program: "/no/such/program".into(), args: vec![] });
+        supervisor.start(Service { name: "none".into(), program: "/no/such/program".into(), args: vec![], admin: None });
         let status = until(&supervisor, |status| status.restarts >= 1).await;
         assert!(status.last_exit.unwrap().contains("could not be started"));
         supervisor.stop(&["none".into()], Stop::Drain(Duration::from_secs(1))).await;

@@ -1,0 +1,71 @@
+//! Asks a process of this machine whether it is ready: what a container's health check runs. No HTTP library, since it is one request.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::readiness::ReadyReport;
+
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+
+/// Why a probe says no.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("there is no address to ask: give --admin-bind or admin_bind as the running process has it")]
+    NoAddress,
+    #[error("nobody answers on {address}: {reason}")]
+    NoAnswer { address: SocketAddr, reason: String },
+    #[error("not ready: {0}")]
+    NotReady(String),
+}
+
+/// Asks `/readyz` where a process with this setting listens. Fails within 3 s.
+pub async fn probe(admin_bind: Option<SocketAddr>) -> Result<ReadyReport, ProbeError> {
+    let address = loopback_for(admin_bind.filter(|bind| bind.port() != 0).ok_or(ProbeError::NoAddress)?);
+    let fail = |reason: String| ProbeError::NoAnswer { address, reason };
+    let answer = match tokio::time::timeout(PROBE_LIMIT, ask(address)).await {
+        Ok(answer) => answer.map_err(|error| fail(error.to_string()))?,
+        Err(_) => return Err(fail(format!("nothing within {} s", PROBE_LIMIT.as_secs()))),
+    };
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let report: ReadyReport = serde_json::from_str(body).map_err(|_| fail("what answers is no service of Faultline".into()))?;
+    if report.ready { Ok(report) } else { Err(ProbeError::NotReady(report.reasons.join("; "))) }
+}
+
+/// Whoever listens on all addresses listens on the loopback, too.
+fn loopback_for(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_asked_on_the_loopback() {
+        for (bind, asked) in [
+            ("0.0.0.0:9100", "127.0.0.1:9100"),
+            ("[::]:9100", "[::1]:9100"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("10.0.0.7:9100", "10.0.0.7:9100"),
+        ] {
+            assert_eq!(loopback_for(bind.parse().unwrap()).to_string(), asked);
+        }
+    }
+}

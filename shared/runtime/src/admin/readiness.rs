@@ -1,0 +1,116 @@
+//! Whether a process can do its work. What it still waits for are conditions with reasons; the connection is asked anew each time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::Nats;
+
+/// Reasons that a report lists; a worker of a thousand nodes can wait for each of them.
+const MAX_REASONS: usize = 10;
+
+/// The answer of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadyReport {
+    pub process: String,
+    pub ready: bool,
+    /// What it does, in words: `leads, epoch 7`.
+    pub state: String,
+    /// Why it is not ready.
+    pub reasons: Vec<String>,
+}
+
+/// What a process tells about itself. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    process: String,
+    stopping: CancellationToken,
+    nats: OnceLock<Nats>,
+    own: Mutex<Own>,
+}
+
+#[derive(Debug, Default)]
+struct Own {
+    state: String,
+    /// Reasons by the name of the condition that is not met.
+    unmet: BTreeMap<String, String>,
+}
+
+impl Readiness {
+    /// Not ready before [`Readiness::connected`], nor once `stopping` is cancelled.
+    pub fn new(process: &str, stopping: CancellationToken) -> Self {
+        Self(Arc::new(Inner { process: process.to_owned(), stopping, nats: OnceLock::new(), own: Mutex::default() }))
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the connection's state counts.
+    pub fn connected(&self, nats: &Nats) {
+        // There is one connection in the life of a process.
+        let _ = self.0.nats.set(nats.clone());
+    }
+
+    /// Not ready until [`Readiness::met`], and why.
+    pub fn unmet(&self, condition: &str, reason: impl Into<String>) {
+        self.own().unmet.insert(condition.to_owned(), reason.into());
+    }
+
+    pub fn met(&self, condition: &str) {
+        self.own().unmet.remove(condition);
+    }
+
+    /// What the process does, in words.
+    pub fn describe(&self, state: impl Into<String>) {
+        self.own().state = state.into();
+    }
+
+    pub fn report(&self) -> ReadyReport {
+        let mut reasons = Vec::new();
+        if self.0.stopping.is_cancelled() {
+            reasons.push("it is stopping".to_owned());
+        }
+        match self.0.nats.get() {
+            None => reasons.push("NATS has not been reached yet".to_owned()),
+            Some(nats) if !nats.is_connected() => reasons.push("not connected to NATS".to_owned()),
+            Some(nats) => reasons.extend(nats.missing_stream()),
+        }
+        let own = self.own();
+        let more = own.unmet.len().saturating_sub(MAX_REASONS);
+        reasons.extend(own.unmet.values().take(MAX_REASONS).cloned());
+        if more > 0 {
+            reasons.push(format!("and {more} more"));
+        }
+        ReadyReport { process: self.0.process.clone(), ready: reasons.is_empty(), state: own.state.clone(), reasons }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unmet_condition_is_a_reason_until_it_is_met() {
+        let stopping = CancellationToken::new();
+        let readiness = Readiness::new("worker-01", stopping.clone());
+        for index in 1..=12 {
+            readiness.unmet(&format!("node {index:02}"), format!("node {index:02} is not registered yet"));
+        }
+        readiness.describe("hosts 12 nodes");
+        let report = readiness.report();
+        assert!(!report.ready);
+        assert_eq!((report.reasons.len(), report.reasons.last().unwrap().as_str()), (12, "and 2 more"));
+        for index in 1..=12 {
+            readiness.met(&format!("node {index:02}"));
+        }
+        assert_eq!(readiness.report().reasons, ["NATS has not been reached yet"]);
+        stopping.cancel();
+        assert_eq!(readiness.report().reasons[0], "it is stopping");
+    }
+}

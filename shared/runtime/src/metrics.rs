@@ -1,0 +1,80 @@
+//! What a process counts, for Prometheus: one registry a process, filled when the process starts. A name that is given twice, or that
+//! Prometheus would not take, is a bug and panics at the start. Handles are kept by who counts, so that counting is an addition.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// The content type of `/metrics`.
+pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
+
+/// Durations between a millisecond and a minute, in seconds.
+pub const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// The registry of one process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Registry);
+
+impl Metrics {
+    /// With what every process tells: its version and name, and on Linux its processor time, memory and files.
+    pub fn new(service: &str, process: &str) -> Self {
+        let metrics = Self(Registry::new());
+        #[cfg(target_os = "linux")]
+        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
+        let info = metrics.gauges(
+            "faultline_build_info",
+            "Always 1; the labels say which process of which version this is.",
+            &["service", "process", "version"],
+        );
+        info.with_label_values(&[service, process, env!("CARGO_PKG_VERSION")]).set(1);
+        metrics
+    }
+
+    /// Adds something that is collected at each scrape.
+    pub fn register(&self, collector: impl Collector + 'static) {
+        if let Err(error) = self.0.register(Box::new(collector)) {
+            panic!("a metric cannot be registered: {error}");
+        }
+    }
+
+    fn added<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.unwrap_or_else(|error| panic!("a metric cannot be made: {error}"));
+        self.register(collector.clone());
+        collector
+    }
+
+    pub fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.added(IntCounter::new(name, help))
+    }
+
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.added(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.added(IntGauge::new(name, help))
+    }
+
+    /// A gauge that is no whole number, such as one in seconds.
+    pub fn real_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.added(Gauge::new(name, help))
+    }
+
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.added(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.added(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+    }
+
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.added(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.0.gather())
+    }
+}

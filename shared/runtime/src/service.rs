@@ -1,0 +1,138 @@
+//! What all five services do before they do anything of their own: read their settings, start logging, listen for signals, open the
+//! admin listener, connect. A service is its library's `run`; its `main` names it and passes the command line on.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::{self, Admin, Readiness};
+use crate::config::{self, Common, CommonArgs};
+use crate::connect::{self, Nats};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// The flags that every service takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ServiceArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Answer /healthz, /readyz and /metrics there, for example on 127.0.0.1:9100; not given: nowhere. No password is asked for: on
+    /// another address than a loopback one, everybody who reaches it can read it. There are no secrets in it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_bind: Option<SocketAddr>,
+    /// Ask the process that runs with these settings whether it is ready, and exit with 0 or 1
+    #[arg(long)]
+    pub probe: bool,
+}
+
+/// One process of a service, before it has a connection.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// What it is called, for example worker-01.
+    pub name: String,
+    pub shutdown: Shutdown,
+    pub readiness: Readiness,
+    pub metrics: Metrics,
+    user: &'static str,
+    common: Common,
+}
+
+impl Process {
+    /// Connects to NATS; tries until it is there. None when the process shall stop first.
+    pub async fn connect(&self) -> anyhow::Result<Option<Nats>> {
+        let nats = tokio::select! {
+            () = self.shutdown.token().cancelled_owned() => return Ok(None),
+            nats = connect::connect(&self.common, self.user, &self.name) => nats.context("connecting to NATS")?,
+        };
+        nats.register_metrics(&self.metrics);
+        self.readiness.connected(&nats);
+        Ok(Some(nats))
+    }
+
+    /// Connects and waits for the streams. None when the process shall stop first.
+    pub async fn connect_to_streams(&self) -> anyhow::Result<Option<Nats>> {
+        match self.connect().await? {
+            Some(nats) if nats.wait_until_provisioned(&self.shutdown.token()).await => Ok(Some(nats)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Runs a service to its end. `service` is its section of the settings, its NATS user, and its program's name without `faultline-`.
+/// `flags` skips what was not given; `check` refuses settings, or says what the process is called.
+pub async fn run<S, F>(
+    service: &'static str,
+    args: &ServiceArgs,
+    flags: &impl Serialize,
+    check: impl FnOnce(&S) -> anyhow::Result<String>,
+    run: impl FnOnce(S, Process) -> F,
+) -> ExitCode
+where
+    S: Serialize + DeserializeOwned + Default,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let loaded = load(service, args, flags, check);
+    let (common, settings, name, admin_bind) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("faultline-{service}: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if args.probe {
+        return match admin::probe(admin_bind).await {
+            Ok(report) => {
+                println!("{} is ready: {}", report.process, report.state);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let _telemetry = telemetry::init(&name, &common);
+    let outcome = async {
+        let shutdown = Shutdown::from_signals(common.stop_with_parent);
+        let metrics = Metrics::new(service, &name);
+        let readiness = Readiness::new(&name, shutdown.token());
+        if let Some(address) = admin_bind {
+            // A parent that takes its children with it may hold their ports between two lives.
+            let admin = Admin { readiness: readiness.clone(), metrics: metrics.clone() };
+            let address = admin::start(address, common.stop_with_parent, admin)?;
+            tracing::info!(address = %address, "health and metrics are to be had");
+            if !address.ip().is_loopback() {
+                tracing::warn!(address = %address, "the admin address can be reached from other machines, as was asked for; it has no password");
+            }
+        }
+        run(settings, Process { name, shutdown, readiness, metrics, user: service, common }).await
+    };
+    match outcome.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Loaded<S> = (Common, S, String, Option<SocketAddr>);
+
+fn load<S>(
+    service: &str,
+    args: &ServiceArgs,
+    flags: &impl Serialize,
+    check: impl FnOnce(&S) -> anyhow::Result<String>,
+) -> anyhow::Result<Loaded<S>>
+where
+    S: Serialize + DeserializeOwned + Default,
+{
+    let common = args.common.load()?;
+    let (settings, admin_bind) = config::load_service(&args.common, service, args.admin_bind, flags)?;
+    let name = check(&settings).with_context(|| format!("settings of [{service}]"))?;
+    Ok((common, settings, name, admin_bind))
+}
