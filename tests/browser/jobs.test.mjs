@@ -47,3 +47,15 @@ test('the form says what is wrong, at the field', async () => {
   await page.getByRole('alert').filter({ hasText: 'size' }).waitFor();
   assert.equal(await page.getByLabel('Size', { exact: true }).getAttribute('aria-invalid'), 'true');
 });
+
+test('a job of an executor elsewhere takes parameters, and says that nobody runs it', async () => {
+  const page = await on.open('/jobs?submit=yes');
+  await submit(page, { Kind: 'service:nobody', Parameters: 'name=Ada, times=3', Retries: '0', Name: 'elsewhere' });
+  const row = page.getByRole('row', { name: /elsewhere/ });
+  await row.getByText('dead').first().waitFor();
+  const id = (await row.getByRole('link').first().getAttribute('href')).split('/').pop();
+  assert.match((await on.cluster.ask('job', id)).reason, /nobody answers exec.nobody/);
+  await submit(page, { Kind: 'service:nobody', Parameters: 'Ada' });
+  await page.getByRole('alert').filter({ hasText: 'name=value' }).waitFor();
+  assert.equal(await page.getByLabel('Parameters', { exact: true }).getAttribute('aria-invalid'), 'true');
+});

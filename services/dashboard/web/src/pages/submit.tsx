@@ -3,6 +3,7 @@
 import { useState } from 'preact/hooks';
 import { ApiFailure, failureText, post } from '../lib/api';
 import { plural } from '../lib/format';
+import { BadParams, parseParams } from '../lib/params';
 import { Panel } from '../ui/parts';
 import { toast } from '../ui/toast';
 
@@ -27,6 +28,7 @@ const FIELDS: Field[] = [
   { name: 'timeout_ms', label: 'Time limit, s', type: 'number', placeholder: 'default', min: 0, step: 'any', scale: 1000 },
   { name: 'max_retries', label: 'Retries', type: 'number', placeholder: '3', min: 0, max: 100, step: '1' },
   { name: 'name', label: 'Name', type: 'text', placeholder: 'made up' },
+  { name: 'params', label: 'Parameters', type: 'text', placeholder: 'name=value, ...' },
 ];
 
 function Fields({ wrong }: { wrong: string | null }) {
@@ -43,7 +45,7 @@ function Fields({ wrong }: { wrong: string | null }) {
             max={field.max}
             step={field.step}
             defaultValue={field.value}
-            aria-invalid={wrong === field.name}
+            aria-invalid={wrong?.split('.')[0] === field.name}
           />
         </label>
       ))}
@@ -54,7 +56,7 @@ function Fields({ wrong }: { wrong: string | null }) {
 export function SubmitForm({ after }: { after: () => void }) {
   const [failure, setFailure] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
-  const wrong = failure instanceof ApiFailure ? failure.field : null;
+  const wrong = failure instanceof ApiFailure ? failure.field : failure instanceof BadParams ? 'params' : null;
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     setBusy(true);
@@ -93,6 +95,7 @@ export function SubmitForm({ after }: { after: () => void }) {
             <option value="compute" />
             <option value="matrix" />
             <option value="fault" />
+            <option value="service:greet" />
           </datalist>
           <label class="field">
             Priority
@@ -124,7 +127,9 @@ function bodyOf(form: FormData): Record<string, unknown> {
   const body: Record<string, unknown> = { kind: String(form.get('kind') ?? '').trim(), priority: form.get('priority') };
   for (const { name, type, scale = 1 } of FIELDS) {
     const text = String(form.get(name) ?? '').trim();
-    if (text) body[name] = type === 'number' ? (scale === 1 ? Number(text) : Math.round(Number(text) * scale)) : text;
+    if (!text) continue;
+    if (name === 'params') body[name] = parseParams(text);
+    else body[name] = type === 'number' ? (scale === 1 ? Number(text) : Math.round(Number(text) * scale)) : text;
   }
   return body;
 }
