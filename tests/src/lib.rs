@@ -5,5 +5,6 @@ pub mod chaos;
 pub mod cluster;
 pub mod http;
 pub mod nats;
+pub mod python;
 pub mod simulation;
 pub mod up;

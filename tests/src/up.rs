@@ -20,32 +20,54 @@ pub struct Up {
     folder: TempDir,
     child: Child,
     log: PathBuf,
+    port: u16,
 }
 
 impl Up {
     /// Starts it without generator, page and faults of its own, and waits until all nodes are alive.
     pub async fn start(workers: usize, more: &[&str]) -> Up {
-        Self::start_all(workers, &[&["--no-generator", "--no-dashboard"], more].concat()).await
+        Self::start_configured(workers, more, "").await
+    }
+
+    /// The same with a `faultline.toml` of its own.
+    pub async fn start_configured(workers: usize, more: &[&str], config: &str) -> Up {
+        Self::start_with(workers, &[&["--no-generator", "--no-dashboard"], more].concat(), config).await
     }
 
     /// Starts it with all five services, without faults of its own, and waits until all nodes are alive.
     pub async fn start_all(workers: usize, more: &[&str]) -> Up {
+        Self::start_with(workers, more, "").await
+    }
+
+    async fn start_with(workers: usize, more: &[&str], config: &str) -> Up {
         let folder = TempDir::new().expect("a temporary folder");
+        std::fs::write(folder.path().join("faultline.toml"), config).expect("a configuration file");
         let log = folder.path().join("up.log");
         let file = std::fs::File::create(&log).expect("a log file");
-        let (port, page, workers_text) = (free_port().to_string(), free_port().to_string(), workers.to_string());
+        let port = free_port();
+        let (port_text, page, workers_text) = (port.to_string(), free_port().to_string(), workers.to_string());
         let child = faultline(&folder)
             .arg("--stop-with-parent")
-            .args(["up", "--faults", "off", "--workers", &workers_text, "--nats-port", &port, "--dashboard-port", &page])
+            .args(["up", "--faults", "off", "--workers", &workers_text, "--nats-port", &port_text, "--dashboard-port", &page])
             .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .expect("faultline starts");
-        let up = Up { folder, child, log };
+        let up = Up { folder, child, log, port };
         up.wait_until("all nodes are alive", async || up.nodes_alive() == workers).await;
         up
+    }
+
+    /// Where its NATS server listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The file with the key of one of its NATS users.
+    pub fn nkey(&self, user: &str) -> PathBuf {
+        self.folder.path().join(".data/nkeys").join(format!("{user}.nk"))
     }
 
     /// `faultline ARGS` on this cluster, not started yet.

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use faultline_engine::job::{Demand, JobId, JobSpec, Params, Priority};
-use faultline_worker::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, NodeConditions, Output, Registry, run_attempt};
+use faultline_engine::job::{AttemptId, Demand, JobId, JobSpec, Params, Priority};
+use faultline_worker::executor::{
+    AttemptContext, AttemptIdentity, BoxFuture, Executor, ExecutorError, NodeConditions, Output, Registry, run_attempt,
+};
 use tokio_util::sync::CancellationToken;
 
 struct Greet;
@@ -32,6 +34,7 @@ async fn main() {
     let spec =
         JobSpec { id, name: "world".into(), kind, params, priority, demand, expected_ms, timeout_ms, max_retries: 0, submitted_at_ms: 1 };
     let executor = registry.find(&spec).expect("it was registered above");
-    let ctx = AttemptContext::new(Arc::new(spec), 1, vec![0], Arc::new(NodeConditions::new(1)), CancellationToken::new());
+    let identity = AttemptIdentity::first(AttemptId::new(1, 1));
+    let ctx = AttemptContext::new(Arc::new(spec), identity, vec![0], Arc::new(NodeConditions::new(1)), CancellationToken::new());
     println!("{:?}", run_attempt(executor.as_ref(), &ctx).await);
 }

@@ -32,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
-use crate::executor::{AttemptContext, Registry};
+use crate::executor::{AttemptContext, AttemptIdentity, Registry};
+use crate::executors::Service;
 use crate::node::{FaultNews, HostedNode, Task};
 use crate::telemetry::open_devices;
 
@@ -46,15 +47,18 @@ const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// Of `/readyz`, until there are nodes with conditions of their own.
 const NODES_CONDITION: &str = "nodes";
 
-/// Runs a worker with the four kinds that come with it, until it is told to stop.
+/// Runs a worker with the kinds that come with it, until it is told to stop.
 pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     run_with(settings, Registry::with_defaults(), process).await
 }
 
-/// Runs a worker with kinds of your own.
-pub async fn run_with(settings: Settings, registry: Registry, process: Process) -> anyhow::Result<()> {
+/// Runs a worker with kinds of your own, and with those of executors elsewhere as the settings say.
+pub async fn run_with(settings: Settings, mut registry: Registry, process: Process) -> anyhow::Result<()> {
     process.readiness.unmet(NODES_CONDITION, "the nodes have not been set up yet");
     let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+    if settings.service_executors {
+        registry.register(Service::new(nats.client.clone(), Duration::from_millis(settings.service_silence_ms)));
+    }
     let shutdown = process.shutdown.clone();
     let mut assignments = nats.client.subscribe(subjects::assign(&settings.name)).await.context("subscribing to assignments")?;
     let mut orders = nats.client.subscribe(subjects::ctl_filter(&settings.name)).await.context("subscribing to orders")?;
@@ -245,15 +249,21 @@ impl Worker {
     }
 
     fn start(&mut self, assignment: Arc<Assignment>) {
-        let executor = self.registry.get(&assignment.spec.kind).or_else(|| self.registry.get(assignment.spec.class()));
+        let executor = self.registry.get(&assignment.spec);
         let (Some(executor), Some(node)) = (executor, self.nodes.get_mut(&assignment.node)) else {
             unreachable!("only what a node of this worker can run is taken");
         };
         let (stop, interruption) = (CancellationToken::new(), Arc::new(Interruption::new()));
         let id = assignment.attempt;
+        let identity = AttemptIdentity {
+            id,
+            number: assignment.failures.saturating_add(assignment.requeues).saturating_add(1),
+            node: assignment.node.clone(),
+            traceparent: assignment.traceparent.clone(),
+        };
         let context = AttemptContext::new(
             Arc::new(assignment.spec.clone()),
-            id.to_u128() as u64,
+            identity,
             assignment.gpus.clone(),
             Arc::clone(&node.conditions),
             stop.child_token(),

@@ -154,7 +154,7 @@ fn executed(outcome: Result<Output, ExecutorError>) -> Executed {
     match outcome {
         Ok(output) => Executed::Done { result: output.result },
         Err(ExecutorError::Cancelled) => Executed::Stopped,
-        Err(ExecutorError::Invalid(invalid)) => Executed::Failed { detail: invalid.to_string(), retry: false },
+        Err(error @ (ExecutorError::Invalid(_) | ExecutorError::Final(_))) => Executed::Failed { detail: error.to_string(), retry: false },
         Err(error) => Executed::Failed { detail: error.to_string(), retry: true },
     }
 }

@@ -18,7 +18,7 @@ pub mod params;
 
 pub use blocking::BlockingControl;
 pub use conditions::NodeConditions;
-pub use context::{AttemptContext, Progress};
+pub use context::{AttemptContext, AttemptIdentity, Progress};
 
 /// A future that an executor hands back.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -47,6 +47,9 @@ pub enum ExecutorError {
     /// The job itself failed; a retry may help.
     #[error("{0}")]
     Failed(String),
+    /// The job itself failed, and would again: no retry helps.
+    #[error("{0}")]
+    Final(String),
     /// The executor panicked; a retry may help.
     #[error("panicked: {0}")]
     Panicked(String),
@@ -69,7 +72,7 @@ impl From<Cancelled> for ExecutorError {
 
 /// Runs the jobs of one kind. One value serves all attempts of the kind at once.
 pub trait Executor: Send + Sync {
-    /// The kind, as in [`JobSpec::kind`].
+    /// The kind, as in [`JobSpec::kind`], or its part before a `:` for all kinds that begin so.
     fn kind(&self) -> &'static str;
 
     /// Refuses a job that this kind can never run, by its parameters. Called before every attempt.
@@ -127,8 +130,9 @@ impl Registry {
         self.by_kind.insert(executor.kind(), Arc::new(executor));
     }
 
-    pub fn get(&self, kind: &str) -> Option<Arc<dyn Executor>> {
-        self.by_kind.get(kind).cloned()
+    /// The executor of a job's kind, or of the part before the `:`.
+    pub fn get(&self, spec: &JobSpec) -> Option<Arc<dyn Executor>> {
+        self.by_kind.get(spec.kind.as_str()).or_else(|| self.by_kind.get(spec.class())).cloned()
     }
 
     /// All kinds, sorted.
@@ -138,7 +142,7 @@ impl Registry {
 
     /// The executor for this job, if there is one and it accepts the job.
     pub fn find(&self, spec: &JobSpec) -> Result<Arc<dyn Executor>, InvalidJob> {
-        let executor = self.get(&spec.kind).ok_or_else(|| {
+        let executor = self.get(spec).ok_or_else(|| {
             let known: Vec<_> = self.kinds().collect();
             InvalidJob::new("kind", format!("this worker cannot run `{}`; it knows {}", spec.kind, known.join(", ")))
         })?;

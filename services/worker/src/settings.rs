@@ -29,6 +29,10 @@ pub struct Settings {
     pub retry_cap_ms: u64,
     /// How long terminal records are kept, in seconds.
     pub terminal_ttl_s: u64,
+    /// Whether `service:NAME` jobs are run here, by handing them to whoever answers `exec.NAME`.
+    pub service_executors: bool,
+    /// After so long without a word the executor of a `service:NAME` job counts as dead, and the attempt fails.
+    pub service_silence_ms: u64,
     /// How long a stopping worker lets its attempts finish before it hands them back.
     pub drain_limit_ms: u64,
 }
@@ -48,6 +52,8 @@ impl Default for Settings {
             retry_base_ms: 1000,
             retry_cap_ms: 60_000,
             terminal_ttl_s: faultline_protocol::streams::TERMINAL_TTL.as_secs(),
+            service_executors: true,
+            service_silence_ms: 10_000,
             drain_limit_ms: 30_000,
         }
     }
@@ -68,6 +74,7 @@ impl Settings {
         within("heartbeat_ms", self.heartbeat_ms, 50, 60_000)?;
         within("retry_base_ms", self.retry_base_ms, 1, 600_000)?;
         within("retry_cap_ms", self.retry_cap_ms, self.retry_base_ms, 3_600_000)?;
+        within("service_silence_ms", self.service_silence_ms, 100, 3_600_000)?;
         within("terminal_ttl_s", self.terminal_ttl_s, 2, 7 * 86_400)?;
         if !(self.fault_time_scale.is_finite() && self.fault_time_scale > 0.0 && self.fault_time_scale <= 1e6) {
             return Err(format!("worker.fault_time_scale: {} is outside 0 to 1000000", self.fault_time_scale));
@@ -91,6 +98,7 @@ mod tests {
         assert!(refused(|s| s.name = "a.b".into()).starts_with("worker.name"));
         assert!(refused(|s| s.nodes = 0).starts_with("worker.nodes"));
         assert!(refused(|s| s.retry_cap_ms = 1).starts_with("worker.retry_cap_ms"));
+        assert!(refused(|s| s.service_silence_ms = 0).starts_with("worker.service_silence_ms"));
         assert!(refused(|s| s.fault_time_scale = f64::NAN).starts_with("worker.fault_time_scale"));
     }
 }

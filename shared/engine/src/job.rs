@@ -25,6 +25,8 @@ pub const MAX_GPUS: u32 = 8;
 pub const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 /// The largest retry budget.
 pub const MAX_RETRIES: u32 = 100;
+/// The class of the jobs that are run by whoever answers a NATS service: their kind is `service:NAME`.
+pub const SERVICE_CLASS: &str = "service";
 const MAX_NAME_CHARS: usize = 120;
 const MAX_KIND_CHARS: usize = 64;
 const MAX_PARAMS: usize = 32;
@@ -257,7 +259,8 @@ pub struct JobSpec {
     pub id: JobId,
     /// For people, such as `gpu-algebra-5678`; not unique.
     pub name: String,
-    /// Which executor runs it: `sleep`, `compute`, `matrix`, `fault`, or a registered kind of your own.
+    /// Which executor runs it: `sleep`, `compute`, `matrix`, `fault`, `service:NAME` for whoever answers the NATS service
+    /// `exec.NAME`, or a registered kind of your own.
     pub kind: String,
     #[serde(default)]
     pub params: Params,
@@ -283,6 +286,12 @@ impl JobSpec {
             return Err(InvalidJob::new(
                 "kind",
                 format!("`{}` is no kind: letters, digits, `-`, `_`, parts joined by `:`", clip(&self.kind)),
+            ));
+        }
+        if self.class() == SERVICE_CLASS && self.service().is_none() {
+            return Err(InvalidJob::new(
+                "kind",
+                format!("`{}` names no executor: it is `service:NAME`, with one name of letters, digits, `-` and `_`", clip(&self.kind)),
             ));
         }
         if self.params.len() > MAX_PARAMS {
@@ -318,6 +327,12 @@ impl JobSpec {
     /// The subject token for the job's kind: the part before a `:`.
     pub fn class(&self) -> &str {
         self.kind.split(':').next().unwrap_or("other")
+    }
+
+    /// The NAME of a kind `service:NAME`; `None` for every other kind.
+    pub fn service(&self) -> Option<&str> {
+        let (class, name) = self.kind.split_once(':')?;
+        (class == SERVICE_CLASS && is_token(name)).then_some(name)
     }
 }
 
@@ -359,6 +374,16 @@ mod tests {
     }
 
     #[test]
+    fn a_service_is_named_after_its_class() {
+        let named = |kind: &str| JobSpec { kind: kind.into(), ..spec() }.service().map(str::to_owned);
+        assert_eq!(named("service:greet"), Some("greet".into()));
+        assert!(JobSpec { kind: "service:greet".into(), ..spec() }.validate().is_ok());
+        for other in ["service", "service:", "service:a.b", "services:greet", "sleep", "other:service"] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn validation_names_the_field() {
         let broken = |change: fn(&mut JobSpec)| {
             let mut job = spec();
@@ -369,6 +394,9 @@ mod tests {
         assert_eq!(broken(|job| job.name.clear()), "name");
         assert_eq!(broken(|job| job.name = "a\nb".into()), "name");
         assert_eq!(broken(|job| job.kind = "a.b".into()), "kind");
+        assert_eq!(broken(|job| job.kind = "service".into()), "kind");
+        assert_eq!(broken(|job| job.kind = "service:a:b".into()), "kind");
+        assert_eq!(broken(|job| job.kind = format!("service:{}", "x".repeat(60))), "kind");
         assert_eq!(broken(|job| job.demand.gpu_milli = 1500), "gpus");
         assert_eq!(broken(|job| job.demand.gpu_milli = 9000), "gpus");
         assert_eq!(broken(|job| job.timeout_ms = 0), "timeout");

@@ -1,6 +1,6 @@
 //! The only place with subject text: build, parse, filter.
 
-use faultline_engine::job::{JobId, Priority, is_token};
+use faultline_engine::job::{AttemptId, JobId, Priority, is_token};
 
 /// JetStream's direct reads of JOBS, many in one request.
 pub const JOBS_DIRECT_GET: &str = "$JS.API.DIRECT.GET.JOBS";
@@ -28,6 +28,10 @@ pub const CHAOS_RUN: &str = "chaos.run";
 pub const CHAOS_ABORT: &str = "chaos.abort";
 pub const CHAOS_LIST: &str = "chaos.list";
 pub const CHAOS_PROGRESS_ALL: &str = "chaos.progress.*";
+/// What executors of `service:NAME` jobs answer: `exec.<NAME>`.
+pub const EXEC_ALL: &str = "exec.*";
+pub const EXEC_REPLY_ALL: &str = "exec.reply.*";
+pub const EXEC_CANCEL_ALL: &str = "exec.cancel.*";
 /// The system account's connect and disconnect events, as the application account imports them.
 pub const SYSTEM_CONNECT: &str = "sysev.connect";
 pub const SYSTEM_DISCONNECT: &str = "sysev.disconnect";
@@ -125,6 +129,21 @@ pub fn chaos_progress(run: &str) -> String {
     format!("chaos.progress.{}", token(run))
 }
 
+/// Where whoever runs the jobs of kind `service:<name>` is asked.
+pub fn exec(name: &str) -> String {
+    format!("exec.{}", token(name))
+}
+
+/// Where an executor says how one attempt goes. Of its own, not in the worker's inbox: who may answer here can answer nothing else.
+pub fn exec_reply(attempt: AttemptId) -> String {
+    format!("exec.reply.{attempt}")
+}
+
+/// Where an executor hears that an attempt shall stop.
+pub fn exec_cancel(attempt: AttemptId) -> String {
+    format!("exec.cancel.{attempt}")
+}
+
 /// What can be asked of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlVerb {
@@ -198,6 +217,7 @@ mod tests {
     fn names_cannot_widen_a_subject() {
         assert_eq!(heartbeat("a.b.>"), "node.hb.a_b__");
         assert_eq!(assign(""), "assign._");
+        assert_eq!(exec("reply.*"), "exec.reply__");
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.kill"), Some(ControlVerb::Kill));
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.explode"), None);
         assert_eq!(drained_node("drain.gpu-node-01"), Some("gpu-node-01"));

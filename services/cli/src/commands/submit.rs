@@ -33,7 +33,7 @@ const MARGIN_MS: u64 = 5_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubmitFlags {
-    /// Executor: sleep, compute, matrix, fault, or one of your own
+    /// Executor: sleep, compute, matrix, fault, service:NAME for a program that answers on NATS, or one of your own
     #[arg(long)]
     kind: String,
     /// Rows of the matrices (matrix), or the number up to which primes are counted (compute)

@@ -25,8 +25,11 @@ const READ_JOBS: [&str; 4] =
 /// The user of `faultline up` for experiments.
 pub(crate) const UP: &str = "up";
 
+/// The user of programs that run `service:NAME` jobs.
+pub(crate) const EXECUTOR: &str = "executor";
+
 /// The rows, one a service.
-pub(crate) const ROWS: [Row; 7] = [
+pub(crate) const ROWS: [Row; 8] = [
     Row {
         user: "generator",
         publish: &["job.q.>", "job.res.*", "job.ev.*", "node.ev.*", subjects::SCHED_QUERY, subjects::SCHED_CANCEL],
@@ -75,8 +78,10 @@ pub(crate) const ROWS: [Row; 7] = [
             "$JS.ACK.>",
             "$JS.API.DIRECT.GET.RESULTS.>",
             "$JS.API.DIRECT.GET.RESULTS",
+            subjects::EXEC_ALL,
+            subjects::EXEC_CANCEL_ALL,
         ],
-        subscribe: &["assign.*", "ctl.*.*"],
+        subscribe: &["assign.*", "ctl.*.*", subjects::EXEC_REPLY_ALL],
         read_buckets: &[streams::KV_NODES, streams::KV_CONTROL],
         write_buckets: &[streams::KV_NODES],
         read_streams: &[],
@@ -97,6 +102,16 @@ pub(crate) const ROWS: [Row; 7] = [
         read_buckets: &[streams::KV_NODES, streams::KV_LEDGER],
         write_buckets: &[],
         read_streams: &[streams::RESULTS, streams::EVENTS, streams::DEAD],
+    },
+    // Other people's programs: they are asked, and answer on subjects that nothing but attempts listens to. `allow_responses` would be one
+    // message within two minutes, too little for progress, or without bounds, which the server would have to keep for every request.
+    Row {
+        user: EXECUTOR,
+        publish: &[subjects::EXEC_REPLY_ALL],
+        subscribe: &[subjects::EXEC_ALL, subjects::EXEC_CANCEL_ALL],
+        read_buckets: &[],
+        write_buckets: &[],
+        read_streams: &[],
     },
     operator("dashboard"),
     operator("cli"),
@@ -145,8 +160,10 @@ impl Row {
     /// Every subject that this user may publish.
     pub(crate) fn publish_allowed(&self) -> Vec<String> {
         let mut allowed: Vec<String> = self.publish.iter().map(|&subject| subject.to_owned()).collect();
-        // For the NATS services API, and to see that everything is provisioned.
-        allowed.extend(["$SRV.>", "$JS.API.STREAM.INFO.*"].map(String::from));
+        // To ask the NATS services API, and to see that everything is provisioned. An executor needs neither to be asked.
+        if self.user != EXECUTOR {
+            allowed.extend(["$SRV.>", "$JS.API.STREAM.INFO.*"].map(String::from));
+        }
         for stream in self.read_streams {
             allowed.extend(reading(stream));
         }
@@ -236,10 +253,14 @@ mod tests {
             ("up", "fault.ev.worker-01"),
             ("up", "ctl.worker-01.fault"),
             ("up", "chaos.progress.01"),
+            ("worker", "exec.greet"),
+            ("worker", "exec.cancel.01"),
+            ("executor", "exec.reply.01"),
         ] {
             assert!(may_publish(user, subject), "{user} must be able to publish {subject}");
         }
         assert!(may_hear("worker", "assign.worker-01") && may_hear("fault-detector", "sysev.disconnect"));
+        assert!(may_hear("executor", "exec.greet") && may_hear("executor", "exec.cancel.01") && may_hear("worker", "exec.reply.01"));
         assert!(may_hear("up", "chaos.run") && may_hear("dashboard", "chaos.progress.01"));
     }
 
@@ -265,8 +286,24 @@ mod tests {
             ("cli", "$KV.LEASE.scheduler"),
             ("cli", "$JS.API.CONSUMER.DELETE.JOBS.sched-high"),
             ("cli", "$JS.API.STREAM.PURGE.JOBS"),
+            ("worker", "exec.reply.01"),
+            ("executor", "exec.greet"),
+            ("executor", "exec.cancel.01"),
+            ("executor", "job.res.01"),
+            ("executor", "job.q.high.sleep.01"),
+            ("executor", "assign.worker-01"),
+            ("executor", "$JS.ACK.JOBS.sched-high.1.2.3.4.5"),
+            ("executor", "$JS.API.STREAM.INFO.JOBS"),
+            ("executor", "_INBOX_worker.abc"),
         ] {
             assert!(!may_publish(user, subject), "{user} must not be able to publish {subject}");
+        }
+    }
+
+    #[test]
+    fn an_executor_hears_its_jobs_and_nothing_else() {
+        for subject in ["job.res.01", "job.q.high.sleep.01", "node.hb.gpu-node-01", "exec.reply.01", "assign.worker-01"] {
+            assert!(!may_hear("executor", subject), "{subject}");
         }
     }
 

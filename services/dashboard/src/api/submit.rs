@@ -29,7 +29,7 @@ const MAX_SIZE: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubmitRequest {
-    /// `sleep`, `compute`, `matrix`, `fault`, or a kind of your own.
+    /// `sleep`, `compute`, `matrix`, `fault`, `service:NAME` for a program that answers on NATS, or a kind of your own.
     pub(crate) kind: String,
     /// For people; made up from kind and priority when absent. Many jobs get a number each.
     pub(crate) name: Option<String>,

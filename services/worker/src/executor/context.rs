@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
-use faultline_engine::job::JobSpec;
+use faultline_engine::job::{AttemptId, JobSpec};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -53,10 +53,30 @@ impl Progress {
     }
 }
 
+/// Which attempt it is, for those who tell others about it.
+#[derive(Debug, Clone)]
+pub struct AttemptIdentity {
+    pub id: AttemptId,
+    /// Which try of the job, counted from 1.
+    pub number: u32,
+    /// Where it runs.
+    pub node: String,
+    /// W3C Trace Context of the job.
+    pub traceparent: Option<String>,
+}
+
+impl AttemptIdentity {
+    /// The first try of a job, outside a cluster.
+    pub fn first(id: AttemptId) -> Self {
+        Self { id, number: 1, node: "gpu-node-01".into(), traceparent: None }
+    }
+}
+
 /// One attempt, as its executor sees it.
 #[derive(Debug)]
 pub struct AttemptContext {
     pub spec: Arc<JobSpec>,
+    pub identity: AttemptIdentity,
     /// Different for every attempt, so that what chance decides may go otherwise in a retry.
     pub attempt_seed: u64,
     /// The GPUs on the node that the attempt was given.
@@ -68,8 +88,9 @@ pub struct AttemptContext {
 }
 
 impl AttemptContext {
-    pub fn new(spec: Arc<JobSpec>, attempt_seed: u64, gpus: Vec<u8>, node: Arc<NodeConditions>, cancel: CancellationToken) -> Self {
-        Self { spec, attempt_seed, gpus, progress: Progress::default(), node, cancel, gpu_memory_mib: AtomicU32::new(0) }
+    pub fn new(spec: Arc<JobSpec>, identity: AttemptIdentity, gpus: Vec<u8>, node: Arc<NodeConditions>, cancel: CancellationToken) -> Self {
+        let attempt_seed = identity.id.to_u128() as u64;
+        Self { spec, identity, attempt_seed, gpus, progress: Progress::default(), node, cancel, gpu_memory_mib: AtomicU32::new(0) }
     }
 
     /// The same for every attempt of the job (FNV-1a of its id).

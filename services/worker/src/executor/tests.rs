@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use faultline_engine::job::{Demand, JobId, Param, Priority};
+use faultline_engine::job::{AttemptId, Demand, JobId, Param, Priority};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,13 +29,14 @@ impl Bench {
         };
         let node = Arc::new(NodeConditions::new(2));
         let cancel = CancellationToken::new();
-        let ctx = AttemptContext::new(Arc::new(spec), 7, vec![1], node.clone(), cancel.clone());
+        let ctx = AttemptContext::new(Arc::new(spec), AttemptIdentity::first(AttemptId::new(0, 7)), vec![1], node.clone(), cancel.clone());
         Self { ctx, node, cancel }
     }
 
     /// Another attempt of the same job.
     pub(crate) fn again(&self, attempt_seed: u64) -> AttemptContext {
-        AttemptContext::new(self.ctx.spec.clone(), attempt_seed, vec![1], self.node.clone(), self.cancel.clone())
+        let identity = AttemptIdentity::first(AttemptId::new(0, attempt_seed.into()));
+        AttemptContext::new(self.ctx.spec.clone(), identity, vec![1], self.node.clone(), self.cancel.clone())
     }
 }
 

@@ -1,13 +1,15 @@
-//! The kinds of jobs that every worker can run, one a file. How an attempt is started and stopped is in `executor`.
+//! The kinds of jobs that every worker can run, one a file; `service` hands them to programs elsewhere. How an attempt is started and stopped is in `executor`.
 
 mod compute;
 mod fault;
 mod matrix;
+mod service;
 mod sleep;
 
 pub use compute::Compute;
 pub use fault::Fault;
 pub use matrix::Matrix;
+pub use service::Service;
 pub use sleep::Sleep;
 
 use faultline_engine::job::{InvalidJob, JobSpec, MAX_TIMEOUT_MS};

@@ -19,7 +19,8 @@ pub const FENCED_AFTER_MS: u64 = 12_000;
 const PROGRESS_ANSWER_MS: u64 = 2_000;
 /// Before what was not answered is tried again.
 const PAUSE_MS: u64 = 200;
-const MAX_RESULT_CHARS: usize = 4096;
+/// The longest result that is kept; what is beyond is cut off.
+pub const MAX_RESULT_CHARS: usize = 4096;
 
 /// What can be set about retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use crate::job::{Assignment, AttemptId, AttemptOutcome, EndedAttempt};
 use crate::scheduler::SyncedNode;
 
-pub use attempt::{Attempt, AttemptAction, AttemptConfig, CommitAnswer, Executed, FENCED_AFTER_MS, Failure, PROGRESS_EVERY_MS};
+pub use attempt::{
+    Attempt, AttemptAction, AttemptConfig, CommitAnswer, Executed, FENCED_AFTER_MS, Failure, MAX_RESULT_CHARS, PROGRESS_EVERY_MS,
+};
 pub use node::{AgentNode, Hosted, Refusal};
 
 /// How long a job stays away from a node that had no room for it after all: about the time after which a zombie is told to stop.

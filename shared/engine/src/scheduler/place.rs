@@ -13,7 +13,7 @@ use crate::placement::{Candidate, GpuSlot, Reject, RejectReason, WhyWaiting, fit
 /// Jobs that ask for the same need not be tried twice in one pass. A collision costs one of them that pass, no more.
 pub(super) fn demand_kind(spec: &JobSpec) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (spec.class(), spec.demand.gpu_milli, spec.demand.gpu_memory_mib, &spec.demand.models).hash(&mut hasher);
+    (&spec.kind, spec.demand.gpu_milli, spec.demand.gpu_memory_mib, &spec.demand.models).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -3,6 +3,7 @@
 mod chaos;
 mod control;
 mod events;
+pub mod exec;
 mod jobs;
 mod nodes;
 mod query;
