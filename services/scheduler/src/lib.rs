@@ -73,9 +73,9 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let store = nats.bucket(streams::KV_LEASE).await?;
     tracing::info!("standing by for the lease");
     while !stop.is_cancelled() {
-        let acquired = lease::try_acquire(&store, &settings.name).await;
+        let acquired = lease::try_acquire(&store, streams::KEY_LEASE, &settings.name).await;
         process.readiness.met("lease");
-        let Some(lease) = acquired else {
+        let Ok(lease) = acquired else {
             process.readiness.describe("stands by");
             tokio::select! {
                 () = stop.cancelled() => break,

@@ -30,11 +30,11 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::Settings;
 use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
 use crate::executor::{AttemptContext, AttemptIdentity, Registry};
 use crate::executors::Service;
 use crate::node::{FaultNews, HostedNode, Task};
+use crate::settings::{Identity, Settings};
 use crate::telemetry::open_devices;
 
 /// How often the fault injectors are asked.
@@ -45,27 +45,26 @@ const ENDED_BATCH: usize = 2048;
 const REPORT_EVERY: Duration = Duration::from_millis(2);
 const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// Of `/readyz`, until there are nodes with conditions of their own.
-const NODES_CONDITION: &str = "nodes";
+pub(crate) const NODES_CONDITION: &str = "nodes";
 
-/// Runs a worker with the kinds that come with it, until it is told to stop.
-pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
-    run_with(settings, Registry::with_defaults(), process).await
-}
-
-/// Runs a worker with kinds of your own, and with those of executors elsewhere as the settings say.
-pub async fn run_with(settings: Settings, mut registry: Registry, process: Process) -> anyhow::Result<()> {
-    process.readiness.unmet(NODES_CONDITION, "the nodes have not been set up yet");
-    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+/// Runs a worker on a connection under its name, until it is told to stop.
+pub(crate) async fn run(
+    identity: Identity,
+    settings: Settings,
+    mut registry: Registry,
+    nats: Nats,
+    process: Process,
+) -> anyhow::Result<()> {
     if settings.service_executors {
         registry.register(Service::new(nats.client.clone(), Duration::from_millis(settings.service_silence_ms)));
     }
     let shutdown = process.shutdown.clone();
-    let mut assignments = nats.client.subscribe(subjects::assign(&settings.name)).await.context("subscribing to assignments")?;
-    let mut orders = nats.client.subscribe(subjects::ctl_filter(&settings.name)).await.context("subscribing to orders")?;
+    let mut assignments = nats.client.subscribe(subjects::assign(&identity.name)).await.context("subscribing to assignments")?;
+    let mut orders = nats.client.subscribe(subjects::ctl_filter(&identity.name)).await.context("subscribing to orders")?;
     let mut common_orders = nats.client.subscribe(subjects::CTL_ALL_SYNC).await.context("subscribing to orders")?;
-    let _service = micro::register(&nats, "worker", &settings.name).await;
+    let _service = micro::register(&nats, "worker", &identity.name).await;
     let (ended, mut ended_receiver) = mpsc::unbounded_channel();
-    let mut worker = Worker::new(settings, registry, nats, &process, ended).await?;
+    let mut worker = Worker::new(identity, settings, registry, nats, &process, ended).await?;
     worker.register_all();
 
     let mut heartbeat = tokio::time::interval(Duration::from_millis(worker.settings.heartbeat_ms));
@@ -109,7 +108,6 @@ pub async fn run_with(settings: Settings, mut registry: Registry, process: Proce
     }
     worker.leave(&mut ended_receiver).await;
     shutdown.wait_for_tasks(Duration::from_secs(1)).await;
-    worker.nats.close().await;
     Ok(())
 }
 
@@ -124,6 +122,7 @@ async fn ended_soon(
 }
 
 struct Worker {
+    identity: Identity,
     settings: Settings,
     registry: Registry,
     nats: Nats,
@@ -142,18 +141,19 @@ struct Worker {
 
 impl Worker {
     async fn new(
+        identity: Identity,
         settings: Settings,
         registry: Registry,
         nats: Nats,
         process: &Process,
         ended: mpsc::UnboundedSender<EndedAttempt>,
     ) -> anyhow::Result<Self> {
-        let events = EventSink::new(&nats, &settings.name);
+        let events = EventSink::new(&nats, &identity.name);
         let registrations = nats.bucket(streams::KV_NODES).await?;
         let seed = settings.seed.unwrap_or_else(random_seed);
         let (mut nodes, mut specs) = (BTreeMap::new(), Vec::new());
-        for index in settings.first_node..settings.first_node + settings.nodes {
-            let (spec, node) = hosted_node(&settings, &registry, &registrations, index, seed).await?;
+        for index in identity.first_node..identity.first_node + settings.nodes {
+            let (spec, node) = hosted_node(&identity, &settings, &registry, &registrations, index, seed).await?;
             nodes.insert(spec.node.clone(), node);
             specs.push(spec);
         }
@@ -165,6 +165,7 @@ impl Worker {
             ended,
         });
         Ok(Self {
+            identity,
             settings,
             registry,
             nats,
@@ -288,7 +289,7 @@ impl Worker {
             Some(ControlVerb::Ping) => {
                 let nodes = self.agent.nodes().filter(|node| node.answers()).map(|node| node.spec().node.clone()).collect();
                 if let Some(reply_to) = message.reply {
-                    let _ = self.nats.reply(reply_to, &Pong { worker: self.settings.name.clone(), nodes }).await;
+                    let _ = self.nats.reply(reply_to, &Pong { worker: self.identity.name.clone(), nodes }).await;
                 }
             }
             Some(ControlVerb::Sync) => {
@@ -314,7 +315,7 @@ impl Worker {
         let Some(nodes) = self.agent.on_sync(order.epoch) else { return };
         let told = |node: SyncedNode| NodeSync { node: node.node, incarnation: node.incarnation, running: node.running };
         let nodes = nodes.into_iter().map(told).collect();
-        let sync = WorkerSync { worker: self.settings.name.clone(), epoch: order.epoch, nodes };
+        let sync = WorkerSync { worker: self.identity.name.clone(), epoch: order.epoch, nodes };
         if let Err(error) = self.nats.publish(subjects::SCHED_SYNCED, &sync).await {
             tracing::debug!(%error, "the sync was not answered");
         }
@@ -402,7 +403,7 @@ impl Worker {
                 _ => tracing::debug!(%job, attempt = %id, node, ?outcome, "attempt ended"),
             }
         }
-        let batch = EndedBatch { worker: self.settings.name.clone(), ended };
+        let batch = EndedBatch { worker: self.identity.name.clone(), ended };
         if let Err(error) = self.nats.publish(subjects::SCHED_ENDED, &batch).await {
             tracing::debug!(%error, "ended attempts were not reported: heartbeats will");
         }
@@ -431,7 +432,7 @@ impl Worker {
                 negative_acknowledge(&self.nats, &assignment.ack_subject, 0).await;
             }
             let reason = if node.was_down { "the worker stopped while the node was down" } else { "the worker stopped" };
-            let bye = Goodbye { node: node.node, worker: self.settings.name.clone(), incarnation: node.incarnation, reason: reason.into() };
+            let bye = Goodbye { node: node.node, worker: self.identity.name.clone(), incarnation: node.incarnation, reason: reason.into() };
             let _ = self.nats.publish(subjects::goodbye(&bye.node), &bye).await;
             let removal = self.registrations.delete(&bye.node);
             if !matches!(tokio::time::timeout(REGISTER_PAUSE, removal).await, Ok(Ok(()))) {
@@ -460,6 +461,7 @@ impl Worker {
 }
 
 async fn hosted_node(
+    identity: &Identity,
     settings: &Settings,
     registry: &Registry,
     registrations: &kv::Store,
@@ -473,7 +475,7 @@ async fn hosted_node(
     let injector =
         FaultInjector::new(settings.faults.profile(index, settings.fault_time_scale), seed, FaultyNode { index, incarnation, gpus });
     let spec = NodeSpec {
-        worker: settings.name.clone(),
+        worker: identity.name.clone(),
         incarnation,
         gpus: devices.descriptors(),
         rack: faultline_engine::device::default_node(index).rack,
@@ -487,12 +489,13 @@ async fn hosted_node(
     Ok((spec, node))
 }
 
-/// One more than the node's former life. A life that starts too low would never be believed, so this waits until it can be read.
+/// One more than the node's former life, also when that one said goodbye: the bucket's revision has grown with each of them. A life that
+/// starts too low would never be believed, so this waits until it can be read.
 async fn next_incarnation(registrations: &kv::Store, node: &str) -> u64 {
     loop {
         match registrations.entry(node).await {
             Ok(None) => return 1,
-            Ok(Some(entry)) if entry.operation != kv::Operation::Put => return 1,
+            Ok(Some(entry)) if entry.operation != kv::Operation::Put => return entry.revision + 1,
             Ok(Some(entry)) => match codec::decode_body::<NodeRegistration>(&entry.value) {
                 Ok(known) => return known.spec.incarnation + 1,
                 Err(error) => {

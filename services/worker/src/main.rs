@@ -14,11 +14,11 @@ struct Args {
     #[command(flatten)]
     #[serde(skip)]
     service: ServiceArgs,
-    /// Name of this process, for example worker-01
+    /// Name of this process, for example worker-01; without one it takes the lowest free number
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// Index of the first hosted node, from 1: 3 hosts gpu-node-03 first
+    /// Index of the first hosted node, from 1: 3 hosts gpu-node-03 first; only with --name
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     first_node: Option<u64>,
@@ -44,6 +44,8 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let check = |settings: &Settings| settings.validate().map(|()| settings.name.clone()).map_err(anyhow::Error::msg);
+    let check = |settings: &Settings| {
+        settings.validate().map(|()| settings.name.clone().unwrap_or_else(|| "worker".into())).map_err(anyhow::Error::msg)
+    };
     service::run("worker", &args.service, &args, check, faultline_worker::run).await
 }

@@ -8,10 +8,10 @@ use crate::telemetry::TelemetryMode;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The process' name, one token; NATS knows the connection by it.
-    pub name: String,
-    /// Index of the first hosted node, from 1.
-    pub first_node: usize,
+    /// The process' name, one token; NATS knows the connection by it. Without one the worker takes the lowest free number.
+    pub name: Option<String>,
+    /// Index of the first hosted node, from 1; 1 when left out. A number that the worker takes decides this too.
+    pub first_node: Option<usize>,
     /// How many nodes are hosted.
     pub nodes: usize,
     pub faults: FaultPreset,
@@ -40,8 +40,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            name: "worker-01".into(),
-            first_node: 1,
+            name: None,
+            first_node: None,
             nodes: 1,
             faults: FaultPreset::default(),
             fault_time_scale: 1.0,
@@ -59,16 +59,44 @@ impl Default for Settings {
     }
 }
 
+/// Who a worker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    /// Index of its first node, from 1.
+    pub first_node: usize,
+}
+
+impl Identity {
+    /// That of the worker with this number, counted from 1, among workers of so many nodes each.
+    pub fn numbered(number: usize, nodes: usize) -> Self {
+        Self { name: format!("worker-{number:02}"), first_node: (number - 1) * nodes + 1 }
+    }
+}
+
 impl Settings {
+    /// Who the settings say that this worker is, if they do.
+    pub fn identity(&self) -> Option<Identity> {
+        self.name.clone().map(|name| Identity { name, first_node: self.first_node.unwrap_or(1) })
+    }
+
     /// Refuses what cannot work, naming the setting.
     pub fn validate(&self) -> Result<(), String> {
         let within = |name: &str, value: u64, low: u64, high: u64| {
             if (low..=high).contains(&value) { Ok(()) } else { Err(format!("worker.{name}: {value} is outside {low} to {high}")) }
         };
-        if !faultline_engine::job::is_token(&self.name) {
-            return Err(format!("worker.name: `{}` must be 1 to 64 letters, digits, `-` or `_`", self.name));
+        match &self.name {
+            Some(name) if !faultline_engine::job::is_token(name) => {
+                return Err(format!("worker.name: `{name}` must be 1 to 64 letters, digits, `-` or `_`"));
+            }
+            None if self.first_node.is_some() => {
+                return Err(
+                    "worker.first_node: a worker without a name takes its first node itself: give worker.name too, or neither".into()
+                );
+            }
+            Some(_) | None => {}
         }
-        within("first_node", self.first_node as u64, 1, 1_000_000)?;
+        within("first_node", self.first_node.unwrap_or(1) as u64, 1, 1_000_000)?;
         within("nodes", self.nodes as u64, 1, 10_000)?;
         within("slots", u64::from(self.slots), 1, 100_000)?;
         within("heartbeat_ms", self.heartbeat_ms, 50, 60_000)?;
@@ -95,10 +123,20 @@ mod tests {
             change(&mut settings);
             settings.validate().unwrap_err()
         };
-        assert!(refused(|s| s.name = "a.b".into()).starts_with("worker.name"));
+        assert!(refused(|s| s.name = Some("a.b".into())).starts_with("worker.name"));
+        assert!(refused(|s| s.first_node = Some(3)).starts_with("worker.first_node"));
         assert!(refused(|s| s.nodes = 0).starts_with("worker.nodes"));
         assert!(refused(|s| s.retry_cap_ms = 1).starts_with("worker.retry_cap_ms"));
         assert!(refused(|s| s.service_silence_ms = 0).starts_with("worker.service_silence_ms"));
         assert!(refused(|s| s.fault_time_scale = f64::NAN).starts_with("worker.fault_time_scale"));
+    }
+
+    #[test]
+    fn numbered_workers_have_nodes_beside_one_another() {
+        let of = |number, nodes| Identity::numbered(number, nodes);
+        assert_eq!(of(3, 1), Identity { name: "worker-03".into(), first_node: 3 });
+        assert_eq!([1, 2, 3].map(|number| of(number, 4).first_node), [1, 5, 9]);
+        assert_eq!(Settings { name: Some("a".into()), ..Settings::default() }.identity().unwrap().first_node, 1);
+        assert_eq!(Settings::default().identity(), None);
     }
 }

@@ -20,6 +20,7 @@ pub const KV_NODES: &str = "NODES";
 pub const KV_HEALTH: &str = "HEALTH";
 pub const KV_CONTROL: &str = "CONTROL";
 pub const KV_LEDGER: &str = "LEDGER";
+pub const KV_CLAIMS: &str = "CLAIMS";
 
 pub const KEY_LEASE: &str = "scheduler";
 pub const KEY_RATE: &str = "rate";
@@ -36,6 +37,11 @@ pub const MAX_SUBMIT_AGE: Duration = Duration::from_secs(60);
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
 const LEASE_MAX_AGE: Duration = Duration::from_secs(3);
 const LEASE_MAX_AGE_REPLICATED: Duration = Duration::from_secs(12);
+/// How long the name that a worker has claimed lives without a renewal: as long as JetStream waits for the worker's acknowledgements, so
+/// that the jobs of a frozen holder are on their way elsewhere when another process gets its name.
+pub const CLAIM_MAX_AGE: Duration = ACK_WAIT;
+/// How long the server keeps its note that a key has expired.
+const MARKER_AGE: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What differs between installations.
@@ -127,11 +133,12 @@ pub fn bucket_configs(provision: Provision) -> Vec<kv::Config> {
         ..kv::Config::default()
     };
     vec![
-        kv::Config { max_age: lease_max_age(provision.replicas), limit_markers: Some(Duration::from_secs(5)), ..base(KV_LEASE) },
+        kv::Config { max_age: lease_max_age(provision.replicas), limit_markers: Some(MARKER_AGE), ..base(KV_LEASE) },
         base(KV_NODES),
         base(KV_HEALTH),
         base(KV_CONTROL),
         base(KV_LEDGER),
+        kv::Config { max_age: CLAIM_MAX_AGE, limit_markers: Some(MARKER_AGE), ..base(KV_CLAIMS) },
     ]
 }
 

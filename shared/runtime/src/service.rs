@@ -44,13 +44,18 @@ pub struct Process {
 impl Process {
     /// Connects to NATS; tries until it is there. None when the process shall stop first.
     pub async fn connect(&self) -> anyhow::Result<Option<Nats>> {
-        let nats = tokio::select! {
-            () = self.shutdown.token().cancelled_owned() => return Ok(None),
-            nats = connect::connect(&self.common, self.user, &self.name) => nats.context("connecting to NATS")?,
-        };
+        let Some(nats) = self.connect_aside(&self.name).await? else { return Ok(None) };
         nats.register_metrics(&self.metrics);
         self.readiness.connected(&nats);
         Ok(Some(nats))
+    }
+
+    /// The same under another name, and no part of what the process says of itself. For a connection beside its own.
+    pub async fn connect_aside(&self, name: &str) -> anyhow::Result<Option<Nats>> {
+        tokio::select! {
+            () = self.shutdown.token().cancelled_owned() => Ok(None),
+            nats = connect::connect(&self.common, self.user, name) => nats.context("connecting to NATS").map(Some),
+        }
     }
 
     /// Connects and waits for the streams. None when the process shall stop first.
