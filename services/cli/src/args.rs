@@ -198,6 +198,9 @@ pub(crate) struct SetupFlags {
     /// Bytes that RESULTS holds; given again, changes the stream (default 2 GiB)
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1 << 16..))]
     pub(crate) results_max_bytes: Option<i64>,
+    /// How long to wait for a server that does not answer yet
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub(crate) wait: u64,
 }
 
 /// Flags of `nats-config`.
@@ -211,4 +214,20 @@ pub(crate) struct NatsConfigFlags {
     pub(crate) host: std::net::IpAddr,
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
     pub(crate) port: u16,
+    /// Put each user's key into a folder of its own, DIR/USER/USER.nk, and the configuration into DIR/nats, so that each can be handed on
+    /// alone; also makes a token in DIR/dashboard/dashboard.token
+    #[arg(long)]
+    pub(crate) apart: bool,
+    /// Folder of JetStream's files, as the server sees it (default: that of --out)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store_dir: Option<PathBuf>,
+    /// Names of three hosts whose servers form a cluster, with commas between: a configuration for each (only with --apart)
+    #[arg(long, value_name = "HOST,HOST,HOST", value_delimiter = ',', requires = "apart", value_parser = parse_host)]
+    pub(crate) servers: Vec<String>,
+}
+
+/// A host's name or address, as it goes into a server's configuration.
+fn parse_host(text: &str) -> Result<String, String> {
+    let is_plain = !text.is_empty() && text.len() <= 253 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    if is_plain { Ok(text.to_owned()) } else { Err("a host's name has letters, digits, `.`, `-` and `_`".into()) }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Provisioned {
 
 /// `faultline setup`.
 pub(crate) async fn command(session: &Session, flags: &SetupFlags) -> Result<(), Failure> {
-    let nats = session.connect_as(ADMIN).await?;
+    let nats = connect_within(session, Duration::from_secs(flags.wait)).await?;
     let options = SetupOptions {
         replicas: flags.replicas.as_deref().and_then(|text| text.parse().ok()),
         jobs_max_bytes: flags.jobs_max_bytes,
@@ -58,6 +58,16 @@ pub(crate) async fn command(session: &Session, flags: &SetupFlags) -> Result<(),
     }
     nats.close().await;
     Ok(())
+}
+
+async fn connect_within(session: &Session, patience: Duration) -> Result<Nats, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match session.connect_as(ADMIN).await {
+            Err(Failure::Unreachable(_)) if Instant::now() < deadline => tokio::time::sleep(ASK_EVERY).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Creates what is missing. Safe to repeat; refuses when something exists with another configuration.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use faultline_protocol::codec::MAX_BODY_BYTES;
 use faultline_protocol::subjects;
@@ -21,6 +21,8 @@ pub(crate) struct ServerSettings {
     pub(crate) member: Option<Member>,
     /// The users' public nkeys.
     pub(crate) public_keys: BTreeMap<String, String>,
+    /// What the servers of a cluster know one another by.
+    pub(crate) route_secret: String,
 }
 
 /// With copies on three servers, syncing before each acknowledgement costs next to nothing, and a power cut takes nothing away. Alone it
@@ -30,15 +32,19 @@ fn sync_interval(settings: &ServerSettings) -> &'static str {
 }
 
 /// The routes to the other servers; nothing for a single one.
-fn cluster_block(member: &Member) -> String {
-    let routes: Vec<String> = member.routes.iter().map(|port| quoted(&format!("nats://{}:{port}", Ipv4Addr::LOCALHOST))).collect();
+fn cluster_block(member: &Member, secret: &str) -> String {
+    let routes: Vec<String> = member.routes.iter().map(|address| quoted(&format!("nats://{ROUTE_USER}:{secret}@{address}"))).collect();
     format!(
-        "\ncluster {{\n  name: faultline\n  listen: {}\n  routes: [{}]\n  # Clients name all servers, or go through a proxy: nothing to tell them.\n  \
-         no_advertise: true\n}}\n",
-        quoted(&format!("{}:{}", Ipv4Addr::LOCALHOST, member.routes[member.index])),
+        "\ncluster {{\n  name: faultline\n  listen: {}\n  authorization {{ user: {ROUTE_USER}, password: {} }}\n  routes: [{}]\n  \
+         # Clients name all servers, or go through a proxy: nothing to tell them.\n  no_advertise: true\n}}\n",
+        quoted(&member.listen),
+        quoted(secret),
         routes.join(", "),
     )
 }
+
+/// Whom servers of a cluster say they are to one another.
+const ROUTE_USER: &str = "route";
 
 /// The account that everything of Faultline lives in.
 const ACCOUNT: &str = "APP";
@@ -101,7 +107,7 @@ accounts {{
     }
     text.push_str("    ]\n  }\n}\n");
     if let Some(member) = &settings.member {
-        text.push_str(&cluster_block(member));
+        text.push_str(&cluster_block(member, &settings.route_secret));
     }
     text
 }
@@ -146,7 +152,8 @@ mod tests {
 
     fn sample_of(member: Option<Member>) -> String {
         let public_keys = users().map(|user| (user.to_owned(), format!("U{}", user.to_uppercase().replace('-', "")))).collect();
-        render(&ServerSettings { host: [127, 0, 0, 1].into(), port: 4333, store_dir: "/tmp/a \"b\"".into(), member, public_keys })
+        let (host, store_dir, route_secret) = ([127, 0, 0, 1].into(), "/tmp/a \"b\"".into(), "0123abcd".into());
+        render(&ServerSettings { host, port: 4333, store_dir, member, public_keys, route_secret })
     }
 
     #[test]
@@ -167,15 +174,20 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.contains(r#"store_dir: "/tmp/a \"b\"""#));
+        assert!(!text.contains("0123abcd"), "a single server has no routes");
         assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());
     }
 
     #[test]
     fn a_member_of_a_cluster_has_its_own_name_and_routes_to_all_and_syncs_always() {
-        let text = sample_of(Some(Member { index: 1, routes: vec![6333, 6334, 6335] }));
-        for line in
-            ["server_name: faultline-2", "sync_interval: always", "listen: \"127.0.0.1:6334\"", "nats://127.0.0.1:6335", "no_advertise"]
-        {
+        let text = sample_of(Some(Member::on_loopback(1, &[6333, 6334, 6335])));
+        for line in [
+            "server_name: faultline-2",
+            "sync_interval: always",
+            "listen: \"127.0.0.1:6334\"",
+            "nats://route:0123abcd@127.0.0.1:6335",
+            "no_advertise",
+        ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());

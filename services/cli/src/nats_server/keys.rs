@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use faultline_runtime::clock::random_u128;
 use nkeys::KeyPair;
 
 /// Where `user`'s seed is kept under a data folder.
@@ -14,9 +15,29 @@ pub(crate) fn seed_path(data_dir: &Path, user: &str) -> PathBuf {
 }
 
 /// The public key of each user; keys that are missing are made.
-pub(crate) fn ensure<'a>(data_dir: &Path, users: impl Iterator<Item = &'a str>) -> anyhow::Result<BTreeMap<String, String>> {
-    private_dir(&data_dir.join("nkeys"))?;
-    users.map(|user| Ok((user.to_owned(), public_key(&seed_path(data_dir, user))?))).collect()
+pub(crate) fn ensure<'a>(
+    users: impl Iterator<Item = &'a str>,
+    seed_path: impl Fn(&str) -> PathBuf,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let ensure_one = |user: &str| {
+        let path = seed_path(user);
+        path.parent().map_or(Ok(()), private_dir)?;
+        Ok((user.to_owned(), public_key(&path)?))
+    };
+    users.map(ensure_one).collect()
+}
+
+/// A secret of 256 random bits in hexadecimal digits: the one in the file, or a new one.
+pub(crate) fn ensure_secret(path: &Path) -> anyhow::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(secret) => Ok(secret.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = format!("{:032x}{:032x}", random_u128(), random_u128());
+            write_private(path, &format!("{secret}\n"))?;
+            Ok(secret)
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }
 
 fn public_key(path: &Path) -> anyhow::Result<String> {
@@ -65,8 +86,9 @@ mod tests {
     #[test]
     fn keys_are_made_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
-        let first = ensure(dir.path(), ["cli", "worker"].into_iter()).unwrap();
-        let second = ensure(dir.path(), ["cli", "worker", "admin"].into_iter()).unwrap();
+        let path = |user: &str| seed_path(dir.path(), user);
+        let first = ensure(["cli", "worker"].into_iter(), path).unwrap();
+        let second = ensure(["cli", "worker", "admin"].into_iter(), path).unwrap();
         assert_eq!(first["cli"], second["cli"]);
         assert_eq!(first["worker"], second["worker"]);
         assert!(second["admin"].starts_with('U'));
@@ -80,7 +102,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         private_dir(&dir.path().join("nkeys")).unwrap();
         std::fs::write(seed_path(dir.path(), "cli"), "nonsense").unwrap();
-        let error = ensure(dir.path(), ["cli"].into_iter()).unwrap_err().to_string();
+        let error = ensure(["cli"].into_iter(), |user| seed_path(dir.path(), user)).unwrap_err().to_string();
         assert!(error.contains("cli.nk"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_drawn_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        let secret = ensure_secret(&one).unwrap();
+        assert_eq!(ensure_secret(&one).unwrap(), secret);
+        assert_ne!(ensure_secret(&other).unwrap(), secret);
+        assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(std::fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -41,7 +41,7 @@ use cluster::Cluster;
 use control::Desk;
 use lines::{Lines, Look};
 use links::Links;
-use nats_server::Member;
+use nats_server::{Layout, Member};
 use ports::Port;
 use services::Plan;
 use settings::{NatsPorts, UpSettings};
@@ -202,8 +202,9 @@ async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Cluster) -> Resu
     let names = own.names();
     let own_program: PathBuf = std::env::current_exe().context("finding this program")?;
     for (index, (name, &port)) in names.iter().zip(&own.ports.clients).enumerate() {
-        let member = own.ports.routes.get(index).map(|_| Member { index, routes: own.ports.routes.clone() });
-        let config = nats_server::prepare(&settings.data_dir, Ipv4Addr::LOCALHOST.into(), port, member.as_ref())?;
+        let member = own.ports.routes.get(index).map(|_| Member::on_loopback(index, &own.ports.routes));
+        let layout = Layout::together(&settings.data_dir)?;
+        let config = nats_server::prepare(&layout, Ipv4Addr::LOCALHOST.into(), port, member.as_ref())?;
         tracing::info!(version = %own.binary.version, binary = %own.binary.path.display(), port, "starting nats-server");
         cluster.start(services::nats_server(name.clone(), own_program.clone(), &own.binary.path, &config));
     }
