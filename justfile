@@ -12,6 +12,31 @@ default:
 up *ARGS:
     @exec scripts/up.sh "$@"
 
+# The same in containers: [workers] (8), --cluster for three NATS servers, --observability for Prometheus and Grafana, --gpus.
+[no-exit-message]
+compose-up *ARGS:
+    @exec scripts/compose.sh up "$@"
+
+# Another number of workers in containers; those that go finish their jobs first.
+[no-exit-message]
+compose-scale WORKERS:
+    @exec scripts/compose.sh scale "$@"
+
+# Stops the cluster in containers and removes it with its data, or with --keep-data without.
+[no-exit-message]
+compose-down *ARGS:
+    @exec scripts/compose.sh down "$@"
+
+# The token that the dashboard of the cluster in containers asks for.
+[no-exit-message]
+compose-token:
+    @exec scripts/compose.sh token
+
+# A command of `faultline` inside of the cluster in containers, such as `compose-cli nodes`.
+[no-exit-message]
+compose-cli *ARGS:
+    @exec scripts/compose.sh cli "$@"
+
 # Release binaries, `faultline` among them, into cargo's target folder.
 build:
     @scripts/web.sh
@@ -21,6 +46,11 @@ build:
 [no-exit-message]
 test *ARGS:
     @exec scripts/test.sh "$@"
+
+# The composed cluster on a real container engine: scaled under load, worker, scheduler and NATS killed, every job counted.
+[no-exit-message]
+test-containers:
+    @exec scripts/test-containers.sh
 
 # Tests of the page in a real Chromium, each against a cluster of its own. Arguments are parts of the tests' names.
 [no-exit-message]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, then those of the page in a browser, and
-# ends with the NATS used and the counts.
+# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, then those of the page in a browser and that of
+# the composed cluster, and ends with the NATS used and the counts.
 # Arguments go to the test runner. Containers are used when an engine answers and the pinned Linux binary is there to build our
 # image from; FAULTLINE_TEST_NATS=docker|process forces one way.
 set -eu
@@ -9,6 +9,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd -- "$root"
 target=$(scripts/target-dir.sh)
 image=faultline/nats:2.15.1
+engine=${DOCKER_HOST:-} # as it was given: see start_bridge
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -33,6 +34,7 @@ start_bridge() {
   (python3 scripts/docker-api-bridge.py "$work/docker.sock" <"$work/hold" >"$work/ready" 9>&-) &
   exec 9>"$work/hold"
   if read -r version <"$work/ready"; then
+    engine=${engine:-unix:///var/run/docker.sock}
     say "the engine speaks only $version; a bridge stands in front of it"
     DOCKER_HOST=unix://$work/docker.sock
     export DOCKER_HOST
@@ -99,6 +101,16 @@ if [ $# -eq 0 ]; then
   [ "$browser_status" -eq 0 ] || [ "$browser_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$browser_status
 fi
 
+# The client of Compose speaks to the engine itself: the bridge passes only the few calls that the other tests make.
+containers='not run, since arguments were given (`just test-containers` runs it alone)'
+if [ $# -eq 0 ]; then
+  { env ${engine:+DOCKER_HOST="$engine"} scripts/test-containers.sh 9>&- || echo $? >"$work/containers-status"; } | tee "$work/containers"
+  [ ! -f "$work/containers-status" ] || containers_status=$(cat "$work/containers-status")
+  containers=$(sed -n 's/^container tests: //p' "$work/containers" | tail -n 1)
+  containers=${containers:-failed before it ran}
+  [ "${containers_status:-0}" -eq 0 ] || [ "$containers_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$containers_status
+fi
+
 # Containers of test processes that were killed; one that another run still uses has a living owner.
 if [ "${FAULTLINE_TEST_NATS:-}" != process ]; then
   docker ps --all --filter label=faultline.test.owner-pid --format '{{.ID}} {{.Label "faultline.test.owner-pid"}}' |
@@ -116,6 +128,7 @@ else
   echo 'NATS used by the tests: none'
 fi
 echo "browser tests: $browser"
+echo "container tests: $containers"
 if [ -n "${passed:-}" ]; then
   echo "$passed passed, $failed failed"
 else

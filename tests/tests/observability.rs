@@ -13,7 +13,7 @@ const SERVICES: [&str; 7] = ["dashboard", "fault-detector", "generator", "schedu
 
 async fn all_ready(addresses: &[(String, SocketAddr)]) -> bool {
     for (_, address) in addresses {
-        if !http::get(*address, "/readyz").await.is_some_and(|(status, _)| status == 200) {
+        if http::get(*address, "/readyz").await.is_none_or(|(status, _)| status != 200) {
             return false;
         }
     }

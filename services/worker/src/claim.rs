@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use async_nats::jetstream::kv;
 use faultline_protocol::streams;
 use faultline_runtime::clock::random_u128;
@@ -74,10 +74,12 @@ impl Claim {
             self.lease.release().await;
             return outcome;
         }
-        let limit = streams::CLAIM_MAX_AGE.as_secs();
-        Err(anyhow::anyhow!("another process may be {} by now", self.identity.name)).with_context(|| {
-            format!("this worker did not renew its name for almost {limit} s (frozen, or without NATS) and stops: start it again")
-        })
+        bail!(
+            "the name {} was not renewed for almost {} s (this process was frozen, or without NATS), so another one may have it by now: \
+             this worker stops, and takes a free name when it is started again",
+            self.identity.name,
+            streams::CLAIM_MAX_AGE.as_secs()
+        )
     }
 }
 
