@@ -137,7 +137,7 @@ pub(crate) struct UpFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<f64>,
     /// Makes generator, placement and faults repeatable
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
     /// Port of the dashboard on 127.0.0.1 (default 8080)
@@ -153,6 +153,10 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "PRESET")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<FaultPreset>,
+    /// With calibrated, rsc-1 and rsc-2: how many times faster than life faults come and go (default 1)
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault_time_scale: Option<f64>,
     /// How the scheduler chooses among nodes that fit (default least-loaded)
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyName>,
     /// Seed of whatever is drawn
-    #[arg(long)]
+    #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 }

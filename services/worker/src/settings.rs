@@ -1,6 +1,6 @@
 //! The worker's settings and their bounds.
 
-use faultline_engine::fault::FaultPreset;
+use faultline_engine::fault::{FaultPreset, check_time_scale};
 use serde::{Deserialize, Serialize};
 
 use crate::telemetry::TelemetryMode;
@@ -104,10 +104,7 @@ impl Settings {
         within("retry_cap_ms", self.retry_cap_ms, self.retry_base_ms, 3_600_000)?;
         within("service_silence_ms", self.service_silence_ms, 100, 3_600_000)?;
         within("terminal_ttl_s", self.terminal_ttl_s, 2, 7 * 86_400)?;
-        if !(self.fault_time_scale.is_finite() && self.fault_time_scale > 0.0 && self.fault_time_scale <= 1e6) {
-            return Err(format!("worker.fault_time_scale: {} is outside 0 to 1000000", self.fault_time_scale));
-        }
-        Ok(())
+        check_time_scale(self.fault_time_scale).map_err(|problem| format!("worker.fault_time_scale {problem}"))
     }
 }
 

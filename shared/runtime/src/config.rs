@@ -12,6 +12,15 @@ pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
 /// Where a NATS server is looked for when nothing names one.
 pub const DEFAULT_NATS_URL: &str = "nats://127.0.0.1:4222";
 
+/// The largest seed that can be handed on as a setting, which holds signed whole numbers.
+pub const MAX_SEED: u64 = i64::MAX as u64;
+
+/// A seed on a command line.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let fits = text.trim().parse::<u64>().ok().filter(|seed| *seed <= MAX_SEED);
+    fits.ok_or_else(|| format!("a seed is a whole number from 0 to {MAX_SEED}"))
+}
+
 /// Why settings cannot be used: the source, the field and what is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -304,6 +313,17 @@ mod tests {
             let loaded = args.load();
             assert_eq!(loaded.is_ok(), is_fine, "{level}: {loaded:?}");
         }
+    }
+
+    #[test]
+    fn a_seed_that_no_setting_could_hold_is_refused() {
+        assert_eq!((seed("0"), seed("9223372036854775807")), (Ok(0), Ok(MAX_SEED)));
+        for text in ["9223372036854775808", "99999999999999999999999", "-1", "1.5", ""] {
+            assert!(seed(text).unwrap_err().contains("0 to 9223372036854775807"), "{text}");
+        }
+        let (_file, args) = args("");
+        let flags = std::collections::BTreeMap::from([("seed", MAX_SEED)]);
+        assert_eq!(load_section::<Sample>(&args, "sample", &flags).unwrap().seed, Some(MAX_SEED));
     }
 
     #[test]

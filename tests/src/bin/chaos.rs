@@ -15,7 +15,7 @@ struct Args {
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
     /// The same seed gives the same plan of faults (default: drawn)
-    #[arg(long)]
+    #[arg(long, value_parser = faultline_runtime::config::seed)]
     seed: Option<u64>,
     /// Jobs a second from each of the two submitters
     #[arg(long, default_value_t = 60)]

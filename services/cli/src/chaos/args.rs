@@ -53,7 +53,7 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
     after: Option<Duration>,
     /// The same seed draws the same targets from the same cluster
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = faultline_runtime::config::seed)]
     seed: Option<u64>,
 }
 

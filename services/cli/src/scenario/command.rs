@@ -24,7 +24,7 @@ pub(crate) enum ScenarioCommand {
         /// A file, or the name of a scenario that comes with the program
         scenario: String,
         /// The same seed draws the same jobs and targets
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = faultline_runtime::config::seed)]
         seed: Option<u64>,
         /// Leave the cluster's folder with its logs, and say where it is
         #[arg(long)]

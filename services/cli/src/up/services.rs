@@ -83,13 +83,14 @@ impl Plan {
     pub(crate) fn worker(&self, index: u32) -> Service {
         let name = worker_name(index);
         let nodes = self.settings.nodes_per_worker;
-        let flags = vec![
+        let mut flags = vec![
             ("--name", name.clone()),
             ("--first-node", first_node(index, nodes).to_string()),
             ("--nodes", nodes.to_string()),
             ("--faults", self.settings.faults.as_str().to_owned()),
             ("--seed", self.fault_seed.to_string()),
         ];
+        flags.extend(self.settings.fault_time_scale.map(|factor| ("--fault-time-scale", factor.to_string())));
         self.service("worker", &name, &flags)
     }
 
@@ -174,6 +175,9 @@ mod tests {
         assert_eq!(value(&worker, "--seed"), Some("7"), "all workers have the same");
         assert_eq!(value(&plan.worker(4), "--seed"), Some("7"));
         assert_eq!(value(&plan.all()[1], "--seed"), None, "the scheduler draws its own");
+        assert_eq!(value(&worker, "--fault-time-scale"), None, "the workers' own settings decide");
+        let faster = self::plan(UpSettings { fault_time_scale: Some(2500.5), ..UpSettings::default() });
+        assert_eq!(value(&faster.worker(1), "--fault-time-scale"), Some("2500.5"));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use faultline_engine::fault::FaultPreset;
+use faultline_engine::fault::{FaultPreset, check_time_scale};
 use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE};
+use faultline_runtime::config::MAX_SEED;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Detector, MAX_WORKERS, Policy};
@@ -24,6 +25,8 @@ pub(crate) struct UpSettings {
     pub(crate) nats_servers: u32,
     pub(crate) no_proxy: bool,
     pub(crate) faults: FaultPreset,
+    /// None leaves it to the workers' own settings.
+    pub(crate) fault_time_scale: Option<f64>,
     pub(crate) policy: Policy,
     pub(crate) detector: Detector,
     pub(crate) schedulers: u32,
@@ -45,6 +48,7 @@ impl Default for UpSettings {
             nats_servers: 1,
             no_proxy: false,
             faults: FaultPreset::default(),
+            fault_time_scale: None,
             policy: Policy::default(),
             detector: Detector::default(),
             schedulers: 2,
@@ -107,6 +111,7 @@ impl UpSettings {
                 "--rate must be between {MIN_RATE_PER_MINUTE} and {MAX_RATE_PER_MINUTE} jobs a minute, not {rate}"
             )));
         }
+        self.validate_faults()?;
         if ![1, CLUSTER_SIZE].contains(&self.nats_servers) {
             return Err(Failure::Usage(format!("--nats-servers must be 1 or {CLUSTER_SIZE}, not {}", self.nats_servers)));
         }
@@ -116,6 +121,23 @@ impl UpSettings {
         };
         if ports.all().any(|port| port == self.dashboard_port) && !self.no_dashboard {
             return Err(Failure::Usage(format!("--nats-port and --dashboard-port both mean {}", self.dashboard_port)));
+        }
+        Ok(())
+    }
+}
+
+impl UpSettings {
+    fn validate_faults(&self) -> Result<(), Failure> {
+        if let Some(seed) = self.seed.filter(|seed| *seed > MAX_SEED) {
+            return Err(Failure::Usage(format!("--seed must be between 0 and {MAX_SEED}, not {seed}")));
+        }
+        let Some(factor) = self.fault_time_scale else { return Ok(()) };
+        check_time_scale(factor).map_err(|problem| Failure::Usage(format!("--fault-time-scale {problem}")))?;
+        if !self.faults.follows_time_scale() {
+            let faults = self.faults.as_str();
+            return Err(Failure::Usage(format!(
+                "--fault-time-scale needs --faults calibrated, rsc-1 or rsc-2; {faults} has a pace of its own"
+            )));
         }
         Ok(())
     }
@@ -146,6 +168,10 @@ mod tests {
             (UpSettings { nodes_per_worker: 0, ..base() }, "--nodes-per-worker"),
             (UpSettings { rate: Some(-1.0), ..base() }, "--rate"),
             (UpSettings { rate: Some(f64::NAN), ..base() }, "--rate"),
+            (UpSettings { seed: Some(MAX_SEED + 1), ..base() }, "--seed must be between 0 and 9223372036854775807"),
+            (UpSettings { fault_time_scale: Some(0.0), faults: FaultPreset::Calibrated, ..base() }, "--fault-time-scale must be above 0"),
+            (UpSettings { fault_time_scale: Some(f64::INFINITY), faults: FaultPreset::Rsc1, ..base() }, "--fault-time-scale"),
+            (UpSettings { fault_time_scale: Some(100.0), ..base() }, "--fault-time-scale needs --faults calibrated"),
             (UpSettings { dashboard_port: 0, ..base() }, "--dashboard-port"),
             (UpSettings { nats_port: 8080, ..base() }, "--nats-port"),
             (UpSettings { nats_port: 6079, nats_servers: 3, ..base() }, "--dashboard-port"),

@@ -71,10 +71,10 @@ pub struct DetectorConfig {
     pub gone_to_dead_ms: u64,
     /// No verdicts for so many intervals after the detector itself was deaf.
     pub freeze_intervals: u32,
-    /// When more than this share of all living nodes fall silent within one interval, the fault is rather in between.
+    /// When more than this share of all workers with living nodes fall silent within one interval, the fault is rather in between.
     pub mass_percent: f64,
-    /// With fewer living nodes than this a share says nothing.
-    pub mass_min_nodes: usize,
+    /// With fewer such workers than this a share says nothing.
+    pub mass_min_workers: usize,
     /// A verdict on a node that fell silent together with many waits at most so many intervals more.
     pub mass_postpone_intervals: u32,
 }
@@ -102,7 +102,7 @@ impl Default for DetectorConfig {
             gone_to_dead_ms: 2000,
             freeze_intervals: 2,
             mass_percent: 20.0,
-            mass_min_nodes: 5,
+            mass_min_workers: 5,
             mass_postpone_intervals: 3,
         }
     }
@@ -149,7 +149,7 @@ impl DetectorConfig {
         whole("gone_to_dead_ms", self.gone_to_dead_ms, 0, HOUR_MS)?;
         whole("freeze_intervals", self.freeze_intervals.into(), 0, 1000)?;
         real("mass_percent", self.mass_percent, 0.0, 100.0)?;
-        whole("mass_min_nodes", self.mass_min_nodes as u64, 1, 1_000_000)?;
+        whole("mass_min_workers", self.mass_min_workers as u64, 1, 1_000_000)?;
         whole("mass_postpone_intervals", self.mass_postpone_intervals.into(), 0, 1000)
     }
 

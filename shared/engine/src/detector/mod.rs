@@ -5,7 +5,7 @@
 //! after the end of a worker's connection or after heartbeats that are late enough to be suspect. `Dead` is dear: it takes a long
 //! silence, or two seconds more without a connection.
 //! Silence that is the detector's own fault (it started, reconnected, stood still, the clock jumped) counts for nothing, and silence
-//! of many nodes at once is believed later than that of one.
+//! of many workers at once is believed later than that of one.
 
 mod config;
 mod fixed_timeout;

@@ -1,41 +1,46 @@
-//! Judging by silence: who is overdue, and whether so many are that the fault is rather in between.
+//! Judging by silence: who is overdue, and whether so many are that the fault is rather in between. What lies in between carries
+//! connections, so those are counted: a worker is silent when all of its living nodes are, however many it hosts.
+
+use std::collections::BTreeMap;
 
 use super::{Detector, DetectorAction, Level, Watched, seconds};
 use crate::node::Health;
 
-/// A node that is this much later than its interval counts as silent when many are looked at together.
+/// A node that is this much later than its interval counts as silent when all are looked at together.
 const SILENT_AFTER_INTERVALS: f64 = 1.2;
 
 /// Since when a verdict on a silent node has been ready. Cleared by a sign of life.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Waiting {
-    /// How many fell silent together with it, when that was more than can be believed at once. It stays so when the first of them
-    /// are back or judged: the last ones get the same time.
+    /// How many workers fell silent together with its own, when that was more than can be believed at once. It stays so when the first
+    /// of them are back or judged: the last ones get the same time.
     together: Option<usize>,
     suspect_since_ms: Option<u64>,
     dead_since_ms: Option<u64>,
 }
 
-/// All silent nodes at one moment.
-struct Silent {
-    /// When they fell silent, in order.
+/// All silent workers at one moment.
+struct Silent<'a> {
+    /// When each fell silent.
+    workers: BTreeMap<&'a str, u64>,
+    /// The same times in order.
     since_ms: Vec<u64>,
-    /// How many nodes there are, silent or not, that are neither gone nor dead.
+    /// How many workers have nodes that are neither gone nor dead, silent or not.
     living: usize,
 }
 
 impl Detector {
     pub(super) fn tick_silence(&mut self, now_ms: u64, actions: &mut Vec<DetectorAction>) {
         let is_overdue = |watched: &Watched| watched.health != Health::Dead && watched.opinion(now_ms).level > Level::Trusted;
-        let overdue: Vec<String> = self.nodes.iter().filter(|(_, watched)| is_overdue(watched)).map(|(node, _)| node.clone()).collect();
-        if overdue.is_empty() {
+        let mut overdue = self.nodes.iter().filter(|(_, watched)| is_overdue(watched)).peekable();
+        if overdue.peek().is_none() {
             return;
         }
         let silent = self.silent(now_ms);
+        let overdue: Vec<(String, Option<usize>)> =
+            overdue.map(|(node, watched)| (node.clone(), self.fell_silent_with(&silent, &watched.worker))).collect();
         let wait_limit_ms = self.config.intervals_ms(self.config.mass_postpone_intervals);
-        for node in overdue {
-            let Some(since_ms) = self.nodes.get(&node).map(|watched| watched.counted_from_ms) else { continue };
-            let together = self.fell_silent_with(&silent, since_ms);
+        for (node, together) in overdue {
             let Some(watched) = self.nodes.get_mut(&node) else { continue };
             watched.waiting.together = watched.waiting.together.max(together);
             let wait_ms = if watched.waiting.together.is_some() { wait_limit_ms } else { 0 };
@@ -45,27 +50,33 @@ impl Detector {
         }
     }
 
-    fn silent(&self, now_ms: u64) -> Silent {
+    fn silent(&self, now_ms: u64) -> Silent<'_> {
         let silent_ms = (self.config.heartbeat_interval_ms as f64 * SILENT_AFTER_INTERVALS) as u64;
-        let mut silent = Silent { since_ms: Vec::new(), living: 0 };
-        for watched in self.nodes.values().filter(|watched| matches!(watched.health, Health::Alive | Health::Suspect)) {
+        let mut silent = Silent { workers: BTreeMap::new(), since_ms: Vec::new(), living: 0 };
+        for (name, worker) in &self.workers {
+            let nodes = worker.nodes.iter().filter_map(|node| self.nodes.get(node));
+            let living = nodes.filter(|watched| matches!(watched.health, Health::Alive | Health::Suspect));
+            let Some(last_ms) = living.map(|watched| watched.counted_from_ms).max() else { continue };
             silent.living += 1;
-            if watched.counted_silence_ms(now_ms) >= silent_ms {
-                silent.since_ms.push(watched.counted_from_ms);
+            if now_ms.saturating_sub(last_ms) >= silent_ms {
+                silent.workers.insert(name, last_ms);
+                silent.since_ms.push(last_ms);
             }
         }
         silent.since_ms.sort_unstable();
         silent
     }
 
-    /// How many nodes fell silent within one interval of `since_ms`, when that is more than can be believed at once.
-    fn fell_silent_with(&self, silent: &Silent, since_ms: u64) -> Option<usize> {
+    /// How many workers fell silent within one interval of this one, when that is more than can be believed at once. None for a worker
+    /// with a node that beats: its connection works, and the silence of another node of it is that node's own.
+    fn fell_silent_with(&self, silent: &Silent<'_>, worker: &str) -> Option<usize> {
+        let since_ms = *silent.workers.get(worker)?;
         let interval = self.config.heartbeat_interval_ms;
         let from = silent.since_ms.partition_point(|at| *at < since_ms.saturating_sub(interval));
         let to = silent.since_ms.partition_point(|at| *at <= since_ms.saturating_add(interval));
         let together = to - from;
         let too_many =
-            silent.living >= self.config.mass_min_nodes && together as f64 * 100.0 > self.config.mass_percent * silent.living as f64;
+            silent.living >= self.config.mass_min_workers && together as f64 * 100.0 > self.config.mass_percent * silent.living as f64;
         too_many.then_some(together)
     }
 }
@@ -90,7 +101,7 @@ impl Watched {
         let waited = self
             .waiting
             .together
-            .map(|count| format!("; {count} nodes fell silent together, so this was believed late"))
+            .map(|count| format!("; {count} workers fell silent together, so this was believed late"))
             .unwrap_or_default();
         self.judge(node, health, format!("no heartbeat for {}: {words}{waited}", seconds(silence_ms)), now_ms)
     }

@@ -176,12 +176,54 @@ fn many_at_once_are_believed_late_but_they_are_believed() {
         assert_eq!(verdicts.iter().map(|(_, health)| *health).collect::<Vec<_>>(), [Health::Suspect, Health::Dead]);
         assert!((4_300..=5_600).contains(&verdicts[0].0) && (7_000..=8_200).contains(&verdicts[1].0), "{verdicts:?}");
     }
-    assert!(world.evidence().iter().all(|evidence| evidence.contains("3 nodes fell silent together")));
+    assert!(world.evidence().iter().all(|evidence| evidence.contains("3 workers fell silent together")));
     let mut two = World::new(DetectorConfig::default(), 10);
     two.silence(&["n1", "n2"]);
     let start_ms = two.now_ms;
     two.run(15_000);
     assert!(two.verdicts("n1", start_ms)[1].0 <= 5_200, "20 % are not more than 20 %");
+}
+
+/// The silence of a worker with most of the nodes is that of one connection; and where a neighbour beats the connection works.
+#[test]
+fn connections_are_counted_and_not_nodes() {
+    let hosts = |host: fn(usize) -> usize| {
+        let mut world = World::new(DetectorConfig::default(), 10);
+        for (index, node) in world.nodes.iter_mut().enumerate() {
+            node.1 = format!("w{}", host(index));
+        }
+        world.run(2_000);
+        assert_eq!(world.log, []);
+        world
+    };
+    let dies_in_time = |world: &World, node: &str, start_ms| {
+        world.verdicts(node, start_ms).last().is_some_and(|(at, health)| *at <= 5_600 && *health == Health::Dead)
+    };
+
+    // Six workers, one of them with five of the ten nodes.
+    let mut one_large = hosts(|index| index.saturating_sub(4));
+    one_large.silence(&["n0", "n1", "n2", "n3", "n4"]);
+    let start_ms = one_large.now_ms;
+    one_large.run(10_000);
+    for node in ["n0", "n2", "n4"] {
+        assert!(dies_in_time(&one_large, node, start_ms), "{:?}", one_large.verdicts(node, start_ms));
+    }
+    assert!(one_large.evidence().iter().all(|evidence| !evidence.contains("together")));
+
+    // Five workers of two nodes: one node of each falls silent, and nobody's connection.
+    let mut neighbours = hosts(|index| index / 2);
+    neighbours.silence(&["n0", "n2", "n4", "n6", "n8"]);
+    let start_ms = neighbours.now_ms;
+    neighbours.run(10_000);
+    assert!(dies_in_time(&neighbours, "n4", start_ms), "{:?}", neighbours.verdicts("n4", start_ms));
+
+    // Two of five workers with all their nodes.
+    let mut two_of_five = hosts(|index| index / 2);
+    two_of_five.silence(&["n0", "n1", "n2", "n3"]);
+    let start_ms = two_of_five.now_ms;
+    two_of_five.run(10_000);
+    assert!(!dies_in_time(&two_of_five, "n1", start_ms), "{:?}", two_of_five.verdicts("n1", start_ms));
+    assert!(two_of_five.evidence().iter().all(|evidence| evidence.contains("2 workers fell silent together")));
 }
 
 #[test]

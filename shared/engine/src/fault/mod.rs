@@ -15,5 +15,7 @@ pub use hazard::{Hazard, Lemons, Surges};
 pub use injector::{Fault, FaultInjector, FaultTransition, FaultyNode, MAX_ORDERED_MS, MAX_SLOW_FACTOR, MIN_SLOW_FACTOR, Order};
 pub use kind::{AttemptEnd, FaultKind, FaultScope, Toll, UnknownFault};
 pub use outage::{FailureDomain, Outage, OutageRates, SharedPart};
-pub use profile::{Cause, FaultPreset, FaultProfile, FaultWeights, Fleet, LLAMA_3_CAUSES, RepairTime, TRACE_INTER_ARRIVAL_CV};
+pub use profile::{
+    Cause, FaultPreset, FaultProfile, FaultWeights, Fleet, LLAMA_3_CAUSES, RepairTime, TRACE_INTER_ARRIVAL_CV, check_time_scale,
+};
 pub use truth::{FaultCause, FaultDepth, FaultTruth, fault_id};

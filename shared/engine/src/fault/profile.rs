@@ -19,6 +19,14 @@ const NORMAL_P90: f64 = 1.2816;
 /// Shorter faults than this cannot be told from a late heartbeat.
 const REPAIR_MIN_MS: f64 = 1000.0;
 
+/// At a million times the pace of life a node has a fault every twenty seconds.
+const MAX_TIME_SCALE: f64 = 1e6;
+
+/// Whether published rates can run that many times faster than life; or what is wrong with it, to stand after its name.
+pub fn check_time_scale(factor: f64) -> Result<(), String> {
+    if factor > 0.0 && factor <= MAX_TIME_SCALE { Ok(()) } else { Err(format!("must be above 0 and up to {MAX_TIME_SCALE}, not {factor}")) }
+}
+
 /// Which faults the simulated nodes get by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -58,6 +66,11 @@ impl FaultPreset {
             FaultPreset::WearOut => "wear-out",
             FaultPreset::Off => "off",
         }
+    }
+
+    /// Whether its rates are published ones, which run as many times faster than life as is wanted.
+    pub fn follows_time_scale(self) -> bool {
+        matches!(self, FaultPreset::Calibrated | FaultPreset::Rsc1 | FaultPreset::Rsc2)
     }
 
     /// What it means for node `index`, counted from 1. `time_scale`: how many times faster than life the published rates run.
@@ -341,6 +354,17 @@ mod tests {
             assert_eq!(preset.as_str().parse(), Ok(preset));
         }
         assert!("chaos".parse::<FaultPreset>().unwrap_err().contains("use classroom, calibrated, rsc-1"));
+    }
+
+    #[test]
+    fn the_time_scale_changes_what_it_says_it_changes() {
+        for preset in FaultPreset::ALL {
+            assert_eq!(preset.profile(3, 1.0) != preset.profile(3, 1000.0), preset.follows_time_scale(), "{preset:?}");
+        }
+        assert!(check_time_scale(1e-3).is_ok() && check_time_scale(MAX_TIME_SCALE).is_ok());
+        for factor in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e7] {
+            assert!(check_time_scale(factor).unwrap_err().starts_with("must be above 0 and up to 1000000"), "{factor}");
+        }
     }
 
     #[test]
