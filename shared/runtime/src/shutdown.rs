@@ -24,6 +24,9 @@ impl Shutdown {
 
     /// Stops on SIGTERM and, in a hurry, on SIGINT, on a second signal and (when asked) at the end of standard input.
     pub fn from_signals(stop_with_parent: bool) -> Self {
+        if stop_with_parent {
+            wake_when_parent_dies();
+        }
         let shutdown = Self::default();
         let (token, hurry) = (shutdown.token.clone(), shutdown.hurry.clone());
         tokio::spawn(async move {
@@ -92,6 +95,15 @@ impl Drop for StopOnPanic {
             tracing::error!(task = self.name, "a task panicked: stopping the process");
             self.token.cancel();
         }
+    }
+}
+
+/// A process that is frozen when its parent dies cannot see the end of its standard input: the kernel wakes it first. Only Linux does
+/// so when asked; elsewhere it is left to what POSIX asks for, SIGHUP and SIGCONT to stopped process groups that become orphans.
+pub fn wake_when_parent_dies() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT)) {
+        tracing::warn!(%error, "frozen, this process would not notice its parent's end");
     }
 }
 

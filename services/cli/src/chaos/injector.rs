@@ -88,6 +88,15 @@ impl Injector {
         self.write_truth(id, &fault, began_ms, Some(unix_ms()), EventKind::FaultEnded);
     }
 
+    /// Puts everything right that is still broken; false when nothing is.
+    pub(crate) async fn restore_all(&self) -> bool {
+        let ids: Vec<String> = self.locked().keys().cloned().collect();
+        for id in &ids {
+            self.restore(id).await;
+        }
+        !ids.is_empty()
+    }
+
     async fn tell(&self, order: Order) -> Result<(), String> {
         match self.cluster.handle(order).await {
             Reply::NotFound { reason } | Reply::Failed { reason } => Err(reason),

@@ -58,6 +58,8 @@ struct Log {
     /// When each phase began.
     began: Vec<(ChaosPhase, u64)>,
     targets: Vec<String>,
+    /// What was done to them, in words.
+    broken: Vec<String>,
     fault_ids: Vec<String>,
     whole_after_ms: Option<u64>,
 }
@@ -74,7 +76,10 @@ impl Run {
         }
         let (mut outcome, mut reason) = match went {
             Ok(()) => (ChaosOutcome::Passed, String::new()),
-            Err(Stopped::Aborted) => (ChaosOutcome::Aborted, "it was aborted; everything was put right".to_owned()),
+            Err(Stopped::Aborted) => {
+                let who = if self.cluster.is_stopping() { "`faultline up` was stopped" } else { "it was aborted" };
+                (ChaosOutcome::Aborted, format!("{who}; everything was put right"))
+            }
             Err(Stopped::Refused(reason)) => (ChaosOutcome::Refused, reason),
             Err(Stopped::Broken(reason)) => (ChaosOutcome::Broken, reason),
         };
@@ -111,7 +116,7 @@ impl Run {
         let before = Duration::from_millis(self.request.before_ms.unwrap_or(DEFAULT_BEFORE_MS));
         self.pass_time(log, ChaosPhase::Before, before, "watching the cluster undisturbed").await?;
         self.inject(log).await?;
-        let words = format!("broken: {}", log.targets.join(", "));
+        let words = log.broken.join("; ");
         self.pass_time(log, ChaosPhase::During, Duration::from_millis(self.request.for_ms), &words).await?;
         for id in &log.fault_ids {
             self.injector.restore(id).await;
@@ -155,10 +160,11 @@ impl Run {
         let faults = plan::faults(&self.request, &picture, self.seed).map_err(Stopped::Refused)?;
         self.enter(log, ChaosPhase::During);
         for fault in faults {
-            let target = fault.target().to_owned();
+            let (target, words) = (fault.target().to_owned(), fault.words());
             let id = self.injector.inject(fault, self.request.for_ms).await;
             log.fault_ids.push(id.map_err(|reason| Stopped::Broken(format!("{target} could not be broken: {reason}")))?);
             log.targets.push(target);
+            log.broken.push(words);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_nats::{Message as NatsMessage, Subscriber};
 use faultline_protocol::codec::{self, Message};
@@ -15,6 +16,7 @@ use faultline_runtime::connect::Nats;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::injector::Injector;
 use super::kinds;
@@ -26,12 +28,16 @@ const RUNS_KEPT: usize = 50;
 /// Reports in one answer: one with its figures has about 2 KiB, and a message at most 1 MiB.
 const RUNS_IN_ANSWER: usize = 50;
 
+/// A worker writes the end of a simulated fault by itself, once it has heard of it.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// The desk for experiments.
 pub(crate) struct Experiments {
     cluster: Arc<Cluster>,
     nats: Nats,
     injector: Arc<Injector>,
     state: Mutex<State>,
+    tasks: TaskTracker,
 }
 
 #[derive(Default)]
@@ -50,12 +56,31 @@ struct Running {
 impl Experiments {
     pub(crate) fn new(cluster: Arc<Cluster>, nats: Nats) -> Arc<Self> {
         let injector = Injector::new(Arc::clone(&cluster), nats.clone());
-        Arc::new(Self { cluster, nats, injector, state: Mutex::default() })
+        Arc::new(Self { cluster, nats, injector, state: Mutex::default(), tasks: TaskTracker::new() })
     }
 
     /// For those who break things without an experiment around it.
     pub(crate) fn injector(&self) -> Arc<Injector> {
         Arc::clone(&self.injector)
+    }
+
+    /// `up` stops: the experiment that runs is aborted and reports, and whatever else is broken is put right.
+    pub(crate) async fn stop(&self) {
+        let was_running = self.abort_running();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if self.injector.restore_all().await || was_running {
+            tokio::time::sleep(LAST_WORDS).await;
+        }
+    }
+
+    fn abort_running(&self) -> bool {
+        let state = self.locked();
+        if let Some(Running { run, abort, .. }) = &state.running {
+            tracing::warn!(run, "`up` stops, and the experiment with it");
+            abort.cancel();
+        }
+        state.running.is_some()
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -120,7 +145,7 @@ impl Experiments {
         let (cluster, injector, nats) = (Arc::clone(&self.cluster), Arc::clone(&self.injector), self.nats.clone());
         let work = Run { id: run.clone(), request, hypothesis, seed, cluster, injector, nats, abort, newest };
         let desk = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             match tokio::spawn(work.carry_out()).await {
                 Ok(report) => desk.close(report).await,
                 // What it broke is put right at its time all the same.

@@ -12,6 +12,7 @@ use faultline_runtime::events::EventSink;
 use faultline_runtime::shutdown::Shutdown;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::admin::AdminPorts;
 use super::control::{Order, Reply};
@@ -41,12 +42,24 @@ pub(crate) struct Cluster {
     started: Instant,
     /// One change of the number of workers at a time.
     scaling: Mutex<()>,
+    /// Events that are being written.
+    writes: TaskTracker,
 }
 
 impl Cluster {
     pub(crate) fn new(plan: Plan, supervisor: Supervisor, links: Links, shutdown: Shutdown) -> Self {
         let admin = AdminPorts::new(&plan.settings.data_dir);
-        Self { plan, supervisor, links, admin, nats: OnceLock::new(), shutdown, started: Instant::now(), scaling: Mutex::default() }
+        Self {
+            plan,
+            supervisor,
+            links,
+            admin,
+            nats: OnceLock::new(),
+            shutdown,
+            started: Instant::now(),
+            scaling: Mutex::default(),
+            writes: TaskTracker::new(),
+        }
     }
 
     /// A process without a link of its own.
@@ -92,7 +105,7 @@ impl Cluster {
 
     async fn scale(&self, workers: u32) -> Reply {
         let _one_at_a_time = self.scaling.lock().await;
-        if self.shutdown.token().is_cancelled() {
+        if self.is_stopping() {
             return Reply::Failed { reason: "the cluster is stopping".into() };
         }
         let running: BTreeSet<u32> = self.supervisor.names().iter().filter_map(|name| worker_index(name)).collect();
@@ -166,11 +179,24 @@ impl Cluster {
     /// Writes events in their order, beside everything else: the order itself must not wait for NATS.
     pub(crate) fn write(&self, events: Vec<ClusterEvent>) {
         let Some(history) = self.nats.get().map(|nats| EventSink::new(nats, OWN_NAME)) else { return };
-        tokio::spawn(async move {
+        self.writes.spawn(async move {
             for event in events {
                 history.send_durably(event, WRITE_LIMIT).await;
             }
         });
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shutdown.token().is_cancelled()
+    }
+
+    /// Ends what was done to the services' networks, and waits until the history has it, and all else that it was told.
+    pub(crate) async fn conclude(&self, limit: Duration) {
+        self.write(self.links.heal_all(clock::unix_ms()));
+        self.writes.close();
+        if tokio::time::timeout(limit, self.writes.wait()).await.is_err() {
+            tracing::warn!(events = self.writes.len(), "the history does not have the ends of all faults: NATS did not answer in time");
+        }
     }
 
     /// Stops everything in order, the NATS server last.

@@ -5,7 +5,7 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use faultline_runtime::shutdown::Shutdown;
+use faultline_runtime::shutdown::{Shutdown, wake_when_parent_dies};
 use tokio::process::{Child, Command};
 
 use super::supervisor::Signal;
@@ -19,6 +19,7 @@ const TERM_LIMIT: Duration = Duration::from_secs(3);
 
 /// `faultline guard -- COMMAND...`: ends with the command's own status.
 pub(crate) async fn run(command: &[String]) -> Result<ExitCode, Failure> {
+    wake_when_parent_dies();
     let Some((program, args)) = command.split_first() else {
         return Err(Failure::Usage("guard needs a command".into()));
     };
@@ -38,6 +39,8 @@ pub(crate) async fn run(command: &[String]) -> Result<ExitCode, Failure> {
 async fn end(child: &mut Child) -> Result<ExitCode, Failure> {
     if let Some(pid) = child.id() {
         send_signal(pid, Signal::TERM);
+        // It may have been frozen together with this process.
+        send_signal(pid, Signal::CONT);
     }
     match tokio::time::timeout(TERM_LIMIT, child.wait()).await {
         Ok(status) => exit_code(status),

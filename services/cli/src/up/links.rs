@@ -140,6 +140,12 @@ impl Links {
         Ok(events)
     }
 
+    /// Ends all that is wrong, and returns what history shall know of it.
+    pub(crate) fn heal_all(&self, now_ms: u64) -> Vec<ClusterEvent> {
+        let broken: Vec<String> = self.locked().iter().filter(|(_, link)| link.fault.is_some()).map(|(name, _)| name.clone()).collect();
+        broken.iter().filter_map(|name| self.set(name, LinkConditions::default(), now_ms).ok()).flatten().collect()
+    }
+
     pub(crate) fn list(&self) -> Result<Vec<LinkStatus>, LinkError> {
         if self.upstream.is_none() {
             return Err(LinkError::NoLinks);
@@ -247,6 +253,10 @@ mod tests {
         let healed = links.set("worker-01", LinkConditions::default(), 300).unwrap();
         assert_eq!((healed.len(), healed[0].kind), (1, EventKind::FaultEnded));
         assert!(links.set("worker-01", LinkConditions::default(), 400).unwrap().is_empty());
+
+        links.set("worker-01", slow, 410).unwrap();
+        let ends = links.heal_all(420);
+        assert_eq!((ends.len(), ends[0].kind, links.heal_all(430).len()), (1, EventKind::FaultEnded, 0));
 
         links.set("worker-01", LinkConditions::closed(), 500).unwrap();
         assert_eq!(links.remove("worker-01", 600).unwrap().fault.unwrap().until_ms, Some(600));

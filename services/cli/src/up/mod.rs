@@ -17,7 +17,7 @@ pub(crate) mod supervisor;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -55,6 +55,10 @@ const SERVER_START_LIMIT: Duration = Duration::from_secs(60);
 const DASHBOARD_START_LIMIT: Duration = Duration::from_secs(15);
 const DEFAULT_LOG_DIR: &str = "logs";
 const ASK_EVERY: Duration = Duration::from_millis(25);
+/// An experiment that runs when `up` is told to stop puts everything right and reports within this time; a killed NATS server has to
+/// start again for that.
+const LAST_EXPERIMENT_LIMIT: Duration = Duration::from_secs(8);
+const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
 /// Runs the cluster until a signal or `faultline down`.
 pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags) -> Result<(), Failure> {
@@ -91,12 +95,19 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     let links =
         if plan.settings.no_proxy { Links::none() } else { Links::to(&servers, plan.settings.seed.unwrap_or_else(clock::random_seed)) };
     let cluster = Arc::new(Cluster::new(plan.clone(), Supervisor::new(lines.clone()), links, shutdown.clone()));
+    let experiments = OnceLock::new();
     let outcome = tokio::select! {
-        outcome = start_and_serve(&plan, server, &cluster, &lines, &shutdown) => outcome,
+        outcome = start_and_serve(&plan, server, &cluster, &lines, &shutdown, &experiments) => outcome,
         () = shutdown.token().cancelled_owned() => Ok(()),
     };
     shutdown.stop();
     lines.say("up", "stopping");
+    if let Some(experiments) = experiments.get()
+        && tokio::time::timeout(LAST_EXPERIMENT_LIMIT, experiments.stop()).await.is_err()
+    {
+        tracing::warn!("the experiment that runs does not come to an end");
+    }
+    cluster.conclude(LAST_EVENTS_LIMIT).await;
     cluster.stop_all().await;
     RunningState::remove(&data_dir);
     AdminPorts::forget(&data_dir);
@@ -115,6 +126,7 @@ async fn start_and_serve(
     cluster: &Arc<Cluster>,
     lines: &Lines,
     shutdown: &Shutdown,
+    experiments: &OnceLock<Arc<Experiments>>,
 ) -> Result<(), Failure> {
     let data_dir = &plan.settings.data_dir;
     let nats = match server {
@@ -137,12 +149,16 @@ async fn start_and_serve(
     };
     state.write(data_dir)?;
     cluster.start_services(nats)?;
-    let experiments = experiments(plan, cluster).await;
-    let injector = experiments.as_ref().map(|experiments| experiments.injector());
+    if let Some(started) = start_experiments(plan, cluster).await {
+        // There is one start.
+        let _ = experiments.set(started);
+    }
+    let experiments = experiments.get();
+    let injector = experiments.map(|experiments| experiments.injector());
     let desk = Desk { cluster: Arc::clone(cluster), injector };
     let serve_experiments = async {
         if let Some(experiments) = experiments
-            && let Err(error) = experiments.serve().await
+            && let Err(error) = Arc::clone(experiments).serve().await
         {
             tracing::error!(%error, "requests for experiments are not answered any more");
         }
@@ -152,7 +168,7 @@ async fn start_and_serve(
 }
 
 /// What answers requests for experiments. A server that was set up without this user runs everything else.
-async fn experiments(plan: &Plan, cluster: &Arc<Cluster>) -> Option<Arc<Experiments>> {
+async fn start_experiments(plan: &Plan, cluster: &Arc<Cluster>) -> Option<Arc<Experiments>> {
     match connect_as(plan, UP).await {
         Ok(nats) => Some(Experiments::new(Arc::clone(cluster), nats)),
         Err(error) => {
