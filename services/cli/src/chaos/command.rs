@@ -127,6 +127,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
 async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> Result<ChaosReport, Failure> {
     let mut last_word = Instant::now();
     let mut shown = String::new();
+    let mut is_answered = true;
     loop {
         let progress = match tokio::time::timeout(ASK_AFTER, heard.next()).await {
             Ok(Some(message)) => codec::decode::<ChaosProgress>(message.headers.as_ref(), &message.payload).ok(),
@@ -134,6 +135,7 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
             Err(_) => match list(link, RUNS_LISTED).await {
                 Ok(list) => {
                     last_word = Instant::now();
+                    is_answered = true;
                     if let Some(report) = list.runs.into_iter().find(|report| report.run == run) {
                         return Ok(report);
                     }
@@ -143,7 +145,12 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
                     list.running
                 }
                 Err(error) if last_word.elapsed() >= GONE_AFTER => return Err(nobody(error)),
-                Err(_) => None,
+                Err(_) => {
+                    if std::mem::take(&mut is_answered) {
+                        eprintln!("nobody answers; NATS may be what was broken, and the experiment goes on: waiting");
+                    }
+                    None
+                }
             },
         };
         let Some(progress) = progress.filter(|progress| progress.run == run) else { continue };

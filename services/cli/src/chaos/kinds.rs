@@ -1,5 +1,6 @@
 //! The kinds of experiments: what each does, what it takes, and whether a request makes sense. Nothing is broken here.
 
+use faultline_engine::fault::FaultKind;
 use faultline_protocol::messages::{ChaosKind, ChaosKindInfo, ChaosRequest, FaultOrderKind};
 use faultline_runtime::observe::hypothesis::Hypothesis;
 use serde::Deserialize;
@@ -94,7 +95,10 @@ pub(crate) fn order_kind(request: &ChaosRequest) -> Result<FaultOrderKind, Strin
     };
     let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name);
     FaultOrderKind::deserialize(text).map_err(|error| match request.kind {
-        GpuError => format!("xid: nodes do not know {}: {error}", request.xid),
+        GpuError => {
+            let known: Vec<String> = FaultKind::ALL.iter().filter_map(|kind| kind.xid()).map(|xid| xid.to_string()).collect();
+            format!("xid: nodes know {}, not {}", known.join(", "), request.xid)
+        }
         kind => format!("{} is no fault that nodes know: {error}", kind.as_str()),
     })
 }
@@ -221,5 +225,6 @@ pub(crate) mod tests {
         assert!(refused(|r| r.for_ms = 700_000, Freeze).starts_with("for: at most 600 s"));
         assert!(refused(|r| r.hypothesis = "lots=0".into(), Freeze).starts_with("hypothesis: `lots=0`"));
         assert!(refused(|_| {}, KillService).contains("scheduler-1"));
+        assert_eq!(refused(|r| r.xid = 12, GpuError), "xid: nodes know 13, 31, 48, 74, 79, 94, 95, not 12");
     }
 }

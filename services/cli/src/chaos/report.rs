@@ -25,8 +25,14 @@ fn closing(report: &ChaosReport) -> String {
     let targets = if report.targets.is_empty() { String::new() } else { format!(" on {}", report.targets.join(", ")) };
     let whole = report.whole_after_ms.map(|ms| format!("; whole again {} after the fault", span(ms))).unwrap_or_default();
     let reason = if report.reason.is_empty() { String::new() } else { format!(": {}", report.reason) };
-    let (kind, outcome) = (report.request.kind.as_str(), report.outcome.as_str());
+    let (kind, outcome) = (kind_words(report), report.outcome.as_str());
     format!("{kind}{targets} {outcome}{reason}{whole}; seed {}", report.seed)
+}
+
+/// The kind, with what was chosen of it.
+fn kind_words(report: &ChaosReport) -> String {
+    let kind = report.request.kind.as_str();
+    if report.request.xid == 0 { kind.to_owned() } else { format!("{kind} {}", report.request.xid) }
 }
 
 fn phases(phases: &[PhaseFigures]) -> Table {
@@ -125,7 +131,7 @@ pub(crate) fn list_words(list: &ChaosList, out: &Output, now_ms: u64) -> String 
             };
             runs.add_row([
                 report.run.as_str().into(),
-                report.request.kind.as_str().into(),
+                kind_words(report).into(),
                 report.targets.join(" ").into(),
                 figure(ago(now_ms, report.started_at_ms)),
                 mood(report.outcome.as_str(), how),

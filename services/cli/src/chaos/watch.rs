@@ -107,7 +107,7 @@ fn on_record(observer: &mut Observer, row: &Row) {
     let read = if state == Some(OPEN) {
         codec::decode::<OpenMarker>(Some(&row.headers), &row.body).map(|marker| observer.on_opened(&marker))
     } else {
-        codec::decode::<TerminalRecord>(Some(&row.headers), &row.body).map(|record| observer.on_ended(&record, row.seq))
+        codec::decode::<TerminalRecord>(Some(&row.headers), &row.body).map(|record| observer.on_ended(&record, row.seq, row.stored_at_ms))
     };
     if let Err(error) = read {
         tracing::debug!(subject = row.subject, %error, "a record cannot be read");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use faultline_engine::job::JobId;
+use faultline_protocol::codec::Message;
 use faultline_protocol::messages::{CancelReply, CancelRequest, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::{self, Nats, RequestError};
@@ -74,10 +75,17 @@ impl From<NoAnswer> for Failure {
 }
 
 async fn ask(nats: &Nats, query: &Query) -> Result<QueryReply, NoAnswer> {
+    match ask_leader(nats, subjects::SCHED_QUERY, query, ONE_ANSWER).await? {
+        QueryReply::Error(reason) => Err(NoAnswer::Refused(reason)),
+        reply => Ok(reply),
+    }
+}
+
+/// Asks again through a change of leader: what is asked must do no harm when it is heard twice.
+async fn ask_leader<Q: Message, A: Message>(nats: &Nats, subject: &'static str, question: &Q, limit: Duration) -> Result<A, NoAnswer> {
     let give_up = Instant::now() + LEADER_PATIENCE;
     loop {
-        match nats.request(subjects::SCHED_QUERY, query, ONE_ANSWER).await {
-            Ok(QueryReply::Error(reason)) => return Err(NoAnswer::Refused(reason)),
+        match nats.request(subject, question, limit).await {
             Ok(reply) => return Ok(reply),
             Err(RequestError::Decode { source, .. }) => return Err(NoAnswer::Odd(source.to_string())),
             Err(error) if Instant::now() >= give_up => {
@@ -152,19 +160,8 @@ pub(crate) async fn active_job(nats: &Nats, job: JobId) -> Result<Option<JobView
     }
 }
 
-/// Asks for cancellation of at most [`MAX_QUERY_ROWS`] jobs. Repeating it does no harm, so a change of leader is waited out.
+/// Asks for cancellation of at most [`MAX_QUERY_ROWS`] jobs.
 pub(crate) async fn cancel(nats: &Nats, jobs: &[JobId]) -> Result<CancelReply, NoAnswer> {
     let request = CancelRequest { jobs: jobs.to_vec(), by: "cli".to_owned() };
-    let give_up = Instant::now() + LEADER_PATIENCE;
-    loop {
-        match nats.request(subjects::SCHED_CANCEL, &request, CANCEL_ANSWER).await {
-            Ok(reply) => return Ok(reply),
-            Err(RequestError::Decode { source, .. }) => return Err(NoAnswer::Odd(source.to_string())),
-            Err(error) if Instant::now() >= give_up => {
-                tracing::debug!(%error, "the leader was asked in vain");
-                return Err(if nats.is_connected() { NoAnswer::NoLeader } else { NoAnswer::Disconnected });
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
-        }
-    }
+    ask_leader(nats, subjects::SCHED_CANCEL, &request, CANCEL_ANSWER).await
 }

@@ -374,7 +374,7 @@ pub struct Measurements {
     pub failover: Option<Spread>,
     /// From submission to commit.
     pub latency: Option<Spread>,
-    /// The longest time between two commits, in milliseconds; none with fewer than two.
+    /// The longest time without a commit, in milliseconds, from the beginning to the last one; none without any.
     pub stall_ms: Option<u64>,
     /// GPU-seconds of attempts that ended in this time: those that committed, and all.
     pub gpu_s_committed: f64,

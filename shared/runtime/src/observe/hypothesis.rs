@@ -46,6 +46,8 @@ pub struct Metric {
 
 const NO_FAULT_NOTICED: &str = "no samples: no fault of a node was noticed";
 const NOTHING_LOST: &str = "no samples: no attempt was lost to an injected fault";
+const NOBODY_FOLLOWED: &str = "no samples: the leading scheduler had no fault, or nobody led after it";
+const NOTHING_COMMITTED: &str = "no samples: no job committed";
 
 fn percentile(spread: Option<Spread>, pick: fn(&Spread) -> u64, missing: &'static str) -> Value {
     spread.map_or(Value::Missing(missing), |spread| Value::OfSamples(pick(&spread) as f64, spread.count))
@@ -57,13 +59,24 @@ macro_rules! count {
     };
 }
 
+macro_rules! percentile {
+    ($name:literal, $part:literal, $field:ident, $of:ident, $missing:expr, $does:literal) => {
+        Metric {
+            name: concat!($name, "_", $part),
+            unit: Unit::Duration,
+            does: $does,
+            read: |m| percentile(m.$field, |spread| spread.$of, $missing),
+        }
+    };
+}
+
 macro_rules! percentiles {
-    ($field:ident, $missing:expr, $does:literal, $p50:literal, $p95:literal, $p99:literal, $max:literal) => {
+    ($name:literal, $field:ident, $missing:expr, $does:literal) => {
         [
-            Metric { name: $p50, unit: Unit::Duration, does: $does, read: |m| percentile(m.$field, |spread| spread.p50_ms, $missing) },
-            Metric { name: $p95, unit: Unit::Duration, does: $does, read: |m| percentile(m.$field, |spread| spread.p95_ms, $missing) },
-            Metric { name: $p99, unit: Unit::Duration, does: $does, read: |m| percentile(m.$field, |spread| spread.p99_ms, $missing) },
-            Metric { name: $max, unit: Unit::Duration, does: $does, read: |m| percentile(m.$field, |spread| spread.max_ms, $missing) },
+            percentile!($name, "p50", $field, p50_ms, $missing, $does),
+            percentile!($name, "p95", $field, p95_ms, $missing, $does),
+            percentile!($name, "p99", $field, p99_ms, $missing, $does),
+            percentile!($name, "max", $field, max_ms, $missing, $does),
         ]
     };
 }
@@ -87,64 +100,24 @@ const COUNTS: [Metric; 15] = [
     count!("attempts_failed", attempts_failed, "attempts that failed by themselves"),
     count!("unrecovered", unrecovered, "lost attempts that were never repeated"),
     count!("faults", faults, "faults injected"),
-    count!("faults_unnoticed", faults_unnoticed, "faults of nodes that no verdict followed"),
+    count!("faults_unnoticed", faults_unnoticed, "faults of whole nodes that no verdict followed"),
     count!("false_verdicts", false_verdicts, "verdicts on nodes without a fault"),
 ];
 
 const DURATIONS: [[Metric; 4]; 5] = [
-    percentiles!(
-        detection,
-        NO_FAULT_NOTICED,
-        "from a fault to the first verdict on its node",
-        "detection_p50",
-        "detection_p95",
-        "detection_p99",
-        "detection_max"
-    ),
-    percentiles!(
-        recovery,
-        NOTHING_LOST,
-        "from a fault to the next placement of what it hit",
-        "recovery_p50",
-        "recovery_p95",
-        "recovery_p99",
-        "recovery_max"
-    ),
-    percentiles!(
-        recommit,
-        NOTHING_LOST,
-        "from a fault to the commit of what it hit",
-        "recommit_p50",
-        "recommit_p95",
-        "recommit_p99",
-        "recommit_max"
-    ),
-    percentiles!(
-        failover,
-        "no samples: the leading scheduler had no fault, or nobody led after it",
-        "from a fault of the leader to the next leader",
-        "failover_p50",
-        "failover_p95",
-        "failover_p99",
-        "failover_max"
-    ),
-    percentiles!(
-        latency,
-        "no samples: no job committed",
-        "from submission to commit",
-        "latency_p50",
-        "latency_p95",
-        "latency_p99",
-        "latency_max"
-    ),
+    percentiles!("detection", detection, NO_FAULT_NOTICED, "from a fault to the first verdict on its node"),
+    percentiles!("recovery", recovery, NOTHING_LOST, "from a fault to the next placement of what it hit"),
+    percentiles!("recommit", recommit, NOTHING_LOST, "from a fault to the commit of what it hit"),
+    percentiles!("failover", failover, NOBODY_FOLLOWED, "from a fault of the leader to the next leader"),
+    percentiles!("latency", latency, NOTHING_COMMITTED, "from submission to commit"),
 ];
 
 const OTHERS: [Metric; 5] = [
     Metric {
         name: "stall",
         unit: Unit::Duration,
-        does: "the longest time between two commits",
-        read: |m| m.stall_ms.map_or(Value::Missing("no samples: fewer than two jobs committed"), |ms| Value::Number(ms as f64)),
+        does: "the longest time without a commit, from the fault to the last one",
+        read: |m| m.stall_ms.map_or(Value::Missing(NOTHING_COMMITTED), |ms| Value::Number(ms as f64)),
     },
     Metric {
         name: "goodput",
@@ -156,7 +129,7 @@ const OTHERS: [Metric; 5] = [
         name: "throughput",
         unit: Unit::Rate,
         does: "commits a second",
-        read: |m| if m.committed == 0 { Value::Missing("no samples: no job committed") } else { Value::Number(m.throughput_per_s) },
+        read: |m| if m.committed == 0 { Value::Missing(NOTHING_COMMITTED) } else { Value::Number(m.throughput_per_s) },
     },
     Metric { name: "used_gpu_s", unit: Unit::GpuSeconds, does: "GPU-seconds of all attempts", read: |m| Value::Number(m.gpu_s_used) },
     Metric {

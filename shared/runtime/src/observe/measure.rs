@@ -92,7 +92,8 @@ impl Observer {
         for fault in self.faults.values().filter(|fault| (measured.from_ms..=measured.to_ms).contains(&fault.from_ms)) {
             measured.faults += 1;
             let nodes = self.affected(fault);
-            if nodes.is_empty() {
+            // Of a single GPU its own worker tells, and nobody has to judge the node.
+            if nodes.is_empty() || fault.gpu.is_some() {
                 continue;
             }
             let until_ms = fault.until_ms.map_or(u64::MAX, |until_ms| until_ms.saturating_add(VERDICT_GRACE_MS));
@@ -171,7 +172,8 @@ impl Observer {
             }
         }
         ends.sort_unstable();
-        measured.stall_ms = ends.windows(2).map(|pair| pair[1] - pair[0]).max();
+        let before = std::iter::once(measured.from_ms).chain(ends.iter().copied());
+        measured.stall_ms = before.zip(&ends).map(|(before, end)| end - before).max();
         measured.latency = spread(latencies);
         let seconds = measured.to_ms.saturating_sub(measured.from_ms) as f64 / 1000.0;
         measured.throughput_per_s = if seconds > 0.0 { ends.len() as f64 / seconds } else { 0.0 };

@@ -123,13 +123,14 @@ impl Observer {
         self.jobs.entry(marker.job).or_default().submitted_at_ms = Some(marker.submitted_at_ms);
     }
 
-    /// A terminal record in RESULTS with its sequence: another sequence for the same job is a second end.
-    pub fn on_ended(&mut self, record: &TerminalRecord, seq: u64) {
+    /// A terminal record in RESULTS with its sequence, and when it was stored there: that is the end of the job, not the moment at which
+    /// a worker that nobody heard came to it. Another sequence for the same job is a second end.
+    pub fn on_ended(&mut self, record: &TerminalRecord, seq: u64, stored_at_ms: u64) {
         let facts = self.jobs.entry(record.job).or_default();
         facts.submitted_at_ms = Some(record.submitted_at_ms);
-        let end = JobEnd { at_ms: record.ended_at_ms, state: record.state, seq };
+        let end = JobEnd { at_ms: stored_at_ms, state: record.state, seq };
         match facts.ended {
-            Some(before) if before.seq != seq => drop(self.ended_twice.insert(record.job, record.ended_at_ms)),
+            Some(before) if before.seq != seq => drop(self.ended_twice.insert(record.job, stored_at_ms)),
             Some(_) => {}
             None => facts.ended = Some(end),
         }

@@ -82,6 +82,11 @@ fn ended(of: u128, state: JobState, submitted_at_ms: u64, ended_at_ms: u64, hist
     }
 }
 
+/// Its record is stored the moment it is written.
+fn store(observer: &mut Observer, record: &TerminalRecord, seq: u64) {
+    observer.on_ended(record, seq, record.ended_at_ms);
+}
+
 /// A worker with two nodes, and one with another.
 fn observer() -> Observer {
     let mut observer = Observer::default();
@@ -108,7 +113,7 @@ fn a_killed_worker_is_noticed_and_its_job_goes_on() {
         placed(5_150, 1, 2, "n3"),
         fault_ended("w1", 5_000, 8_000),
     ]);
-    observer.on_ended(&ended(1, JobState::Committed, 900, 6_400, vec![]), 9);
+    store(&mut observer, &ended(1, JobState::Committed, 900, 6_400, vec![]), 9);
     let measured = observer.measure(4_000, 20_000);
     assert_eq!((measured.faults, measured.faults_unnoticed, measured.false_verdicts), (1, 0, 0));
     assert_eq!(measured.detection.unwrap().max_ms, 120);
@@ -124,9 +129,13 @@ fn a_fault_that_no_verdict_follows_is_unnoticed_and_no_sample() {
     let measured = observer.measure(0, 30_000);
     assert_eq!((measured.faults_unnoticed, measured.detection), (1, None));
     assert_eq!(measured.false_verdicts, 1, "a verdict long after the fault is a false one");
-    // A service without nodes is judged by nobody.
-    let measured = told(&[fault("scheduler-1", 5_000, None)]).measure(0, 30_000);
-    assert_eq!((measured.faults, measured.faults_unnoticed), (1, 0));
+    // A service without nodes is judged by nobody, and no node for one of its GPUs.
+    let mut of_gpu = fault("n3", 5_000, None);
+    of_gpu.fault.as_mut().unwrap().gpu = Some(2);
+    for nobodys in [fault("scheduler-1", 5_000, None), of_gpu] {
+        let measured = told(&[nobodys]).measure(0, 30_000);
+        assert_eq!((measured.faults, measured.faults_unnoticed), (1, 0));
+    }
 }
 
 #[test]
@@ -158,7 +167,7 @@ fn a_lost_attempt_that_is_never_repeated_is_unrecovered() {
 #[test]
 fn an_open_job_that_is_nowhere_is_lost() {
     let mut observer = told(&[placed(1_000, 1, 1, "n1"), placed(1_000, 2, 2, "n1"), placed(1_000, 3, 3, "n1")]);
-    observer.on_ended(&ended(3, JobState::Committed, 900, 6_400, vec![]), 9);
+    store(&mut observer, &ended(3, JobState::Committed, 900, 6_400, vec![]), 9);
     // Opened a moment ago: its submission may be under way.
     observer.on_opened(&OpenMarker {
         job: job(4),
@@ -185,15 +194,24 @@ fn an_open_job_that_is_nowhere_is_lost() {
 #[test]
 fn a_second_end_is_a_duplicate_whoever_finds_it() {
     let mut observer = observer();
-    observer.on_ended(&ended(1, JobState::Committed, 0, 10, vec![]), 5);
-    observer.on_ended(&ended(1, JobState::Committed, 0, 10, vec![]), 5);
+    store(&mut observer, &ended(1, JobState::Committed, 0, 10, vec![]), 5);
+    store(&mut observer, &ended(1, JobState::Committed, 0, 10, vec![]), 5);
     assert_eq!(observer.measure(0, 100).duplicates, 0);
-    observer.on_ended(&ended(1, JobState::Committed, 0, 12, vec![]), 6);
+    store(&mut observer, &ended(1, JobState::Committed, 0, 12, vec![]), 6);
     assert_eq!(observer.measure(0, 100).duplicates, 1);
     for (through_seq, duplicates) in [(5, 2), (9, 5)] {
         observer.on_ledger(&LedgerSnapshot { through_seq, duplicates, ..LedgerSnapshot::default() });
     }
     assert_eq!(observer.measure(0, 100).duplicates, 3, "the ledger's first count was there before");
+}
+
+/// What a worker that nobody heard came to counts from the moment at which RESULTS had it.
+#[test]
+fn a_job_has_ended_when_its_record_is_stored() {
+    let mut observer = observer();
+    observer.on_ended(&ended(1, JobState::Committed, 1_000, 4_000, vec![]), 5, 9_000);
+    let measured = observer.measure(2_000, 10_000);
+    assert_eq!((measured.latency.unwrap().max_ms, measured.stall_ms), (8_000, Some(7_000)));
 }
 
 #[test]
@@ -215,12 +233,12 @@ fn gpu_time_counts_once_and_what_did_not_commit_is_wasted() {
     let second = row(2, 3_000, 6_000, AttemptOutcome::Committed, 500);
     let with_history = ClusterEvent { history: vec![first.clone()], ..lost(3_000, 1, 1, "n1") };
     observer.on_event(&with_history);
-    observer.on_ended(&ended(1, JobState::Committed, 0, 6_000, vec![first, second]), 5);
+    store(&mut observer, &ended(1, JobState::Committed, 0, 6_000, vec![first, second]), 5);
     let measured = observer.measure(0, 10_000);
     assert!((measured.gpu_s_used - 2.5).abs() < 1e-9 && (measured.gpu_s_committed - 1.5).abs() < 1e-9, "{measured:?}");
     assert!((measured.goodput.unwrap() - 0.6).abs() < 1e-9);
     // A record of an older build says only which GPUs it had.
-    observer.on_ended(&ended(2, JobState::Committed, 0, 2_000, vec![row(9, 1_000, 2_000, AttemptOutcome::Committed, 0)]), 7);
+    store(&mut observer, &ended(2, JobState::Committed, 0, 2_000, vec![row(9, 1_000, 2_000, AttemptOutcome::Committed, 0)]), 7);
     assert!((observer.measure(0, 10_000).gpu_s_used - 3.5).abs() < 1e-9);
     assert_eq!(Observer::default().measure(0, 10_000).goodput, None);
 }
@@ -231,21 +249,22 @@ fn counts_are_of_the_window_alone() {
     for (number, state, at_ms) in
         [(1, JobState::Committed, 1_000), (2, JobState::Committed, 5_000), (3, JobState::Dead, 6_000), (4, JobState::Committed, 8_000)]
     {
-        observer.on_ended(&ended(number, state, at_ms - 100, at_ms, vec![]), at_ms);
+        store(&mut observer, &ended(number, state, at_ms - 100, at_ms, vec![]), at_ms);
     }
     observer.on_dead_letter(1, 6_000);
     let measured = observer.measure(4_000, 8_000);
     assert_eq!((measured.submitted, measured.committed, measured.dead, measured.dead_letters), (3, 2, 1, 1));
     assert_eq!(measured.stall_ms, Some(3_000));
     assert!((measured.throughput_per_s - 0.5).abs() < 1e-9);
-    assert_eq!(observer.measure(0, 4_000).stall_ms, None);
+    assert_eq!(observer.measure(0, 4_000).stall_ms, Some(1_000), "also before the first commit");
+    assert_eq!(observer.measure(2_000, 4_000).stall_ms, None);
 }
 
 #[test]
 fn what_is_forgotten_changes_nothing_later() {
     let mut observer = told(&[placed(100, 1, 1, "n1"), fault("n1", 200, Some(300)), verdict(250, EventKind::NodeDead, "n1")]);
     observer.on_leader("scheduler-1", 50);
-    observer.on_ended(&ended(1, JobState::Committed, 90, 400, vec![]), 5);
+    store(&mut observer, &ended(1, JobState::Committed, 90, 400, vec![]), 5);
     observer.on_event(&placed(500, 2, 2, "n1"));
     observer.on_event(&fault("scheduler-1", 6_000, None));
     observer.on_leader("scheduler-2", 7_000);
