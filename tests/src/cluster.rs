@@ -68,14 +68,24 @@ fn urls(server: &TestNats, peers: &[TestNats]) -> String {
 impl Cluster {
     /// NATS, its streams, one scheduler, a detector and so many workers of one node each, without simulated failures.
     pub async fn start(workers: usize) -> Cluster {
-        let mut cluster = Self::bare(TestNats::start().await).await;
-        cluster.scheduler("scheduler-1");
-        cluster.detector();
+        Self::bare(TestNats::start().await).await.populated(workers).await
+    }
+
+    /// The same on this server, with each process behind a link of its own.
+    pub async fn start_linked(server: TestNats, workers: usize) -> Cluster {
+        let mut cluster = Self::bare(server).await;
+        cluster.with_links();
+        cluster.populated(workers).await
+    }
+
+    async fn populated(mut self, workers: usize) -> Cluster {
+        self.scheduler("scheduler-1");
+        self.detector();
         for index in 1..=workers {
-            cluster.worker(index);
+            self.worker(index);
         }
-        cluster.wait_for_nodes(workers).await;
-        cluster
+        self.wait_for_nodes(workers).await;
+        self
     }
 
     /// NATS with its streams, and no process yet.

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -165,6 +166,25 @@ impl TestNats {
         };
         if let Err(error) = killed {
             panic!("kill -9 of nats-server on port {}: {error}", self.port);
+        }
+    }
+
+    /// SIGSTOP: it neither answers nor closes a connection, as a machine that hangs. [`TestNats::thaw`] ends it.
+    pub async fn freeze(&mut self) {
+        self.signal("SIGSTOP", Signal::STOP).await;
+    }
+
+    pub async fn thaw(&mut self) {
+        self.signal("SIGCONT", Signal::CONT).await;
+    }
+
+    async fn signal(&mut self, name: &str, signal: Signal) {
+        let sent = match &self.server {
+            Server::Container(container) => container.signal(name).await,
+            Server::Process(process) => process.signal(signal).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = sent {
+            panic!("{name} to nats-server on port {}: {error}", self.port);
         }
     }
 

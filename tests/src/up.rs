@@ -2,10 +2,11 @@
 //! the value.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -21,6 +22,8 @@ pub struct Up {
     child: Child,
     log: PathBuf,
     port: u16,
+    args: Vec<String>,
+    workers: usize,
 }
 
 impl Up {
@@ -43,20 +46,13 @@ impl Up {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("faultline.toml"), config).expect("a configuration file");
         let log = folder.path().join("up.log");
-        let file = std::fs::File::create(&log).expect("a log file");
         let port = free_port();
         let (port_text, page, workers_text) = (port.to_string(), free_port().to_string(), workers.to_string());
-        let child = faultline(&folder)
-            .arg("--stop-with-parent")
-            .args(["up", "--faults", "off", "--workers", &workers_text, "--nats-port", &port_text, "--dashboard-port", &page])
-            .args(more)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("faultline starts");
-        let up = Up { folder, child, log, port };
-        up.wait_until("all nodes are alive", async || up.nodes_alive() == workers).await;
+        let fixed = ["--faults", "off", "--workers", &workers_text, "--nats-port", &port_text, "--dashboard-port", &page];
+        let args: Vec<String> = fixed.iter().chain(more).map(|&arg| arg.to_owned()).collect();
+        let child = spawn(&folder, &log, &args);
+        let up = Up { folder, child, log, port, args, workers };
+        up.wait_until_whole().await;
         up
     }
 
@@ -68,6 +64,43 @@ impl Up {
     /// The file with the key of one of its NATS users.
     pub fn nkey(&self, user: &str) -> PathBuf {
         self.folder.path().join(".data/nkeys").join(format!("{user}.nk"))
+    }
+
+    /// Once it has ended: the same again on the same data.
+    pub async fn start_again(&mut self) {
+        self.child = spawn(&self.folder, &self.log, &self.args);
+        self.wait_until_whole().await;
+    }
+
+    async fn wait_until_whole(&self) {
+        self.wait_until("all nodes are alive", async || self.nodes_alive() == self.workers).await;
+    }
+
+    /// A signal to `up` alone, as a terminal or an operator sends it, and waits until it has ended.
+    pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end\n{}", self.log_tail());
+            sleep(POLL).await;
+        }
+    }
+
+    /// The history's events of these kinds.
+    pub fn events(&self, kinds: &[&str]) -> Vec<Value> {
+        let mut args = vec!["events", "--limit", "1000"];
+        args.extend(kinds.iter().flat_map(|&kind| ["--kind", kind]));
+        self.json(&args).and_then(|events| events.as_array().cloned()).unwrap_or_default()
+    }
+
+    /// The processes' ids by name, of those that run.
+    pub fn pids(&self) -> Vec<(String, u64)> {
+        let status = self.json(&["status"]).unwrap_or_default();
+        let services = status["services"].as_array().map_or(&[][..], Vec::as_slice).iter();
+        services.filter_map(|service| Some((service["name"].as_str()?.to_owned(), service["pid"].as_u64()?))).collect()
     }
 
     /// `faultline ARGS` on this cluster, not started yet.
@@ -135,9 +168,14 @@ impl Up {
         }
     }
 
+    /// All that it and its processes have said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The last lines of the log, for a failing test's message.
     pub fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
@@ -161,6 +199,13 @@ impl Drop for Up {
 /// Both outputs of a command.
 pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn spawn(folder: &TempDir, log: &Path, args: &[String]) -> Child {
+    let file = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
+    let mut command = faultline(folder);
+    command.args(["--stop-with-parent", "up"]).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
+    command.spawn().expect("faultline starts")
 }
 
 fn faultline(folder: &TempDir) -> Command {

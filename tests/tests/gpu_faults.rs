@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use faultline_engine::job::{AttemptOutcome, JobState};
+use faultline_engine::job::{AttemptOutcome, JobId, JobSpec, JobState, Param, Params, TerminalRecord};
+use faultline_engine::node::GpuTelemetry;
 use faultline_protocol::messages::{ClusterEvent, EventKind, FaultCause, FaultDepth, FaultTruth};
 use faultline_tests::cluster::{Cluster, sleep_job};
 
@@ -83,6 +84,141 @@ async fn gpu_faults_requeue_or_fail_as_documented_and_the_truth_is_written() {
         }
     }
     cluster.assert_audit_clean();
+}
+
+const FAULTY: &str = "gpu-node-01";
+
+/// A job that keeps so many whole GPUs for so long.
+fn holder(kind: &str, gpus: u32, hold_ms: i64) -> JobSpec {
+    let mut job = sleep_job(hold_ms);
+    job.demand.gpu_milli = gpus * 1000;
+    if kind != "sleep" {
+        job.kind = kind.into();
+        let small = if kind == "matrix" { "size" } else { "limit" };
+        job.params = Params::from([(small.into(), Param::Int(32)), ("hold_ms".into(), Param::Int(hold_ms))]);
+    }
+    job
+}
+
+/// The GPUs that a running job has.
+async fn gpus_of(cluster: &Cluster, job: JobId) -> Vec<u8> {
+    assert_eq!(cluster.wait_running(job).await, FAULTY);
+    cluster.job(job).await.and_then(|view| view.attempts.last().map(|row| row.gpus.clone())).expect("it runs")
+}
+
+async fn telemetry(cluster: &Cluster, gpu: u8) -> GpuTelemetry {
+    let nodes = cluster.nodes().await;
+    let node = nodes.iter().find(|view| view.spec.node == FAULTY).expect("it is known");
+    node.telemetry.get(usize::from(gpu)).copied().unwrap_or_default()
+}
+
+/// XID 48, 74, 94 and 95, thermal throttling and a wrong result, each on a GPU of its own of one running worker.
+#[tokio::test]
+async fn each_fault_of_a_gpu_has_its_documented_effect_on_a_running_worker() {
+    let cluster = Cluster::start(2).await;
+    cluster.set_draining("gpu-node-02", true).await;
+    // Six of the eight GPUs; what is hit waits for another node or a reset.
+    let specs = [
+        ("xid-48", holder("sleep", 1, 6_000)),
+        ("xid-94", holder("sleep", 1, 6_000)),
+        ("xid-95", holder("sleep", 1, 6_000)),
+        ("xid-74", holder("sleep", 2, 6_000)),
+        ("thermal-throttle", holder("compute", 1, 6_000)),
+    ];
+    let jobs = cluster.submit(&specs.each_ref().map(|(_, spec)| spec.clone())).await;
+    let mut hit: BTreeMap<&str, (JobId, u8)> = BTreeMap::new();
+    let mut taken = Vec::new();
+    for ((kind, _), job) in specs.iter().zip(&jobs) {
+        let gpus = gpus_of(&cluster, *job).await;
+        hit.insert(kind, (*job, gpus[0]));
+        taken.extend(gpus);
+    }
+    let wrong_gpu = (0..8).find(|gpu| !taken.contains(gpu)).expect("two are free");
+    cluster.set_draining("gpu-node-02", false).await;
+    for (kind, gpu) in hit.iter().map(|(kind, (_, gpu))| (*kind, *gpu)).chain([("wrong-result", wrong_gpu)]) {
+        let gpu = gpu.to_string();
+        let args = [FAULTY, kind, "--gpu", &gpu, "--for", "5s"];
+        // A contained error is over as soon as it has hit.
+        order(&cluster, if kind == "xid-94" { &args[..4] } else { &args });
+    }
+
+    // More than there are GPUs, so that all that may be used are used: also the wrong one, and none that is out of service.
+    let fillers = cluster.submit(&(0..24).map(|_| holder("matrix", 1, 200)).collect::<Vec<_>>()).await;
+    for (kind, xid) in [("xid-48", 48), ("xid-74", 74), ("xid-95", 95)] {
+        let is_out = async || {
+            let gpu = telemetry(&cluster, hit[kind].1).await;
+            gpu.out_of_service && gpu.xid == xid
+        };
+        cluster.wait_until("the GPU is out of service", is_out).await;
+    }
+    assert!(!telemetry(&cluster, hit["xid-94"].1).await.out_of_service, "a contained error takes nothing away");
+    let is_throttled = async || telemetry(&cluster, hit["thermal-throttle"].1).await.throttled;
+    cluster.wait_until("the hot GPU lowers its clocks", is_throttled).await;
+
+    let filler_records = cluster.wait_ended(&fillers).await;
+    let records = cluster.wait_ended(&jobs).await;
+    cluster.wait_until("every fault has ended", async || truths(&cluster).values().all(|(_, ended)| ended.is_some())).await;
+    let truths = truths(&cluster);
+    assert_eq!(truths.len(), 6, "{truths:?}");
+    check_xids(&hit, &records);
+    check_slow(&records[&hit["thermal-throttle"].0]);
+    check_wrong(wrong_gpu, &filler_records);
+    // Nothing was placed on a GPU between its fault and its reset.
+    for truth in truths.values().map(|(_, ended)| ended.as_ref().expect("it was waited for")) {
+        let kind = truth.kind.replace('_', "-");
+        let gpu = truth.gpu.expect("a fault of a GPU");
+        let wanted = hit.get(kind.as_str()).map_or(wrong_gpu, |(_, gpu)| *gpu);
+        assert_eq!((truth.target.as_str(), gpu, truth.cause), (FAULTY, wanted, FaultCause::Ordered));
+        if !["xid-48", "xid-74", "xid-95"].contains(&kind.as_str()) {
+            continue;
+        }
+        // The leader knows of it a moment later.
+        let out = truth.from_ms + 500..truth.until_ms.expect("it has ended");
+        let rows = records.values().chain(filler_records.values()).flat_map(|record| &record.history);
+        let placed_there = rows.filter(|row| row.node == FAULTY && row.gpus.contains(&gpu) && out.contains(&row.placed_at_ms));
+        assert_eq!(placed_there.count(), 0, "{kind}: {records:?}");
+    }
+
+    // And after the reset every GPU is used again.
+    cluster.set_draining("gpu-node-02", true).await;
+    let are_back = async || cluster.nodes().await.iter().all(|view| view.telemetry.iter().all(|gpu| !gpu.out_of_service));
+    cluster.wait_until("all GPUs are in service", are_back).await;
+    let all_eight = cluster.submit(&(0..8).map(|_| holder("sleep", 1, 1_000)).collect::<Vec<_>>()).await;
+    let mut used: Vec<u8> = cluster.wait_ended(&all_eight).await.values().flat_map(|record| record.history[0].gpus.clone()).collect();
+    used.sort_unstable();
+    assert_eq!(used, [0, 1, 2, 3, 4, 5, 6, 7]);
+    cluster.assert_audit_clean();
+}
+
+/// The attempt is gone, at no cost to its job, which commits in the next one.
+fn check_xids(hit: &BTreeMap<&str, (JobId, u8)>, records: &BTreeMap<JobId, TerminalRecord>) {
+    for (kind, (job, gpu)) in hit.iter().filter(|(kind, _)| kind.starts_with("xid")) {
+        let record = &records[job];
+        assert_eq!((record.state, record.failures, record.requeues), (JobState::Committed, 0, 1), "{kind}: {record:?}");
+        let first = &record.history[0];
+        assert_eq!((first.outcome, record.history.len()), (AttemptOutcome::Lost, 2), "{kind}: {record:?}");
+        let words = format!("{} on GPU {gpu}", kind.replace('-', "_"));
+        assert!(first.detail.starts_with(&words), "{kind}: {first:?}");
+    }
+}
+
+/// Six seconds at full clocks, and some seconds more at half of them.
+fn check_slow(record: &TerminalRecord) {
+    let row = &record.history[0];
+    assert_eq!((record.state, record.history.len()), (JobState::Committed, 1), "{record:?}");
+    let took_ms = row.ended_at_ms.zip(row.started_at_ms).map(|(ended, started)| ended - started);
+    assert!(took_ms >= Some(7_000), "{took_ms:?}: {record:?}");
+}
+
+/// Only the job's own check finds it, and a retry mends it.
+fn check_wrong(wrong_gpu: u8, records: &BTreeMap<JobId, TerminalRecord>) {
+    let rows = || records.values().flat_map(|record| &record.history);
+    let failed: Vec<_> = rows().filter(|row| row.outcome == AttemptOutcome::Failed).collect();
+    assert!(!failed.is_empty(), "nobody used GPU {wrong_gpu}: {records:?}");
+    for row in failed {
+        assert!(row.node == FAULTY && row.gpus == [wrong_gpu] && row.detail.contains("Freivalds' check"), "{row:?}");
+    }
+    assert!(records.values().all(|record| record.state == JobState::Committed), "{records:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The network breaks and heals: every process stands behind a proxy, and each of them is cut off once. Nothing is lost, nothing is
 //! committed twice, nobody dies by mistake, and `audit` says so after each.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use faultline_engine::job::{AttemptOutcome, JobState};
@@ -10,27 +11,15 @@ use faultline_proxy::{Direction, LinkConditions};
 use faultline_runtime::record::read_record;
 use faultline_tests::cluster::{Cluster, sleep_job};
 use faultline_tests::nats::{TEST_CONFIG, TestNats};
+use faultline_tests::up::{Up, text};
 use tokio::time::{Instant, sleep, sleep_until};
 
 const VERDICTS: [EventKind; 2] = [EventKind::NodeGone, EventKind::NodeDead];
 
-/// NATS, a scheduler, a detector and workers, each behind a link.
-async fn start_linked(server: TestNats, workers: usize) -> Cluster {
-    let mut cluster = Cluster::bare(server).await;
-    cluster.with_links();
-    cluster.scheduler("scheduler-1");
-    cluster.detector();
-    for index in 1..=workers {
-        cluster.worker(index);
-    }
-    cluster.wait_for_nodes(workers).await;
-    cluster
-}
-
 #[tokio::test]
 async fn a_partitioned_worker_fences_itself_and_its_late_commit_is_refused() {
     const PARTITION: Duration = Duration::from_secs(20);
-    let cluster = start_linked(TestNats::start().await, 2).await;
+    let cluster = Cluster::start_linked(TestNats::start().await, 2).await;
     cluster.set_draining("gpu-node-02", true).await;
     // In the partition the first one ends and is not heard; the second one is still under way when the worker loses patience.
     let ids = cluster.submit(&[sleep_job(6_000), sleep_job(18_000)]).await;
@@ -72,7 +61,7 @@ async fn what_a_deposed_scheduler_placed_is_refused_by_its_epoch() {
     // The server must not give the silent connection up, else what is held would never arrive.
     let config = TEST_CONFIG.replace("ping_interval: \"2s\"", "ping_interval: \"60s\"");
     assert_ne!(config, TEST_CONFIG);
-    let mut cluster = start_linked(TestNats::start_with_config(&config).await, 2).await;
+    let mut cluster = Cluster::start_linked(TestNats::start_with_config(&config).await, 2).await;
     cluster.scheduler("scheduler-2");
     let epoch = cluster.stats().await.expect("there is a leader").epoch;
     let args = ["submit", "--kind", "sleep", "--duration", "300ms", "--gpus", "1", "--count", "600", "--wait"];
@@ -99,9 +88,42 @@ async fn what_a_deposed_scheduler_placed_is_refused_by_its_epoch() {
     cluster.assert_audit_clean();
 }
 
+/// As a person does it: the leader neither hears nor is heard, in the middle of work, and comes back.
+#[tokio::test]
+async fn a_leader_whose_network_stalls_both_ways_is_followed_and_may_lead_again() {
+    let up = Up::start(2, &[]).await;
+    let leaders =
+        || up.events(&["leader_elected"]).iter().filter_map(|event| event["service"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let first = leaders().pop().expect("somebody leads");
+    let other = if first == "scheduler-1" { "scheduler-2" } else { "scheduler-1" };
+    // 64 at once: some seven seconds of work.
+    let args = ["submit", "--kind", "sleep", "--duration", "400ms", "--gpus", "0.25", "--count", "1200", "--wait"];
+    let submit = up.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("faultline starts");
+    let committed = || up.json(&["audit"]).map_or(0, |audit| audit["committed"].as_u64().unwrap_or(0));
+    up.wait_until("jobs commit", async || committed() > 100).await;
+
+    assert!(up.faultline(&["link", &first, "stall"]).status.success());
+    up.wait_until("the standby leads", async || leaders().last().is_some_and(|leader| leader == other)).await;
+    let steps_down = async || up.log().lines().any(|line| line.contains(&first) && line.contains("the lease is lost"));
+    up.wait_until("the old leader steps down by itself", steps_down).await;
+    assert!(up.faultline(&["link", &first, "heal"]).status.success());
+    let done = tokio::task::spawn_blocking(move || submit.wait_with_output()).await.unwrap().unwrap();
+    assert!(done.status.success(), "submit --wait: {}\n{}", text(&done), up.log_tail());
+
+    // The new one can neither lead nor go while it is frozen: whoever leads then is the old one, which was never started again.
+    assert!(up.faultline(&["kill", other, "--signal", "stop"]).status.success());
+    up.wait_until("the old leader leads again", async || leaders().last() == Some(&first)).await;
+    let one_more = up.faultline(&["submit", "--kind", "sleep", "--duration", "10ms", "--wait"]);
+    assert!(one_more.status.success(), "{}", text(&one_more));
+    assert!(up.faultline(&["kill", other, "--signal", "cont"]).status.success());
+    assert!(up.service(&first).is_some_and(|service| service["restarts"] == 0));
+    up.wait_until("the ledger has counted them", async || committed() == 1201).await;
+    up.assert_audit_clean();
+}
+
 #[tokio::test]
 async fn on_slow_and_lossy_links_everything_commits_and_nobody_is_taken_for_dead() {
-    let cluster = start_linked(TestNats::start().await, 4).await;
+    let cluster = Cluster::start_linked(TestNats::start().await, 4).await;
     for index in 1..=4 {
         let poor = LinkConditions { delay_ms: 200, loss_percent: 2.0, ..LinkConditions::default() };
         cluster.link(&format!("worker-{index:02}"), poor);
@@ -122,7 +144,7 @@ async fn on_slow_and_lossy_links_everything_commits_and_nobody_is_taken_for_dead
 
 #[tokio::test]
 async fn a_partitioned_detector_judges_nobody_and_afterwards_it_judges_again() {
-    let mut cluster = start_linked(TestNats::start().await, 6).await;
+    let mut cluster = Cluster::start_linked(TestNats::start().await, 6).await;
     let job = cluster.submit(&[sleep_job(15_000)]).await[0];
     cluster.wait_running(job).await;
     cluster.partition("fault-detector");

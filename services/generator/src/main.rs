@@ -24,7 +24,7 @@ struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     /// Seed of everything that is drawn about jobs
-    #[arg(long, value_parser = config::seed)]
+    #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// Take rates outside 0.1 to 50 too, for load tests

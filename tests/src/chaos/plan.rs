@@ -14,6 +14,8 @@ pub const SUBMITTERS: usize = 2;
 /// Kills of processes (NATS among them, submitters not) and kills of NATS in each minute, at least.
 pub const KILLS_PER_MIN: f64 = 6.0;
 pub const NATS_KILLS_PER_MIN: f64 = 1.0;
+/// Freezes of NATS in each minute, at least.
+pub const NATS_FREEZES_PER_MIN: f64 = 0.5;
 /// What is planned is a little more than what must be reached.
 const PLANNED_KILLS_PER_MIN: f64 = 8.0;
 const PLANNED_NATS_KILLS_PER_MIN: f64 = 1.4;
@@ -148,7 +150,10 @@ impl Plan {
         let mut next_worker = WORKERS + 1;
         for (at_ms, what) in due {
             match what {
-                "nats" => draw.kill(at_ms, Service::Nats, 300..3_000),
+                "nats" => {
+                    draw.kill(at_ms, Service::Nats, 300..3_000);
+                    draw.freeze_nats(at_ms);
+                }
                 "kill" => draw.kill_some_service(at_ms),
                 "freeze" => draw.freeze(at_ms),
                 "submitter" => {
@@ -258,6 +263,14 @@ impl Draw {
         }
     }
 
+    /// Between two kills of it, which are 26 s apart or more.
+    fn freeze_nats(&mut self, killed_ms: u64) {
+        let at_ms = killed_ms + self.rng.random_range(10_000..16_000);
+        let back_ms = at_ms + self.rng.random_range(2_000..=8_000);
+        self.push(at_ms, Op::Freeze(Service::Nats));
+        self.push(back_ms, Op::Thaw(Service::Nats));
+    }
+
     fn fault(&mut self, at_ms: u64) {
         let node = self.rng.random_range(1..=WORKERS);
         let kind = *["crash", "hang", "heartbeat-loss", "slow"].choose(&mut self.rng).unwrap_or(&"crash");
@@ -307,6 +320,8 @@ mod tests {
                 assert!(of_services as f64 >= KILLS_PER_MIN * minutes, "seed {seed}: {kills:?}");
                 assert!(kills["nats"] as f64 >= NATS_KILLS_PER_MIN * minutes, "seed {seed}: {kills:?}");
                 assert_eq!(kills.len(), 7, "every kind dies at least once; seed {seed}: {kills:?}");
+                let freezes = plan.steps.iter().filter(|step| step.op == Op::Freeze(Service::Nats)).count();
+                assert!(freezes as f64 >= (NATS_FREEZES_PER_MIN * minutes).floor(), "seed {seed}: {freezes} freezes of NATS");
                 check_order(&plan, seed);
             }
         }
@@ -318,7 +333,7 @@ mod tests {
         for step in &plan.steps {
             match step.op {
                 Op::Kill(service) => {
-                    frozen.remove(&service);
+                    assert!(!frozen.remove(&service) || service != Service::Nats, "seed {seed}: NATS is killed while it is frozen");
                     assert!(down.insert(service), "seed {seed}: {service} is killed twice");
                 }
                 Op::Start(service) => assert!(

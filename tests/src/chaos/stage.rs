@@ -142,11 +142,14 @@ impl Stage {
                 eprintln!("chaos: freeze {service}");
                 self.count("freeze", service);
                 self.frozen.insert(service);
-                self.cluster.freeze(&service.to_string());
+                match service {
+                    Service::Nats => self.cluster.server.freeze().await,
+                    service => self.cluster.freeze(&service.to_string()),
+                }
             }
             Op::Thaw(service) => {
                 self.frozen.remove(&service);
-                self.cluster.thaw(&service.to_string());
+                self.thaw(service).await;
             }
             Op::Stop(service) => {
                 self.count("scale down", service);
@@ -175,6 +178,13 @@ impl Stage {
         }
     }
 
+    async fn thaw(&mut self, service: Service) {
+        match service {
+            Service::Nats => self.cluster.server.thaw().await,
+            service => self.cluster.thaw(&service.to_string()),
+        }
+    }
+
     /// Thaws, starts and restores everything, and tells those who submit to finish.
     pub async fn heal(&mut self) {
         eprintln!("chaos: healing");
@@ -182,7 +192,7 @@ impl Stage {
             self.cluster.heal(&service.to_string());
         }
         for service in std::mem::take(&mut self.frozen) {
-            self.cluster.thaw(&service.to_string());
+            self.thaw(service).await;
         }
         for service in std::mem::take(&mut self.down) {
             self.act(&Op::Start(service)).await;

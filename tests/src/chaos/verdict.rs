@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::load::{Entries, Journal, may_end};
-use super::plan::{KILLS_PER_MIN, NATS_KILLS_PER_MIN, Plan, SUBMITTERS};
+use super::plan::{KILLS_PER_MIN, NATS_FREEZES_PER_MIN, NATS_KILLS_PER_MIN, Plan, SUBMITTERS};
 use super::stage::Stage;
 use super::witness::{Record, Witness};
 
@@ -212,6 +212,8 @@ fn judge_size(settings: &Settings, stage: &Stage, ended: u64, found: &mut Findin
     at_least("jobs ended", ended, JOBS_PER_MIN * minutes);
     at_least("kills", kills, (KILLS_PER_MIN * minutes).floor());
     at_least("kills of NATS", of_nats, (NATS_KILLS_PER_MIN * minutes).floor());
+    let freezes = stage.done.get("freeze nats").copied().unwrap_or(0);
+    at_least("freezes of NATS", freezes, (NATS_FREEZES_PER_MIN * minutes).floor());
     kills
 }
 

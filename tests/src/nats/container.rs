@@ -119,13 +119,17 @@ impl ContainerServer {
             return Ok(());
         }
         // Not `stop_with_timeout(0)`: that sends SIGTERM first, and the server would use the moment to tidy up.
-        let docker = docker_client_instance().await.map_err(|error| error.to_string())?;
-        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        docker.kill_container(self.container.id(), Some(options)).await.map_err(|error| error.to_string())?;
+        self.signal("SIGKILL").await?;
         while self.container.is_running().await.map_err(|error| error.to_string())? {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    pub(super) async fn signal(&self, name: &str) -> Result<(), String> {
+        let docker = docker_client_instance().await.map_err(|error| error.to_string())?;
+        let options = KillContainerOptionsBuilder::new().signal(name).build();
+        docker.kill_container(self.container.id(), Some(options)).await.map_err(|error| error.to_string())
     }
 
     /// The server's last words when it ended by itself.

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::TestNatsError;
@@ -123,6 +124,11 @@ impl ProcessServer {
         server.kill()?;
         server.wait()?;
         Ok(())
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        let running = self.running.as_ref().ok_or_else(|| std::io::Error::other("it is not running"))?;
+        Ok(kill_process(Pid::from_child(&running.server), signal)?)
     }
 
     /// The server's last words when it ended by itself.
