@@ -50,5 +50,3 @@ export function colour(name: string): string {
   }
   return value;
 }
-
-export const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;

@@ -3,6 +3,7 @@
 import { clock, count, DASH, fixed, plural, span, words } from '../lib/format';
 import type { ChaosReport, Measurements, PhaseFigures, Spread } from '../lib/wire';
 import { Empty, Panel, State } from '../ui/parts';
+import { Table, type Column } from '../ui/table';
 
 export function Reports({ runs }: { runs: ChaosReport[] }) {
   if (!runs.length) {
@@ -46,9 +47,11 @@ function Report({ run, open }: { run: ChaosReport; open: boolean }) {
         <Clauses run={run} />
         {run.phases.length > 0 && <Phases phases={run.phases} />}
         <p class="quiet num">
-          {run.whole_after_ms === null
-            ? 'The cluster was not whole again in time. '
-            : `Whole again ${span(run.whole_after_ms)} after the fault. `}
+          {run.whole_after_ms !== null
+            ? `Whole again ${span(run.whole_after_ms)} after the fault. `
+            : run.outcome === 'aborted'
+              ? ''
+              : 'The cluster was not whole again in time. '}
           {run.measured && <Measured measured={run.measured} />}
         </p>
         <p>
@@ -63,7 +66,7 @@ function Report({ run, open }: { run: ChaosReport; open: boolean }) {
 
 function Clauses({ run }: { run: ChaosReport }) {
   if (!run.clauses.length)
-    return <p class="quiet">No hypothesis was given{run.request.hypothesis ? ', or it could not be judged' : ''}.</p>;
+    return <p class="quiet">{run.request.hypothesis ? `Not judged: ${run.request.hypothesis}` : 'No hypothesis was given.'}</p>;
   return (
     <ul class="stack tight">
       {run.clauses.map((clause) => (
@@ -77,49 +80,32 @@ function Clauses({ run }: { run: ChaosReport }) {
   );
 }
 
-const ROWS: [string, (phase: PhaseFigures) => string][] = [
-  ['Lasted', (phase) => span(phase.to_ms - phase.from_ms)],
-  ['Fewest nodes up', (phase) => `${phase.nodes_alive_min} of ${phase.nodes_known}`],
-  ['Running, mean', (phase) => fixed(phase.jobs_running, 1)],
-  ['Queued, mean', (phase) => fixed(phase.jobs_queued, 1)],
-  ['Committed', (phase) => count(phase.committed)],
-  ['Throughput, jobs/s', (phase) => fixed(phase.throughput_per_s, 2)],
+interface Figure {
+  label: string;
+  of: (phase: PhaseFigures) => string;
+}
+
+const FIGURES: Figure[] = [
+  { label: 'Lasted', of: (phase) => span(phase.to_ms - phase.from_ms) },
+  { label: 'Fewest nodes up', of: (phase) => `${phase.nodes_alive_min} of ${phase.nodes_known}` },
+  { label: 'Running, mean', of: (phase) => fixed(phase.jobs_running, 1) },
+  { label: 'Queued, mean', of: (phase) => fixed(phase.jobs_queued, 1) },
+  { label: 'Committed', of: (phase) => count(phase.committed) },
+  { label: 'Throughput, jobs/s', of: (phase) => fixed(phase.throughput_per_s, 2) },
 ];
 
 function Phases({ phases }: { phases: PhaseFigures[] }) {
-  const inOrder = ['before', 'during', 'after'].map((name) => phases.find((phase) => phase.phase === name));
-  return (
-    <div class="scroll-x">
-      <table class="phases">
-        <thead>
-          <tr>
-            <th scope="col">Figure</th>
-            <th scope="col" class="right">
-              Before
-            </th>
-            <th scope="col" class="right">
-              During
-            </th>
-            <th scope="col" class="right">
-              After
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {ROWS.map(([label, value]) => (
-            <tr key={label}>
-              <th scope="row">{label}</th>
-              {inOrder.map((phase, at) => (
-                <td class="right" key={at}>
-                  {phase ? value(phase) : DASH}
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  const column = (title: string, name: string): Column<Figure> => {
+    const phase = phases.find((candidate) => candidate.phase === name);
+    return { title, number: true, cell: (figure) => (phase ? figure.of(phase) : DASH) };
+  };
+  const columns = [
+    { title: 'Figure', heads: true, cell: (figure: Figure) => figure.label },
+    column('Before', 'before'),
+    column('During', 'during'),
+    column('After', 'after'),
+  ];
+  return <Table class="phases" columns={columns} rows={FIGURES} keyOf={(figure) => figure.label} />;
 }
 
 const spread = (name: string, given: Spread | null) =>

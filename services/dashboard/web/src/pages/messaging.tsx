@@ -1,11 +1,12 @@
 // Streams and consumers of JetStream, each with the command that shows the same on a terminal.
 
 import { get } from '../lib/api';
-import { bytes, count, plural } from '../lib/format';
-import type { Messaging as Data, Stream } from '../lib/wire';
+import { bytes, clock, count, plural } from '../lib/format';
+import type { Bucket, Consumer, Messaging as Data, Stream } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Command, Empty, Failed, Loading, Panel } from '../ui/parts';
+import { Table, type Column } from '../ui/table';
 
 const PURPOSE: Record<string, string> = {
   JOBS: 'jobs that wait or run; acknowledged when they have ended',
@@ -24,9 +25,14 @@ export function Messaging() {
         <PageTitle>Messaging</PageTitle>
         <span class="sub num">
           {data
-            ? `${plural(data.streams.length, 'stream')}, ${plural(data.buckets.length, 'bucket')}${data.connections ? `, ${plural(data.connections, 'connection')}` : ''}`
+            ? `${plural(data.streams.length, 'stream')}, ${plural(data.buckets.length, 'bucket')}`
             : ''}
         </span>
+        {data?.stale_reason && (
+          <span class="badge warn" title={data.stale_reason}>
+            JetStream does not answer: figures of {clock(data.at_ms)}
+          </span>
+        )}
       </div>
       {loaded.error !== null && !data ? (
         <Failed what="JetStream cannot be asked" error={loaded.error} retry={loaded.reload} />
@@ -75,80 +81,32 @@ function StreamPanel({ stream }: { stream: Stream }) {
           </dd>
         </div>
       </dl>
-      {stream.consumers.length > 0 && (
-        <div class="scroll-x">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Consumer</th>
-                <th scope="col" class="right">
-                  Pending
-                </th>
-                <th scope="col" class="right">
-                  Ack pending
-                </th>
-                <th scope="col" class="right">
-                  Redelivered
-                </th>
-                <th scope="col" class="right">
-                  Waiting pulls
-                </th>
-                <th scope="col">Command</th>
-              </tr>
-            </thead>
-            <tbody>
-              {stream.consumers.map((consumer) => (
-                <tr key={consumer.name}>
-                  <td>{consumer.name}</td>
-                  <td class="num right">{count(consumer.pending)}</td>
-                  <td class="num right">{count(consumer.ack_pending)}</td>
-                  <td class={`num right ${consumer.redelivered ? 'is-warn' : ''}`}>{count(consumer.redelivered)}</td>
-                  <td class="num right">{count(consumer.waiting)}</td>
-                  <td>
-                    <Command text={consumer.command ?? `nats consumer info ${stream.name} ${consumer.name}`} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {stream.consumers.length > 0 && <Table columns={consumerColumns(stream.name)} rows={stream.consumers} keyOf={(row) => row.name} />}
     </Panel>
   );
 }
+
+const consumerColumns = (stream: string): Column<Consumer>[] => [
+  { title: 'Consumer', cell: (row) => row.name },
+  { title: 'Pending', number: true, cell: (row) => count(row.pending) },
+  { title: 'Ack pending', number: true, cell: (row) => count(row.ack_pending) },
+  { title: 'Redelivered', number: true, class: (row) => (row.redelivered ? 'is-warn' : ''), cell: (row) => count(row.redelivered) },
+  { title: 'Waiting pulls', number: true, cell: (row) => count(row.waiting) },
+  { title: 'Command', cell: (row) => <Command text={row.command ?? `nats consumer info ${stream} ${row.name}`} /> },
+];
+
+const BUCKET_COLUMNS: Column<Bucket>[] = [
+  { title: 'Bucket', cell: (row) => row.name },
+  { title: 'Values', number: true, cell: (row) => count(row.values) },
+  { title: 'Size', number: true, cell: (row) => bytes(row.bytes) },
+  { title: 'Command', cell: (row) => <Command text={row.command ?? `nats kv ls ${row.name}`} /> },
+];
 
 function Buckets({ data }: { data: Data }) {
   if (!data.buckets.length) return null;
   return (
     <Panel title="Buckets" flush>
-      <div class="scroll-x">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Bucket</th>
-              <th scope="col" class="right">
-                Values
-              </th>
-              <th scope="col" class="right">
-                Size
-              </th>
-              <th scope="col">Command</th>
-            </tr>
-          </thead>
-          <tbody>
-            {data.buckets.map((bucket) => (
-              <tr key={bucket.name}>
-                <td>{bucket.name}</td>
-                <td class="num right">{count(bucket.values)}</td>
-                <td class="num right">{bytes(bucket.bytes)}</td>
-                <td>
-                  <Command text={bucket.command ?? `nats kv ls ${bucket.name}`} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table columns={BUCKET_COLUMNS} rows={data.buckets} keyOf={(row) => row.name} />
     </Panel>
   );
 }

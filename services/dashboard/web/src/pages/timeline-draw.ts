@@ -3,6 +3,7 @@
 
 import { clock } from '../lib/format';
 import { colour } from '../lib/theme';
+import { hatching } from '../ui/hatch';
 import {
   AXIS_HEIGHT,
   BAR_HEIGHT,
@@ -42,7 +43,7 @@ export function draw(ctx: CanvasRenderingContext2D, model: Model, look: Look): v
   ctx.rect(0, AXIS_HEIGHT, scale.width, height - AXIS_HEIGHT);
   ctx.clip();
   ctx.translate(0, -look.scroll);
-  const hatch = hatching(ctx, dpr);
+  const hatch = hatching(ctx, dpr, 7, 1.3);
   rows.forEach((row) => drawBackground(ctx, row, look, hatch));
   drawGrid(ctx, look);
   ctx.save();
@@ -249,22 +250,4 @@ function drawBrush(ctx: CanvasRenderingContext2D, { brush, height }: Look): void
   ctx.globalAlpha = 1;
   ctx.fillRect(left, AXIS_HEIGHT, 1, height);
   ctx.fillRect(right, AXIS_HEIGHT, 1, height);
-}
-
-function hatching(ctx: CanvasRenderingContext2D, dpr: number): CanvasPattern | null {
-  const tile = document.createElement('canvas');
-  const side = Math.round(7 * dpr);
-  tile.width = tile.height = side;
-  const brush = tile.getContext('2d')!;
-  brush.strokeStyle = colour('--cell-hatch');
-  brush.lineWidth = 1.3 * dpr;
-  brush.beginPath();
-  for (const shift of [-side, 0, side]) {
-    brush.moveTo(shift, side);
-    brush.lineTo(shift + side, 0);
-  }
-  brush.stroke();
-  const pattern = ctx.createPattern(tile, 'repeat');
-  pattern?.setTransform(new DOMMatrix().scale(1 / dpr));
-  return pattern;
 }

@@ -2,6 +2,7 @@
 
 import { colour } from '../lib/theme';
 import { DRAINING, FAULTED, HEALTH_NAMES, STATE_MASK, type Frame } from '../lib/wire';
+import { hatching } from './hatch';
 import { spotOf, type Layout } from './heat-layout';
 
 export type Mode = 'utilisation' | 'memory' | 'temperature' | 'state';
@@ -47,11 +48,12 @@ export class HeatPainter {
     ctx.setTransform(scale, 0, 0, scale, 0, 0);
     ctx.clearRect(0, 0, width, layout.height);
     this.shown = new Int32Array(this.names.length).fill(-1);
-    this.hatch = hatchPattern(ctx, scale, layout.cellHeight < 12 ? 4 : 7);
+    const period = layout.cellHeight < 12 ? 4 : 7;
+    this.hatch = hatching(ctx, scale, period, period / 5);
     ctx.font = `550 11px ${colour('--font')}`;
     ctx.textBaseline = 'top';
     ctx.fillStyle = colour('--ink-2');
-    for (const block of layout.blocks) ctx.fillText(block.rack || 'no rack', block.x, block.y, 220);
+    if (layout.label) for (const block of layout.blocks) ctx.fillText(block.rack || 'no rack', block.x, block.y, 220);
   }
 
   /** Returns how many cells were painted. */
@@ -187,22 +189,4 @@ export class HeatPainter {
     if (darkTheme) return step >= 3 ? '#06121e' : '#f2f6fa';
     return step >= 4 ? '#ffffff' : '#17202b';
   }
-}
-
-function hatchPattern(ctx: CanvasRenderingContext2D, scale: number, period: number): CanvasPattern | null {
-  const tile = document.createElement('canvas');
-  tile.width = tile.height = Math.round(period * scale);
-  const brush = tile.getContext('2d')!;
-  brush.strokeStyle = colour('--cell-hatch');
-  brush.lineWidth = Math.max(1, scale * (period / 5));
-  const side = tile.width;
-  brush.beginPath();
-  for (const shift of [-side, 0, side]) {
-    brush.moveTo(shift, side);
-    brush.lineTo(shift + side, 0);
-  }
-  brush.stroke();
-  const pattern = ctx.createPattern(tile, 'repeat');
-  pattern?.setTransform(new DOMMatrix().scale(1 / scale));
-  return pattern;
 }
