@@ -1,14 +1,12 @@
 // axe finds nothing serious or critical on any page in either theme, while things break.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { violations } from './lib/axe.mjs';
 import { suite } from './lib/suite.mjs';
 import { eventually } from './lib/wait.mjs';
 
 const on = suite({ workers: 4, flags: ['--rate', '30'] });
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const PAGES = [
   '/',
   '/?heat=state',
@@ -23,20 +21,6 @@ const PAGES = [
   '/messaging',
   '/nowhere',
 ];
-
-async function violations(page) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  return violations
-    .filter((found) => ['serious', 'critical'].includes(found.impact))
-    .map(
-      (found) =>
-        `${found.id}: ${found.help}: ${found.nodes
-          .slice(0, 3)
-          .map((node) => node.target.join(' '))
-          .join(' | ')}`,
-    );
-}
 
 for (const theme of ['light', 'dark']) {
   test(`no page has a serious or critical finding in the ${theme} theme`, async () => {

@@ -6,6 +6,7 @@ use faultline_runtime::clock::unix_ms;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::LastMessaging;
 use crate::cluster::Cluster;
 use crate::guard::Guard;
 use crate::push::Newest;
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) view: SharedView,
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) messaging: Arc<LastMessaging>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     /// The newest round; each WebSocket sends the newest that there is when it is ready for more.
@@ -62,6 +64,7 @@ impl App {
             view,
             cluster,
             guard: Arc::new(guard),
+            messaging: Arc::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             rounds,

@@ -29,7 +29,8 @@ struct Flags {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     bind: Option<IpAddr>,
-    /// File with the token that every request must then carry as `Authorization: Bearer`
+    /// File with the token (16 or more characters) that one signs in with on the page, and that programs send as
+    /// `Authorization: Bearer`
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     token_file: Option<PathBuf>,

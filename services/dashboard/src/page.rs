@@ -94,6 +94,11 @@ fn is_place(path: &str) -> bool {
     path != "/api" && !path.starts_with("/api/") && !path.starts_with("/assets/") && !last.contains('.')
 }
 
+/// Whether a path is the page or belongs to it. All of that is the same for everybody and holds nothing of the cluster.
+pub(crate) fn is_page(path: &str) -> bool {
+    is_place(path) || path.starts_with("/assets/")
+}
+
 /// Any path without a route of its own.
 pub(crate) async fn anywhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if matches!(method, Method::GET | Method::HEAD) && is_place(uri.path()) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -14,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::api::error::{ApiError, ErrorBody};
 use crate::app::{App, MAX_STREAMS};
 use crate::push::Round;
+use crate::session::Leave;
 
 /// A client that takes nothing for so long is gone.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -31,9 +33,10 @@ const MAX_INCOMING_BYTES: usize = 4096;
 /// attempts run (255: that many or more).
 #[utoipa::path(get, path = "/api/v1/ws", tag = "cluster",
     responses((status = 101, body = crate::push::Told, description = "each text message"), (status = 400, body = ErrorBody),
-        (status = 403, body = ErrorBody), (status = 503, body = ErrorBody, description = "64 WebSockets and event streams are open already")))]
+        (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 503, body = ErrorBody, description = "64 WebSockets and event streams are open already")))]
 pub(crate) async fn connect(
     State(app): State<App>,
+    Extension(leave): Extension<Leave>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -42,7 +45,7 @@ pub(crate) async fn connect(
     })?;
     let permit = stream_permit(&app)?;
     let upgrade = upgrade.max_message_size(MAX_INCOMING_BYTES).max_frame_size(MAX_INCOMING_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| push(socket, app, permit)))
+    Ok(upgrade.on_upgrade(move |socket| push(socket, app, leave, permit)))
 }
 
 /// Leave to keep a connection open: a WebSocket, or a stream of events.
@@ -54,16 +57,18 @@ pub(crate) fn stream_permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError>
     })
 }
 
-async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
+async fn push(mut socket: WebSocket, app: App, leave: Leave, _permit: OwnedSemaphorePermit) {
     let mut rounds = app.rounds.clone();
     // The first round must be younger than the connection: what the channel holds may be from the last client's time.
     rounds.mark_unchanged();
     app.arrivals.notify_one();
     let mut told = None;
-    loop {
+    let mut over = std::pin::pin!(leave.over());
+    let frame = loop {
         tokio::select! {
             biased;
-            () = app.stopping.cancelled() => break,
+            () = app.stopping.cancelled() => break CloseFrame { code: close_code::AWAY, reason: "the dashboard is stopping".into() },
+            () = &mut over => break CloseFrame { code: close_code::POLICY, reason: "signed out".into() },
             incoming = socket.recv() => match incoming {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 // Pings are answered by the library; nothing else is expected, and nothing is done about it.
@@ -71,7 +76,7 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
             },
             changed = rounds.changed() => {
                 if changed.is_err() {
-                    break;
+                    return;
                 }
                 let Some(round) = rounds.borrow_and_update().clone() else { continue };
                 match tokio::time::timeout(SEND_LIMIT, tell(&mut socket, &round, told)).await {
@@ -80,8 +85,7 @@ async fn push(mut socket: WebSocket, app: App, _permit: OwnedSemaphorePermit) {
                 }
             }
         }
-    }
-    let frame = CloseFrame { code: close_code::AWAY, reason: "the dashboard is stopping".into() };
+    };
     // Whoever does not take this will notice the end of the connection.
     let _ = tokio::time::timeout(SEND_LIMIT, socket.send(Message::Close(Some(frame)))).await;
 }

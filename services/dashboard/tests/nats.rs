@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,22 +28,23 @@ struct Dashboard {
 
 impl Dashboard {
     async fn start(nats: Nats) -> Self {
-        let door = open(&Settings { port: 0, ..Settings::default() }).await.unwrap();
+        Self::start_with(nats, Settings::default()).await
+    }
+
+    async fn start_with(nats: Nats, settings: Settings) -> Self {
+        let door = open(&Settings { port: 0, ..settings }).await.unwrap();
         let (address, shutdown) = (door.address(), Shutdown::manual());
         let task = tokio::spawn(serve(door, nats, shutdown.clone()));
         Self { address, shutdown, task }
     }
 
     async fn send(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = exchange(self.address, &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
@@ -212,6 +214,89 @@ async fn a_websocket_gets_the_state_and_foreign_pages_do_not() {
     });
     dashboard.stop().await;
     assert!(waiting.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_opens_a_websocket_for_its_own_page_and_closes_it_when_it_ends() {
+    let Some((server, _nats)) = support::start().await else { return };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"a-token-of-some-length\n").unwrap();
+    let settings = Settings { token_file: Some(file.path().to_owned()), ..Settings::default() };
+    let dashboard = Dashboard::start_with(support::connect(&server.url, "dashboard").await, settings).await;
+    let address = dashboard.address;
+
+    let sign_in = r#"{"token":"a-token-of-some-length"}"#;
+    let head = format!("Host: {address}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}", sign_in.len());
+    let answer = exchange(address, &format!("POST /api/v1/session HTTP/1.1\r\n{head}\r\n\r\n{sign_in}")).await;
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap().to_owned();
+
+    let request = |pairs: &[(&'static str, &str)]| {
+        let mut request = format!("ws://{address}/api/v1/ws").as_str().into_client_request().unwrap();
+        pairs.iter().for_each(|(name, value)| drop(request.headers_mut().insert(*name, value.parse().unwrap())));
+        tokio_tungstenite::connect_async(request)
+    };
+    let origin = format!("http://{address}");
+    let refused = [
+        (request(&[]).await, 401),
+        (request(&[("Cookie", &cookie)]).await, 403),
+        (request(&[("Cookie", &cookie), ("Origin", "http://evil.example")]).await, 403),
+        (request(&[("Cookie", "faultline_session=1"), ("Origin", &origin)]).await, 401),
+    ];
+    for (answer, status) in refused {
+        match answer {
+            Err(SocketError::Http(answer)) => assert_eq!(answer.status(), status),
+            other => panic!("it was let in: {other:?}"),
+        }
+    }
+    let (mut socket, _) = request(&[("Cookie", &cookie), ("Origin", &origin)]).await.unwrap();
+    assert!(matches!(socket.next().await, Some(Ok(Message::Text(_)))));
+    let (_by_token, _) = request(&[("Authorization", "Bearer a-token-of-some-length")]).await.unwrap();
+
+    exchange(address, &format!("DELETE /api/v1/session HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"))
+        .await;
+    let last = loop {
+        match socket.next().await {
+            Some(Ok(Message::Close(frame))) => break frame.unwrap(),
+            Some(Ok(_)) => {}
+            other => panic!("no goodbye: {other:?}"),
+        }
+    };
+    assert_eq!(last.reason.as_str(), "signed out");
+    dashboard.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_connections() {
+    let Some((server, _nats)) = support::start().await else { return };
+    let dashboard = Dashboard::start(support::connect(&server.url, "dashboard").await).await;
+    let mut held = Vec::new();
+    for _ in 0..128 {
+        held.push(TcpStream::connect(dashboard.address).await.unwrap());
+    }
+    let mut late = TcpStream::connect(dashboard.address).await.unwrap();
+    // It is accepted by the system, and closed without an answer.
+    assert!(matches!(late.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    drop(held);
+    let mut answer = String::new();
+    while answer.is_empty() {
+        let mut stream = TcpStream::connect(dashboard.address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", dashboard.address);
+        // While the places are being given back this one too is closed.
+        if stream.write_all(request.as_bytes()).await.is_err() || stream.read_to_string(&mut answer).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    dashboard.stop().await;
+}
+
+/// Sends a request and gives the whole answer.
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// Reads on until the text holds `wanted`.

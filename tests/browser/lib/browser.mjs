@@ -23,8 +23,8 @@ export class Browser {
     return browser;
   }
 
-  /** A page whose complaints are gathered in `page.complaints`. */
-  async page(url, { theme = 'light', width = 1440, height = 900, mayFail = /ERR_CONNECTION_REFUSED|WebSocket connection/ } = {}) {
+  /** A page whose complaints are gathered in `page.complaints`; `ready` is what must be there first. */
+  async page(url, { theme = 'light', width = 1440, height = 900, ready = '.connection[data-link="live"]', mayFail = /ERR_CONNECTION_REFUSED|WebSocket connection/ } = {}) {
     const context = await this.chromium.newContext({ viewport: { width, height }, colorScheme: theme });
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
@@ -40,7 +40,7 @@ export class Browser {
         page.complaints.push(`asked another host: ${request.url()}`);
     });
     await page.goto(url);
-    await page.locator('.connection[data-link="live"]').waitFor();
+    await page.locator(ready).first().waitFor();
     return page;
   }
 

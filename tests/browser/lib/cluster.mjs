@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -23,22 +23,33 @@ function freePort() {
 }
 
 export class Cluster {
-  /** @param {{ workers?: number, faults?: string, flags?: string[] }} options */
-  static async start({ workers = 3, faults = 'off', flags = [] } = {}) {
+  headers = {};
+
+  /**
+   * `nodes`: in each worker. `token`: what the dashboard then asks for.
+   * @param {{ workers?: number, nodes?: number, faults?: string, flags?: string[], token?: string }} options
+   */
+  static async start({ workers = 3, nodes = 1, faults = 'off', flags = [], token } = {}) {
     const cluster = new Cluster();
     cluster.folder = mkdtempSync(join(tmpdir(), 'faultline-browser.'));
     cluster.port = await freePort();
-    const args = ['--workers', workers, '--nats-port', await freePort(), '--dashboard-port', cluster.port, '--faults', faults, ...flags];
+    const settings = { FAULTLINE_LOG_DIR: join(cluster.folder, 'logs'), NO_COLOR: '1' };
+    if (token) {
+      cluster.headers = { authorization: `Bearer ${token}` };
+      settings.FAULTLINE_DASHBOARD_TOKEN_FILE = join(cluster.folder, 'token');
+      writeFileSync(settings.FAULTLINE_DASHBOARD_TOKEN_FILE, token, { mode: 0o600 });
+    }
+    const args = ['--workers', workers, '--nodes-per-worker', nodes, '--nats-port', await freePort(), '--dashboard-port', cluster.port, '--faults', faults, ...flags];
     const log = openSync(join(cluster.folder, 'up.log'), 'w');
     cluster.process = spawn(FAULTLINE, ['--data-dir', join(cluster.folder, 'data'), 'up', ...args.map(String)], {
       stdio: ['ignore', log, log],
-      env: { ...process.env, FAULTLINE_LOG_DIR: join(cluster.folder, 'logs'), NO_COLOR: '1' },
+      env: { ...process.env, ...settings },
     });
     cluster.ended = new Promise((resolve) => {
       cluster.process.on('exit', resolve);
     });
     try {
-      await eventually('the cluster is up', async () => (await cluster.get('/stats')).nodes_alive >= workers, 60_000);
+      await eventually('the cluster is up', async () => (await cluster.get('/stats')).nodes_alive >= workers * nodes, 60_000);
     } catch (error) {
       const said = cluster.log();
       await cluster.stop();
@@ -56,7 +67,7 @@ export class Cluster {
   }
 
   async get(path) {
-    const response = await fetch(`${this.url}/api/v1${path}`);
+    const response = await fetch(`${this.url}/api/v1${path}`, { headers: this.headers });
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
     return response.json();
   }

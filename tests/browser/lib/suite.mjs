@@ -5,18 +5,18 @@ import { after, afterEach, before } from 'node:test';
 import { Browser } from './browser.mjs';
 import { Cluster } from './cluster.mjs';
 
-/** @param {Parameters<typeof Cluster.start>[0] | null} options null: without a cluster */
+/** @param {Parameters<typeof Cluster.start>[0]} options */
 export function suite(options = {}) {
   const suite = { cluster: null, browser: null, pages: [] };
   before(async () => {
-    [suite.cluster, suite.browser] = await Promise.all([options && Cluster.start(options), Browser.start()]);
+    [suite.cluster, suite.browser] = await Promise.all([Cluster.start(options), Browser.start()]);
   });
   after(async () => {
     await suite.browser?.stop();
     await suite.cluster?.stop();
   });
   suite.open = async (path = '/', more = {}) => {
-    const page = await suite.browser.page(path.startsWith('http') ? path : suite.cluster.url + path, more);
+    const page = await suite.browser.page(suite.cluster.url + path, more);
     suite.pages.push(page);
     return page;
   };

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::Stream;
+use axum::{Extension, Json};
+use futures::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorBody};
 use super::params::{EventsParams, Pairs};
 use crate::app::App;
+use crate::session::Leave;
 use crate::socket::stream_permit;
 use crate::view::{EventFilter, NumberedEvent};
 
@@ -53,11 +54,16 @@ pub(crate) struct EventsPage {
         ("Last-Event-ID" = Option<u64>, Header, description = "of a stream: as `after`, and stronger")),
     responses((status = 200, content((EventsPage = "application/json"), (String = "text/event-stream"))), (status = 422, body = ErrorBody),
         (status = 503, body = ErrorBody, description = "64 WebSockets and event streams are open already")))]
-pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, pairs: Pairs) -> Result<Response, ApiError> {
+pub(crate) async fn events(
+    State(app): State<App>,
+    Extension(leave): Extension<Leave>,
+    headers: HeaderMap,
+    pairs: Pairs,
+) -> Result<Response, ApiError> {
     let params = EventsParams::decode(pairs)?;
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accepts.split(',').any(|kind| kind.trim().starts_with("text/event-stream")) {
-        return stream(app, &headers, params);
+        return stream(app, leave, &headers, params);
     }
     let view = app.view.read();
     let items = view.events.page(&params.filter, params.after, params.limit);
@@ -67,7 +73,7 @@ pub(crate) async fn events(State(app): State<App>, headers: HeaderMap, pairs: Pa
     Ok(Json(EventsPage { items, next_after: seen.max(params.after.unwrap_or(0)), complete }).into_response())
 }
 
-fn stream(app: App, headers: &HeaderMap, params: EventsParams) -> Result<Response, ApiError> {
+fn stream(app: App, leave: Leave, headers: &HeaderMap, params: EventsParams) -> Result<Response, ApiError> {
     let resumed = match headers.get(LAST_EVENT_ID) {
         Some(value) => {
             let number = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
@@ -84,6 +90,7 @@ fn stream(app: App, headers: &HeaderMap, params: EventsParams) -> Result<Respons
         }
     };
     let events = follow(Follower { app, filter: params.filter, after, waiting, missed, _permit: permit });
+    let events = events.take_until(Box::pin(async move { leave.over().await }));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 

@@ -32,6 +32,7 @@ pub(crate) struct FakeCluster {
     pub(crate) cancel_outcome: Mutex<Option<CancelOutcome>>,
     /// Where jobs were asked for as waiting.
     pub(crate) asked_queue: Mutex<Vec<Option<String>>>,
+    pub(crate) asked_messaging: AtomicU32,
     pub(crate) faults: Mutex<Vec<(String, FaultOrder)>>,
     /// What `up` answers to an order; none: there is no `up`.
     pub(crate) up: Mutex<Option<ChaosReply>>,
@@ -111,7 +112,10 @@ impl Cluster for FakeCluster {
     }
 
     fn messaging(&self) -> BoxFuture<'_, Result<Messaging, ClusterError>> {
-        Box::pin(async move { self.check().map(|()| Messaging::default()) })
+        Box::pin(async move {
+            self.asked_messaging.fetch_add(1, Ordering::Relaxed);
+            self.check().map(|()| Messaging::default())
+        })
     }
 
     fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>> {
@@ -137,7 +141,7 @@ impl Cluster for FakeCluster {
     }
 }
 
-/// An app on a fake cluster, as it is behind a loopback address.
+/// An app on a fake cluster.
 pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Newest>) {
     let cluster = Arc::new(FakeCluster::default());
     let (newest, rounds) = watch::channel(None);

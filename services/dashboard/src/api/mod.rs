@@ -12,6 +12,7 @@ mod messaging;
 mod nodes;
 mod params;
 mod past;
+mod session;
 mod submit;
 
 use std::sync::OnceLock;
@@ -19,13 +20,14 @@ use std::sync::OnceLock;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use utoipa::OpenApi;
 
 use crate::app::App;
 use crate::{guard, page, socket};
 
 pub(crate) use control::{RateReply, StatsReply};
+pub(crate) use messaging::LastMessaging;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -60,6 +62,9 @@ pub(crate) use control::{RateReply, StatsReply};
         past::history,
         past::timeline,
         past::trace_file,
+        session::current,
+        session::sign_in,
+        session::sign_out,
         control::health,
         control::openapi,
         socket::connect,
@@ -109,6 +114,9 @@ fn routes() -> Vec<Route> {
         route("get", "/api/v1/timeline/trace.json", get(past::trace_file)),
         route("get", "/api/v1/openapi.json", get(control::openapi)),
         route("get", "/api/v1/ws", get(socket::connect)),
+        route("get", guard::SESSION_PATH, get(session::current)),
+        route("post", guard::SESSION_PATH, post(session::sign_in)),
+        route("delete", guard::SESSION_PATH, delete(session::sign_out)),
         route("get", guard::HEALTH_PATH, get(control::health)),
         route("get", "/", get(page::index)),
         route("get", "/assets/{name}", get(page::asset)),

@@ -1,6 +1,9 @@
 //! Streams, consumers and buckets as the server counts them, each with the `nats` command that shows the same.
 
+use std::time::Duration;
+
 use async_nats::jetstream::consumer;
+use backon::{ConstantBuilder, Retryable};
 use faultline_protocol::streams::{self, Provision};
 use faultline_runtime::connect::Nats;
 use futures::{StreamExt, TryStreamExt};
@@ -9,6 +12,9 @@ use utoipa::ToSchema;
 
 /// Consumers of one stream that are shown.
 const MAX_CONSUMERS: usize = 50;
+/// How often a stream or bucket is asked for again.
+const RETRIES: usize = 2;
+const RETRY_AFTER: Duration = Duration::from_millis(150);
 
 /// A consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -55,8 +61,11 @@ pub(crate) struct BucketFigures {
 pub(crate) struct Messaging {
     pub(crate) streams: Vec<StreamFigures>,
     pub(crate) buckets: Vec<BucketFigures>,
-    /// When it was asked, in Unix milliseconds.
+    /// When the server was asked, in Unix milliseconds.
     pub(crate) at_ms: u64,
+    /// Why these are older figures: the server did not answer just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale_reason: Option<String>,
 }
 
 impl From<consumer::Info> for ConsumerFigures {
@@ -77,10 +86,12 @@ impl From<consumer::Info> for ConsumerFigures {
 pub(super) async fn figures(nats: &Nats, at_ms: u64) -> Result<Messaging, String> {
     let names = streams::stream_configs(Provision::default()).into_iter().map(|config| config.name);
     let buckets = streams::bucket_configs(Provision::default()).into_iter().map(|config| config.bucket);
-    let streams = futures::future::try_join_all(names.map(|name| stream(nats, name)));
-    let buckets = futures::future::try_join_all(buckets.map(|name| bucket(nats, name)));
+    // One request in twenty that comes too late on a busy server must not cost the other nineteen.
+    let again = ConstantBuilder::default().with_delay(RETRY_AFTER).with_max_times(RETRIES);
+    let streams = futures::future::try_join_all(names.map(|name| async move { (|| stream(nats, name.clone())).retry(again).await }));
+    let buckets = futures::future::try_join_all(buckets.map(|name| async move { (|| bucket(nats, name.clone())).retry(again).await }));
     let (streams, buckets) = futures::try_join!(streams, buckets)?;
-    Ok(Messaging { streams, buckets, at_ms })
+    Ok(Messaging { streams, buckets, at_ms, stale_reason: None })
 }
 
 async fn stream(nats: &Nats, name: String) -> Result<StreamFigures, String> {

@@ -5,6 +5,7 @@ import { Component, type ComponentChildren } from 'preact';
 import './style/index.css';
 import { link, start } from './lib/connection';
 import { catchLinks, path } from './lib/route';
+import { signedOut } from './lib/session';
 import { Chaos } from './pages/chaos';
 import { Events } from './pages/events';
 import { JobPage } from './pages/job';
@@ -17,6 +18,7 @@ import { Drawer } from './ui/drawer';
 import { Header, PageTitle } from './ui/header';
 import { Empty, Failed } from './ui/parts';
 import { onKey, Shortcuts } from './ui/shortcuts';
+import { SignIn } from './ui/sign-in';
 import { Toast } from './ui/toast';
 
 function Page() {
@@ -70,6 +72,7 @@ class Fence extends Component<{ here: string; children: ComponentChildren }, { e
 }
 
 function App() {
+  if (signedOut.value) return <SignIn />;
   return (
     <div class={link.value === 'lost' ? 'stale' : ''}>
       <Header />

@@ -23,6 +23,12 @@ export function failureText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Whoever must know that the service wants a token. */
+let unauthorized = () => {};
+export function onUnauthorized(action: () => void): void {
+  unauthorized = action;
+}
+
 async function failureOf(response: Response): Promise<ApiFailure> {
   try {
     const { error } = await response.json();
@@ -45,6 +51,7 @@ async function request<T>(method: string, path: string, body?: unknown, signal?:
     if (signal?.aborted) throw error;
     throw new ApiFailure(0, 'unreachable', 'the dashboard service cannot be reached', null, 'it is tried again by itself');
   }
+  if (response.status === 401 && path !== '/session') unauthorized();
   if (!response.ok) throw await failureOf(response);
   return (await response.json()) as T;
 }
@@ -52,6 +59,7 @@ async function request<T>(method: string, path: string, body?: unknown, signal?:
 export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', path, undefined, signal);
 export const post = <T>(path: string, body?: unknown) => request<T>('POST', path, body);
 export const put = <T>(path: string, body: unknown) => request<T>('PUT', path, body);
+export const remove = <T>(path: string) => request<T>('DELETE', path);
 
 /** A query string of what is not empty, with the question mark. */
 export function query(values: Record<string, string | number | boolean | null | undefined>): string {

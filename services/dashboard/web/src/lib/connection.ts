@@ -1,6 +1,7 @@
 // The one WebSocket: opens it, notices when it falls silent, and opens it again with growing pauses.
 
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
+import { askSession, signedOut } from './session';
 import { onResync, receive } from './store';
 
 export type Link = 'connecting' | 'live' | 'lost';
@@ -21,7 +22,10 @@ let retryTimer = 0;
 
 export function start(): void {
   onResync(open);
-  open();
+  effect(() => {
+    if (signedOut.value) drop();
+  });
+  void askSession().then(open);
   setInterval(tick, 250);
 }
 
@@ -35,6 +39,7 @@ function open(): void {
   clearTimeout(retryTimer);
   retryTimer = 0;
   drop();
+  if (signedOut.peek()) return;
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
   const fresh = new WebSocket(`${scheme}://${location.host}/api/v1/ws`);
   fresh.binaryType = 'arraybuffer';
@@ -66,10 +71,8 @@ function lose(): void {
   if (retryTimer) return;
   // Half of it random: many pages must not come back at the same instant.
   retryTimer = window.setTimeout(
-    () => {
-      retryTimer = 0;
-      open();
-    },
+    // A refused WebSocket does not say why: the session may be over.
+    () => void askSession().then(open),
     retryMs * (0.5 + Math.random() / 2),
   );
   retryMs = Math.min(retryMs * 1.7, LONGEST_RETRY_MS);

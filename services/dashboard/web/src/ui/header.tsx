@@ -5,11 +5,13 @@ import { announcement } from '../lib/announce';
 import { lastFrameAt, link, now, reconnectNow } from '../lib/connection';
 import { clock, span } from '../lib/format';
 import { path } from '../lib/route';
+import { signedIn, signOut } from '../lib/session';
 import { paused, setPaused, stats } from '../lib/store';
 import { setTheme, theme, type Theme } from '../lib/theme';
 import { Icon, Logo } from './icons';
 import { Search } from './search';
 import { shortcutsOpen } from './shortcuts';
+import { order } from './toast';
 
 export const PAGES = [
   ['/', 'Overview'],
@@ -79,6 +81,7 @@ export function Header() {
           >
             <Icon name="keys" size={16} />
           </button>
+          {signedIn.value && <button onClick={() => order(signOut, 'Signed out')}>Sign out</button>}
         </div>
       </header>
       <Banner />

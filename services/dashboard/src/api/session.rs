@@ -1,0 +1,60 @@
+//! Signing in and out on the page: the token is exchanged for a cookie.
+
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderName, header};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorBody};
+use super::extract::JsonBody;
+use crate::app::App;
+use crate::guard::peer_of;
+
+/// Whether one has to sign in, and has.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionReply {
+    /// The dashboard was started with a token.
+    pub(crate) token_needed: bool,
+    /// The request came with the cookie of a session that has not ended.
+    pub(crate) signed_in: bool,
+}
+
+/// The token, as it is in the file of `--token-file`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    pub(crate) token: String,
+}
+
+type Answer = ([(HeaderName, String); 1], Json<SessionReply>);
+
+/// Whether one has to sign in; needs no token
+#[utoipa::path(get, path = "/api/v1/session", tag = "dashboard", responses((status = 200, body = SessionReply)))]
+pub(crate) async fn current(State(app): State<App>, headers: HeaderMap) -> Json<SessionReply> {
+    let signed_in = app.guard.session(&headers, Instant::now()).is_some();
+    Json(SessionReply { token_needed: app.guard.needs_token(), signed_in })
+}
+
+/// Sign in: sets a cookie that opens everything for 12 hours
+///
+/// The cookie holds a random id, is out of reach of scripts and goes to no other site. With it, requests that change something and
+/// WebSockets must carry an `Origin` that names this dashboard. 64 sessions are kept; of more the oldest ends.
+#[utoipa::path(post, path = "/api/v1/session", tag = "dashboard", request_body = SignIn,
+    responses((status = 200, body = SessionReply), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 429, body = ErrorBody, description = "5 wrong tokens came from this address, or more than one in 10 s")))]
+pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Result<Answer, ApiError> {
+    let (peer, headers) = (peer_of(&request), request.headers().clone());
+    let JsonBody(SignIn { token }) = JsonBody::<SignIn>::from_request(request, &app).await?;
+    let needed = app.guard.needs_token();
+    let cookie = app.guard.sign_in(&token, &headers, peer, Instant::now())?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed: needed, signed_in: needed })))
+}
+
+/// Sign out: the session ends, and the WebSockets that it opened; needs no token
+#[utoipa::path(delete, path = "/api/v1/session", tag = "dashboard", responses((status = 200, body = SessionReply)))]
+pub(crate) async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Answer {
+    let cookie = app.guard.sign_out(&headers);
+    ([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed: app.guard.needs_token(), signed_in: false }))
+}
