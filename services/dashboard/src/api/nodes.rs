@@ -59,7 +59,8 @@ pub(crate) struct DrainReply {
     params(
         ("health" = Option<String>, Query, description = "one or more of alive, suspect, gone, dead, with commas"),
         ("rack" = Option<String>, Query), ("worker" = Option<String>, Query),
-        ("q" = Option<String>, Query, description = "part of the name; case does not matter"),
+        ("q" = Option<String>, Query, description = "part of the name or of the GPU model; case does not matter"),
+        ("nodes" = Option<String>, Query, description = "only these, with commas, at most 1000"),
         ("sort" = Option<String>, Query, description = "node (the default), health, rack, worker, utilisation, memory, temperature, power, running, heartbeat_age, phi or fail_percent; with `-` before it the other way round"),
         ("page" = Option<u32>, Query, description = "from 1"),
         ("per_page" = Option<u32>, Query, description = "1 to 200, default 50")),

@@ -79,6 +79,19 @@ impl Pairs {
         names.map(|one| from_name(one).map_err(|error| ApiError::invalid(name, error))).collect()
     }
 
+    /// Names of nodes, with commas.
+    fn nodes(&mut self) -> Result<BTreeSet<String>, ApiError> {
+        let given = self.take("nodes")?.unwrap_or_default();
+        let names: Vec<&str> = given.split(',').filter(|name| !name.is_empty()).collect();
+        if names.len() > MAX_NAMES {
+            return Err(ApiError::invalid("nodes", format!("at most {MAX_NAMES} names")));
+        }
+        if !names.iter().all(|name| is_token(name)) {
+            return Err(ApiError::invalid("nodes", "a node's name has 1 to 64 letters, digits, `-` and `_`"));
+        }
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
     /// A text to look for; case does not matter.
     fn search(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.take(name)? {
@@ -183,6 +196,7 @@ impl NodesParams {
             rack: pairs.token("rack")?,
             worker: pairs.token("worker")?,
             text: pairs.search("q")?,
+            nodes: pairs.nodes()?,
         };
         let sort = pairs.take("sort")?.unwrap_or_default();
         let (is_descending, name) = sort.strip_prefix('-').map_or((false, sort.as_str()), |name| (true, name));
@@ -248,16 +262,8 @@ impl TimelineParams {
         if from_ms > to_ms {
             return Err(ApiError::invalid("from_ms", "must not be after to_ms"));
         }
-        let given = pairs.take("nodes")?.unwrap_or_default();
-        let names: Vec<&str> = given.split(',').filter(|name| !name.is_empty()).collect();
-        if names.len() > MAX_NAMES {
-            return Err(ApiError::invalid("nodes", format!("at most {MAX_NAMES} names")));
-        }
-        if !names.iter().all(|name| is_token(name)) {
-            return Err(ApiError::invalid("nodes", "a node's name has 1 to 64 letters, digits, `-` and `_`"));
-        }
+        let nodes = pairs.nodes()?;
         let affected = pairs.parse("affected")?.unwrap_or(false);
-        let nodes = names.into_iter().map(str::to_owned).collect();
         pairs.finish()?;
         Ok(Self { filter: WindowFilter { from_ms, to_ms, nodes, affected } })
     }

@@ -42,8 +42,6 @@ pub(crate) struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<RateReply>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) racks: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodes: Option<Changes<NodeRow, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodes_by_rest: Option<bool>,
@@ -79,7 +77,6 @@ pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) ->
     Delta {
         stats: (before.stats != next.stats).then(|| next.stats.clone()),
         rate: (before.rate != next.rate).then(|| next.rate.clone()),
-        racks: (before.racks != next.racks).then(|| next.racks.clone()),
         nodes: node_changes(&before.nodes, &mut next.nodes, told_last).or_none(),
         nodes_by_rest: (before.nodes_by_rest != next.nodes_by_rest).then_some(next.nodes_by_rest),
         node_index: (before.node_index != next.node_index).then_some(next.node_index),

@@ -74,8 +74,6 @@ fn clipped(text: &str) -> String {
 pub(crate) struct State {
     pub(crate) stats: StatsReply,
     pub(crate) rate: RateReply,
-    /// The racks, by name.
-    pub(crate) racks: Vec<String>,
     /// By name; empty when `nodes_by_rest`.
     #[serde(serialize_with = "values")]
     #[schema(value_type = Vec<NodeRow>)]
@@ -116,7 +114,6 @@ impl State {
         Self {
             stats: StatsReply::new(view, now_ms, nats_connected, websockets),
             rate: RateReply::new(view.rate()),
-            racks: index.racks.iter().map(|(rack, _, _)| rack.clone()).collect(),
             nodes,
             nodes_by_rest,
             node_index: index.revision,

@@ -19,6 +19,14 @@ fn happened(view: &SharedView, seq: u64, detail: &str) {
     view.write().on_event(event_seq(seq, 0), ClusterEvent::new(seq, "detector", Level::Warn, EventKind::NodeSuspect, detail));
 }
 
+/// A node in a rack of its own.
+fn registered(view: &SharedView, node: &str) {
+    let spec = json!({"node": node, "worker": "w", "incarnation": 1, "gpus": [], "rack": format!("rack-of-{node}"), "slots": 1, "kinds": [],
+        "fault_percent_per_min": 0.0, "telemetry_source": "simulated"});
+    let registration = json!({"spec": spec, "registered_at_ms": 1});
+    view.write().nodes.on_registration(serde_json::from_value(registration).unwrap());
+}
+
 fn opened(view: &SharedView, n: u64) {
     let marker = OpenMarker {
         job: JobId::new(n, 1),
@@ -153,12 +161,13 @@ fn a_page_can_see_that_it_missed_events() {
 fn of_a_large_cluster_no_rows_are_pushed() {
     let view = shared();
     let mut rounds = Rounds::default();
-    for n in 0..600 {
-        beat(&view, &format!("node-{n:03}"), 1);
+    for n in 0..10_000 {
+        registered(&view, &format!("node-{n:05}"));
+        beat(&view, &format!("node-{n:05}"), 1);
     }
     let round = rounds.next(&view, 2_000, true, 1);
     let hello = parsed(&round.hello());
     assert_eq!((&hello["state"]["nodes"], &hello["state"]["nodes_by_rest"]), (&json!([]), &json!(true)));
-    assert_eq!((round.telemetry.len(), round.telemetry[4]), (16 + 600 * 5, 1));
+    assert_eq!((round.telemetry.len(), round.telemetry[4]), (16 + 10_000 * 5, 1));
     assert!(round.hello().len() < 64 * 1024);
 }

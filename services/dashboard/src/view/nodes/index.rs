@@ -1,6 +1,7 @@
 //! The nodes in a fixed order, and the packed telemetry frames in that order: 5 bytes a node, so that a page can follow
 //! 10,000 of them twice a second.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use faultline_engine::node::Health;
@@ -22,7 +23,7 @@ const THROTTLED: u8 = 1 << 4;
 const FAULTY: u8 = 1 << 5;
 const LATE: u8 = 1 << 6;
 
-/// The order of the nodes in the binary frames of the WebSocket: by rack, then by name.
+/// The order of the nodes in the binary frames of the WebSocket, by rack, then by name (2 before 10), and what seldom changes of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct NodeIndex {
     /// Another number means another order. Differs between processes of the dashboard.
@@ -30,6 +31,30 @@ pub(crate) struct NodeIndex {
     pub(crate) nodes: Vec<String>,
     /// For each rack its name, the place of its first node, and how many nodes it has.
     pub(crate) racks: Vec<(String, u32, u32)>,
+    pub(crate) workers: Vec<String>,
+    /// For each node the place of its worker in `workers`.
+    pub(crate) worker_of: Vec<u32>,
+    /// Of first GPUs.
+    pub(crate) models: Vec<String>,
+    /// For each node the place of its first GPU's model in `models`.
+    pub(crate) model_of: Vec<u32>,
+}
+
+/// Texts that occur often, each once.
+#[derive(Default)]
+struct Names<'a> {
+    all: Vec<String>,
+    places: BTreeMap<&'a str, u32>,
+}
+
+impl<'a> Names<'a> {
+    fn place(&mut self, name: &'a str) -> u32 {
+        let Names { all, places } = self;
+        *places.entry(name).or_insert_with(|| {
+            all.push(name.to_owned());
+            u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
 }
 
 impl NodeIndex {
@@ -43,7 +68,7 @@ impl NodeTable {
     pub(crate) fn index(&mut self) -> Arc<NodeIndex> {
         if std::mem::take(&mut self.index_is_old) {
             let index = self.make_index();
-            if (&index.nodes, &index.racks) != (&self.index.nodes, &self.index.racks) {
+            if index != (NodeIndex { revision: index.revision, ..NodeIndex::clone(&self.index) }) {
                 self.index = Arc::new(index);
             }
         }
@@ -51,16 +76,20 @@ impl NodeTable {
     }
 
     fn make_index(&mut self) -> NodeIndex {
-        let mut order: Vec<(&str, &str)> = self.known().map(|(node, entry)| (entry.rack(), node)).collect();
-        order.sort_unstable();
+        let mut order: Vec<(&str, &str, &Entry)> = self.known().map(|(node, entry)| (entry.rack(), node, entry)).collect();
+        order.sort_unstable_by_key(|(rack, node, _)| (natural(rack), natural(node)));
         let mut index = NodeIndex::empty(self.index.revision.wrapping_add(1));
-        for (place, (rack, node)) in (0..).zip(order) {
+        let (mut workers, mut models) = (Names::default(), Names::default());
+        for (place, (rack, node, entry)) in (0..).zip(order) {
             index.nodes.push(node.to_owned());
+            index.worker_of.push(workers.place(entry.worker()));
+            index.model_of.push(models.place(entry.first_gpu().map_or("", |gpu| &gpu.model)));
             match index.racks.last_mut() {
                 Some((last, _, count)) if last == rack => *count += 1,
                 Some(_) | None => index.racks.push((rack.to_owned(), place, 1)),
             }
         }
+        (index.workers, index.models) = (workers.all, models.all);
         for entry in self.entries.values_mut() {
             entry.place = None;
         }
@@ -124,6 +153,13 @@ impl NodeTable {
             u8::try_from(running).unwrap_or(u8::MAX),
         ]
     }
+}
+
+/// What a name is ordered by: rack-2 comes before rack-10.
+fn natural(name: &str) -> (&str, usize, &str, &str) {
+    let letters = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let number = name[letters.len()..].trim_start_matches('0');
+    (letters, number.len(), number, name)
 }
 
 fn half_percents(percent: f32) -> u8 {

@@ -18,8 +18,10 @@ pub(crate) struct NodeFilter {
     pub(crate) health: BTreeSet<Health>,
     pub(crate) rack: Option<String>,
     pub(crate) worker: Option<String>,
-    /// Lower case; part of the name.
+    /// Lower case; part of the name or of the model of its first GPU.
     pub(crate) text: Option<String>,
+    /// Only these; empty: any.
+    pub(crate) nodes: BTreeSet<String>,
 }
 
 /// What nodes are ordered by; by name among equals.
@@ -101,7 +103,11 @@ impl NodeFilter {
         (self.health.is_empty() || self.health.contains(&entry.health()))
             && self.rack.as_ref().is_none_or(|rack| entry.rack() == rack)
             && self.worker.as_ref().is_none_or(|worker| entry.worker() == worker)
-            && self.text.as_ref().is_none_or(|text| node.to_lowercase().contains(text.as_str()))
+            && self.text.as_ref().is_none_or(|text| {
+                let model = entry.first_gpu().map_or("", |gpu| &gpu.model);
+                [node, model].iter().any(|of| of.to_lowercase().contains(text.as_str()))
+            })
+            && (self.nodes.is_empty() || self.nodes.contains(node))
     }
 }
 

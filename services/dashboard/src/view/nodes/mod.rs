@@ -42,7 +42,7 @@ pub(crate) struct NodeTable {
     /// Those that are not over, oldest first.
     faults: BTreeMap<String, Vec<NodeFault>>,
     index: Arc<NodeIndex>,
-    /// Nodes came, went or moved to another rack since the index was made.
+    /// Nodes came, went, or moved to another rack or worker since the index was made.
     index_is_old: bool,
 }
 
@@ -65,8 +65,10 @@ impl NodeTable {
     pub(crate) fn on_registration(&mut self, registration: NodeRegistration) {
         let node = registration.spec.node.clone();
         let Some(entry) = self.entry(&node) else { return };
-        let moved = !entry.is_known() || entry.rack() != registration.spec.rack;
+        let place = |entry: &Entry| (entry.is_known(), entry.rack().to_owned(), entry.worker().to_owned(), entry.first_gpu().cloned());
+        let before = place(entry);
         entry.registration = Some(registration);
+        let moved = before != place(entry);
         self.index_is_old |= moved;
     }
 
@@ -81,7 +83,7 @@ impl NodeTable {
     /// A heartbeat that is not outdated, received at `now_ms`.
     pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
         if let Some(entry) = self.entries.get_mut(&heartbeat.node) {
-            self.index_is_old |= !entry.is_known();
+            self.index_is_old |= !entry.is_known() || entry.worker() != heartbeat.worker;
             entry.heartbeat = Some((heartbeat, now_ms));
             return;
         }

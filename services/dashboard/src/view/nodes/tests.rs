@@ -203,5 +203,35 @@ fn nodes_are_found_and_ordered() {
     assert_eq!(found(NodeFilter { rack: Some("rack-1".into()), ..all() }, NodeOrder::Node, false, 0, 1), ("a".into(), 2));
     assert_eq!(found(NodeFilter { health: [Health::Dead].into(), ..all() }, NodeOrder::Node, false, 0, 9), ("c".into(), 1));
     assert_eq!(found(NodeFilter { text: Some("b".into()), ..all() }, NodeOrder::Node, false, 0, 9), ("b".into(), 1));
+    assert_eq!(found(NodeFilter { text: Some("h100".into()), ..all() }, NodeOrder::Node, false, 0, 9).1, 3, "the model's name counts too");
+    let these = ["a", "c", "unknown"].map(String::from).into();
+    assert_eq!(found(NodeFilter { nodes: these, ..all() }, NodeOrder::Node, false, 0, 9), ("ac".into(), 2));
     assert_eq!(found(NodeFilter { worker: Some("other".into()), ..all() }, NodeOrder::Node, false, 0, 9), (String::new(), 0));
+}
+
+#[test]
+fn the_index_tells_worker_and_model_of_each_node_and_changes_with_them() {
+    let mut table = NodeTable::new(7);
+    for node in ["a", "b", "c"] {
+        table.on_registration(in_rack(node, "rack-1"));
+        table.on_heartbeat(heartbeat(node, 1), 0);
+    }
+    let index = table.index();
+    assert_eq!((index.workers.len(), &index.worker_of, &index.model_of), (1, &vec![0, 0, 0], &vec![0, 0, 0]));
+    table.on_heartbeat(heartbeat("b", 1), 1);
+    assert_eq!(table.index().revision, index.revision, "nothing has moved");
+    table.on_heartbeat(Heartbeat { worker: "another".into(), ..heartbeat("b", 1) }, 2);
+    let moved = table.index();
+    assert_eq!((moved.revision, &moved.workers[1], &moved.worker_of), (index.revision + 1, &"another".to_owned(), &vec![0, 1, 0]));
+}
+
+#[test]
+fn numbers_in_names_are_ordered_as_numbers() {
+    let mut table = NodeTable::default();
+    for (node, rack) in [("n-10", "r-2"), ("n-9", "r-2"), ("n-100", "r-10"), ("n-007", "r-1"), ("n-08", "r-1"), ("z", "r-1")] {
+        table.on_registration(in_rack(node, rack));
+    }
+    let index = table.index();
+    assert_eq!(index.nodes, ["n-007", "n-08", "z", "n-9", "n-10", "n-100"]);
+    assert_eq!(index.racks.iter().map(|(rack, ..)| rack.as_str()).collect::<Vec<_>>(), ["r-1", "r-2", "r-10"]);
 }

@@ -12,14 +12,12 @@ export const stats = signal<Stats | null>(null);
 export const rate = signal<Rate | null>(null);
 export const chaos = signal<ChaosPush | null>(null);
 export const frame = signal<Frame | null>(null);
-export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [] });
+export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [], workers: [], worker_of: [], models: [], model_of: [] });
 /** The service's clock less ours: spans to now are taken on the service's clock. */
 export const clockSkewMs = signal(0);
 export const hasState = signal(false);
-/** The cluster is so large that no rows come by themselves: whoever shows one asks for it. */
-export const nodesByRest = signal(false);
 
-/** Maps are changed in place: ten thousand rows are not copied twice a second. The version beside says that something changed. */
+/** Maps are changed in place: rows are not copied twice a second. The version beside says that something changed. */
 export const nodes = new Map<string, NodeRow>();
 export const nodesVersion = signal(0);
 export const recentJobs = new Map<string, JobBrief>();
@@ -30,6 +28,14 @@ const MAX_EVENTS = 5000;
 export const events = signal<ClusterEvent[]>([]);
 
 export const positions = computed(() => new Map(index.value.nodes.map((name, at) => [name, at])));
+
+const racks = computed(() => index.value.racks.flatMap(([rack, , count]) => Array<string>(count).fill(rack)));
+
+/** What seldom changes of the node at this place of the index. Of large clusters no rows are pushed, but this is always there. */
+export function placeOf(at: number): { rack: string; worker: string; model: string } {
+  const { workers, worker_of: workerOf, models, model_of: modelOf } = index.value;
+  return { rack: racks.value[at] ?? '', worker: workers[workerOf[at] ?? -1] ?? '', model: models[modelOf[at] ?? -1] ?? '' };
+}
 
 export const serviceNow = () => Date.now() + clockSkewMs.peek();
 
@@ -94,7 +100,6 @@ function applyHello(hello: Hello): void {
   recentJobs.clear();
   for (const job of state.jobs) recentJobs.set(job.id, job);
   jobsVersion.value += 1;
-  nodesByRest.value = state.nodes_by_rest;
   hasState.value = true;
   if (state.node_index !== index.peek().revision) void loadIndex(state.node_index);
   void loadSeries();
@@ -117,7 +122,6 @@ function applyDelta(delta: Delta): void {
     for (const name of delta.nodes.removed) nodes.delete(name);
     nodesVersion.value += 1;
   }
-  if (delta.nodes_by_rest !== undefined) nodesByRest.value = delta.nodes_by_rest;
   if (delta.node_index !== undefined && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
   if (delta.jobs) {
     for (const job of delta.jobs.changed) recentJobs.set(job.id, job);

@@ -180,7 +180,14 @@ export interface JobMessage {
   headers: Record<string, string>;
   body: unknown;
 }
-export type JobDetail = JobView & { source: string; stale_since_ms?: number; messages?: JobMessage[] };
+/** What is known of an attempt that was lost or failed. */
+export interface Loss {
+  attempt: string;
+  progress_permille: number | null;
+  fault: string | null;
+  noticed_after_ms: number | null;
+}
+export type JobDetail = JobView & { source: string; stale_since_ms?: number; losses: Loss[]; messages?: JobMessage[] };
 export interface JobsPage {
   items: JobView[];
   total?: number;
@@ -287,16 +294,29 @@ export interface Stream {
   consumers: Consumer[];
   command: string;
 }
+export interface Bucket {
+  name: string;
+  values?: number;
+  bytes?: number;
+  command?: string;
+}
 export interface Messaging {
   streams: Stream[];
-  buckets: { name: string; values?: number; bytes?: number; command?: string }[];
-  connections?: number;
+  buckets: Bucket[];
+  at_ms: number;
+  /** Why these figures are older: the server did not answer just now. */
+  stale_reason?: string;
 }
 
 export interface NodeIndex {
   revision: number;
   nodes: string[];
   racks: [string, number, number][];
+  workers: string[];
+  /** For each node the place of its worker in `workers`. */
+  worker_of: number[];
+  models: string[];
+  model_of: number[];
 }
 
 export interface ChaosKindInfo {
@@ -390,7 +410,6 @@ export interface State {
   stats: Stats;
   rate: Rate;
   series_s: number;
-  racks: string[];
   nodes: NodeRow[];
   nodes_by_rest: boolean;
   node_index: number;

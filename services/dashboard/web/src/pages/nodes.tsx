@@ -1,9 +1,10 @@
 // All nodes: cards while there are few, a virtualised table when there are many.
 
+import { useState } from 'preact/hooks';
 import { count, fixed, plural, shortId, span } from '../lib/format';
 import { param, setParams } from '../lib/route';
-import { frame, index, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
-import { cellAt, FAULTED, LATE, THROTTLED, type Cell, type NodeDetail, type NodeRow } from '../lib/wire';
+import { frame, hasState, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
+import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell, type NodeDetail, type NodeRow } from '../lib/wire';
 import { inspect } from '../ui/drawer';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
@@ -12,41 +13,34 @@ import { Empty, Loading, Meter, Panel, State } from '../ui/parts';
 import { VirtualList } from '../ui/virtual';
 import { get, query } from '../lib/api';
 import { lastFrameAt, now } from '../lib/connection';
-import { hasState } from '../lib/store';
 
 const MOST_CARDS = 200;
 const SORTS = { name: 'Name', utilisation: 'Utilisation', memory: 'Memory', temperature: 'Temperature', running: 'Running' } as const;
 type Sort = keyof typeof SORTS;
 
-export interface Shown {
+interface Shown {
   name: string;
+  rack: string;
+  worker: string;
   row: NodeRow | undefined;
   cell: Cell | null;
 }
 
 function wanted(): Shown[] {
-  const [health, rack, worker, text] = [param('health'), param('rack'), param('worker'), param('q').toLowerCase()];
+  const [health, inRack, ofWorker, text] = [param('health'), param('rack'), param('worker'), param('q').toLowerCase()];
   const shown = frame.value;
   void nodesVersion.value;
   const found: Shown[] = [];
-  for (const name of index.value.nodes) {
-    const row = nodes.get(name);
-    if ((rack && rackOf(name, row) !== rack) || (worker && row?.worker !== worker)) continue;
-    if (text && !name.toLowerCase().includes(text) && !row?.model.toLowerCase().includes(text)) continue;
-    const at = positions.value.get(name);
-    const cell = shown && at !== undefined ? cellAt(shown, at) : null;
-    const state = cell?.health ?? row?.health ?? 'left';
-    if (health === 'draining' ? !row?.draining : health && state !== health) continue;
-    found.push({ name, row, cell });
-  }
+  index.value.nodes.forEach((name, at) => {
+    const { rack, worker, model } = placeOf(at);
+    if ((inRack && rack !== inRack) || (ofWorker && worker !== ofWorker)) return;
+    if (text && !name.toLowerCase().includes(text) && !model.toLowerCase().includes(text)) return;
+    const [row, cell] = [nodes.get(name), shown ? cellAt(shown, at) : null];
+    const draining = cell ? (cell.flags & DRAINING) !== 0 : row?.draining;
+    if (health === 'draining' ? !draining : health && (cell?.health ?? row?.health ?? 'left') !== health) return;
+    found.push({ name, rack, worker, row, cell });
+  });
   return sorted(found, (param('sort') || 'name') as Sort);
-}
-
-/** Large clusters push no rows; racks are in the index all the same. */
-function rackOf(name: string, row: NodeRow | undefined): string {
-  if (row) return row.rack;
-  const at = positions.value.get(name) ?? -1;
-  return index.value.racks.find(([, first, count]) => at >= first && at < first + count)?.[0] ?? '';
 }
 
 function sorted(rows: Shown[], sort: Sort): Shown[] {
@@ -140,31 +134,34 @@ function NodeFilters() {
 }
 
 /** A heartbeat's age goes on growing between the frames that tell it. */
-export function heartbeat(shown: Shown): string {
-  if (shown.cell && !(shown.cell.flags & LATE) && shown.cell.health === 'alive') return '< 2 s';
-  const known = shown.row?.heartbeat_age_ms;
+function heartbeat({ cell, row }: Shown, detail: NodeDetail | undefined): string {
+  if (cell && !(cell.flags & LATE) && cell.health === 'alive') return '< 2 s';
+  const known = row?.heartbeat_age_ms ?? detail?.heartbeat_age_ms;
   return known === undefined || known === null ? '> 2 s' : span(known + Math.max(0, now.value - lastFrameAt.value));
 }
 
+/** What no frame tells of these nodes, such as power and suspicion: asked for, for those on display. */
+function useDetails(names: string[]): Map<string, NodeDetail> {
+  const asked = names.slice(0, MOST_CARDS);
+  const load = (signal: AbortSignal) => get<{ items: NodeDetail[] }>(`/nodes${query({ nodes: asked.join(','), per_page: MOST_CARDS })}`, signal);
+  const page = useLoad(asked.length ? `details ${asked.join(' ')}` : null, load, 2000);
+  return new Map((page.data?.items ?? []).map((node) => [node.node, node]));
+}
+
+const powerOf = (detail: NodeDetail | undefined) => detail?.telemetry.reduce((sum, gpu) => sum + gpu.power_w, 0);
+
 function Cards({ rows }: { rows: Shown[] }) {
-  const power = usePower(rows);
+  const details = useDetails(rows.map((row) => row.name));
   return (
     <ul class="cards">
       {rows.map((row) => (
-        <Card key={row.name} shown={row} power={power.get(row.name)} />
+        <Card key={row.name} shown={row} detail={details.get(row.name)} />
       ))}
     </ul>
   );
 }
 
-/** Power is not in the frames: it is asked for, for the nodes on display. */
-function usePower(rows: readonly Shown[]): Map<string, number> {
-  const key = rows.length && rows.length <= MOST_CARDS ? `power ${rows.length}` : null;
-  const page = useLoad(key, (signal) => get<{ items: NodeDetail[] }>(`/nodes${query({ per_page: MOST_CARDS })}`, signal), 2000);
-  return new Map((page.data?.items ?? []).map((node) => [node.node, node.telemetry.reduce((sum, gpu) => sum + gpu.power_w, 0)]));
-}
-
-function Card({ shown, power }: { shown: Shown; power: number | undefined }) {
+function Card({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined }) {
   const { name, row, cell } = shown;
   const health = cell?.health ?? row?.health ?? 'left';
   const down = health === 'dead' || health === 'gone';
@@ -212,9 +209,9 @@ function Card({ shown, power }: { shown: Shown; power: number | undefined }) {
         <span>
           {row?.gpus ?? '–'} × {row?.model ?? 'unknown'}
         </span>
-        {row?.rack && <span>{row.rack}</span>}
-        <span title="power of all its GPUs">{fixed(power)} W</span>
-        <span title="age of the last heartbeat">heartbeat {heartbeat(shown)}</span>
+        {shown.rack && <span>{shown.rack}</span>}
+        <span title="power of all its GPUs">{fixed(powerOf(detail))} W</span>
+        <span title="age of the last heartbeat">heartbeat {heartbeat(shown, detail)}</span>
         {row?.phi !== undefined && row.phi !== null && <span title="suspicion: suspect at 8, dead at 12">phi {fixed(row.phi, 1)}</span>}
         {row?.fail_percent_per_min !== undefined && (
           <span title="simulated failures">fails {fixed(row.fail_percent_per_min, 1)} %/min</span>
@@ -231,23 +228,33 @@ function Card({ shown, power }: { shown: Shown; power: number | undefined }) {
   );
 }
 
-const COLUMNS = 'minmax(110px, 1.5fr) minmax(70px, 1fr) 104px minmax(70px, 1fr) minmax(70px, 1fr) 64px 68px 86px minmax(80px, 1fr)';
+const COLUMNS = [
+  ['Node', 'minmax(110px, 1.4fr)'],
+  ['Rack', 'minmax(64px, .8fr)'],
+  ['State', '104px'],
+  ['Utilisation', 'minmax(80px, 1fr)'],
+  ['Memory', 'minmax(80px, 1fr)'],
+  ['Heat', '54px'],
+  ['Power', '64px'],
+  ['Jobs', 'minmax(96px, 1fr)'],
+  ['Heartbeat', '78px'],
+  ['Phi', '44px'],
+  ['Fails', '74px'],
+  ['Worker', 'minmax(88px, 1fr)'],
+] as const;
+const WIDTHS = COLUMNS.map(([, width]) => width).join(' ');
 
 function NodeTable({ rows }: { rows: Shown[] }) {
+  const [visible, setVisible] = useState<string[]>([]);
+  const details = useDetails(visible);
   return (
     <Panel title={`${plural(rows.length, 'node')}`} flush>
       <div class="scroll-x">
-        <div class="wide-table">
-          <div class="vhead" style={{ gridTemplateColumns: COLUMNS }} aria-hidden="true">
-            <span>Node</span>
-            <span>Rack</span>
-            <span>State</span>
-            <span>Utilisation</span>
-            <span>Memory</span>
-            <span>Heat</span>
-            <span>Running</span>
-            <span>Heartbeat</span>
-            <span>Worker</span>
+        <div class="node-table">
+          <div class="vhead" style={{ gridTemplateColumns: WIDTHS }} aria-hidden="true">
+            {COLUMNS.map(([title]) => (
+              <span key={title}>{title}</span>
+            ))}
           </div>
           <VirtualList
             rows={rows}
@@ -255,8 +262,9 @@ function NodeTable({ rows }: { rows: Shown[] }) {
             height="min(70vh, 900px)"
             label="Nodes"
             keyOf={(row) => row.name}
-            columns={COLUMNS}
-            render={(shown) => <Row shown={shown} />}
+            columns={WIDTHS}
+            onVisible={(shown) => setVisible(shown.map((row) => row.name))}
+            render={(shown) => <Row shown={shown} detail={details.get(shown.name)} />}
           />
         </div>
       </div>
@@ -264,14 +272,16 @@ function NodeTable({ rows }: { rows: Shown[] }) {
   );
 }
 
-function Row({ shown }: { shown: Shown }) {
-  const { name, row, cell } = shown;
+function Row({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined }) {
+  const { name, rack, worker, row, cell } = shown;
+  const [run] = detail?.running ?? [];
+  const phi = row?.phi ?? detail?.verdict?.phi ?? 0;
   return (
     <>
       <button class="link clip" onClick={() => inspect(name)}>
         {name}
       </button>
-      <span class="clip">{rackOf(name, row)}</span>
+      <span class="clip">{rack}</span>
       <span class="clip">
         <State of={cell?.health ?? row?.health ?? 'left'} />
         {cell && (cell.flags & FAULTED) !== 0 && <Icon name="fault" size={12} class="is-warn" />}
@@ -285,9 +295,23 @@ function Row({ shown }: { shown: Shown }) {
         {fixed(cell?.memory)} %
       </span>
       <span>{fixed(cell?.temperature)} °C</span>
-      <span>{fixed(cell?.running)}</span>
-      <span>{heartbeat(shown)}</span>
-      <span class="clip">{row?.worker}</span>
+      <span>{fixed(powerOf(detail))} W</span>
+      <span class="clip">
+        {fixed(cell?.running)}
+        {run && (
+          <>
+            {': '}
+            <a href={`/jobs/${run.job}`} class="mono">
+              {shortId(run.job)}
+            </a>{' '}
+            {fixed(run.progress_permille / 10)} %
+          </>
+        )}
+      </span>
+      <span>{heartbeat(shown, detail)}</span>
+      <span title="suspicion: suspect at 8, dead at 12">{fixed(detail ? phi : undefined, 1)}</span>
+      <span title="simulated failures">{fixed(detail?.fault_percent_per_min, 1)} %/min</span>
+      <span class="clip">{worker}</span>
     </>
   );
 }

@@ -15,6 +15,7 @@ export interface Layout {
   cellWidth: number;
   cellHeight: number;
   gap: number;
+  /** Height of a rack's name above its cells; 0: none is shown. */
   label: number;
   height: number;
   named: boolean;
@@ -22,6 +23,9 @@ export interface Layout {
 
 const BLOCK_GAP = 12;
 const LABEL = 17;
+/** Of many small racks the names would take more room than the nodes: then only a thin line of the ground parts them. */
+const FEWEST_FOR_A_NAME = 6;
+const THIN_GAP = 3;
 
 /** Cells are as large as their number allows. */
 function sizeFor(count: number, width: number): Pick<Layout, 'cellWidth' | 'cellHeight' | 'gap' | 'named'> {
@@ -37,18 +41,20 @@ export function layoutOf(index: NodeIndex, width: number): Layout {
   const stepX = size.cellWidth + size.gap;
   const stepY = size.cellHeight + size.gap;
   const most = Math.max(1, Math.floor((width + size.gap) / stepX));
+  const labelled = size.named || index.nodes.length / Math.max(1, index.racks.length) >= FEWEST_FOR_A_NAME;
+  const [label, between, narrowest] = labelled ? [LABEL, BLOCK_GAP, 52] : [0, THIN_GAP, 0];
   const blocks: Block[] = [];
   let [x, y, line] = [0, 0, 0];
   for (const [rack, first, count] of index.racks) {
     // About five times as wide as high: few rows keep the page short.
-    const columns = size.named ? Math.min(most, count) : Math.min(most, Math.max(Math.ceil(Math.sqrt(count * 3)), Math.ceil(52 / stepX)));
-    const blockWidth = Math.max(columns * stepX - size.gap, 52);
-    if (x > 0 && x + blockWidth > width) [x, y, line] = [0, y + line + BLOCK_GAP, 0];
+    const columns = size.named ? Math.min(most, count) : Math.min(most, Math.max(Math.ceil(Math.sqrt(count * 3)), Math.ceil(narrowest / stepX)));
+    const blockWidth = Math.max(columns * stepX - size.gap, narrowest);
+    if (x > 0 && x + blockWidth > width) [x, y, line] = [0, y + line + between, 0];
     blocks.push({ rack, first, count, x, y, columns });
-    line = Math.max(line, LABEL + Math.ceil(count / columns) * stepY - size.gap);
-    x += blockWidth + BLOCK_GAP;
+    line = Math.max(line, label + Math.ceil(count / columns) * stepY - size.gap);
+    x += blockWidth + between;
   }
-  return { blocks, ...size, label: LABEL, height: y + line };
+  return { blocks, ...size, label, height: y + line };
 }
 
 export interface Spot {

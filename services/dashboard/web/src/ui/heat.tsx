@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { param, setParams } from '../lib/route';
-import { frame, index, nodes, nodesVersion } from '../lib/store';
+import { frame, index, placeOf, positions } from '../lib/store';
 import { paletteVersion } from '../lib/theme';
 import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/wire';
 import { fixed, plural } from '../lib/format';
@@ -123,12 +123,12 @@ function HeatCanvas({ mode }: { mode: Mode }) {
 }
 
 function HeatTip({ name, cell, x, y, width }: { name: string; cell: Cell | null; x: number; y: number; width: number }) {
-  const row = nodes.get(name);
+  const { model, rack } = placeOf(positions.value.get(name) ?? -1);
   const left = x > width - 240 ? x - 220 : x + 14;
   return (
     <div class="tip" style={{ left: `${left}px`, top: `${y + 14}px` }}>
       <b>{name}</b>
-      {row ? ` · ${row.model}` : ''}
+      {[model, rack].map((text) => text && ` · ${text}`)}
       <br />
       {cell ? (
         <>
@@ -193,7 +193,6 @@ const MOST_ROWS = 500;
 
 function HeatTable() {
   const shown = frame.value;
-  void nodesVersion.value;
   const all = index.value.nodes;
   return (
     <table>
@@ -229,7 +228,7 @@ function HeatTable() {
                   {name}
                 </button>
               </td>
-              <td>{nodes.get(name)?.rack}</td>
+              <td>{placeOf(at).rack}</td>
               <td>
                 {cell ? <State of={cell.health} /> : 'unknown'} {cell && flagWords(cell.flags)}
               </td>

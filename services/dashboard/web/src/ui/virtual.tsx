@@ -34,7 +34,7 @@ export function VirtualList<T>({ rows, rowHeight, height, label, keyOf, render, 
   const first = Math.max(0, Math.floor(view.top / rowHeight) - SPARE);
   const last = Math.min(rows.length, Math.ceil((view.top + view.height) / rowHeight) + SPARE);
   const visible = rows.slice(first, last);
-  const span = `${first} ${last} ${visible.length ? keyOf(visible[0]!) : ''}`;
+  const span = visible.map(keyOf).join(' ');
   useEffect(() => onVisible?.(visible), [span]);
   return (
     <div class="virtual" ref={box} style={{ height }} tabIndex={0} role="list" aria-label={label}>
