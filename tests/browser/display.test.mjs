@@ -82,8 +82,56 @@ test('an event leads to its instant on the timeline', async () => {
   assert.match(page.url(), /\/timeline\?at=\d+/);
 });
 
-test('narrow screens get one column', async () => {
+test('the timeline is zoomed by dragging, moved by keys, follows now again, and shows only affected nodes', async () => {
+  await on.cluster.ask('fault', 'gpu-node-01', 'crash', '--for', '2s');
+  const page = await on.open('/timeline');
+  const canvas = page.locator('.timeline canvas');
+  const follows = () => page.getByRole('button', { name: 'Follow now' }).getAttribute('aria-pressed');
+  assert.equal(await follows(), 'true');
+  const box = await canvas.boundingBox();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.75, box.y + 40, { steps: 5 });
+  await page.mouse.up();
+  const window = () => ['from', 'to'].map((name) => Number(new URL(page.url()).searchParams.get(name)));
+  const [from, to] = window();
+  // Two minutes are shown at first, beside the names of the nodes.
+  assert.ok(to - from > 20_000 && to - from < 60_000, `${to - from} ms`);
+  assert.equal(await follows(), 'false');
+  await page.locator('.timeline').focus();
+  await page.keyboard.press('ArrowLeft');
+  assert.ok(window()[0] < from);
+  await page.reload();
+  assert.ok(window()[0] < from, 'the window is in the address');
+  await page.getByRole('button', { name: 'Follow now' }).click();
+  assert.equal(await follows(), 'true');
+  await page.getByLabel('only affected nodes').check();
+  await eventually('only the broken node has a row', async () =>
+    (await canvas.getAttribute('aria-label')).includes('on 1 nodes'),
+  );
+  assert.match(page.url(), /affected=true/);
+});
+
+test('narrow screens get one column on every page', async () => {
   const page = await on.open('/', { width: 390, height: 800 });
-  await page.locator('.tiles').waitFor();
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth + 1), 'nothing sticks out sideways');
+  for (const path of ['/', '/nodes', '/nodes?inspect=gpu-node-01', '/jobs', '/timeline', '/chaos', '/events', '/messaging']) {
+    await page.goto(on.cluster.url + path);
+    await page.locator('.connection[data-link="live"]').waitFor();
+    await eventually('nothing is loading', async () => (await page.locator('.skeleton').count()) === 0);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 1, `${path}: ${wide} pixels stick out sideways`);
+  }
+});
+
+test('nothing moves by itself for those who want it so', async () => {
+  const page = await on.open('/jobs');
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  const animation = await page.evaluate(() => {
+    const probe = document.body.appendChild(document.createElement('div'));
+    probe.className = 'skeleton';
+    const { animationName } = getComputedStyle(probe);
+    probe.remove();
+    return animationName;
+  });
+  assert.equal(animation, 'none');
 });

@@ -1,11 +1,11 @@
-// Submitting and cancelling, one and many, and what a refused form says.
+// Submitting and cancelling, one and many, what a refused form says, and what a job's page tells.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { suite } from './lib/suite.mjs';
 import { eventually } from './lib/wait.mjs';
 
-const on = suite({ workers: 2, flags: ['--no-generator'] });
+const on = suite({ workers: 3, flags: ['--no-generator'] });
 
 async function submit(page, fields) {
   const form = page.getByRole('form', { name: 'Submit jobs' });
@@ -58,4 +58,39 @@ test('a job of an executor elsewhere takes parameters, and says that nobody runs
   await submit(page, { Kind: 'service:nobody', Parameters: 'Ada' });
   await page.getByRole('alert').filter({ hasText: 'name=value' }).waitFor();
   assert.equal(await page.getByLabel('Parameters', { exact: true }).getAttribute('aria-invalid'), 'true');
+});
+
+test("a job's page tells its path attempt by attempt, why it ran there, and its messages with subject and headers", async () => {
+  const id = await on.cluster.submit('--kind', 'sleep', '--duration', '5s', '--timeout', '60s', '--name', 'requeued');
+  const first = await eventually('it runs', async () => (await on.cluster.get(`/jobs/${id}`)).node);
+  const page = await on.open(`/jobs/${id}`);
+  await page.getByText(/^Chosen because: least-loaded: /).waitFor();
+  // By `up`, which writes the truth of it into the history; the page then says what it was and how soon it was noticed.
+  await on.cluster.ask('kill', `worker-${first.slice(-2)}`);
+  await page.locator('h1 + .badge', { hasText: 'committed' }).waitFor({ timeout: 45_000 });
+
+  const { attempts } = await on.cluster.get(`/jobs/${id}`);
+  assert.ok(attempts.length >= 2 && attempts[0].outcome === 'lost');
+  const steps = page.locator('.steps > li');
+  const texts = await eventually('each attempt has a row', async () => {
+    const all = await steps.allInnerTexts();
+    return all.length === attempts.length + 1 ? all : null;
+  });
+  assert.match(texts[0], /queued/);
+  attempts.forEach((attempt, at) => {
+    assert.ok(texts[at + 1].includes(attempt.node) && texts[at + 1].includes(attempt.outcome), texts[at + 1]);
+    assert.ok(texts[at + 1].includes(`Chosen because: ${attempt.why}`), texts[at + 1]);
+  });
+  assert.match(texts[1], /requeued, and placed again .* later/);
+  assert.match(texts[1], /at \d+ %/, 'how far it had come');
+  assert.match(texts[1], /kill, noticed after [\d.]+ m?s/);
+
+  const messages = page.locator('tbody tr', { hasText: id });
+  const subjects = await messages.locator('code').allInnerTexts();
+  for (const subject of [`job.res.${id}`, `job.ev.${id}`]) assert.ok(subjects.includes(subject), `${subject} in ${subjects}`);
+  const end = messages.filter({ hasText: `job.res.${id}` });
+  await end.getByText('Job-State: committed').waitFor();
+  await end.getByText('Faultline-Kind: terminal-record').waitFor();
+  await end.locator('summary').click();
+  await end.locator('pre', { hasText: '"state": "committed"' }).waitFor();
 });

@@ -13,6 +13,7 @@ use super::extract::JobPath;
 use super::params::{JobsParams, Pairs};
 use crate::app::App;
 use crate::cluster::{ClusterError, Record, StoredMessage};
+use crate::view::Loss;
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +46,8 @@ pub(crate) struct JobDetail {
     #[serde(flatten)]
     pub(crate) job: JobView,
     pub(crate) source: JobSource,
+    /// What is known of the attempts that were lost or failed.
+    pub(crate) losses: Vec<Loss>,
     /// What the streams JOBS, RESULTS, EVENTS and DEAD hold of it, in the order in which it was stored.
     pub(crate) messages: Vec<StoredMessage>,
     /// Present when they could not be read: why.
@@ -87,7 +90,8 @@ pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result
         Ok(messages) => (messages, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    Ok(Json(JobDetail { job: view, source, messages, messages_error, stale_since_ms }))
+    let losses = app.view.read().losses(&view);
+    Ok(Json(JobDetail { job: view, source, losses, messages, messages_error, stale_since_ms }))
 }
 
 /// The job, from whom, and since when no scheduler answers.

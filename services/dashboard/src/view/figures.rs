@@ -9,6 +9,8 @@ const MAX_SAMPLES: usize = 1_000;
 const MAX_UNNOTICED: usize = 10_000;
 /// A job is between its two writes for at most 2 minutes before it counts as abandoned; the rest is slack.
 const SETTLED_AFTER_S: u64 = 150;
+/// What a ledger and a leader that have just begun may still be behind by.
+const SETTLING_S: u64 = 10;
 
 /// How long it took from the beginning of a fault to the first verdict on its node.
 #[derive(Debug, Default)]
@@ -69,10 +71,14 @@ impl Unaccounted {
         }
     }
 
-    /// None until it was looked at for 150 s.
+    /// How many are unaccounted for; known when it was looked at for 150 s. That none is, is known earlier: one moment at which
+    /// every job was accounted for is enough.
     pub(crate) fn count(&self) -> Option<u64> {
         let (oldest, newest) = (self.seen.front()?.0, self.seen.back()?.0);
-        (newest >= oldest + SETTLED_AFTER_S - 1).then(|| self.seen.iter().map(|(_, missing)| *missing).min()).flatten()
+        if newest >= oldest + SETTLED_AFTER_S - 1 {
+            return self.seen.iter().map(|(_, missing)| *missing).min();
+        }
+        self.seen.iter().any(|(second, missing)| *second >= oldest + SETTLING_S && *missing == 0).then_some(0)
     }
 
     /// The leader changed or was silent: its counts begin anew.
@@ -127,5 +133,19 @@ mod tests {
         assert_eq!((unaccounted.count(), unaccounted.seen.len()), (Some(0), 151));
         unaccounted.clear();
         assert_eq!(unaccounted.count(), None);
+    }
+
+    #[test]
+    fn that_none_is_missing_is_known_early() {
+        let mut unaccounted = Unaccounted::default();
+        let mut look = |second, running| {
+            let ledger = LedgerSnapshot { submitted: 10, ..LedgerSnapshot::default() };
+            unaccounted.look(&ClusterStats { running, ledger, ..ClusterStats::default() }, 0, second);
+            unaccounted.count()
+        };
+        assert!((100..110).all(|second| look(second, 10).is_none()), "the counts may still be behind");
+        assert!((110..120).all(|second| look(second, 9).is_none()), "one is missing, perhaps only for a moment");
+        assert_eq!(look(120, 10), Some(0));
+        assert!((121..249).all(|second| look(second, 9) == Some(0)), "it was there after the others had looked for it");
     }
 }

@@ -90,16 +90,17 @@ impl History {
             let (name, mut history) = match (known, reported) {
                 (Some(known), _) => known,
                 (None, Some(gpus)) if self.has_room(node, gpus.len()) => {
-                    (node.to_owned(), NodeHistory { gpus: gpus.len(), samples: VecDeque::new() })
+                    // All of it at once: a service that grows for ten minutes looks like one that never stops.
+                    (node.to_owned(), NodeHistory { gpus: gpus.len(), samples: VecDeque::with_capacity(MAX_POINTS * gpus.len()) })
                 }
                 (None, _) => continue,
             };
+            let excess = (history.samples.len() + history.gpus).saturating_sub(MAX_POINTS * history.gpus);
+            history.samples.drain(..excess);
             match reported {
                 Some(gpus) => history.samples.extend(gpus.iter().map(Sample::of)),
                 None => history.samples.extend(std::iter::repeat_n(Sample::SILENT, history.gpus)),
             }
-            let excess = history.samples.len().saturating_sub(MAX_POINTS * history.gpus);
-            history.samples.drain(..excess);
             self.gpus += history.gpus;
             self.nodes.insert(name, history);
         }

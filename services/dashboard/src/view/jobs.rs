@@ -209,6 +209,11 @@ impl JobTable {
             })
     }
 
+    /// How far the attempt had come when its node reported it last, as long as no other attempt of the job runs.
+    pub(crate) fn progress_of(&self, job: JobId, attempt: AttemptId) -> Option<u16> {
+        self.runs.get(&job).filter(|at| at.attempt == attempt).map(|at| at.progress_permille)
+    }
+
     /// The rows that the leader sent: they replace its earlier ones.
     pub(crate) fn on_leader_rows(&mut self, rows: Vec<JobView>) {
         let named: BTreeSet<JobId> = rows.iter().map(|row| row.id).collect();

@@ -7,12 +7,14 @@ mod events;
 mod figures;
 mod history;
 mod jobs;
+mod losses;
 mod nodes;
 mod per_second;
 mod series;
 mod timeline;
 mod trace;
 
+use faultline_engine::job::AttemptOutcome;
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
     ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, TerminalRecord, Verdict,
@@ -27,6 +29,8 @@ use figures::{Detection, Unaccounted};
 use history::History;
 pub(crate) use history::{GpuColumns, HISTORY_EVERY_MS};
 pub(crate) use jobs::{JobFilter, JobTable, ended_view};
+pub(crate) use losses::Loss;
+use losses::Losses;
 pub(crate) use nodes::{NodeFilter, NodeIndex, NodeItem, NodeOrder, NodeRow, NodeTable};
 pub(crate) use series::{Columns, SERIES_SECONDS, Series, SeriesPoint};
 use timeline::Timeline;
@@ -68,7 +72,7 @@ pub(crate) struct Derived {
     pub(crate) detection_p50_ms: Option<u64>,
     pub(crate) detection_p95_ms: Option<u64>,
     /// Jobs that have not ended by the ledger and are not in the queue either, and were so for 150 s; none until the
-    /// same scheduler was asked for that long. `faultline audit` names them.
+    /// same scheduler was asked for that long, or, when no job is missing, for 10 s. `faultline audit` names them.
     pub(crate) jobs_lost: Option<u64>,
     /// Ends of a job that had ended already, by the ledger.
     pub(crate) jobs_ended_twice: u64,
@@ -92,6 +96,7 @@ pub(crate) struct View {
     timeline: Timeline,
     detection: Detection,
     unaccounted: Unaccounted,
+    losses: Losses,
     rate: Option<RateSetting>,
     ledger: LedgerSnapshot,
     leader_stats: Option<ClusterStats>,
@@ -114,6 +119,7 @@ impl View {
             timeline: Timeline::default(),
             detection: Detection::default(),
             unaccounted: Unaccounted::default(),
+            losses: Losses::default(),
             rate: None,
             ledger: LedgerSnapshot::default(),
             leader_stats: None,
@@ -152,6 +158,11 @@ impl View {
     pub(crate) fn on_event(&mut self, seq: u64, event: ClusterEvent) {
         if seq <= self.events.last_seq() {
             return;
+        }
+        if let (EventKind::AttemptLost | EventKind::AttemptFailed, Some(job), Some(attempt)) = (event.kind, event.job, event.attempt)
+            && let Some(progress) = self.jobs.progress_of(job, attempt)
+        {
+            self.losses.on_broken_off(attempt, progress);
         }
         self.jobs.on_event(&event);
         self.timeline.on_event(&event);
@@ -213,6 +224,17 @@ impl View {
         // Most faults are of nodes, and a node hosts none.
         let hosted = |target: &str| if self.nodes.contains(target) { Vec::new() } else { self.nodes.nodes_of(target) };
         self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job), hosted)
+    }
+
+    /// What is known of each attempt of the job that broke off.
+    pub(crate) fn losses(&self, job: &JobView) -> Vec<Loss> {
+        let broken = job.attempts.iter().filter(|row| matches!(row.outcome, AttemptOutcome::Lost | AttemptOutcome::Failed));
+        broken
+            .filter_map(|row| {
+                let worker = self.nodes.worker_of(&row.node).unwrap_or_default();
+                Some(self.losses.of(row.attempt, row.ended_at_ms?, self.timeline.faults_of(&[&row.node, &worker])))
+            })
+            .collect()
     }
 
     /// Figures that are derived here, and from [`View::stats`].

@@ -262,6 +262,11 @@ impl Timeline {
         Window { from_ms: filter.from_ms, to_ms: filter.to_ms, nodes, bars, faults, verdicts, truncated: excess > 0 }
     }
 
+    /// Faults of these targets, nodes or processes.
+    pub(crate) fn faults_of<'a>(&'a self, targets: &'a [&str]) -> impl Iterator<Item = &'a FaultSpan> {
+        self.faults.iter().filter(|fault| targets.contains(&fault.node.as_str()))
+    }
+
     fn bar(&self, attempt: AttemptId, row: &Attempt, name_of: &impl Fn(JobId) -> Option<(String, String)>) -> Bar {
         let job = self.jobs.get(&row.job);
         let told = job.filter(|job| !job.kind.is_empty()).map(|job| (job.name.clone(), job.kind.clone()));

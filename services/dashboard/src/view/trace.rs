@@ -5,7 +5,7 @@
 //! duration, `M` for names, `s` and `f` for arrows. What one thread does must nest, so attempts that overlap on one
 //! GPU get threads of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -39,8 +39,8 @@ struct Slice {
     name: String,
     category: &'static str,
     args: Value,
-    /// Arrows that begin at its end and that end at its beginning.
-    leads_to: Option<u64>,
+    /// The arrow that begins at its end, with the time at which that arrow ends, and the one that ends at its beginning.
+    leads_to: Option<(u64, u64)>,
     comes_from: Option<u64>,
 }
 
@@ -49,15 +49,19 @@ pub(crate) fn trace(window: &Window, now_ms: u64, worker_of: impl Fn(&str) -> Op
     let track =
         |node: &str, what: String| Track { worker: worker_of(node).unwrap_or_else(|| node.to_owned()), node: node.to_owned(), what };
     let last_ms = now_ms.min(window.to_ms).max(window.from_ms);
-    // An arrow needs both of its ends in the window.
-    let here: BTreeSet<_> = window.bars.iter().map(|bar| bar.attempt).collect();
-    let pointed_at = window.bars.iter().filter(|bar| bar.end_ms.is_some()).filter_map(|bar| bar.next_attempt);
+    // An arrow needs both of its ends in the window, and leads forward in time.
+    let starts: BTreeMap<_, u64> = window.bars.iter().map(|bar| (bar.attempt, bar.start_ms)).collect();
+    let pointed_at = window.bars.iter().filter(|bar| bar.end_ms.is_some()).filter_map(|bar| {
+        let next = bar.next_attempt?;
+        starts.get(&next).filter(|next_start| **next_start >= bar.start_ms).map(|_| next)
+    });
     // Numbers, since Perfetto reads no other ids of arrows.
-    let arrows: BTreeMap<_, u64> = pointed_at.filter(|next| here.contains(next)).zip(1..).collect();
+    let arrows: BTreeMap<_, u64> = pointed_at.zip(1..).collect();
     let mut slices: Vec<Slice> = Vec::new();
     for bar in &window.bars {
         let what = bar.gpus.first().map_or("GPU ?".to_owned(), |gpu| format!("GPU {gpu}"));
-        let leads_to = bar.next_attempt.filter(|_| bar.end_ms.is_some()).and_then(|next| arrows.get(&next).copied());
+        let next = bar.next_attempt.filter(|_| bar.end_ms.is_some());
+        let leads_to = next.and_then(|next| Some((*arrows.get(&next)?, starts.get(&next)? * 1_000)));
         slices.push(Slice {
             track: track(&bar.node, what),
             start_us: bar.start_ms * 1_000,
@@ -131,9 +135,10 @@ fn push_slice(events: &mut Vec<Value>, slice: &Slice, pid: u32, tid: u32) {
         events
             .push(json!({ "ph": "f", "bp": "e", "name": "goes on", "cat": "recovery", "id": id, "ts": start_us, "pid": pid, "tid": tid }));
     }
-    if let Some(id) = &slice.leads_to {
-        // It belongs to the slice that encloses it, so it must not begin after the end.
-        let ts = end_us.saturating_sub(1).max(*start_us);
+    if let Some((id, until_us)) = &slice.leads_to {
+        // It belongs to the slice that encloses it, so it must not begin after the end; nor after its own end, which a zombie's
+        // does that outlives the beginning of its heir.
+        let ts = end_us.saturating_sub(1).min(*until_us).max(*start_us);
         events.push(json!({ "ph": "s", "name": "goes on", "cat": "recovery", "id": id, "ts": ts, "pid": pid, "tid": tid }));
     }
 }
@@ -179,6 +184,12 @@ mod tests {
         assert_eq!((&start["id"], &start["name"], &start["cat"]), (&end["id"], &end["name"], &end["cat"]));
         assert_eq!((&start["ts"], &start["tid"]), (&json!(199_999), &slices[0]["tid"]));
         assert_eq!((&end["ts"], &end["tid"], &end["bp"]), (&json!(300_000), &slices[1]["tid"], &json!("e")));
+    }
+
+    #[test]
+    fn a_zombies_arrow_does_not_lead_back_in_time() {
+        let events = of(vec![bar(100, "a", Some(900), Some(300)), bar(300, "b", Some(500), None)], vec![]);
+        assert_eq!((&only(&events, "s")[0]["ts"], &only(&events, "f")[0]["ts"]), (&json!(300_000), &json!(300_000)));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 import { get, post } from '../lib/api';
 import { clock, fixed, plural, span, words } from '../lib/format';
 import { serviceNow } from '../lib/store';
-import type { Attempt, JobDetail, JobMessage } from '../lib/wire';
+import type { Attempt, JobDetail, JobMessage, Loss } from '../lib/wire';
 import { inspect } from '../ui/drawer';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
 import { Copy, Failed, Loading, Meter, Panel, State, toneOf } from '../ui/parts';
+import { Table, type Column } from '../ui/table';
 import { order } from '../ui/toast';
 import { now } from '../lib/connection';
 
@@ -156,10 +157,21 @@ function Path({ job }: { job: JobDetail }) {
 
 const BROKEN = new Set(['lost', 'failed', 'timed_out']);
 
+/** Such as: at 40 %, kill, noticed after 1.9 s. */
+function lossText({ progress_permille: progress, fault, noticed_after_ms: noticed }: Loss): string {
+  const said = [
+    progress !== null && `at ${fixed(progress / 10)} %`,
+    fault && words(fault),
+    noticed !== null && `noticed after ${span(noticed)}`,
+  ];
+  return said.filter(Boolean).join(', ');
+}
+
 function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: Attempt | undefined }) {
   const from = attempt.started_at_ms ?? attempt.placed_at_ms;
   const broken = BROKEN.has(attempt.outcome);
   const running = attempt.outcome === 'running';
+  const loss = job.losses.find((known) => known.attempt === attempt.attempt);
   return (
     <li>
       <time>{clock(attempt.placed_at_ms, true)}</time>
@@ -181,6 +193,7 @@ function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: 
             <span class="num">{fixed(job.progress_permille / 10)} %</span>
           </div>
         )}
+        {loss && <p class="num">{lossText(loss)}</p>}
         {attempt.detail && <p class={broken ? 'is-bad' : 'quiet'}>{attempt.detail}</p>}
         {broken && (
           <p>
@@ -220,48 +233,34 @@ function Waiting({ job }: { job: JobDetail }) {
 
 function Messages({ messages }: { messages: JobMessage[] | undefined }) {
   if (!messages?.length) return <p class="inset quiet">No message of this job is in the streams any more, or the service does not say.</p>;
+  return <Table columns={MESSAGE_COLUMNS} rows={messages} keyOf={(message) => `${message.stream} ${message.seq}`} />;
+}
+
+const MESSAGE_COLUMNS: Column<JobMessage>[] = [
+  { title: 'Time', class: () => 'num nowrap', cell: (message) => clock(message.at_ms, true) },
+  { title: 'Stream', cell: (message) => message.stream },
+  { title: 'Sequence', number: true, cell: (message) => message.seq },
+  { title: 'Subject, headers and body', cell: (message) => <MessageBody message={message} /> },
+];
+
+function MessageBody({ message }: { message: JobMessage }) {
   return (
-    <div class="scroll-x">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Time</th>
-            <th scope="col">Stream</th>
-            <th scope="col" class="right">
-              Sequence
-            </th>
-            <th scope="col">Subject, headers and body</th>
-          </tr>
-        </thead>
-        <tbody>
-          {messages.map((message) => (
-            <tr key={`${message.stream} ${message.seq}`}>
-              <td class="num nowrap">{clock(message.at_ms, true)}</td>
-              <td>{message.stream}</td>
-              <td class="num right">{message.seq}</td>
-              <td>
-                <div class="stack tight">
-                  <span class="command">
-                    <code class="break">{message.subject}</code>
-                    <Copy text={message.subject} label={`Copy the subject ${message.subject}`} />
-                  </span>
-                  <div class="facts-line">
-                    {Object.entries(message.headers).map(([name, value]) => (
-                      <span key={name}>
-                        <span class="mono">{name}</span>: {value}
-                      </span>
-                    ))}
-                  </div>
-                  <details>
-                    <summary>Body</summary>
-                    <pre tabIndex={0}>{JSON.stringify(message.body, null, 2)}</pre>
-                  </details>
-                </div>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <div class="stack tight">
+      <span class="command">
+        <code class="break">{message.subject}</code>
+        <Copy text={message.subject} label={`Copy the subject ${message.subject}`} />
+      </span>
+      <div class="facts-line">
+        {Object.entries(message.headers).map(([name, value]) => (
+          <span key={name}>
+            <span class="mono">{name}</span>: {value}
+          </span>
+        ))}
+      </div>
+      <details>
+        <summary>Body</summary>
+        <pre tabIndex={0}>{JSON.stringify(message.body, null, 2)}</pre>
+      </details>
     </div>
   );
 }

@@ -115,7 +115,7 @@ function Tiles({ stats: s }: { stats: Stats }) {
   const down = s.nodes_gone + s.nodes_dead;
   const queued = s.queued_in_stream + s.queued_held;
   const detection = spread(s.detection_p50_ms, s.detection_p95_ms);
-  const recovery = spread(s.recovery_p50_ms, s.recovery_p95_ms);
+  const recovery = s.requeued_total ? spread(s.recovery_p50_ms, s.recovery_p95_ms) : spread(null, null);
   return (
     <dl class="tiles">
       <div class="tile">
@@ -142,7 +142,7 @@ function Tiles({ stats: s }: { stats: Stats }) {
       <Tile label="Running" sub={`${count(s.ledger.committed)} done so far`}>
         {count(s.running)}
       </Tile>
-      <Tile label="Queued" sub={queued && s.oldest_queued_age_ms ? `oldest for ${span(s.oldest_queued_age_ms)}` : 'nobody waits'}>
+      <Tile label="Queued" sub={queued ? `oldest for ${span(s.oldest_queued_age_ms ?? 0)}` : 'none waits'}>
         {count(queued)}
       </Tile>
       <Tile label="Throughput" sub={`${count(s.submitted_last_minute)} /min arrive`}>

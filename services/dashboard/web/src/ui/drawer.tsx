@@ -2,7 +2,7 @@
 
 import { useEffect, useRef } from 'preact/hooks';
 import { get, post } from '../lib/api';
-import { clock, fixed, plural, shortId, span } from '../lib/format';
+import { clock, fixed, plural, shortId, span, words } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { chaos, events, frame, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
 import { now } from '../lib/connection';
@@ -62,7 +62,7 @@ function HealthOf({ name }: { name: string }) {
       {row?.fault && (
         <span class="badge warn">
           <Icon name="fault" size={11} />
-          {row.fault.kind}
+          {words(row.fault.kind)}
         </span>
       )}
     </>
@@ -159,7 +159,7 @@ function Facts({ detail }: { detail: NodeDetail }) {
           <>
             <dt>Injected</dt>
             <dd>
-              {row.fault.kind}
+              {words(row.fault.kind)}
               {row.fault.until_ms ? `, ${span(row.fault.until_ms - serviceNow())} left` : ''}
             </dd>
           </>
