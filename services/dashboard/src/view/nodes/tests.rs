@@ -202,7 +202,7 @@ fn nodes_are_found_and_ordered() {
     assert_eq!(found(all(), NodeOrder::Rack, true, 0, 9), ("bac".into(), 3), "by name among equals");
     assert_eq!(found(NodeFilter { rack: Some("rack-1".into()), ..all() }, NodeOrder::Node, false, 0, 1), ("a".into(), 2));
     assert_eq!(found(NodeFilter { health: [Health::Dead].into(), ..all() }, NodeOrder::Node, false, 0, 9), ("c".into(), 1));
-    assert_eq!(found(NodeFilter { text: Some("b".into()), ..all() }, NodeOrder::Node, false, 0, 9), ("b".into(), 1));
+    assert_eq!(found(NodeFilter { text: Some("c".into()), ..all() }, NodeOrder::Node, false, 0, 9), ("c".into(), 1));
     assert_eq!(found(NodeFilter { text: Some("h100".into()), ..all() }, NodeOrder::Node, false, 0, 9).1, 3, "the model's name counts too");
     let these = ["a", "c", "unknown"].map(String::from).into();
     assert_eq!(found(NodeFilter { nodes: these, ..all() }, NodeOrder::Node, false, 0, 9), ("ac".into(), 2));
