@@ -209,9 +209,10 @@ impl JobTable {
             })
     }
 
-    /// How far the attempt had come when its node reported it last, as long as no other attempt of the job runs.
-    pub(crate) fn progress_of(&self, job: JobId, attempt: AttemptId) -> Option<u16> {
-        self.runs.get(&job).filter(|at| at.attempt == attempt).map(|at| at.progress_permille)
+    /// The attempts that a node runs, and how far each had come when it said so last.
+    pub(crate) fn running_on(&self, node: &str) -> impl Iterator<Item = (AttemptId, u16)> {
+        let jobs = self.runs_by_node.get(node).into_iter().flatten();
+        jobs.filter_map(|job| self.runs.get(job)).filter(move |at| at.node == node).map(|at| (at.attempt, at.progress_permille))
     }
 
     /// The rows that the leader sent: they replace its earlier ones.

@@ -143,9 +143,17 @@ impl View {
 
     pub(crate) fn on_verdict(&mut self, verdict: Verdict) {
         if matches!(verdict.health, Health::Gone | Health::Dead) {
+            self.remember_progress(&verdict.node);
             self.jobs.on_running(&verdict.node, &[]);
         }
         self.nodes.on_verdict(verdict);
+    }
+
+    /// What runs on the node may have broken off: how far it had come would be forgotten with the next news of it.
+    fn remember_progress(&mut self, node: &str) {
+        for (attempt, progress) in self.jobs.running_on(node) {
+            self.losses.on_broken_off(attempt, progress);
+        }
     }
 
     /// A job has ended.
@@ -159,10 +167,8 @@ impl View {
         if seq <= self.events.last_seq() {
             return;
         }
-        if let (EventKind::AttemptLost | EventKind::AttemptFailed, Some(job), Some(attempt)) = (event.kind, event.job, event.attempt)
-            && let Some(progress) = self.jobs.progress_of(job, attempt)
-        {
-            self.losses.on_broken_off(attempt, progress);
+        if let (EventKind::AttemptLost | EventKind::AttemptFailed, Some(node)) = (event.kind, &event.node) {
+            self.remember_progress(node);
         }
         self.jobs.on_event(&event);
         self.timeline.on_event(&event);

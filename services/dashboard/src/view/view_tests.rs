@@ -29,6 +29,7 @@ fn a_node_that_is_given_up_or_leaves_runs_nothing() {
         at_ms: 1,
     });
     assert_eq!(view.jobs.get(job).unwrap().state, JobState::Queued);
+    assert_eq!(view.losses.of(AttemptId::new(1, 1), 1, std::iter::empty()).progress_permille, Some(5), "how far it had come is kept");
     let (mut view, job) = view_with_a_running_job();
     view.on_goodbye(&Goodbye { node: "a".into(), worker: "w".into(), incarnation: 1, reason: "scaled down".into() });
     assert_eq!((view.jobs.get(job).unwrap().state, view.nodes.len()), (JobState::Queued, 0));

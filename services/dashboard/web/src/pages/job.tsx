@@ -158,7 +158,9 @@ function Path({ job }: { job: JobDetail }) {
 const BROKEN = new Set(['lost', 'failed', 'timed_out']);
 
 /** Such as: at 40 %, kill, noticed after 1.9 s. */
-function lossText({ progress_permille: progress, fault, noticed_after_ms: noticed }: Loss): string {
+function lossText(loss: Loss | undefined): string {
+  if (!loss) return '';
+  const { progress_permille: progress, fault, noticed_after_ms: noticed } = loss;
   const said = [
     progress !== null && `at ${fixed(progress / 10)} %`,
     fault && words(fault),
@@ -171,7 +173,7 @@ function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: 
   const from = attempt.started_at_ms ?? attempt.placed_at_ms;
   const broken = BROKEN.has(attempt.outcome);
   const running = attempt.outcome === 'running';
-  const loss = job.losses.find((known) => known.attempt === attempt.attempt);
+  const loss = lossText(job.losses.find((known) => known.attempt === attempt.attempt));
   return (
     <li>
       <time>{clock(attempt.placed_at_ms, true)}</time>
@@ -193,7 +195,7 @@ function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: 
             <span class="num">{fixed(job.progress_permille / 10)} %</span>
           </div>
         )}
-        {loss && <p class="num">{lossText(loss)}</p>}
+        {loss && <p class="num">{loss}</p>}
         {attempt.detail && <p class={broken ? 'is-bad' : 'quiet'}>{attempt.detail}</p>}
         {broken && (
           <p>
