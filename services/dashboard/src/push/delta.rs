@@ -11,9 +11,6 @@ use super::state::{JobBrief, MAX_EVENTS, State};
 use crate::api::{RateReply, StatsReply};
 use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint};
 
-/// Node rows in one delta; the others come with the next ones.
-pub(crate) const MAX_ROWS: usize = 64;
-
 /// Rows that are new or different, and those that are no longer there.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(bound(serialize = "T: Serialize, K: Serialize"))]
@@ -63,9 +60,8 @@ pub(crate) struct Delta {
     pub(crate) point: Option<SeriesPoint>,
 }
 
-/// What leads from `before` to `next`, which is changed to what clients then know: of many changed nodes only some are
-/// told at once, beginning after the last one told before.
-pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) -> Delta {
+/// What leads from `before` to `next`, which is changed to what clients then know: rows that say the same stay as they were told.
+pub(crate) fn delta(before: &State, next: &mut State) -> Delta {
     let last_seq = before.events.last().map_or(0, |event| event.seq);
     let events: Vec<NumberedEvent> = next.events.iter().filter(|event| event.seq > last_seq).cloned().collect();
     let events_after = match events.first() {
@@ -77,7 +73,7 @@ pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) ->
     Delta {
         stats: (before.stats != next.stats).then(|| next.stats.clone()),
         rate: (before.rate != next.rate).then(|| next.rate.clone()),
-        nodes: node_changes(&before.nodes, &mut next.nodes, told_last).or_none(),
+        nodes: node_changes(&before.nodes, &mut next.nodes).or_none(),
         nodes_by_rest: (before.nodes_by_rest != next.nodes_by_rest).then_some(next.nodes_by_rest),
         node_index: (before.node_index != next.node_index).then_some(next.node_index),
         jobs: job_changes(&before.jobs, &next.jobs).or_none(),
@@ -88,33 +84,15 @@ pub(crate) fn delta(before: &State, next: &mut State, told_last: &mut String) ->
     }
 }
 
-fn node_changes(
-    before: &BTreeMap<String, Arc<NodeRow>>,
-    next: &mut BTreeMap<String, Arc<NodeRow>>,
-    told_last: &mut String,
-) -> Changes<NodeRow, String> {
-    let removed: Vec<String> = before.keys().filter(|node| !next.contains_key(*node)).cloned().collect();
-    let mut different = Vec::new();
+fn node_changes(before: &BTreeMap<String, Arc<NodeRow>>, next: &mut BTreeMap<String, Arc<NodeRow>>) -> Changes<NodeRow, String> {
+    let removed = before.keys().filter(|node| !next.contains_key(*node)).cloned().collect();
+    let mut changed = Vec::new();
     for (node, row) in next.iter_mut() {
         match before.get(node) {
             Some(known) if known.says_the_same_as(row) => *row = Arc::clone(known),
-            Some(_) | None => different.push(node.clone()),
+            Some(_) | None => changed.push(Arc::clone(row)),
         }
     }
-    if different.len() > MAX_ROWS {
-        let start = different.partition_point(|node| node <= told_last);
-        different.rotate_left(start);
-        for untold in different.split_off(MAX_ROWS) {
-            match before.get(&untold) {
-                Some(known) => drop(next.insert(untold, Arc::clone(known))),
-                None => drop(next.remove(&untold)),
-            }
-        }
-    }
-    if let Some(last) = different.last() {
-        told_last.clone_from(last);
-    }
-    let changed = different.iter().filter_map(|node| next.get(node).cloned()).collect();
     Changes { changed, removed }
 }
 

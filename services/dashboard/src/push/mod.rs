@@ -76,7 +76,6 @@ pub(crate) struct Rounds {
     seq: u64,
     /// What the next round is compared with.
     last: Newest,
-    told_last: String,
 }
 
 impl Rounds {
@@ -90,7 +89,7 @@ impl Rounds {
             (state, view.nodes.frame(seq as u32, now_ms))
         };
         let delta = match &self.last {
-            Some(last) => json(&Told::Delta { seq, at_ms: now_ms, delta: &delta::delta(&last.state, &mut state, &mut self.told_last) }),
+            Some(last) => json(&Told::Delta { seq, at_ms: now_ms, delta: &delta::delta(&last.state, &mut state) }),
             // Nobody has heard anything yet that this could be added to.
             None => Utf8Bytes::default(),
         };

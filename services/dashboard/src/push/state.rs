@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use crate::api::{RateReply, StatsReply};
 use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, View};
 
-/// Of larger clusters no rows are pushed: 10,000 of them would be 2 MB.
-pub(crate) const MAX_NODES_PUSHED: usize = 512;
+/// Of larger clusters no rows are pushed: together with jobs and events more of them could be over 64 KiB.
+pub(crate) const MAX_NODES_PUSHED: usize = 64;
 pub(crate) const MAX_JOBS: usize = 50;
 /// The most events in one push; a page fetches the others over REST.
 pub(crate) const MAX_EVENTS: usize = 40;
@@ -78,7 +78,7 @@ pub(crate) struct State {
     #[serde(serialize_with = "values")]
     #[schema(value_type = Vec<NodeRow>)]
     pub(crate) nodes: BTreeMap<String, Arc<NodeRow>>,
-    /// The cluster has more than 512 nodes: ask `/api/v1/nodes` for the rows that are looked at. States are in the
+    /// The cluster has more than 64 nodes: ask `/api/v1/nodes` for the rows that are looked at. States are in the
     /// binary messages.
     pub(crate) nodes_by_rest: bool,
     /// Which order the binary messages have; `/api/v1/nodes/index` tells it.

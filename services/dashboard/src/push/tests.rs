@@ -126,22 +126,27 @@ fn what_did_not_change_is_not_told() {
 }
 
 #[test]
-fn many_changed_rows_come_in_turns_and_none_is_forgotten() {
+fn all_rows_that_are_ever_pushed_fit_into_64_kib() {
     let view = shared();
     let mut rounds = Rounds::default();
-    let mut page = Page::default();
-    page.take(&parsed(&rounds.next(&view, 2_000, true, 1).hello()));
-    let names: Vec<String> = (0..300).map(|n| format!("node-{n:03}")).collect();
-    let mut most = 0;
-    for step in 0..8 {
-        names.iter().for_each(|node| beat(&view, node, if step < 3 { step } else { 900 }));
-        let round = rounds.next(&view, 3_000, true, 1);
-        most = most.max(round.delta.len());
-        page.take(&parsed(&round.delta));
+    rounds.next(&view, 2_000, true, 1);
+    let names: Vec<String> = (0..64).map(|n| format!("node-with-a-long-name-{n:03}")).collect();
+    for node in &names {
+        registered(&view, node);
+        beat(&view, node, 900);
+        let fault =
+            json!({"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "target": node, "kind": "heartbeat_loss", "from_ms": 1_000, "until_ms": null});
+        let event = ClusterEvent::new(1, "worker-with-a-long-name", Level::Warn, EventKind::FaultBegan, "x".repeat(300).as_str());
+        let event = ClusterEvent { node: Some(node.clone()), fault: serde_json::from_value(fault).unwrap(), ..event };
+        let seq = view.read().events.last_seq() + 1;
+        view.write().on_event(seq, event);
     }
-    assert!(most <= 64 * 1024, "{most} bytes");
-    assert_eq!(page.nodes.len(), 300);
-    assert!(page.nodes.values().all(|row| row["running_jobs"][0]["progress_permille"] == 900));
+    (1..=60).for_each(|n| opened(&view, n));
+    let round = rounds.next(&view, 3_000, true, 1);
+    let (hello, delta) = (parsed(&round.hello()), parsed(&round.delta));
+    assert_eq!((rows(&hello["state"]["nodes"]).len(), rows(&delta["nodes"]["changed"]).len()), (64, 64));
+    assert!(rows(&hello["state"]["nodes"]).iter().all(|row| row["fault"]["kind"] == "heartbeat_loss"));
+    assert!(round.hello().len() < 64 * 1024 && round.delta.len() < 64 * 1024, "{} and {} bytes", round.hello().len(), round.delta.len());
 }
 
 #[test]

@@ -231,7 +231,7 @@ export interface NodeDetail {
   telemetry: GpuTelemetry[];
   heartbeat_age_ms: number | null;
   verdict: Verdict | null;
-  phi?: number | null;
+  fault?: NodeFault | null;
   stale_since_ms?: number;
 }
 export interface NodeHistory {

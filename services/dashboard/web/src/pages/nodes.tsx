@@ -1,7 +1,7 @@
 // All nodes: cards while there are few, a virtualised table when there are many.
 
 import { useState } from 'preact/hooks';
-import { count, fixed, plural, shortId, span } from '../lib/format';
+import { count, DASH, fixed, plural, shortId, span, words } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { frame, hasState, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
 import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell, type NodeDetail, type NodeRow } from '../lib/wire';
@@ -22,6 +22,7 @@ interface Shown {
   name: string;
   rack: string;
   worker: string;
+  model: string;
   row: NodeRow | undefined;
   cell: Cell | null;
 }
@@ -38,7 +39,7 @@ function wanted(): Shown[] {
     const [row, cell] = [nodes.get(name), shown ? cellAt(shown, at) : null];
     const draining = cell ? (cell.flags & DRAINING) !== 0 : row?.draining;
     if (health === 'draining' ? !draining : health && (cell?.health ?? row?.health ?? 'left') !== health) return;
-    found.push({ name, rack, worker, row, cell });
+    found.push({ name, rack, worker, model, row, cell });
   });
   return sorted(found, (param('sort') || 'name') as Sort);
 }
@@ -148,6 +149,18 @@ function useDetails(names: string[]): Map<string, NodeDetail> {
   return new Map((page.data?.items ?? []).map((node) => [node.node, node]));
 }
 
+/** What is told of a node beside its telemetry. Of clusters of more than 64 nodes no rows are pushed: then it is what was asked for. */
+function told(row: NodeRow | undefined, detail: NodeDetail | undefined) {
+  return {
+    jobs: row?.running_jobs ?? detail?.running ?? [],
+    phi: row?.phi ?? (detail && (detail.verdict?.phi ?? 0)),
+    fails: row?.fail_percent_per_min ?? detail?.fault_percent_per_min,
+    fault: row?.fault ?? detail?.fault,
+    gpus: row?.gpus ?? detail?.gpus.length,
+    draining: row?.draining ?? detail?.draining,
+  };
+}
+
 const powerOf = (detail: NodeDetail | undefined) => detail?.telemetry.reduce((sum, gpu) => sum + gpu.power_w, 0);
 
 function Cards({ rows }: { rows: Shown[] }) {
@@ -165,7 +178,7 @@ function Card({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined 
   const { name, row, cell } = shown;
   const health = cell?.health ?? row?.health ?? 'left';
   const down = health === 'dead' || health === 'gone';
-  const jobs = row?.running_jobs ?? [];
+  const { jobs, phi, fails, fault, gpus, draining } = told(row, detail);
   return (
     <li class={`card ${down ? 'down' : ''}`}>
       <div class="title">
@@ -179,7 +192,7 @@ function Card({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined 
         >
           {name}
         </a>
-        {row?.draining && <State of="draining" />}
+        {draining && <State of="draining" />}
         <State of={health} />
       </div>
       <div class="meters">
@@ -207,20 +220,18 @@ function Card({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined 
       </ul>
       <div class="facts-line">
         <span>
-          {row?.gpus ?? '–'} × {row?.model ?? 'unknown'}
+          {gpus ?? DASH} × {shown.model || 'unknown'}
         </span>
         {shown.rack && <span>{shown.rack}</span>}
         <span title="power of all its GPUs">{fixed(powerOf(detail))} W</span>
         <span title="age of the last heartbeat">heartbeat {heartbeat(shown, detail)}</span>
-        {row?.phi !== undefined && row.phi !== null && <span title="suspicion: suspect at 8, dead at 12">phi {fixed(row.phi, 1)}</span>}
-        {row?.fail_percent_per_min !== undefined && (
-          <span title="simulated failures">fails {fixed(row.fail_percent_per_min, 1)} %/min</span>
-        )}
+        {phi !== undefined && <span title="suspicion: suspect at 8, dead at 12">phi {fixed(phi, 1)}</span>}
+        {fails !== undefined && <span title="simulated failures">fails {fixed(fails, 1)} %/min</span>}
         {cell && (cell.flags & THROTTLED) !== 0 && <span class="is-warn">throttled</span>}
-        {row?.fault && (
+        {fault && (
           <span class="is-bad">
-            <Icon name="fault" size={11} /> {row.fault.kind.replaceAll('_', ' ')}
-            {row.fault.until_ms ? `, ${span(row.fault.until_ms - serviceNow())} left` : ''}
+            <Icon name="fault" size={11} /> {words(fault.kind)}
+            {fault.until_ms ? `, ${span(fault.until_ms - serviceNow())} left` : ''}
           </span>
         )}
       </div>
@@ -274,8 +285,8 @@ function NodeTable({ rows }: { rows: Shown[] }) {
 
 function Row({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined }) {
   const { name, rack, worker, row, cell } = shown;
-  const [run] = detail?.running ?? [];
-  const phi = row?.phi ?? detail?.verdict?.phi ?? 0;
+  const { jobs, phi, fails } = told(row, detail);
+  const [run] = jobs;
   return (
     <>
       <button class="link clip" onClick={() => inspect(name)}>
@@ -309,8 +320,8 @@ function Row({ shown, detail }: { shown: Shown; detail: NodeDetail | undefined }
         )}
       </span>
       <span>{heartbeat(shown, detail)}</span>
-      <span title="suspicion: suspect at 8, dead at 12">{fixed(detail ? phi : undefined, 1)}</span>
-      <span title="simulated failures">{fixed(detail?.fault_percent_per_min, 1)} %/min</span>
+      <span title="suspicion: suspect at 8, dead at 12">{fixed(phi, 1)}</span>
+      <span title="simulated failures">{fixed(fails, 1)} %/min</span>
       <span class="clip">{worker}</span>
     </>
   );

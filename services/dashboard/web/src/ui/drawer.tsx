@@ -6,7 +6,7 @@ import { clock, fixed, plural, shortId, span, words } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { chaos, events, frame, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
 import { now } from '../lib/connection';
-import { cellAt, type NodeDetail, type NodeHistory } from '../lib/wire';
+import { cellAt, DRAINING, FAULTED, type NodeDetail, type NodeHistory } from '../lib/wire';
 import { EventLine } from './event-line';
 import { useLoad } from './hooks';
 import { Icon } from './icons';
@@ -50,19 +50,18 @@ export function Drawer() {
 }
 
 function HealthOf({ name }: { name: string }) {
-  void nodesVersion.value;
   const at = positions.value.get(name);
   const cell = frame.value && at !== undefined ? cellAt(frame.value, at) : null;
-  const row = nodes.get(name);
-  const health = cell?.health ?? row?.health;
+  void nodesVersion.value;
+  const { flags = 0, health } = cell ?? {};
   return (
     <>
       {health && <State of={health} />}
-      {row?.draining && <State of="draining" />}
-      {row?.fault && (
+      {(flags & DRAINING) !== 0 && <State of="draining" />}
+      {(flags & FAULTED) !== 0 && (
         <span class="badge warn">
           <Icon name="fault" size={11} />
-          {words(row.fault.kind)}
+          {words(nodes.get(name)?.fault?.kind ?? 'fault')}
         </span>
       )}
     </>
@@ -121,8 +120,8 @@ function Orders({ name, detail, after }: { name: string; detail: NodeDetail; aft
 
 function Facts({ detail }: { detail: NodeDetail }) {
   const { verdict } = detail;
-  const row = nodes.get(detail.node);
-  const phi = row?.phi ?? detail.phi ?? verdict?.phi;
+  const fault = nodes.get(detail.node)?.fault ?? detail.fault;
+  const phi = nodes.get(detail.node)?.phi ?? verdict?.phi;
   void now.value;
   return (
     <section>
@@ -155,12 +154,12 @@ function Facts({ detail }: { detail: NodeDetail }) {
             </dd>
           </>
         )}
-        {row?.fault && (
+        {fault && (
           <>
             <dt>Injected</dt>
             <dd>
-              {words(row.fault.kind)}
-              {row.fault.until_ms ? `, ${span(row.fault.until_ms - serviceNow())} left` : ''}
+              {words(fault.kind)}
+              {fault.until_ms ? `, ${span(fault.until_ms - serviceNow())} left` : ''}
             </dd>
           </>
         )}

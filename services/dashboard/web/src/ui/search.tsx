@@ -3,8 +3,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
 import { go } from '../lib/route';
-import { index, nodes } from '../lib/store';
-import type { JobsPage } from '../lib/wire';
+import { frame, index } from '../lib/store';
+import { cellAt, type JobsPage } from '../lib/wire';
 import { inspect } from './drawer';
 import { Icon } from './icons';
 import { State } from './parts';
@@ -22,9 +22,10 @@ const WAIT_MS = 180;
 function nodeHits(text: string): Hit[] {
   const wanted = text.toLowerCase();
   const found: Hit[] = [];
-  for (const name of index.peek().nodes) {
+  const shown = frame.peek();
+  for (const [at, name] of index.peek().nodes.entries()) {
     if (!name.toLowerCase().includes(wanted)) continue;
-    found.push({ id: `node-${name}`, title: name, state: nodes.get(name)?.health ?? 'alive', open: () => inspect(name) });
+    found.push({ id: `node-${name}`, title: name, state: (shown && cellAt(shown, at)?.health) ?? 'left', open: () => inspect(name) });
     if (found.length === MOST) break;
   }
   return found;
