@@ -64,6 +64,11 @@ else
   export FAULTLINE_TEST_NATS
 fi
 
+# Made before the tests that want it, and said at the end: a test that was skipped looks like one that passed.
+nats_py='run'
+scripts/python-venv.sh >/dev/null 2>"$work/python" || nats_py="skipped, $(tail -n 1 "$work/python")"
+say "tests with nats-py: $nats_py"
+
 FAULTLINE_TEST_NATS_REPORT=$target/faultline-test-nats.txt
 export FAULTLINE_TEST_NATS_REPORT
 mkdir -p "$target"
@@ -127,6 +132,7 @@ if [ -s "$FAULTLINE_TEST_NATS_REPORT" ]; then
 else
   echo 'NATS used by the tests: none'
 fi
+echo "tests with nats-py: $nats_py"
 echo "browser tests: $browser"
 echo "container tests: $containers"
 if [ -n "${passed:-}" ]; then
