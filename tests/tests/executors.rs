@@ -156,6 +156,27 @@ async fn the_job_of_an_executor_that_is_killed_is_committed_by_another() {
 }
 
 #[tokio::test]
+async fn an_executor_notices_that_its_worker_was_killed_and_runs_the_job_for_another() {
+    let Some(python) = interpreter() else { return };
+    let up = cluster().await;
+    let script = executor(&up, &python, "alpha").await;
+    let id = submit(&up, "service:greet", &["--param", "seconds=4"]);
+    up.wait_until("Python has the job", async || script.says(&format!("accepted {id} attempt 1"))).await;
+    let node = job(&up, &id)["node"].as_str().expect("it runs on a node").to_owned();
+    assert!(up.faultline(&["kill", &node.replace("gpu-node", "worker")]).status.success());
+    // Nobody could tell it: it asked for a receipt, and NATS said that there is nobody.
+    up.wait_until("Python stops the first attempt", async || script.says(&format!("cancelled {id}"))).await;
+    assert!(!script.says("told to stop"), "{}", script.log());
+    let view = ended(&up, &id).await;
+    assert_eq!((&view["state"], &view["result"]), (&"committed".into(), &"Hello, World! (alpha)".into()), "{view:#}");
+    let outcomes: Vec<&Value> = view["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, ["lost", "committed"], "{view:#}");
+    assert_eq!((&view["failures"], &view["requeues"]), (&0.into(), &1.into()), "a worker's death costs the job nothing: {view:#}");
+    assert!(script.says(&format!("accepted {id} attempt 2")), "{}", script.log());
+    up.assert_audit_clean();
+}
+
+#[tokio::test]
 async fn kinds_that_no_node_offers_say_so() {
     let up = Up::start_configured(1, &[], "[worker]\nservice_executors = false\n[scheduler.engine]\nimpossible_after_ms = 4000\n").await;
     let id = submit(&up, "service:greet", &[]);
