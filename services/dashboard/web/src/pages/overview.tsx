@@ -142,7 +142,7 @@ function Tiles({ stats: s }: { stats: Stats }) {
       <Tile label="Running" sub={`${count(s.ledger.committed)} done so far`}>
         {count(s.running)}
       </Tile>
-      <Tile label="Queued" sub={queued ? `oldest for ${span(s.oldest_queued_age_ms ?? 0)}` : 'none waits'}>
+      <Tile label="Queued" sub={!queued ? 'none waits' : s.oldest_queued_age_ms ? `oldest for ${span(s.oldest_queued_age_ms)}` : 'just arrived'}>
         {count(queued)}
       </Tile>
       <Tile label="Throughput" sub={`${count(s.submitted_last_minute)} /min arrive`}>

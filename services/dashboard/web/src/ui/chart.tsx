@@ -23,6 +23,7 @@ export interface Line {
 }
 
 const SHORTEST_WINDOW_S = 120;
+const MOST_LINES = 60;
 
 interface Props {
   title: string;
@@ -64,17 +65,18 @@ function drawMarkers(plot: uPlot): void {
   ctx.save();
   ctx.lineWidth = devicePixelRatio;
   const [from, to] = [plot.scales.x!.min!, plot.scales.x!.max!];
-  for (const marker of series.peek().markers) {
-    const at = marker.t_ms / 1000;
-    if (at < from || at > to) continue;
-    const x = Math.round(plot.valToPos(at, 'x', true)) + 0.5;
+  const visible = series.peek().markers.filter((marker) => marker.t_ms / 1000 >= from && marker.t_ms / 1000 <= to);
+  // A line for each of hundreds would hide the curves: then only their heads are drawn.
+  const length = visible.length > MOST_LINES ? 0 : bbox.height;
+  for (const marker of visible) {
+    const x = Math.round(plot.valToPos(marker.t_ms / 1000, 'x', true)) + 0.5;
     const recovered = marker.kind === 'node_recovered';
     ctx.strokeStyle = ctx.fillStyle = colour(MARKER_COLOUR[marker.kind] ?? '--ink-3');
     ctx.globalAlpha = 0.55;
     ctx.setLineDash(recovered ? [2 * devicePixelRatio, 3 * devicePixelRatio] : []);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.lineTo(x, bbox.top + length);
     ctx.stroke();
     ctx.globalAlpha = 1;
     drawFlag(ctx, x, bbox.top, recovered);

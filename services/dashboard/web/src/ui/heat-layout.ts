@@ -47,7 +47,8 @@ export function layoutOf(index: NodeIndex, width: number): Layout {
   let [x, y, line] = [0, 0, 0];
   for (const [rack, first, count] of index.racks) {
     // About five times as wide as high: few rows keep the page short.
-    const columns = size.named ? Math.min(most, count) : Math.min(most, Math.max(Math.ceil(Math.sqrt(count * 3)), Math.ceil(narrowest / stepX)));
+    const wide = size.named ? count : Math.max(Math.ceil(Math.sqrt(count * 3)), Math.ceil(narrowest / stepX));
+    const columns = Math.min(most, count, wide);
     const blockWidth = Math.max(columns * stepX - size.gap, narrowest);
     if (x > 0 && x + blockWidth > width) [x, y, line] = [0, y + line + between, 0];
     blocks.push({ rack, first, count, x, y, columns });
