@@ -10,6 +10,7 @@ use ulid::Ulid;
 use utoipa::ToSchema;
 
 mod attempt;
+pub mod options;
 mod record;
 
 pub use attempt::{

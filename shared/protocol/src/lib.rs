@@ -5,3 +5,4 @@ pub mod codec;
 pub mod messages;
 pub mod streams;
 pub mod subjects;
+pub mod views;

@@ -1,4 +1,7 @@
-//! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default.
+//! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default. Where each value came from is remembered, so that
+//! `faultline config show` can say it.
+
+mod origin;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,6 +9,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use origin::Origins;
+pub use origin::{Origin, Setting, without_secrets};
 
 /// The file that is read when it is there and no other is named.
 pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
@@ -114,12 +120,22 @@ impl Default for Common {
 impl CommonArgs {
     /// The common settings: `[common]` of the file, and variables such as `FAULTLINE_NATS_URL`.
     pub fn load(&self) -> Result<Common, ConfigError> {
+        self.load_with_origins().map(|(common, _)| common)
+    }
+
+    /// As [`CommonArgs::load`], key by key with where each value comes from.
+    pub fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
+        let (common, origins) = self.load_with_origins()?;
+        Ok(origins.settings("common", &common))
+    }
+
+    fn load_with_origins(&self) -> Result<(Common, Origins), ConfigError> {
         let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"]
             .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
-        let mut common: Common = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
+        let (mut common, origins): (Common, _) = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
         match crate::telemetry::check_filter(&common.log_level) {
-            Ok(()) => Ok(common),
+            Ok(()) => Ok((common, origins)),
             Err(reason) => Err(ConfigError::Invalid { section: "common".into(), reason: format!("log_level: {reason}") }),
         }
     }
@@ -131,14 +147,22 @@ pub fn load_section<T>(args: &CommonArgs, section: &str, flags: &impl Serialize)
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    section_without(&[], args, section, flags)
+    section_without(&[], args, section, flags).map(|(settings, _)| settings)
+}
+
+/// As [`load_section`], key by key with where each value comes from.
+pub fn section_settings<T>(args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<Vec<Setting>, ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let (settings, origins) = section_without::<T>(&[], args, section, flags)?;
+    Ok(origins.settings(section, &settings))
 }
 
 /// Where a process answers about itself: the one key that the sections of all services have.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct AdminSettings {
-    #[serde(skip_serializing_if = "Option::is_none")]
     admin_bind: Option<SocketAddr>,
 }
 
@@ -154,12 +178,33 @@ pub fn load_service<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let own = section_without(&[ADMIN_BIND], args, section, flags)?;
+    let (own, _) = section_without(&[ADMIN_BIND], args, section, flags)?;
+    Ok((own, load_admin(args, section, admin_bind)?.0.admin_bind))
+}
+
+/// As [`load_service`], key by key with where each value comes from.
+pub fn service_settings<T>(
+    args: &CommonArgs,
+    section: &str,
+    admin_bind: Option<SocketAddr>,
+    flags: &impl Serialize,
+) -> Result<Vec<Setting>, ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let (admin, origins) = load_admin(args, section, admin_bind)?;
+    let mut rows = origins.settings(section, &admin);
+    let (own, origins) = section_without::<T>(&[ADMIN_BIND], args, section, flags)?;
+    rows.extend(origins.settings(section, &own));
+    Ok(rows)
+}
+
+fn load_admin(args: &CommonArgs, section: &str, flag: Option<SocketAddr>) -> Result<(AdminSettings, Origins), ConfigError> {
     let environment = [(ADMIN_BIND.to_owned(), variable(section, ADMIN_BIND))];
-    let given = AdminSettings { admin_bind };
-    // The file's section has keys of the service, too: they were checked above.
-    let admin: AdminSettings = layered(args.config.as_deref(), section, &[], &AdminSettings::default(), &environment, &given)?;
-    Ok((own, admin.admin_bind))
+    // What was not given must not hide what was set elsewhere.
+    let given: std::collections::BTreeMap<&str, String> = flag.iter().map(|address| (ADMIN_BIND, address.to_string())).collect();
+    // The file's section has keys of the service, too: they are checked with its own.
+    layered(args.config.as_deref(), section, &[], &AdminSettings::default(), &environment, &given)
 }
 
 fn variable(section: &str, key: &str) -> String {
@@ -167,7 +212,7 @@ fn variable(section: &str, key: &str) -> String {
 }
 
 /// A section of the file without the keys that somebody else reads.
-fn section_without<T>(others: &[&str], args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<T, ConfigError>
+fn section_without<T>(others: &[&str], args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<(T, Origins), ConfigError>
 where
     T: Serialize + DeserializeOwned + Default,
 {
@@ -193,7 +238,7 @@ fn layered<T>(
     defaults: &T,
     environment: &[(String, String)],
     flags: &impl Serialize,
-) -> Result<T, ConfigError>
+) -> Result<(T, Origins), ConfigError>
 where
     T: Serialize + DeserializeOwned,
 {
@@ -202,15 +247,14 @@ where
     if file.is_some() && !path.is_file() {
         return Err(ConfigError::NoFile(path.to_owned()));
     }
-    let mut builder = config::Config::builder().add_source(config::Config::try_from(defaults).map_err(invalid)?);
+    let mut given: Vec<(Origin, String, config::Value)> = Vec::new();
     if path.is_file() {
         let whole =
             config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
         match whole.get_table(section) {
             Ok(table) => {
-                for (key, value) in table.into_iter().filter(|(key, _)| !others.contains(&key.as_str())) {
-                    builder = builder.set_override(key, value).map_err(invalid)?;
-                }
+                let own = table.into_iter().filter(|(key, _)| !others.contains(&key.as_str()));
+                given.extend(own.map(|(key, value)| (Origin::File(path.to_owned()), key, value)));
             }
             Err(config::ConfigError::NotFound(_)) => {}
             Err(error) => return Err(invalid(error)),
@@ -220,16 +264,21 @@ where
         // An empty variable is how shells and compose files write one that is not set.
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
             let value = config::Value::new(Some(variable), config::ValueKind::String(value));
-            builder = builder.set_override(key, value).map_err(invalid)?;
+            given.push((Origin::Environment(variable.clone()), key.clone(), value));
         }
     }
-    let given = config::Config::try_from(flags)
+    let from_flags = config::Config::try_from(flags)
         .and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>())
         .map_err(invalid)?;
-    for (key, value) in given {
+    given.extend(from_flags.into_iter().map(|(key, value)| (Origin::Flag, key, value)));
+
+    let mut builder = config::Config::builder().add_source(config::Config::try_from(defaults).map_err(invalid)?);
+    let mut origins = Origins::default();
+    for (origin, key, value) in given {
+        origins.note(&key, &value, &origin);
         builder = builder.set_override(key, value).map_err(invalid)?;
     }
-    builder.build().and_then(config::Config::try_deserialize).map_err(invalid)
+    Ok((builder.build().and_then(config::Config::try_deserialize).map_err(invalid)?, origins))
 }
 
 #[cfg(test)]
@@ -330,5 +379,39 @@ mod tests {
     fn common_settings_have_defaults() {
         let (_file, args) = args("");
         assert_eq!(args.load().unwrap().log_level, "info");
+    }
+
+    #[test]
+    fn every_value_knows_where_it_comes_from() {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Outer {
+            nats_url: String,
+            seed: Option<u64>,
+            inner: Inner,
+        }
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Inner {
+            a_ms: u64,
+            b_ms: u64,
+        }
+        let text = "[outer]\nadmin_bind = \"127.0.0.1:9\"\nnats_url = \"nats://me:secret@host:1\"\n[outer.inner]\nb_ms = 7\n";
+        let (file, args) = args(text);
+        let flags = std::collections::BTreeMap::from([("seed", 3)]);
+        let settings = service_settings::<Outer>(&args, "outer", None, &flags).unwrap();
+        let shown: Vec<_> =
+            settings.iter().map(|setting| (setting.key.as_str(), setting.value.to_string(), setting.origin.clone())).collect();
+        let file = Origin::File(file.path().to_owned());
+        let expected = [
+            ("admin_bind", "\"127.0.0.1:9\"".to_owned(), file.clone()),
+            ("inner.a_ms", "0".to_owned(), Origin::Default),
+            ("inner.b_ms", "7".to_owned(), file.clone()),
+            ("nats_url", "\"nats://***@host:1\"".to_owned(), file),
+            ("seed", "3".to_owned(), Origin::Flag),
+        ];
+        assert_eq!(shown, expected);
+        let flag = "127.0.0.1:10".parse().unwrap();
+        assert_eq!(service_settings::<Outer>(&args, "outer", Some(flag), &flags).unwrap()[0].origin, Origin::Flag);
     }
 }

@@ -27,6 +27,9 @@ pub struct ServiceArgs {
     /// Ask the process that runs with these settings whether it is ready, and exit with 0 or 1
     #[arg(long)]
     pub probe: bool,
+    /// Print the settings of this program's section as JSON, with their origins, and end: `faultline config` asks so
+    #[arg(long, hide = true)]
+    pub print_settings: bool,
 }
 
 /// One process of a service, before it has a connection.
@@ -88,6 +91,9 @@ where
             return ExitCode::FAILURE;
         }
     };
+    if args.print_settings {
+        return print_settings::<S>(service, args, flags);
+    }
     if args.probe {
         return match admin::probe(admin_bind).await {
             Ok(report) => {
@@ -120,6 +126,23 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_settings<S>(service: &str, args: &ServiceArgs, flags: &impl Serialize) -> ExitCode
+where
+    S: Serialize + DeserializeOwned + Default,
+{
+    let settings = config::service_settings::<S>(&args.common, service, args.admin_bind, flags).map_err(|error| error.to_string());
+    match settings.and_then(|settings| serde_json::to_string(&settings).map_err(|error| error.to_string())) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("faultline-{service}: {error}");
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use faultline_protocol::messages::{ClusterStats, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
+use faultline_protocol::views::RateView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,9 +13,6 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::JsonBody;
 use crate::app::{App, MAX_STREAMS};
 use crate::view::{Derived, View};
-
-/// What the generator uses while nobody has set a rate, in jobs a minute.
-pub(crate) const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
 
 /// Figures of the cluster and of this dashboard.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -51,42 +49,6 @@ impl StatsReply {
             last_event_seq: view.events.last_seq(),
             undecodable_messages: view.undecodable(),
             streams_open,
-        }
-    }
-}
-
-/// A rate with a name.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Preset {
-    pub(crate) name: &'static str,
-    pub(crate) jobs_per_minute: f64,
-}
-
-/// How many jobs are generated.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct RateReply {
-    pub(crate) jobs_per_minute: f64,
-    /// The preset that has this rate, if one does.
-    pub(crate) preset: Option<&'static str>,
-    /// Empty while nobody has set it.
-    pub(crate) set_by: String,
-    pub(crate) at_ms: u64,
-    pub(crate) min_per_minute: f64,
-    pub(crate) max_per_minute: f64,
-    pub(crate) presets: Vec<Preset>,
-}
-
-impl RateReply {
-    pub(crate) fn new(setting: Option<&RateSetting>) -> Self {
-        let rate = setting.map_or(DEFAULT_RATE_PER_MINUTE, |setting| setting.jobs_per_minute);
-        Self {
-            jobs_per_minute: rate,
-            preset: RATE_PRESETS.iter().find(|(_, preset)| (preset - rate).abs() < 1e-9).map(|(name, _)| *name),
-            set_by: setting.map(|setting| setting.set_by.clone()).unwrap_or_default(),
-            at_ms: setting.map_or(0, |setting| setting.at_ms),
-            min_per_minute: MIN_RATE_PER_MINUTE,
-            max_per_minute: MAX_RATE_PER_MINUTE,
-            presets: RATE_PRESETS.iter().map(|&(name, jobs_per_minute)| Preset { name, jobs_per_minute }).collect(),
         }
     }
 }
@@ -137,19 +99,19 @@ pub(crate) async fn stats(State(app): State<App>) -> Json<StatsReply> {
 }
 
 /// The job rate
-#[utoipa::path(get, path = "/api/v1/rate", tag = "cluster", responses((status = 200, body = RateReply)))]
-pub(crate) async fn rate(State(app): State<App>) -> Json<RateReply> {
-    Json(RateReply::new(app.view.read().rate()))
+#[utoipa::path(get, path = "/api/v1/rate", tag = "cluster", responses((status = 200, body = RateView)))]
+pub(crate) async fn rate(State(app): State<App>) -> Json<RateView> {
+    Json(RateView::new(app.view.read().rate()))
 }
 
 /// Set the job rate
 #[utoipa::path(put, path = "/api/v1/rate", tag = "cluster", request_body = RateRequest,
-    responses((status = 200, body = RateReply), (status = 400, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
+    responses((status = 200, body = RateView), (status = 400, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(crate) async fn set_rate(State(app): State<App>, JsonBody(request): JsonBody<RateRequest>) -> Result<Json<RateReply>, ApiError> {
+pub(crate) async fn set_rate(State(app): State<App>, JsonBody(request): JsonBody<RateRequest>) -> Result<Json<RateView>, ApiError> {
     let setting = RateSetting { jobs_per_minute: request.rate()?, set_by: "dashboard".into(), at_ms: app.now_ms() };
     app.cluster.set_rate(setting.clone()).await?;
-    let reply = RateReply::new(Some(&setting));
+    let reply = RateView::new(Some(&setting));
     app.view.write().on_rate(Some(setting));
     Ok(Json(reply))
 }

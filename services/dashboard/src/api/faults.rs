@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use faultline_engine::fault::{MAX_ORDERED_MS, MAX_SLOW_FACTOR, MIN_SLOW_FACTOR};
 use faultline_protocol::messages::{FaultOrder, FaultOrderKind};
-use serde::{Deserialize, Serialize};
+use faultline_protocol::views::FaultView;
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
@@ -33,15 +34,6 @@ pub(crate) struct FaultRequest {
     pub(crate) gpu: Option<u8>,
 }
 
-/// What was ordered. Whether and when it takes effect is in the events.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FaultReply {
-    pub(crate) node: String,
-    /// The process that got the order.
-    pub(crate) worker: String,
-    pub(crate) for_ms: u64,
-}
-
 impl FaultRequest {
     fn order(self, node: &str, gpus: u32) -> Result<FaultOrder, ApiError> {
         let for_ms = self.for_ms.unwrap_or(DEFAULT_FOR_MS);
@@ -62,27 +54,27 @@ impl FaultRequest {
 /// Put a fault upon a node
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/fault", tag = "faults", params(("id" = String, Path, description = "the node's name")),
     request_body = FaultRequest,
-    responses((status = 202, body = FaultReply), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 415, body = ErrorBody),
+    responses((status = 202, body = FaultView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn fault(
     State(app): State<App>,
     NodePath(node): NodePath,
     JsonBody(request): JsonBody<FaultRequest>,
-) -> Result<(StatusCode, Json<FaultReply>), ApiError> {
+) -> Result<(StatusCode, Json<FaultView>), ApiError> {
     let gpus = app.view.read().nodes.gpus_of(&node).ok_or_else(|| unknown_node(&node))?;
     order(&app, request.order(&node, gpus)?).await
 }
 
 /// End all faults of a node
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/restore", tag = "faults", params(("id" = String, Path, description = "the node's name")),
-    responses((status = 202, body = FaultReply), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(crate) async fn restore(State(app): State<App>, NodePath(node): NodePath) -> Result<(StatusCode, Json<FaultReply>), ApiError> {
+    responses((status = 202, body = FaultView), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn restore(State(app): State<App>, NodePath(node): NodePath) -> Result<(StatusCode, Json<FaultView>), ApiError> {
     order(&app, FaultOrder { node, kind: FaultOrderKind::Restore, for_ms: 0, factor: DEFAULT_FACTOR, gpu: None }).await
 }
 
-async fn order(app: &App, order: FaultOrder) -> Result<(StatusCode, Json<FaultReply>), ApiError> {
+async fn order(app: &App, order: FaultOrder) -> Result<(StatusCode, Json<FaultView>), ApiError> {
     let worker = worker_of(app, &order.node)?;
-    let reply = FaultReply { node: order.node.clone(), worker: worker.clone(), for_ms: order.for_ms };
+    let reply = FaultView::new(&order, &worker);
     app.cluster.order_fault(worker, order).await?;
     Ok((StatusCode::ACCEPTED, Json(reply)))
 }

@@ -26,7 +26,7 @@ use utoipa::OpenApi;
 use crate::app::App;
 use crate::{guard, page, socket};
 
-pub(crate) use control::{RateReply, StatsReply};
+pub(crate) use control::StatsReply;
 pub(crate) use messaging::LastMessaging;
 
 #[derive(OpenApi)]

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use faultline_protocol::messages::{DrainSetting, Query, QueryReply};
+use faultline_protocol::views::DrainView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -44,14 +45,6 @@ pub(crate) struct NodeDetail {
 pub(crate) struct DrainRequest {
     /// For people, at most 200 characters.
     pub(crate) reason: Option<String>,
-}
-
-/// What was set.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DrainReply {
-    pub(crate) node: String,
-    /// Whether nothing new is placed there from now on; what runs goes on to its end.
-    pub(crate) draining: bool,
 }
 
 /// Nodes
@@ -111,12 +104,12 @@ pub(super) fn unknown_node(node: &str) -> ApiError {
 /// Place nothing new on a node
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/drain", tag = "nodes", params(("id" = String, Path, description = "the node's name")),
     request_body = Option<DrainRequest>,
-    responses((status = 200, body = DrainReply), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = DrainView), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn drain(
     State(app): State<App>,
     NodePath(node): NodePath,
     OptionalJsonBody(request): OptionalJsonBody<DrainRequest>,
-) -> Result<Json<DrainReply>, ApiError> {
+) -> Result<Json<DrainView>, ApiError> {
     let reason = request.and_then(|request| request.reason).unwrap_or_else(|| "drained from the dashboard".into());
     if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(ApiError::invalid("reason", format!("at most {MAX_REASON_CHARS} printable characters")));
@@ -126,20 +119,20 @@ pub(crate) async fn drain(
 
 /// Use a drained node again
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/undrain", tag = "nodes", params(("id" = String, Path, description = "the node's name")),
-    responses((status = 200, body = DrainReply), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(crate) async fn undrain(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<DrainReply>, ApiError> {
+    responses((status = 200, body = DrainView), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn undrain(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<DrainView>, ApiError> {
     set_drain(app, node, None).await
 }
 
-async fn set_drain(app: App, node: String, reason: Option<String>) -> Result<Json<DrainReply>, ApiError> {
+async fn set_drain(app: App, node: String, reason: Option<String>) -> Result<Json<DrainView>, ApiError> {
     let known = app.view.read().nodes.contains(&node);
     // A node that is gone for good may still be drained, and must be freed of that some day.
     if !known && reason.is_some() {
         ask_leader(&app, node.clone()).await?;
     }
     let draining = reason.is_some();
-    let setting = reason.map(|reason| DrainSetting { reason, at_ms: app.now_ms() });
+    let setting = reason.clone().map(|reason| DrainSetting { reason, at_ms: app.now_ms() });
     app.cluster.set_drain(node.clone(), setting).await?;
     app.view.write().nodes.set_draining(&node, draining);
-    Ok(Json(DrainReply { node, draining }))
+    Ok(Json(DrainView { node, draining, reason }))
 }

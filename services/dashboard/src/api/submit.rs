@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use faultline_engine::job::{Demand, GPU_MILLI, JobId, JobSpec, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Param, Params, Priority};
+use faultline_engine::job::options::{DEFAULT_GPU_MILLI, DEFAULT_MAX_RETRIES, JobOptions, MAX_SIZE};
+use faultline_engine::job::{Demand, GPU_MILLI, InvalidJob, JobId, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Params, Priority, options};
 use faultline_runtime::clock::random_u128;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,6 @@ use crate::app::App;
 pub(crate) const MAX_COUNT: u32 = 10_000;
 /// Submissions under way at once: each awaits two acknowledgements.
 const IN_FLIGHT: usize = 256;
-// The same as those of `faultline submit`.
-const DEFAULT_TIMEOUT_MS: u64 = 30_000;
-const DEFAULT_DURATION_MS: u64 = 1_000;
-const DEFAULT_GPUS: f64 = 0.1;
-const DEFAULT_RETRIES: u32 = 3;
-const MAX_SIZE: u64 = 1_000_000_000;
 
 /// One or many equal jobs. Everything but `kind` may be left out.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -68,64 +63,42 @@ pub(crate) struct Submission {
 }
 
 impl SubmitRequest {
-    /// The spec that all of them share, and how many there are. Refuses what cannot be meant, naming the field.
-    pub(crate) fn plan(self, now_ms: u64, random: u128) -> Result<(JobSpec, u32), ApiError> {
+    /// What all of them share, and how many there are. Refuses what cannot be meant, naming the field.
+    pub(crate) fn plan(self, now_ms: u64, random: u128) -> Result<(JobOptions, u32), ApiError> {
         let count = self.count.unwrap_or(1);
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(ApiError::invalid("count", format!("{count} is outside 1 to {MAX_COUNT}")));
         }
-        let gpu_milli = gpu_milli(self.gpus.unwrap_or(DEFAULT_GPUS))?;
+        let gpu_milli = self.gpus.map_or(Ok(DEFAULT_GPU_MILLI), gpu_milli)?;
         bounded("size", self.size, 1, MAX_SIZE)?;
         bounded("duration_ms", self.duration_ms, 0, MAX_TIMEOUT_MS)?;
         bounded("timeout_ms", self.timeout_ms, 1, MAX_TIMEOUT_MS)?;
         bounded("max_retries", self.max_retries.map(u64::from), 0, u64::from(MAX_RETRIES))?;
-        let params = executor_params(&self.kind, self.params, self.size, self.duration_ms)?;
-        let expected_ms =
-            ["duration_ms", "hold_ms"].into_iter().find_map(|key| params.get(key).and_then(Param::as_u64)).unwrap_or(DEFAULT_DURATION_MS);
-        let priority = self.priority.unwrap_or(Priority::Normal);
-        let name = self.name.unwrap_or_else(|| format!("{}-{priority}", self.kind));
-        let spec = JobSpec {
-            id: JobId::new(now_ms, random),
-            name,
+        let options = JobOptions {
             kind: self.kind,
-            params,
-            priority,
+            name: self.name,
+            size: self.size,
+            duration_ms: self.duration_ms,
+            params: self.params,
+            priority: self.priority.unwrap_or(Priority::Normal),
             demand: Demand { gpu_milli, gpu_memory_mib: self.gpu_memory_mib.unwrap_or(0), models: self.models },
-            expected_ms,
-            timeout_ms: self.timeout_ms.unwrap_or_else(|| expected_ms.saturating_mul(3).clamp(DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS)),
-            max_retries: self.max_retries.unwrap_or(DEFAULT_RETRIES),
-            submitted_at_ms: now_ms,
+            timeout_ms: self.timeout_ms,
+            max_retries: self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
         };
-        spec.validate()?;
         // The last one has the longest name.
-        JobSpec { name: numbered(&spec.name, count, count), ..spec.clone() }.validate()?;
-        Ok((spec, count))
+        options.spec(count.into(), count.into(), JobId::new(now_ms, random), now_ms).map_err(refused)?;
+        Ok((options, count))
     }
 }
 
-/// Size and duration have the names that the executor of the kind reads; kinds of one's own get `size` and `duration_ms`.
-fn executor_params(kind: &str, mut params: Params, size: Option<u64>, duration_ms: Option<u64>) -> Result<Params, ApiError> {
-    let class = kind.split(':').next().unwrap_or_default();
-    if size.is_some() && matches!(class, "sleep" | "fault") {
-        return Err(ApiError::invalid("size", format!("size means nothing to {class} jobs: use duration_ms")));
-    }
-    let size_key = if class == "compute" { "limit" } else { "size" };
-    let duration_key = if matches!(class, "compute" | "matrix") { "hold_ms" } else { "duration_ms" };
-    for (field, key, value) in [("size", size_key, size), ("duration_ms", duration_key, duration_ms)] {
-        let Some(number) = value.and_then(|value| i64::try_from(value).ok()) else { continue };
-        if params.insert(key.to_owned(), Param::Int(number)).is_some() {
-            return Err(ApiError::invalid(field, format!("given twice: also as `{key}` in `params`")));
-        }
-    }
-    if class == "sleep" {
-        params.entry(duration_key.to_owned()).or_insert(Param::Int(DEFAULT_DURATION_MS as i64));
-    }
-    Ok(params)
-}
-
-/// Job number `number` of `count`, counted from 1. One job alone keeps a name that somebody gave it.
-fn numbered(name: &str, number: u32, count: u32) -> String {
-    if count == 1 { name.to_owned() } else { format!("{name}-{number:04}") }
+/// Names the field as the request has it.
+fn refused(error: InvalidJob) -> ApiError {
+    let field = match error.field {
+        "duration" | "expected" => "duration_ms",
+        "timeout" => "timeout_ms",
+        field => field,
+    };
+    ApiError::invalid(field, error.problem)
 }
 
 fn bounded(field: &'static str, value: Option<u64>, low: u64, high: u64) -> Result<(), ApiError> {
@@ -151,9 +124,10 @@ fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
     responses((status = 201, body = Submission), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 503, body = Submission, description = "not all were taken: `ids` were")))]
 pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<SubmitRequest>) -> Result<Response, ApiError> {
-    let (spec, count) = request.plan(app.now_ms(), random_u128())?;
+    let (options, count) = request.plan(app.now_ms(), random_u128())?;
+    offered(&app, &options.kind)?;
     // A task of its own: a client that goes away must not leave half of a batch behind as markers without jobs.
-    let work = tokio::spawn(submit_all(app, spec, count));
+    let work = tokio::spawn(submit_all(app, options, count));
     let (ids, failure) =
         work.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "submitting failed in an unexpected way"))?;
     match failure {
@@ -166,8 +140,17 @@ pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<S
     }
 }
 
+/// A kind that no node runs would only wait and then be given up. Where no node is known yet, it may still come.
+fn offered(app: &App, kind: &str) -> Result<(), ApiError> {
+    let kinds = app.view.read().nodes.kinds();
+    match options::refuse_kind(kind, &kinds) {
+        Some(problem) => Err(ApiError::invalid("kind", problem)),
+        None => Ok(()),
+    }
+}
+
 /// Submits until all are taken or one fails; those under way then still finish.
-async fn submit_all(app: App, spec: JobSpec, count: u32) -> (Vec<JobId>, Option<ApiError>) {
+async fn submit_all(app: App, options: JobOptions, count: u32) -> (Vec<JobId>, Option<ApiError>) {
     let mut left = count;
     let mut under_way = futures::stream::FuturesUnordered::new();
     let (mut ids, mut failure) = (Vec::new(), None);
@@ -176,10 +159,13 @@ async fn submit_all(app: App, spec: JobSpec, count: u32) -> (Vec<JobId>, Option<
             left -= 1;
             // The time in the id is the time of its own submission: an old id would be refused.
             let now_ms = app.now_ms();
-            let name = numbered(&spec.name, count - left, count);
-            let job = JobSpec { id: JobId::new(now_ms, random_u128()), name, submitted_at_ms: now_ms, ..spec.clone() };
-            let cluster = std::sync::Arc::clone(&app.cluster);
-            under_way.push(async move { (job.id, cluster.submit(job).await) });
+            match options.spec((count - left).into(), count.into(), JobId::new(now_ms, random_u128()), now_ms) {
+                Ok(job) => {
+                    let cluster = std::sync::Arc::clone(&app.cluster);
+                    under_way.push(async move { (job.id, cluster.submit(job).await) });
+                }
+                Err(error) => failure = Some(refused(error)),
+            }
         }
         match under_way.next().await {
             Some((id, Ok(()))) => ids.push(id),
@@ -193,16 +179,18 @@ async fn submit_all(app: App, spec: JobSpec, count: u32) -> (Vec<JobId>, Option<
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::job::JobSpec;
     use proptest::prelude::*;
 
     use super::*;
     use crate::api::extract::decode_json;
 
     fn plan(json: &str) -> Result<(JobSpec, u32), ApiError> {
-        decode_json::<SubmitRequest>(json.as_bytes())?.plan(1_000, 77)
+        let (options, count) = decode_json::<SubmitRequest>(json.as_bytes())?.plan(1_000, 77)?;
+        Ok((options.spec(1, count.into(), JobId::new(1_000, 77), 1_000).map_err(refused)?, count))
     }
 
-    fn refused(json: &str) -> String {
+    fn refused_field(json: &str) -> String {
         let error = plan(json).unwrap_err();
         assert_eq!(error.status, 422, "{json}: {error:?}");
         error.detail.field.unwrap()
@@ -212,7 +200,6 @@ mod tests {
     fn a_kind_is_enough() {
         let (spec, count) = plan(r#"{"kind":"matrix"}"#).unwrap();
         assert_eq!((count, spec.name.as_str(), spec.demand.gpu_milli, spec.timeout_ms), (1, "matrix-normal", 100, 30_000));
-        assert_eq!((numbered("a", 7, 10), numbered("a", 1, 1)), ("a-0007".to_owned(), "a".to_owned()));
     }
 
     #[test]
@@ -253,7 +240,7 @@ mod tests {
             (r#"{"kind":"matrix","params":{"a":[1]}}"#, "params.a"),
             (r#"{"kind":"matrix","colour":"red"}"#, "colour"),
         ] {
-            assert_eq!(refused(json), field, "{json}");
+            assert_eq!(refused_field(json), field, "{json}");
         }
         assert_eq!(plan("{").unwrap_err().status, 400);
         assert_eq!(plan("{}").unwrap_err().status, 422);
@@ -268,9 +255,8 @@ mod tests {
                 gpu_memory_mib: None, models: vec![], count: Some(count % 10_002), timeout_ms: None, max_retries: None,
             };
             match request.plan(5, 6) {
-                Ok((spec, count)) => {
-                    let last = JobSpec { name: numbered(&spec.name, count, count), ..spec };
-                    prop_assert!(last.validate().is_ok());
+                Ok((options, count)) => {
+                    prop_assert!(options.spec(count.into(), count.into(), JobId::new(5, 6), 5).is_ok());
                     prop_assert!((1..=MAX_COUNT).contains(&count));
                 }
                 Err(error) => prop_assert!(error.detail.field.is_some()),

@@ -1,5 +1,6 @@
 //! What changed from one state to the next. Pure; the sizes of all parts are bounded.
 
+use faultline_protocol::views::RateView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::state::{JobBrief, MAX_EVENTS, State};
-use crate::api::{RateReply, StatsReply};
+use crate::api::StatsReply;
 use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint};
 
 /// Rows that are new or different, and those that are no longer there.
@@ -37,7 +38,7 @@ pub(crate) struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stats: Option<StatsReply>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rate: Option<RateReply>,
+    pub(crate) rate: Option<RateView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodes: Option<Changes<NodeRow, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]

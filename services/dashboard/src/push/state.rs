@@ -1,5 +1,6 @@
 //! The state that all WebSockets share at one moment, and what is pushed of jobs and events.
 
+use faultline_protocol::views::RateView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use faultline_protocol::messages::{JobState, JobView};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::api::{RateReply, StatsReply};
+use crate::api::StatsReply;
 use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, View};
 
 /// Of larger clusters no rows are pushed: together with jobs and events more of them could be over 64 KiB.
@@ -73,7 +74,7 @@ fn clipped(text: &str) -> String {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct State {
     pub(crate) stats: StatsReply,
-    pub(crate) rate: RateReply,
+    pub(crate) rate: RateView,
     /// By name; empty when `nodes_by_rest`.
     #[serde(serialize_with = "values")]
     #[schema(value_type = Vec<NodeRow>)]
@@ -113,7 +114,7 @@ impl State {
             if nodes_by_rest { BTreeMap::new() } else { view.nodes.rows(now_ms).map(|row| (row.node.clone(), Arc::new(row))).collect() };
         Self {
             stats: StatsReply::new(view, now_ms, nats_connected, websockets),
-            rate: RateReply::new(view.rate()),
+            rate: RateView::new(view.rate()),
             nodes,
             nodes_by_rest,
             node_index: index.revision,

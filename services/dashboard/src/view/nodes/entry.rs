@@ -92,7 +92,7 @@ impl Entry {
     }
 
     /// What is known of it without heartbeats.
-    fn known_spec(&self) -> Option<&NodeSpec> {
+    pub(super) fn known_spec(&self) -> Option<&NodeSpec> {
         self.registration.as_ref().map(|registration| &registration.spec).or(self.leader.as_ref().map(|row| &row.spec))
     }
 

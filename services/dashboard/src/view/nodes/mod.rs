@@ -212,6 +212,11 @@ impl NodeTable {
         self.entries.get(node).filter(|entry| entry.is_known()).map(Entry::gpus)
     }
 
+    /// The kinds of jobs that nodes say they run, by their first part.
+    pub(crate) fn kinds(&self) -> BTreeSet<String> {
+        self.known().filter_map(|(_, entry)| entry.known_spec()).flat_map(|spec| spec.kinds.iter().cloned()).collect()
+    }
+
     /// The nodes that live in a process, by name.
     pub(crate) fn nodes_of(&self, worker: &str) -> Vec<String> {
         self.known().filter(|(_, entry)| entry.worker() == worker).map(|(node, _)| node.to_owned()).collect()
