@@ -290,7 +290,7 @@ fn choice() -> Result<Choice, TestNatsError> {
 
 /// A port below the range that the system hands out to outgoing connections: nobody takes it by accident while its server is down
 /// between a kill and the restart. Test processes start looking at different places.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u32 = 15_000;
     const COUNT: u32 = 15_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -103,6 +103,21 @@ impl Up {
         services.filter_map(|service| Some((service["name"].as_str()?.to_owned(), service["pid"].as_u64()?))).collect()
     }
 
+    /// Its folder: settings, and `.data` with the keys.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A connection to its NATS as the user who may do everything.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    pub async fn admin(&self) -> async_nats::Client {
+        let seed = std::fs::read_to_string(self.nkey("admin")).expect("the administrator's key");
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned()).custom_inbox_prefix("_INBOX_admin");
+        options.connect(self.url()).await.expect("NATS takes the administrator")
+    }
+
     /// `faultline ARGS` on this cluster, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = faultline(&self.folder);

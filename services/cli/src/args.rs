@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::commands::DataCommand;
 use crate::output::Format;
 use crate::scenario::command::ScenarioCommand;
+use crate::settings::ConfigCommand;
+use crate::top::TopFlags;
 use crate::up::link_command::LinkFlags;
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachable, 4 not found, 5 a check failed";
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachable, 4 not found, 5 a check failed";
 
 /// An autonomous GPU cluster that you can break.
 #[derive(Debug, Parser)]
@@ -62,6 +64,24 @@ pub(crate) enum Command {
     /// Run what a file says on a cluster of its own, and judge it
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// Watch nodes and jobs live, and act on them; `?` lists the keys
+    Top(TopFlags),
+    /// Check everything that a cluster needs, with the remedy for what is wrong; exit code 5 when a check failed, 3 without NATS
+    Doctor,
+    /// Show the settings that count and where they come from, or check a file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that lets a shell complete commands and flags
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print this program's manual page, or write the pages of all commands
+    Man {
+        /// Folder for all pages; made when it is not there
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     #[command(flatten)]
     Data(DataCommand),
     /// Run a command until it ends or standard input does
@@ -70,6 +90,13 @@ pub(crate) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+}
+
+impl Cli {
+    /// A command line that says no more than which settings to load.
+    pub(crate) fn for_settings(common: CommonArgs) -> Self {
+        Self { common, data_dir: None, output: Format::Table, command: Command::Doctor }
+    }
 }
 
 /// The most workers that `up` starts: each is a process.

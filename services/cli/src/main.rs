@@ -9,24 +9,34 @@ use faultline_runtime::telemetry;
 mod args;
 mod chaos;
 mod commands;
+mod doctor;
+mod examples;
 mod exit;
+mod manual;
 mod nats_server;
 mod output;
 mod scenario;
 mod session;
+mod settings;
 mod setup;
+mod top;
 mod up;
 
 use args::{Cli, Command};
 use exit::Failure;
 use session::Session;
 
-/// A negative number is taken for a value, not for an unknown flag: the error then names the flag that it was meant for.
-fn parse() -> Cli {
+/// The whole command line, with examples in its help.
+fn definition() -> clap::Command {
+    /// A negative number is taken for a value, not for an unknown flag: the error then names the flag that it was meant for.
     fn with_negative_numbers(command: clap::Command) -> clap::Command {
         command.allow_negative_numbers(true).mut_subcommands(with_negative_numbers)
     }
-    let matches = with_negative_numbers(Cli::command()).get_matches();
+    examples::add(with_negative_numbers(Cli::command()))
+}
+
+fn parse() -> Cli {
+    let matches = definition().get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
@@ -42,13 +52,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    // The guard knows nothing of settings: it must start, whatever a configuration file says.
-    if let Command::Guard { command } = cli.command {
-        return up::guard::run(&command).await;
+    // These know nothing of settings: they must work, whatever a configuration file says.
+    match &cli.command {
+        Command::Guard { command } => return up::guard::run(command).await,
+        Command::Doctor => return doctor::run(&cli).await.map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => return settings::run(&cli, command).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => return manual::completions(definition(), *shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { out } => return manual::pages(definition(), out.as_deref()).map(|()| ExitCode::SUCCESS),
+        _ => {}
     }
     let session = Session::open(&cli)?;
-    // `up` starts its own log; other commands only report what goes wrong.
-    let _log = (!matches!(cli.command, Command::Up(_))).then(|| telemetry::init("faultline", &session.quiet_log()));
+    // `up` starts its own log, and `top` has the terminal for itself; other commands only report what goes wrong.
+    let _log = (!matches!(cli.command, Command::Up(_) | Command::Top(_))).then(|| telemetry::init("faultline", &session.quiet_log()));
     match cli.command {
         Command::Up(flags) => up::run(&cli.common, &session, &flags).await?,
         Command::Down => up::remote::down(&session).await?,
@@ -59,8 +74,9 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Setup(flags) => setup::command(&session, &flags).await?,
         Command::NatsConfig(flags) => nats_server::write_for_others(&flags)?,
         Command::Scenario(command) => scenario::command::run(&session, &command).await?,
+        Command::Top(flags) => top::run(&session, &flags).await?,
         Command::Data(command) => commands::run(command, &session).await?,
-        Command::Guard { .. } => {}
+        Command::Guard { .. } | Command::Doctor | Command::Config(_) | Command::Completions { .. } | Command::Man { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

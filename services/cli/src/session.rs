@@ -33,6 +33,16 @@ impl Session {
         Ok(Self { common, data_dir: up.data_dir, format: cli.output, nats_is_external })
     }
 
+    /// For `doctor` when the settings cannot be read: flags and defaults.
+    pub(crate) fn without_settings(cli: &Cli) -> Self {
+        let mut common = Common { nkey_file: cli.common.nkey_file.clone(), ..Common::default() };
+        common.nats_url = cli.common.nats_url.clone().unwrap_or(common.nats_url);
+        common.color = cli.common.color.unwrap_or_default();
+        let data_dir = cli.data_dir.clone().unwrap_or_else(|| UpSettings::default().data_dir);
+        let nats_is_external = names_nats(&cli.common, &common);
+        Self { common, data_dir, format: cli.output, nats_is_external }
+    }
+
     /// The log settings of a command that ends soon: warnings on standard error and no file, unless told otherwise.
     pub(crate) fn quiet_log(&self) -> Common {
         let mut common = self.common.clone();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{AccountErrorKind, ConsumerInfoErrorKind, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Stream};
 use faultline_protocol::streams::{self, Provision};
@@ -73,8 +74,10 @@ async fn connect_within(session: &Session, patience: Duration) -> Result<Nats, F
 /// Creates what is missing. Safe to repeat; refuses when something exists with another configuration.
 pub(crate) async fn provision(nats: &Nats, options: SetupOptions) -> Result<Provisioned, Failure> {
     check_server(nats).await?;
-    let existing_jobs = stream(nats, streams::JOBS).await?;
-    let replicas = options.replicas.or(existing_jobs.as_ref().map(|jobs| jobs.cached_info().config.num_replicas)).unwrap_or(1);
+    let replicas = match options.replicas {
+        Some(replicas) => replicas,
+        None => replicas_now(nats).await?,
+    };
     let defaults = Provision::default();
     let provision = Provision {
         replicas,
@@ -86,6 +89,27 @@ pub(crate) async fn provision(nats: &Nats, options: SetupOptions) -> Result<Prov
     plan.carry_out(nats, provision).await
 }
 
+/// How many copies JOBS has; 1 when it does not exist.
+async fn replicas_now(nats: &Nats) -> Result<usize, Failure> {
+    Ok(stream(nats, streams::JOBS).await?.map_or(1, |jobs| jobs.cached_info().config.num_replicas))
+}
+
+/// What there is, compared with what [`provision`] would make, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inspection {
+    pub(crate) missing: Vec<String>,
+    /// Each with what is different.
+    pub(crate) conflicts: Vec<String>,
+    pub(crate) as_wanted: usize,
+}
+
+/// Looks without changing anything.
+pub(crate) async fn inspect(nats: &Nats) -> Result<Inspection, Failure> {
+    let provision = Provision { replicas: replicas_now(nats).await?, ..Provision::default() };
+    let plan = Plan::make(nats, provision, SetupOptions::default()).await?;
+    Ok(Inspection { missing: plan.missing(), conflicts: plan.conflict_lines(), as_wanted: plan.kept.len() })
+}
+
 async fn check_server(nats: &Nats) -> Result<(), Failure> {
     let info = nats.client.server_info();
     if let Some(version) = Version::parse(&info.version)
@@ -93,6 +117,11 @@ async fn check_server(nats: &Nats) -> Result<(), Failure> {
     {
         return Err(anyhow::anyhow!("the NATS server is {version}; Faultline needs {OLDEST} or newer: upgrade it").into());
     }
+    account(nats).await.map(drop)
+}
+
+/// What JetStream says of this user's account; why, when it is not there.
+pub(crate) async fn account(nats: &Nats) -> Result<Account, Failure> {
     let asked = when_formed(
         nats,
         || nats.jetstream.query_account(),
@@ -102,7 +131,7 @@ async fn check_server(nats: &Nats) -> Result<(), Failure> {
             AccountErrorKind::JetStreamUnavailable | AccountErrorKind::Other => false,
         },
     );
-    asked.await.map(drop).map_err(|error| match error.kind() {
+    asked.await.map_err(|error| match error.kind() {
         AccountErrorKind::JetStreamUnavailable => no_jetstream(),
         AccountErrorKind::JetStream(reason)
             if [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT].contains(&reason.error_code()) =>
@@ -150,6 +179,10 @@ async fn stream(nats: &Nats, name: &str) -> Result<Option<Stream>, Failure> {
             _ => Err(anyhow::Error::new(error).context(format!("asking for the stream {name}")).into()),
         },
     }
+}
+
+fn consumer_label(config: &async_nats::jetstream::consumer::pull::Config) -> String {
+    format!("consumer {}/{}", streams::JOBS, config.durable_name.as_deref().unwrap_or_default())
 }
 
 /// What is there and what is wanted, compared.
@@ -221,15 +254,25 @@ impl Plan {
         }
     }
 
+    fn conflict_lines(&self) -> Vec<String> {
+        let lines = self.conflicts.iter().flat_map(|(label, differences)| differences.iter().map(move |one| format!("{label}: {one}")));
+        lines.collect()
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let streams = self.create_streams.iter().map(|config| format!("stream {}", config.name));
+        let buckets = self.create_buckets.iter().map(|config| format!("bucket {}", config.bucket));
+        let consumers = self.create_consumers.iter().map(consumer_label);
+        streams.chain(buckets).chain(consumers).collect()
+    }
+
     fn refuse_conflicts(&self) -> Result<(), Failure> {
         if self.conflicts.is_empty() {
             return Ok(());
         }
         let mut text = String::from("nothing was changed, because this exists already with another configuration:");
-        for (label, differences) in &self.conflicts {
-            for difference in differences {
-                text.push_str(&format!("\n  {label}: {difference}"));
-            }
+        for line in self.conflict_lines() {
+            text.push_str(&format!("\n  {line}"));
         }
         text.push_str(
             "\nRemove it (`nats stream rm NAME`, which loses its messages) or change it (`nats stream edit NAME`), or use another account.",
@@ -270,7 +313,7 @@ impl Plan {
             done.created.push(label);
         }
         for config in self.create_consumers {
-            let label = format!("consumer {}/{}", streams::JOBS, config.durable_name.clone().unwrap_or_default());
+            let label = consumer_label(&config);
             nats.jetstream.create_consumer_on_stream(config, streams::JOBS).await.with_context(|| format!("creating the {label}"))?;
             done.created.push(label);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use faultline_engine::job::JobId;
 use faultline_protocol::codec::Message;
-use faultline_protocol::messages::{CancelReply, CancelRequest, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
+use faultline_protocol::messages::{CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::{self, Nats, RequestError};
 use tokio::time::Instant;
@@ -107,6 +107,14 @@ fn odd<T>(reply: &QueryReply) -> Result<T, NoAnswer> {
     Err(NoAnswer::Odd(format!("it answered with {kind}")))
 }
 
+/// The leader's figures.
+pub(crate) async fn stats(nats: &Nats) -> Result<ClusterStats, NoAnswer> {
+    match ask(nats, &Query::Stats).await? {
+        QueryReply::Stats(stats) => Ok(*stats),
+        other => odd(&other),
+    }
+}
+
 /// Every node, by name.
 pub(crate) async fn nodes(nats: &Nats) -> Result<Vec<NodeView>, NoAnswer> {
     let mut all: Vec<NodeView> = Vec::new();
@@ -136,8 +144,13 @@ pub(crate) async fn node(nats: &Nats, name: &str) -> Result<Option<NodeView>, No
 
 /// Every job that the leader holds, by id.
 pub(crate) async fn active_jobs(nats: &Nats) -> Result<Vec<JobView>, NoAnswer> {
+    oldest_active_jobs(nats, usize::MAX).await
+}
+
+/// As [`active_jobs`], at most so many and a page.
+pub(crate) async fn oldest_active_jobs(nats: &Nats, most: usize) -> Result<Vec<JobView>, NoAnswer> {
     let mut all: Vec<JobView> = Vec::new();
-    loop {
+    while all.len() < most {
         let after = all.last().map(|job| job.id);
         match ask(nats, &Query::Jobs { after, limit: MAX_QUERY_ROWS }).await? {
             QueryReply::Jobs(page) => {
@@ -150,6 +163,7 @@ pub(crate) async fn active_jobs(nats: &Nats) -> Result<Vec<JobView>, NoAnswer> {
             other => return odd(&other),
         }
     }
+    Ok(all)
 }
 
 /// One job, if the leader holds it.

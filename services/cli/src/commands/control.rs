@@ -7,11 +7,11 @@ use clap::Subcommand;
 use comfy_table::Table;
 use faultline_engine::job::JobId;
 use faultline_engine::workload::WorkloadConfig;
-use faultline_protocol::messages::{CancelAnswer, CancelOutcome, JobState, KindMix, MAX_QUERY_ROWS, RATE_PRESETS, RateSetting};
+use faultline_protocol::messages::{CancelAnswer, CancelOutcome, JobState, KindMix, MAX_QUERY_ROWS, RateSetting};
 use faultline_protocol::streams::{KEY_MIX, KEY_RATE, KV_CONTROL};
+use faultline_protocol::views::RateView;
 use faultline_runtime::clock;
 use faultline_runtime::connect::{BucketError, kv_get, kv_put};
-use serde::Serialize;
 
 use super::ask::{self, Link};
 use super::{audit, parse};
@@ -75,36 +75,12 @@ pub(crate) fn bucket_failure(error: BucketError) -> Failure {
     Failure::Failed(anyhow!("{error}; if it does not exist yet, run `faultline setup`"))
 }
 
-/// The rate as shown: the setting, and the preset that it equals.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct RateView {
-    jobs_per_minute: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preset: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    set_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    at_ms: Option<u64>,
-}
-
-fn rate_view(setting: Option<RateSetting>) -> RateView {
-    let jobs_per_minute = setting.as_ref().map(|setting| setting.jobs_per_minute);
-    let same = |&(_, rate): &(&'static str, f64)| jobs_per_minute.is_some_and(|set| (set - rate).abs() < 1e-9);
-    let preset = RATE_PRESETS.iter().find(|preset| same(preset)).map(|&(name, _)| name);
-    let (set_by, at_ms) = setting.map(|setting| (setting.set_by, setting.at_ms)).unzip();
-    RateView { jobs_per_minute, preset, set_by, at_ms }
-}
-
 fn rate_words(view: &RateView, now_ms: u64) -> String {
-    let Some(rate) = view.jobs_per_minute else {
+    if view.set_by.is_empty() {
         return "no rate is set: the generator uses the one that it was started with, 2 jobs a minute unless told otherwise".to_owned();
-    };
+    }
     let preset = view.preset.map(|name| format!(" ({name})")).unwrap_or_default();
-    let origin = match (&view.set_by, view.at_ms) {
-        (Some(by), Some(at_ms)) => format!(", set by {by} {}", ago(now_ms, at_ms)),
-        _ => String::new(),
-    };
-    format!("{rate} jobs a minute{preset}{origin}")
+    format!("{} jobs a minute{preset}, set by {} {}", view.jobs_per_minute, view.set_by, ago(now_ms, view.at_ms))
 }
 
 pub(crate) async fn rate(link: &Link, command: &RateCommand) -> Result<(), Failure> {
@@ -118,7 +94,7 @@ pub(crate) async fn rate(link: &Link, command: &RateCommand) -> Result<(), Failu
             Some(setting)
         }
     };
-    link.out.one(&rate_view(setting), |view| rate_words(view, clock::unix_ms()))
+    link.out.one(&RateView::new(setting.as_ref()), |view| rate_words(view, clock::unix_ms()))
 }
 
 fn mix_words(mix: &KindMix) -> String {
@@ -196,11 +172,9 @@ mod tests {
 
     #[test]
     fn a_rate_is_shown_with_its_preset() {
-        let view = rate_view(Some(RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1_000 }));
+        let view = RateView::new(Some(&RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1_000 }));
         assert_eq!(rate_words(&view, 4_500), "10 jobs a minute (High Load), set by cli 3.5 s ago");
-        let json = serde_json::to_string(&view).unwrap();
-        assert_eq!(json, "{\"jobs_per_minute\":10.0,\"preset\":\"High Load\",\"set_by\":\"cli\",\"at_ms\":1000}");
-        assert!(rate_words(&rate_view(None), 0).starts_with("no rate is set"));
+        assert!(rate_words(&RateView::new(None), 0).starts_with("no rate is set"));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use comfy_table::Table;
 use faultline_engine::fault::{self, FaultEntry, FaultKind, FaultScope, MAX_SLOW_FACTOR, MIN_SLOW_FACTOR};
 use faultline_protocol::messages::{FaultOrder, FaultOrderKind, Ping, Pong};
 use faultline_protocol::subjects::{self, ControlVerb};
+use faultline_protocol::views::FaultView;
 use faultline_runtime::clock;
-use faultline_runtime::connect::RequestError;
+use faultline_runtime::connect::{Nats, RequestError};
 
 use super::ask::Link;
 use super::nodes::registration;
@@ -18,8 +19,8 @@ use crate::output::{Output, span, table};
 
 const PONG_LIMIT: Duration = Duration::from_secs(2);
 const LONGEST_FAULT: Duration = Duration::from_secs(3600);
-const USUAL_LENGTH: Duration = Duration::from_secs(10);
-const USUAL_SLOW_FACTOR: f64 = 3.0;
+pub(crate) const USUAL_LENGTH: Duration = Duration::from_secs(10);
+pub(crate) const USUAL_SLOW_FACTOR: f64 = 3.0;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FaultFlags {
@@ -84,28 +85,34 @@ impl FaultFlags {
 }
 
 pub(crate) async fn order(link: &Link, flags: &FaultFlags) -> Result<(), Failure> {
-    let spec = registration(link, &flags.node).await?.spec;
-    if let Some(gpu) = flags.gpu
+    let order = flags.order();
+    let worker = send(&link.nats, &order).await?;
+    link.out.one(&FaultView::new(&order, &worker), |_| in_words(&order))
+}
+
+/// Hands the order to the worker that hosts the node, and names that.
+pub(crate) async fn send(nats: &Nats, order: &FaultOrder) -> Result<String, Failure> {
+    let spec = registration(nats, &order.node).await?.spec;
+    if let Some(gpu) = order.gpu
         && usize::from(gpu) >= spec.gpus.len()
     {
-        return Err(Failure::Usage(format!("--gpu {gpu}: {} has {} GPUs, counted from 0", flags.node, spec.gpus.len())));
+        return Err(Failure::Usage(format!("--gpu {gpu}: {} has {} GPUs, counted from 0", order.node, spec.gpus.len())));
     }
     // The order itself is a plain publish: first hear whether anybody is there to obey it.
     let ping: Result<Pong, _> =
-        link.nats.request(subjects::ctl(&spec.worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
+        nats.request(subjects::ctl(&spec.worker, ControlVerb::Ping), &Ping { at_ms: clock::unix_ms() }, PONG_LIMIT).await;
     match ping {
         Ok(_) => {}
         Err(RequestError::NoResponders(_) | RequestError::Timeout(_)) => {
-            let text = format!("{}, which hosts {}, does not answer: `faultline status` shows what runs", spec.worker, flags.node);
+            let text = format!("{}, which hosts {}, does not answer: `faultline status` shows what runs", spec.worker, order.node);
             return Err(Failure::Failed(anyhow!(text)));
         }
         Err(error) => return Err(Failure::Failed(error.into())),
     }
-    let order = flags.order();
-    let sent = link.nats.publish(subjects::ctl(&spec.worker, ControlVerb::Fault), &order).await;
+    let sent = nats.publish(subjects::ctl(&spec.worker, ControlVerb::Fault), order).await;
     sent.map_err(|error| Failure::Failed(error.into()))?;
-    link.nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
-    link.out.one(&order, in_words)
+    nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
+    Ok(spec.worker)
 }
 
 fn in_words(order: &FaultOrder) -> String {

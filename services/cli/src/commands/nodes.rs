@@ -6,9 +6,9 @@ use faultline_engine::node::Health;
 use faultline_protocol::messages::{DrainSetting, NodeRegistration, NodeView};
 use faultline_protocol::streams::{KV_CONTROL, KV_NODES};
 use faultline_protocol::subjects;
+use faultline_protocol::views::DrainView;
 use faultline_runtime::clock;
-use faultline_runtime::connect::{kv_get, kv_put};
-use serde::Serialize;
+use faultline_runtime::connect::{Nats, kv_get, kv_put};
 
 use super::ask::{self, Link};
 use super::control::bucket_failure;
@@ -44,7 +44,7 @@ fn health_cell(node: &NodeView) -> Cell {
 }
 
 /// `H100-80GB x4`; a machine with different GPUs names each.
-fn gpus_words(node: &NodeView) -> String {
+pub(crate) fn gpus_words(node: &NodeView) -> String {
     let mut groups: Vec<(&str, u32)> = Vec::new();
     for gpu in &node.spec.gpus {
         match groups.iter_mut().find(|(model, _)| *model == gpu.model) {
@@ -55,7 +55,7 @@ fn gpus_words(node: &NodeView) -> String {
     groups.iter().map(|(model, number)| format!("{model} x{number}")).collect::<Vec<_>>().join(", ")
 }
 
-fn heartbeat_words(node: &NodeView) -> String {
+pub(crate) fn heartbeat_words(node: &NodeView) -> String {
     node.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{} ago", span(age)))
 }
 
@@ -139,41 +139,43 @@ fn gpu_table(node: &NodeView) -> Table {
     rows
 }
 
-pub(super) async fn registration(link: &Link, node: &str) -> Result<NodeRegistration, Failure> {
-    let store = link.nats.bucket(KV_NODES).await.map_err(bucket_failure)?;
+pub(super) async fn registration(nats: &Nats, node: &str) -> Result<NodeRegistration, Failure> {
+    let store = nats.bucket(KV_NODES).await.map_err(bucket_failure)?;
     kv_get(&store, node).await.map_err(bucket_failure)?.ok_or_else(|| unknown(node))
 }
 
-/// What `drain` and `undrain` print.
-#[derive(Debug, Serialize)]
-struct DrainView<'a> {
-    node: &'a str,
-    draining: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
 pub(crate) async fn drain(link: &Link, node: &str, reason: String) -> Result<(), Failure> {
-    registration(link, node).await?;
-    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
-    let setting = DrainSetting { reason: reason.clone(), at_ms: clock::unix_ms() };
-    kv_put(&store, &subjects::drain_key(node), &setting).await.map_err(bucket_failure)?;
-    let view = DrainView { node, draining: true, reason: Some(reason) };
+    set_draining(&link.nats, node, reason.clone()).await?;
+    let view = DrainView { node: node.to_owned(), draining: true, reason: Some(reason) };
     link.out.one(&view, |_| format!("{node} drains: nothing new is placed there; what runs there ends by itself"))
 }
 
+/// From now on nothing new is placed on the node.
+pub(crate) async fn set_draining(nats: &Nats, node: &str, reason: String) -> Result<(), Failure> {
+    registration(nats, node).await?;
+    let store = nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
+    let setting = DrainSetting { reason, at_ms: clock::unix_ms() };
+    kv_put(&store, &subjects::drain_key(node), &setting).await.map(drop).map_err(bucket_failure)
+}
+
 pub(crate) async fn undrain(link: &Link, node: &str) -> Result<(), Failure> {
-    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
+    let was_drained = end_draining(&link.nats, node).await?;
+    let words = if was_drained { format!("{node} takes jobs again") } else { format!("{node} was not drained") };
+    link.out.one(&DrainView { node: node.to_owned(), draining: false, reason: None }, |_| words)
+}
+
+/// The node takes jobs again; whether it was drained.
+pub(crate) async fn end_draining(nats: &Nats, node: &str) -> Result<bool, Failure> {
+    let store = nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
     let key = subjects::drain_key(node);
-    let drained = kv_get::<DrainSetting>(&store, &key).await.map_err(bucket_failure)?.is_some();
-    if drained {
+    let was_drained = kv_get::<DrainSetting>(&store, &key).await.map_err(bucket_failure)?.is_some();
+    if was_drained {
         store.delete(&key).await.map_err(|error| Failure::Failed(anyhow!("{key} cannot be deleted: {error}")))?;
     } else {
         // An unknown name is more likely a slip than a node that was never drained.
-        registration(link, node).await?;
+        registration(nats, node).await?;
     }
-    let words = if drained { format!("{node} takes jobs again") } else { format!("{node} was not drained") };
-    link.out.one(&DrainView { node, draining: false, reason: None }, |_| words)
+    Ok(was_drained)
 }
 
 #[cfg(test)]

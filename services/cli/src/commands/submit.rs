@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use faultline_engine::job::{Demand, InvalidJob, JobId, JobSpec, MAX_RETRIES, Param, Params, Priority};
+use faultline_engine::job::options::{JobOptions, refuse_kind};
+use faultline_engine::job::{Demand, InvalidJob, JobId, MAX_RETRIES, Param, Params, Priority};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::MAX_SUBMIT_AGE;
 use faultline_runtime::clock;
@@ -15,15 +16,13 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ask::Link;
+use super::ask::{self, Link};
 use super::parse;
 use super::wait::{self, Board, Ends};
 use crate::exit::Failure;
 use crate::output::{Format, count, plural, span};
 
 const IN_FLIGHT: usize = 512;
-const DEFAULT_DURATION_MS: u64 = 1_000;
-const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 /// Ids shown to people; JSON shows all.
 const IDS_SHOWN: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -81,72 +80,46 @@ fn ms(duration: Duration) -> u64 {
 impl SubmitFlags {
     /// Refuses what could never be accepted, before anything is sent.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        self.params()?;
         // Every job of one command differs only in its id and its number.
-        let last = self.spec(self.count, JobId::new(0, 0), 0)?;
-        last.validate().map_err(|error| Failure::Usage(explain(&error)))
+        let last = self.options()?.spec(self.count, self.count, JobId::new(0, 0), 0);
+        last.map(drop).map_err(|error| Failure::Usage(explain(&error)))
     }
 
-    fn params(&self) -> Result<Params, Failure> {
+    /// What all jobs of the command share.
+    fn options(&self) -> Result<JobOptions, Failure> {
         let mut params = Params::new();
         for (key, value) in &self.params {
             if params.insert(key.clone(), value.clone()).is_some() {
                 return Err(Failure::Usage(format!("--param {key} is given twice: leave one out")));
             }
         }
-        let class = self.kind.split(':').next().unwrap_or_default();
-        let size_key = match class {
-            "sleep" | "fault" => None,
-            "compute" => Some("limit"),
-            _ => Some("size"),
-        };
-        match (self.size, size_key) {
-            (Some(_), None) => return Err(Failure::Usage(format!("--size means nothing to `{}` jobs: use --duration", self.kind))),
-            (Some(size), Some(key)) => keep(&mut params, key, Param::Int(size), "--size")?,
-            (None, _) => {}
-        }
-        let duration_key = if matches!(class, "compute" | "matrix") { "hold_ms" } else { "duration_ms" };
-        match self.duration {
-            Some(duration) => keep(&mut params, duration_key, Param::Int(ms(duration) as i64), "--duration")?,
-            None if class == "sleep" => {
-                params.entry(duration_key.to_owned()).or_insert(Param::Int(DEFAULT_DURATION_MS as i64));
-            }
-            None => {}
-        }
-        Ok(params)
-    }
-
-    /// Job number `number`, counted from 1.
-    fn spec(&self, number: u64, id: JobId, now_ms: u64) -> Result<JobSpec, Failure> {
-        let params = self.params()?;
-        let told = ["duration_ms", "hold_ms"].into_iter().find_map(|key| params.get(key).and_then(Param::as_u64));
-        let expected_ms = told.unwrap_or(DEFAULT_DURATION_MS);
-        let timeout_ms = self.timeout.map_or_else(|| DEFAULT_TIMEOUT_MS.max(expected_ms.saturating_mul(3)), ms);
-        let name = match &self.name {
-            Some(name) if self.count == 1 => name.clone(),
-            Some(name) => format!("{name}-{number}"),
-            None => format!("{}-{}-{number:04}", self.kind, self.priority),
-        };
-        Ok(JobSpec {
-            id,
-            name,
+        Ok(JobOptions {
             kind: self.kind.clone(),
+            name: self.name.clone(),
+            size: self.size.and_then(|size| u64::try_from(size).ok()),
+            duration_ms: self.duration.map(ms),
             params,
             priority: self.priority,
             demand: Demand { gpu_milli: self.gpus, gpu_memory_mib: self.gpu_memory, models: self.models.clone() },
-            expected_ms,
-            timeout_ms: timeout_ms.min(faultline_engine::job::MAX_TIMEOUT_MS),
+            timeout_ms: self.timeout.map(ms),
             max_retries: self.max_retries,
-            submitted_at_ms: now_ms,
         })
     }
 }
 
-/// A flag and a `--param` must not say different things.
-fn keep(params: &mut Params, key: &str, value: Param, flag: &str) -> Result<(), Failure> {
-    match params.insert(key.to_owned(), value) {
+/// A kind that no node runs would only wait and then be given up. Without a leader, or without nodes, nothing is refused.
+async fn refuse_unknown_kind(link: &Link, kind: &str) -> Result<(), Failure> {
+    let nodes = match ask::nodes(&link.nats).await {
+        Ok(nodes) => nodes,
+        Err(error) => {
+            tracing::warn!("whether a node runs `{kind}` jobs is not known: {error}");
+            return Ok(());
+        }
+    };
+    let offered = nodes.into_iter().flat_map(|node| node.spec.kinds).collect();
+    match refuse_kind(kind, &offered) {
+        Some(problem) => Err(Failure::Usage(format!("--kind: {problem}"))),
         None => Ok(()),
-        Some(_) => Err(Failure::Usage(format!("{flag} and --param {key}=... say the same thing: leave one out"))),
     }
 }
 
@@ -156,9 +129,9 @@ fn explain(error: &InvalidJob) -> String {
         "params" => "--param",
         "models" => "--model",
         "max_retries" => "--max-retries",
-        "expected" => "--duration",
+        "expected" | "duration" => "--duration",
         "gpu_memory" | "gpu_memory_mib" => "--gpu-memory",
-        "kind" | "name" | "priority" | "gpus" | "timeout" => return format!("--{}: {}", error.field, error.problem),
+        "kind" | "name" | "priority" | "gpus" | "timeout" | "size" => return format!("--{}: {}", error.field, error.problem),
         field => return format!("{field}: {}", error.problem),
     };
     format!("{flag}: {}", error.problem)
@@ -188,10 +161,12 @@ struct Report {
 }
 
 pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure> {
+    let options = flags.options()?;
+    refuse_unknown_kind(link, &options.kind).await?;
     let board = Board::default();
     if !flags.wait {
         let bar = wait::progress_bar(flags.count);
-        let handed = hand_over(link, flags, &board, &bar).await;
+        let handed = hand_over(link, flags, &options, &board, &bar).await;
         bar.finish_and_clear();
         print(link, &handed.report(None))?;
         return handed.verdict();
@@ -202,7 +177,7 @@ pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure>
         let bar = wait::progress_bar(flags.count);
         let watch = wait::show(&board, &bar);
         let handed = tokio::select! {
-            handed = hand_over(link, flags, &board, &hidden) => handed,
+            handed = hand_over(link, flags, &options, &board, &hidden) => handed,
             never = watch => match never {},
         };
         let ends = wait::until_all_ended(&board, &bar, handed.jobs.len() as u64).await;
@@ -269,12 +244,12 @@ impl Handed {
 }
 
 /// Submits all jobs, hundreds at once. Each keeps its id through every repetition, so none is accepted twice.
-async fn hand_over(link: &Link, flags: &SubmitFlags, board: &Board, bar: &ProgressBar) -> Handed {
+async fn hand_over(link: &Link, flags: &SubmitFlags, options: &JobOptions, board: &Board, bar: &ProgressBar) -> Handed {
     let started = Instant::now();
     let submitter = Submitter::new(&link.nats);
     let stop = AtomicBool::new(false);
     let mut outcomes = futures::stream::iter(1..=flags.count)
-        .map(|number| submit_one(&submitter, flags, board, number, &stop))
+        .map(|number| submit_one(&submitter, (flags, options), board, number, &stop))
         .buffer_unordered(IN_FLIGHT);
     let mut handed = Handed { jobs: Vec::new(), failed: 0, first_error: None, started, submit_ms: 0 };
     while let Some(outcome) = outcomes.next().await {
@@ -297,7 +272,7 @@ async fn hand_over(link: &Link, flags: &SubmitFlags, board: &Board, bar: &Progre
 /// `Err(None)`: not tried, because another had already failed for good.
 async fn submit_one(
     submitter: &Submitter,
-    flags: &SubmitFlags,
+    (flags, options): (&SubmitFlags, &JobOptions),
     board: &Board,
     number: u64,
     stop: &AtomicBool,
@@ -307,7 +282,7 @@ async fn submit_one(
     }
     let now_ms = clock::unix_ms();
     let id = JobId::new(now_ms, clock::random_u128());
-    let Ok(spec) = flags.spec(number, id, now_ms) else { return Err(None) };
+    let spec = options.spec(number, flags.count, id, now_ms).map_err(|error| Some(SubmitError::Invalid(error)))?;
     if flags.wait {
         board.lock().expect(id);
     }

@@ -1,6 +1,7 @@
 //! Flags to jobs, and what a submission prints.
 
 use clap::Parser;
+use faultline_engine::job::JobSpec;
 
 use super::*;
 
@@ -18,7 +19,8 @@ fn parse(text: &str) -> Result<SubmitFlags, String> {
 fn checked(text: &str) -> Result<JobSpec, String> {
     let flags = parse(text)?;
     flags.check().map_err(|failure| failure.to_string())?;
-    flags.spec(1, JobId::new(5, 6), 7).map_err(|failure| failure.to_string())
+    let options = flags.options().map_err(|failure| failure.to_string())?;
+    options.spec(1, flags.count, JobId::new(5, 6), 7).map_err(|error| explain(&error))
 }
 
 #[test]
@@ -29,32 +31,14 @@ fn flags_become_a_job() {
     assert_eq!(spec.params, Params::from([("size".to_owned(), Param::Int(512))]));
     assert_eq!(spec.demand, Demand { gpu_milli: 500, gpu_memory_mib: 2048, models: vec!["H100-80GB".into()] });
     assert_eq!((spec.priority, spec.timeout_ms, spec.max_retries), (Priority::Urgent, 90_000, 1));
-    assert_eq!(spec.name, "matrix-urgent-0001");
+    assert_eq!(spec.name, "matrix-urgent");
     assert_eq!(spec.submitted_at_ms, 7);
-}
-
-#[test]
-fn size_and_duration_mean_what_the_kind_reads() {
-    let params = |text| {
-        checked(text).unwrap().params.into_iter().map(|(key, value)| format!("{key}={}", value.as_u64().unwrap())).collect::<Vec<_>>()
-    };
-    assert_eq!(params("--kind sleep"), ["duration_ms=1000"]);
-    assert_eq!(params("--kind sleep --duration 2s"), ["duration_ms=2000"]);
-    assert_eq!(params("--kind sleep --param duration_ms=5"), ["duration_ms=5"]);
-    assert_eq!(params("--kind compute --size 1000 --duration 1s"), ["hold_ms=1000", "limit=1000"]);
-    assert_eq!(params("--kind own:thing --size 3"), ["size=3"]);
-}
-
-#[test]
-fn a_long_job_gets_a_long_limit() {
-    assert_eq!(checked("--kind sleep --duration 20s").unwrap().timeout_ms, 60_000);
-    assert_eq!(checked("--kind sleep --duration 2s").unwrap().timeout_ms, 30_000);
 }
 
 #[test]
 fn names_are_numbered_when_there_are_many() {
     assert_eq!(checked("--kind sleep --name nightly").unwrap().name, "nightly");
-    assert_eq!(checked("--kind sleep --name nightly --count 3").unwrap().name, "nightly-1");
+    assert_eq!(checked("--kind sleep --name nightly --count 3").unwrap().name, "nightly-0001");
 }
 
 #[test]
@@ -69,7 +53,7 @@ fn nonsense_is_refused_with_the_flag_and_a_way_out() {
         ("--kind sleep --duration 10", "10s or 10ms"),
         ("--kind sleep --max-retries 101", "--max-retries"),
         ("--kind sleep --priority asap", "urgent, high, normal or low"),
-        ("--kind sleep --size 5", "--duration"),
+        ("--kind sleep --size 5", "give a duration"),
         ("--kind matrix --size -5", "--size"),
         ("--kind matrix --size 5 --param size=6", "leave one out"),
         ("--kind matrix --param a=1 --param a=2", "given twice"),

@@ -52,18 +52,26 @@ pub(crate) async fn run(session: &Session, command: &ScenarioCommand) -> Result<
         ScenarioCommand::Check { scenario } => {
             let (scenario, plan) = load(scenario, 0)?;
             let clauses = scenario.asserts.len();
-            let words = format!(
-                "{} is fine: {} jobs, {} faults, {clauses} assertions, at most {}",
-                scenario.name,
-                plan.jobs.len(),
-                plan.faults.len(),
-                span(scenario.limit.as_secs() * 1000)
-            );
-            out.text(&words)
+            let limit_ms = scenario.limit.as_secs() * 1000;
+            let checked = Checked { name: &scenario.name, jobs: plan.jobs.len(), faults: plan.faults.len(), assertions: clauses, limit_ms };
+            out.one(&checked, |checked| {
+                let Checked { name, jobs, faults, assertions, limit_ms } = checked;
+                format!("{name} is fine: {jobs} jobs, {faults} faults, {assertions} assertions, at most {}", span(*limit_ms))
+            })
         }
         ScenarioCommand::Ls => list(&out),
         ScenarioCommand::Show { name } => out.text(named(name)?.text),
     }
+}
+
+/// What `scenario check` says of a file that is fine.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    name: &'a str,
+    jobs: usize,
+    faults: usize,
+    assertions: usize,
+    limit_ms: u64,
 }
 
 fn named(name: &str) -> Result<Shipped, Failure> {

@@ -10,7 +10,7 @@ mod links;
 mod ports;
 pub(crate) mod remote;
 mod scale;
-mod services;
+pub(crate) mod services;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod supervisor;

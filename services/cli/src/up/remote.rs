@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use faultline_protocol::messages::NodeView;
 use faultline_protocol::streams;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -10,12 +11,15 @@ use super::control::{self, Order, Reply};
 use super::state::{self, RunningState};
 use super::supervisor::{ChildStatus, Signal, State, send_signal};
 use crate::args::{KillSignal, Scalable};
+use crate::commands::ask as ask_leader;
 use crate::exit::Failure;
 use crate::output::{self, Format, Output};
 use crate::session::Session;
 
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(25);
+/// A scaling that waits for jobs says so, and how it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// `faultline down`: also fine when nothing runs.
 pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
@@ -128,15 +132,56 @@ async fn counts(session: &Session) -> Option<Counts> {
     Some(Counts { jobs_open, results, dead, nodes })
 }
 
-/// `faultline scale workers N`: returns when it is done.
+/// `faultline scale workers N`: returns when it is done, and says what it waits for.
 pub(crate) async fn scale(session: &Session, what: Scalable, count: u32) -> Result<(), Failure> {
     let Scalable::Workers = what;
     let state = running(session)?;
-    if let Reply::Scaled { started, stopped } = ask(&state, &Order::Scale { workers: count }).await? {
+    let order = Order::Scale { workers: count };
+    let mut asked = std::pin::pin!(ask(&state, &order));
+    let mut waits = tokio::time::interval_at(Instant::now() + TELL_EVERY, TELL_EVERY);
+    let mut told = String::new();
+    let reply = loop {
+        tokio::select! {
+            reply = &mut asked => break reply?,
+            _ = waits.tick() => {
+                let text = waited_for(session, &state).await;
+                if !text.is_empty() && text != told {
+                    eprintln!("{text}");
+                    told = text;
+                }
+            }
+        }
+    };
+    if let Reply::Scaled { started, stopped } = reply {
         let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
         eprintln!("started: {}; stopped: {}", list(&started), list(&stopped));
     }
     Ok(())
+}
+
+/// The workers that are stopping, with the jobs that they still have; empty when there are none.
+async fn waited_for(session: &Session, state: &RunningState) -> String {
+    let Ok(Reply::Status { services, .. }) = ask(state, &Order::Status).await else { return String::new() };
+    let stopping: Vec<String> = services.into_iter().filter(|child| child.state == State::Stopping).map(|child| child.name).collect();
+    let nodes = match session.connect().await {
+        Ok(nats) => {
+            let nodes = ask_leader::nodes(&nats).await.unwrap_or_default();
+            nats.close().await;
+            nodes
+        }
+        Err(_) => Vec::new(),
+    };
+    waiting_words(&stopping, &nodes)
+}
+
+fn waiting_words(stopping: &[String], nodes: &[NodeView]) -> String {
+    if stopping.is_empty() {
+        return String::new();
+    }
+    let jobs_of =
+        |worker: &String| nodes.iter().filter(|node| node.spec.worker == *worker).map(|node| node.running.len() as u64).sum::<u64>();
+    let each: Vec<String> = stopping.iter().map(|worker| format!("{worker} ({})", output::plural(jobs_of(worker), "job"))).collect();
+    format!("waiting until these have finished what they run, 30 s at most: {}", each.join(", "))
 }
 
 /// `faultline kill NAME`.
@@ -159,5 +204,17 @@ pub(crate) async fn ask(state: &RunningState, order: &Order) -> Result<Reply, Fa
         Reply::NotFound { reason } => Err(Failure::NotFound(reason)),
         Reply::Failed { reason } => Err(Failure::Failed(anyhow::anyhow!(reason))),
         reply => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaling_names_the_workers_that_it_waits_for() {
+        assert_eq!(waiting_words(&[], &[]), "");
+        let words = waiting_words(&["worker-09".to_owned(), "worker-10".to_owned()], &[]);
+        assert_eq!(words, "waiting until these have finished what they run, 30 s at most: worker-09 (0 jobs), worker-10 (0 jobs)");
     }
 }

@@ -1,0 +1,210 @@
+//! `faultline config`: the settings that count, key by key, and where each comes from. Services own their sections, so each program
+//! is asked for its own (`--print-settings`), and checks its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Subcommand;
+use comfy_table::Table;
+use faultline_runtime::config::{self, CommonArgs, Setting};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args::{Cli, UpFlags};
+use crate::exit::Failure;
+use crate::output::{Output, plural, table};
+use crate::up::services::bin_dir;
+use crate::up::settings::UpSettings;
+
+/// The services by short name, which is the name of the section too.
+pub(crate) const SERVICES: [&str; 5] = ["generator", "scheduler", "worker", "fault-detector", "dashboard"];
+const OWN_SECTIONS: [&str; 2] = ["common", "up"];
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List every key of every section with the value that counts
+    Show {
+        /// Say where each value comes from: a flag, a variable of the environment, a file, or the default
+        #[arg(long)]
+        origin: bool,
+        /// Only this section, such as worker
+        #[arg(long, value_name = "NAME", value_parser = section_name)]
+        section: Option<String>,
+    },
+    /// Read a settings file without using it, and name what is wrong with it; exit code 2 when something is
+    Check {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+fn section_name(text: &str) -> Result<String, String> {
+    let known: Vec<&str> = OWN_SECTIONS.into_iter().chain(SERVICES).collect();
+    if known.contains(&text) { Ok(text.to_owned()) } else { Err(format!("there are {}", known.join(", "))) }
+}
+
+pub(crate) fn run(cli: &Cli, command: &ConfigCommand) -> Result<(), Failure> {
+    // No settings are needed to look at settings: those for the output come from flags alone.
+    let out = Output::new(cli.output, cli.common.color.unwrap_or_default());
+    match command {
+        ConfigCommand::Show { origin, section } => show(cli, &out, *origin, section.as_deref()),
+        ConfigCommand::Check { file } => check(&out, file),
+    }
+}
+
+fn show(cli: &Cli, out: &Output, with_origin: bool, only: Option<&str>) -> Result<(), Failure> {
+    let mut settings = Vec::new();
+    let mut problems = Vec::new();
+    for section in OWN_SECTIONS.into_iter().chain(SERVICES).filter(|section| only.is_none_or(|only| only == *section)) {
+        match section_settings(cli, section) {
+            Ok(rows) => settings.extend(rows),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    out.rows(&settings, |settings| settings_table(settings, with_origin))?;
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Usage(problems.join("\n"))) }
+}
+
+/// What counts for one section; or what is wrong with it.
+fn section_settings(cli: &Cli, section: &str) -> Result<Vec<Setting>, String> {
+    match section {
+        "common" => cli.common.settings().map_err(|error| error.to_string()),
+        "up" => {
+            let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
+            let settings: UpSettings = config::load_section(&cli.common, "up", &flags).map_err(|error| error.to_string())?;
+            settings.validate().map_err(|failure| format!("settings of [up]: {failure}"))?;
+            config::section_settings::<UpSettings>(&cli.common, "up", &flags).map_err(|error| error.to_string())
+        }
+        service => ask(service, cli.common.config.as_deref()),
+    }
+}
+
+fn ask(service: &str, file: Option<&Path>) -> Result<Vec<Setting>, String> {
+    let program = bin_dir().map_err(|failure| failure.to_string())?.join(format!("faultline-{service}"));
+    let mut command = Command::new(&program);
+    command.arg("--print-settings");
+    if let Some(file) = file {
+        command.arg("--config").arg(file);
+    }
+    let unknown =
+        |reason: String| format!("settings of [{service}]: {} cannot be asked ({reason}); `./justw build` builds it", program.display());
+    let output = command.output().map_err(|error| unknown(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        // With a problem of [common] every program says the same; its own name in front is of no use here.
+        let said = said.trim().trim_start_matches("Error: ").trim_start_matches(&format!("faultline-{service}: ")).to_owned();
+        return Err(if said.contains('[') { said } else { format!("settings of [{service}]: {said}") });
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| unknown(error.to_string()))
+}
+
+/// `-` for what is not set.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn settings_table(settings: &[Setting], with_origin: bool) -> Table {
+    let header: &[&str] = if with_origin { &["SECTION", "KEY", "VALUE", "ORIGIN"] } else { &["SECTION", "KEY", "VALUE"] };
+    let mut rows = table(header);
+    for setting in settings {
+        let mut cells = vec![setting.section.clone(), setting.key.clone(), shown(&setting.value)];
+        if with_origin {
+            cells.push(setting.origin.to_string());
+        }
+        rows.add_row(cells);
+    }
+    rows
+}
+
+/// What `config check -o json` prints.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    file: &'a Path,
+    ok: bool,
+    problems: &'a [String],
+}
+
+fn check(out: &Output, file: &Path) -> Result<(), Failure> {
+    let problems = problems_of(file);
+    out.one(&Checked { file, ok: problems.is_empty(), problems: &problems }, |checked| {
+        if checked.ok { format!("{} is fine", file.display()) } else { String::new() }
+    })?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let number = plural(problems.len() as u64, "mistake");
+    Err(Failure::Usage(format!("{} has {number}:\n{}", file.display(), problems.join("\n"))))
+}
+
+/// What is wrong with a settings file, in words. The environment counts as it would at a start.
+pub(crate) fn problems_of(file: &Path) -> Vec<String> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return vec![format!("it cannot be read: {error}")],
+    };
+    let table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut problems = Vec::new();
+    let common = CommonArgs { config: Some(file.to_owned()), ..CommonArgs::default() };
+    let cli = Cli::for_settings(common);
+    for section in table.keys() {
+        match section_name(section) {
+            Ok(section) => problems.extend(section_settings(&cli, &section).err()),
+            Err(known) => problems.push(format!("[{section}] is no section: {known}")),
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use faultline_runtime::config::Origin;
+
+    use super::*;
+
+    #[test]
+    fn a_row_a_key() {
+        let row = |key: &str, value: Value, origin| Setting { section: "up".into(), key: key.into(), value, origin };
+        let settings = [
+            row("seed", Value::Null, Origin::Default),
+            row("faults", "off".into(), Origin::File("faultline.toml".into())),
+            row("workers", 4.into(), Origin::Environment("FAULTLINE_UP_WORKERS".into())),
+        ];
+        let mut rows = settings_table(&settings, true);
+        rows.force_no_tty().set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        let expected = "\
+SECTION  KEY      VALUE  ORIGIN
+up       seed     -      default
+up       faults   off    file faultline.toml
+up       workers  4      environment FAULTLINE_UP_WORKERS";
+        assert_eq!(rows.trim_fmt(), expected);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.toml");
+        for (text, part) in [
+            ("[up]\nworker_number = 4\n", "worker_number"),
+            ("[up]\nworkers = 100000\n", "workers"),
+            ("[common]\nlog_level = \"loud\"\n", "log_level"),
+            ("[upp]\nworkers = 4\n", "[upp] is no section"),
+            ("[up\n", "TOML"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let problems = problems_of(&file);
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{text}: {problems:?}");
+        }
+        std::fs::write(&file, "[up]\nworkers = 4\n").unwrap();
+        assert_eq!(problems_of(&file), Vec::<String>::new());
+        assert!(problems_of(&dir.path().join("none.toml"))[0].contains("cannot be read"));
+    }
+}

@@ -1,0 +1,261 @@
+//! The command as a person uses it: `doctor`, `top`, `config`, `completions`, `man`, on a cluster of its own or without any.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use faultline_protocol::streams;
+use faultline_tests::cluster::program;
+use faultline_tests::nats::free_port;
+use faultline_tests::up::{Up, text};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// `faultline ARGS` in a folder where nothing runs.
+fn faultline(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(program("faultline"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FAULTLINE_")) {
+        command.env_remove(name);
+    }
+    command.env("NO_COLOR", "1").current_dir(folder).args(args).stdin(Stdio::null()).output().expect("faultline starts")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+/// `doctor`'s finding of one check: its status, and what it found.
+fn finding(report: &Value, check: &str) -> (String, String) {
+    let checks = report["checks"].as_array().expect("checks");
+    let found = checks.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("no check {check} in {report}"));
+    let word = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    assert!(!matches!(word("status").as_str(), "fail" | "warn") || !word("remedy").is_empty(), "no remedy: {found}");
+    (word("status"), word("found"))
+}
+
+#[tokio::test]
+async fn doctor_finds_nothing_wrong_and_then_names_whatever_is_broken() {
+    let up = Up::start(2, &[]).await;
+    let doctor = |more: &[&str]| {
+        let output = up.faultline(&[&["doctor", "-o", "json"], more].concat());
+        (output.status.code(), json(&output))
+    };
+    let (code, report) = doctor(&[]);
+    assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)), "{report:#}");
+    for check in
+        ["settings", "programs", "keys", "data folder", "nats", "nats-server", "ports", "server version", "jetstream", "clock", "streams"]
+    {
+        assert_eq!(finding(&report, check).0, "ok", "{report:#}");
+    }
+    assert!(finding(&report, "leader").1.contains("2 of 2 nodes alive"), "{report:#}");
+    assert!(finding(&report, "services").1.contains("2 worker"), "{report:#}");
+
+    // Another server's key: everything that needs no NATS is still looked at.
+    let other = TempDir::new().unwrap();
+    assert!(faultline(other.path(), &["nats-config"]).status.success());
+    let key = other.path().join("nats/nkeys/cli.nk").display().to_string();
+    let (code, report) = doctor(&["--nkey-file", &key]);
+    assert_eq!((code, finding(&report, "nats").0.as_str()), (Some(3), "fail"), "{report:#}");
+    assert_eq!((finding(&report, "streams").0.as_str(), finding(&report, "data folder").0.as_str()), ("skip", "ok"));
+
+    // Changed by hand: a consumer is gone, and EVENTS forgets sooner.
+    let jetstream = jetstream::new(up.admin().await);
+    let mut events = jetstream.get_stream(streams::EVENTS).await.unwrap().cached_info().config.clone();
+    events.max_age = Duration::from_secs(1800);
+    jetstream.update_stream(&events).await.unwrap();
+    let (code, report) = doctor(&[]);
+    let (status, found) = finding(&report, "streams");
+    assert_eq!((code, status.as_str(), found.as_str()), (Some(5), "fail", "stream EVENTS: max_age is 1800000 ms, needed is 3600000 ms"));
+    events.max_age = Duration::from_secs(3600);
+    jetstream.update_stream(&events).await.unwrap();
+    jetstream.get_stream(streams::JOBS).await.unwrap().delete_consumer("sched-low").await.unwrap();
+    let (code, report) = doctor(&[]);
+    assert_eq!((code, finding(&report, "streams")), (Some(5), ("fail".into(), "missing: consumer JOBS/sched-low".into())));
+    assert!(up.faultline(&["setup"]).status.success(), "setup puts it back");
+
+    // Nobody leads.
+    for name in ["scheduler-1", "scheduler-2"] {
+        assert!(up.faultline(&["kill", name, "--signal", "stop"]).status.success());
+    }
+    sleep(Duration::from_secs(3)).await;
+    let (code, report) = doctor(&[]);
+    assert_eq!((code, finding(&report, "leader").0.as_str()), (Some(5), "fail"), "{report:#}");
+    for name in ["scheduler-1", "scheduler-2"] {
+        assert!(up.faultline(&["kill", name, "--signal", "cont"]).status.success());
+    }
+}
+
+#[test]
+fn without_a_server_doctor_says_so_and_looks_at_all_the_rest() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("nats://me:secret@127.0.0.1:{}", free_port());
+    let output = faultline(folder.path(), &["doctor", "-o", "json", "--nats-url", &url]);
+    let report = json(&output);
+    assert_eq!((output.status.code(), finding(&report, "nats").0.as_str()), (Some(3), "fail"));
+    assert!(!text(&output).contains("secret"), "{}", text(&output));
+    assert_eq!((finding(&report, "data folder").0.as_str(), finding(&report, "leader").0.as_str()), ("ok", "skip"));
+    // Settings that cannot be read are one finding among others.
+    std::fs::write(folder.path().join("faultline.toml"), "[up]\nworker_number = 3\n").unwrap();
+    let report = json(&faultline(folder.path(), &["doctor", "-o", "json", "--nats-url", &url]));
+    assert!(matches!(finding(&report, "settings"), (status, found) if status == "fail" && found.contains("worker_number")));
+}
+
+#[tokio::test]
+async fn top_shows_one_picture_for_scripts_and_gives_the_terminal_back() {
+    let up = Up::start(2, &[]).await;
+    let refused = up.faultline(&["top"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("--once"), "{}", text(&refused));
+    let picture = text(&up.faultline(&["top", "--once"]));
+    for part in ["scheduler-", "2 alive", "gpu-node-01", "gpu-node-02", "worker-02"] {
+        assert!(picture.contains(part), "{part} is missing in\n{picture}");
+    }
+    assert!(!picture.contains('\x1b'), "{picture:?}");
+    let figures = up.json(&["top", "--once"]).expect("JSON");
+    assert_eq!((figures["stats"]["nodes_alive"].as_u64(), figures["nodes"].as_array().map(Vec::len)), (Some(2), Some(2)));
+
+    // In a terminal made by script(1): SIGTERM ends it in order.
+    let out = up.folder().join("screen");
+    let shell = format!("stty rows 24 cols 80; echo $$ >pid; exec {} top", program("faultline").display());
+    let mut terminal = match Command::new("script")
+        .args(["-qefc", &shell, &out.display().to_string()])
+        .current_dir(up.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+    {
+        Ok(terminal) => terminal,
+        Err(error) => return println!("SKIPPED: no script(1) here, {error}"),
+    };
+    let screen = || String::from_utf8_lossy(&std::fs::read(&out).unwrap_or_default()).into_owned();
+    up.wait_until("top draws", async || screen().contains("gpu-node-02")).await;
+    let pid = std::fs::read_to_string(up.folder().join("pid")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let status = loop {
+        match terminal.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > deadline => panic!("top does not end on SIGTERM: {}", screen()),
+            None => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let shown = screen();
+    assert!(status.success(), "{status}: {shown}");
+    let (on, off) = (shown.find("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
+    assert!(on.is_some() && on < off, "the first screen is back: {shown:?}");
+}
+
+/// The example's lines, each as a setting: those that show a default, and those that show an example.
+fn example() -> (String, Vec<(String, String)>) {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../faultline.toml.example")).unwrap();
+    let (mut defaults, mut keys, mut section) = (String::new(), Vec::new(), String::new());
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            section = header.0.to_owned();
+            defaults.push_str(&format!("[{section}]\n"));
+        }
+        let Some((key, rest)) = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")) else { continue };
+        if key.contains(' ') {
+            continue;
+        }
+        keys.push((section.clone(), key.to_owned()));
+        if !rest.split_once('#').is_some_and(|(_, comment)| comment.trim().starts_with("example")) {
+            defaults.push_str(&format!("{key} = {rest}\n"));
+        }
+    }
+    (defaults, keys)
+}
+
+#[test]
+fn the_example_settings_are_the_defaults_and_name_every_key() {
+    let folder = TempDir::new().unwrap();
+    let shown = |args: &[&str]| {
+        let output = faultline(folder.path(), &[&["config", "show", "-o", "json"], args].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        json(&output).as_array().expect("rows").clone()
+    };
+    let (defaults, keys) = example();
+    std::fs::write(folder.path().join("example.toml"), &defaults).unwrap();
+    let (without, with) = (shown(&[]), shown(&["--config", "example.toml"]));
+    let full_key = |row: &Value| format!("{}.{}", row["section"].as_str().unwrap(), row["key"].as_str().unwrap());
+    let mut listed: Vec<String> = keys.iter().map(|(section, key)| format!("{section}.{key}")).collect();
+    let mut known: Vec<String> = without.iter().map(full_key).collect();
+    listed.sort();
+    known.sort();
+    assert_eq!(listed, known, "faultline.toml.example names every key there is");
+    for (one, other) in without.iter().zip(&with) {
+        assert_eq!((full_key(one), &one["value"]), (full_key(other), &other["value"]), "the example's value is the default");
+        assert_eq!(one["from"], "default");
+    }
+    assert!(with.iter().filter(|row| row["from"] == "file").count() > 60, "{with:?}");
+    assert!(faultline(folder.path(), &["config", "check", "example.toml"]).status.success());
+}
+
+#[test]
+fn settings_say_where_they_come_from_and_mistakes_are_named() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("faultline.toml"), "[worker]\nslots = 7\n[common]\nnats_url = \"nats://me:secret@h:1\"\n").unwrap();
+    let shown = text(&faultline(folder.path(), &["config", "show", "--origin", "--color", "never"]));
+    for line in ["worker          slots                       7", "file faultline.toml", "flag"] {
+        assert!(shown.contains(line), "{line} is missing in\n{shown}");
+    }
+    assert!(!shown.contains("secret") && shown.contains("nats://***@h:1"), "{shown}");
+    std::fs::write(folder.path().join("bad.toml"), "[worker]\nslots = 0\n[dashboard]\nprot = 1\n[grid]\n").unwrap();
+    let refused = faultline(folder.path(), &["config", "check", "bad.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    for part in ["worker.slots", "prot", "[grid] is no section", "3 mistakes"] {
+        assert!(text(&refused).contains(part), "{part} is missing in {}", text(&refused));
+    }
+}
+
+/// Runs a checker if this machine has it; says so if not.
+fn has(program: &str) -> bool {
+    let there = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
+    if !there {
+        println!("SKIPPED: no {program} here");
+    }
+    there
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let folder = TempDir::new().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = faultline(folder.path(), &["completions", shell]);
+        assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains("undrain"), "{shell}: {}", text(&script));
+        if ["bash", "zsh", "fish"].contains(&shell) && has(shell) {
+            let file = folder.path().join(shell);
+            std::fs::write(&file, &script.stdout).unwrap();
+            let checked = Command::new(shell).arg("-n").arg(&file).output().unwrap();
+            assert!(checked.status.success() && checked.stderr.is_empty(), "{shell}: {}", text(&checked));
+        }
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page_that_renders_without_warnings() {
+    let folder = TempDir::new().unwrap();
+    let written = faultline(folder.path(), &["man", "--out", "pages"]);
+    assert!(written.status.success(), "{}", text(&written));
+    let pages: Vec<_> = std::fs::read_dir(folder.path().join("pages")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let page = std::fs::read_to_string(folder.path().join("pages/faultline-scenario-run.1")).expect("a page of a command below another");
+    assert!(page.contains(".SH EXAMPLES\n.nf\n  faultline scenario run rack"), "{page}");
+    assert!(!pages.iter().any(|page| page.to_string_lossy().contains("guard")), "what is hidden has none");
+    let main = faultline(folder.path(), &["man"]).stdout;
+    assert_eq!(main, std::fs::read(folder.path().join("pages/faultline.1")).unwrap());
+    if has("groff") {
+        for page in &pages {
+            let rendered = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-b"]).arg(page).output().unwrap();
+            assert!(
+                rendered.status.success() && rendered.stderr.is_empty(),
+                "{}: {}",
+                page.display(),
+                String::from_utf8_lossy(&rendered.stderr)
+            );
+        }
+    }
+    assert!(pages.len() > 40, "{} pages", pages.len());
+}
