@@ -120,6 +120,17 @@ pub(crate) enum KillSignal {
     Cont,
 }
 
+impl KillSignal {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            KillSignal::Kill => "SIGKILL",
+            KillSignal::Term => "SIGTERM",
+            KillSignal::Stop => "SIGSTOP",
+            KillSignal::Cont => "SIGCONT",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Policy {

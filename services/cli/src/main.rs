@@ -12,6 +12,7 @@ mod commands;
 mod doctor;
 mod examples;
 mod exit;
+mod interrupt;
 mod manual;
 mod nats_server;
 mod output;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
     match run(parse()).await {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("faultline: {failure}");
+            eprintln!("faultline: {}", output::printable(&failure.to_string(), false));
             failure.exit_code()
         }
     }

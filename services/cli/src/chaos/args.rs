@@ -14,7 +14,7 @@ pub(crate) enum ChaosCommand {
     Run(RunFlags),
     /// Put everything right and end the experiment that runs
     Abort,
-    /// List the kinds of experiments with what they do, and the runs so far
+    /// List the kinds of experiments with what they do, and the runs since `up` was started
     Ls,
     /// List what a hypothesis can claim something about
     Metrics,
@@ -93,7 +93,7 @@ impl RunFlags {
             }
             (Some(name), ChaosKind::KillService) => request.target.clone_from(name),
             (Some(xid), ChaosKind::GpuError) => {
-                request.xid = xid.parse().map_err(|_| format!("`{xid}` is no XID: a number such as 79 is"))?;
+                request.xid = xid.parse().ok().filter(|xid| *xid > 0).ok_or_else(|| format!("`{xid}` is no XID: a number such as 79 is"))?;
             }
             (Some(what), kind) => return Err(format!("`{what}`: {} takes nothing there; a target goes to --target", kind.as_str())),
         }

@@ -19,7 +19,9 @@ use super::args::{ChaosCommand, RunFlags};
 use super::{kinds, report};
 use crate::commands::ask::Link;
 use crate::exit::Failure;
+use crate::interrupt::interrupted;
 use crate::output::{Format, span, table};
+use crate::up::state;
 
 const ANSWER: Duration = Duration::from_secs(3);
 /// After this much silence the list is asked: progress is plain messages, and NATS may be the victim.
@@ -107,7 +109,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     };
     let report = tokio::select! {
         report = follow(link, &mut heard, &run) => report?,
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupted() => {
             eprintln!("aborting: everything is put right");
             abort(link, Some(run.clone())).await?;
             follow(link, &mut heard, &run).await?
@@ -117,7 +119,8 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     match report.outcome {
         ChaosOutcome::Passed => Ok(()),
         ChaosOutcome::Failed => Err(Failure::CheckFailed(format!("the experiment failed: {}", report.reason))),
-        ChaosOutcome::Aborted | ChaosOutcome::Refused | ChaosOutcome::Broken => {
+        ChaosOutcome::Aborted => Err(Failure::Failed(anyhow!("the experiment ended early: {}", report.reason))),
+        ChaosOutcome::Refused | ChaosOutcome::Broken => {
             Err(Failure::Failed(anyhow!("the experiment was not carried out: {}", report.reason)))
         }
     }
@@ -145,6 +148,9 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
                     list.running
                 }
                 Err(error) if last_word.elapsed() >= GONE_AFTER => return Err(nobody(error)),
+                Err(_) if link.up.is_some() && state::holder(&link.data_dir) != link.up => {
+                    return Err(Failure::NotFound("`faultline up` has ended, and the experiment with it".into()));
+                }
                 Err(_) => {
                     if std::mem::take(&mut is_answered) {
                         eprintln!("nobody answers; NATS may be what was broken, and the experiment goes on: waiting");

@@ -180,7 +180,7 @@ pub(crate) fn check(mut request: ChaosRequest) -> Result<(ChaosRequest, Hypothes
         ("after", request.after_ms.unwrap_or(0), LONGEST_WATCH_MS),
     ] {
         if ms > longest {
-            return Err(format!("{what}: at most {} s, not {} s", longest / 1000, ms / 1000));
+            return Err(format!("{what}: at most {} s, not {} s", longest / 1000, ms as f64 / 1000.0));
         }
     }
     let hypothesis = Hypothesis::parse(&request.hypothesis).map_err(|error| format!("hypothesis: {error}"))?;

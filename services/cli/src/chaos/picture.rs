@@ -72,7 +72,7 @@ fn what_is_wrong(view: &NodeView) -> Option<String> {
         return Some(format!("is {}", view.health.as_str()));
     }
     match view.heartbeat_age_ms {
-        None => Some("was never heard".into()),
+        None => Some("has not been heard yet".into()),
         Some(age_ms) if age_ms > HEARD_WITHIN_MS => Some(format!("is silent for {:.1} s", age_ms as f64 / 1000.0)),
         Some(_) => None,
     }

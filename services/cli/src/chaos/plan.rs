@@ -25,6 +25,15 @@ pub(crate) fn draw<T: Clone>(from: &[T], count: usize, rng: &mut Pcg64Mcg) -> Ve
     (0..count).map(|_| left.swap_remove(rng.random_range(0..left.len()))).collect()
 }
 
+/// Breaking fewer than were asked for would be another experiment.
+fn are_enough(count: u32, there: usize, what: &str) -> Result<(), String> {
+    match there {
+        0 => Err(format!("there is no {what}")),
+        _ if (count as usize) > there => Err(format!("count: {count} are asked for, and the cluster has {there} of the kind {what}")),
+        _ => Ok(()),
+    }
+}
+
 /// A network that is bad, not gone.
 pub(crate) fn bad_link() -> LinkConditions {
     LinkConditions { delay_ms: 150, jitter_ms: 100, loss_percent: 2.0, ..LinkConditions::default() }
@@ -67,14 +76,15 @@ fn workers(request: &ChaosRequest, picture: &Picture, rng: &mut Pcg64Mcg) -> Res
     }
     let busy: Vec<&str> = all.iter().copied().filter(|worker| picture.running_on(worker) > 0).collect();
     let chosen = match request.target.as_str() {
-        "" => draw(&busy, request.count as usize, rng),
+        "" if !busy.is_empty() => {
+            are_enough(request.count, busy.len(), "busy worker")?;
+            draw(&busy, request.count as usize, rng)
+        }
+        "" => return Err("no worker runs a job now: `faultline submit --kind sleep --duration 20s --count 20` gives them some".into()),
         target if !all.contains(&target) => return Err(format!("no worker is called {target}; there are {}", all.join(", "))),
         target if !busy.contains(&target) => return Err(format!("{target} runs no job now")),
         target => vec![target],
     };
-    if chosen.is_empty() {
-        return Err("no worker runs a job now: `faultline submit --kind sleep --duration 20s --count 20` gives them some".into());
-    }
     Ok(chosen.into_iter().map(str::to_owned).collect())
 }
 
@@ -94,8 +104,9 @@ fn services(request: &ChaosRequest, picture: &Picture, rng: &mut Pcg64Mcg) -> Re
     }
     let target = match request.target.as_str() {
         "" => {
+            are_enough(request.count, picture.workers().len(), "worker")?;
             let chosen = draw(&picture.workers(), request.count as usize, rng);
-            return if chosen.is_empty() { Err("there is no worker".into()) } else { Ok(chosen.into_iter().map(str::to_owned).collect()) };
+            return Ok(chosen.into_iter().map(str::to_owned).collect());
         }
         LEADER if picture.leader.is_empty() => return Err("no scheduler leads now".into()),
         LEADER => picture.leader.as_str(),
@@ -127,10 +138,11 @@ fn nodes<'a>(request: &ChaosRequest, picture: &'a Picture, rng: &mut Pcg64Mcg) -
         // Those with work first: a fault that hits nothing shows nothing.
         let busy: Vec<&NodeFacts> = picture.nodes.iter().filter(|node| node.running > 0).collect();
         let idle: Vec<&NodeFacts> = picture.nodes.iter().filter(|node| node.running == 0).collect();
+        are_enough(request.count, picture.nodes.len(), "node")?;
         let mut chosen = draw(&busy, request.count as usize, rng);
         let missing = request.count as usize - chosen.len();
         chosen.extend(draw(&idle, missing, rng));
-        return if chosen.is_empty() { Err("there is no node".into()) } else { Ok(chosen) };
+        return Ok(chosen);
     }
     if named.is_empty() {
         return Err(format!("no node or worker is called {target}: `faultline nodes` lists them"));

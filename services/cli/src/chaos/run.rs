@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::injector::Injector;
-use super::kinds::{DEFAULT_AFTER_MS, DEFAULT_BEFORE_MS};
+use super::kinds::{self, DEFAULT_AFTER_MS, DEFAULT_BEFORE_MS, Scope};
 use super::picture::{self, Picture};
 use super::plan;
 use super::watch::{Watch, nodes_and_leader, stats};
@@ -130,7 +130,14 @@ impl Run {
         let give_up = Instant::now() + FIT_WITHIN;
         loop {
             let unfit = match self.picture(Some(seen)).await {
-                Some(picture) => picture.unfit(),
+                Some(picture) => match picture.unfit().or_else(|| self.cluster.meddled_with()) {
+                    // What cannot be found now is not found after a minute of watching either. Who is busy is another matter.
+                    None if kinds::scope(self.request.kind) != Scope::Worker => {
+                        plan::faults(&self.request, &picture, self.seed).map_err(Stopped::Refused)?;
+                        None
+                    }
+                    unfit => unfit,
+                },
                 None => Some("no scheduler answers".to_owned()),
             };
             let Some(unfit) = unfit else {

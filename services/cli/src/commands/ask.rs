@@ -1,6 +1,7 @@
 //! Questions to the leading scheduler, and the connection that every data command opens. When nobody leads for a few
 //! seconds the answer is a clear error, never a silent wait.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::session::Session;
+use crate::up::state;
 
 /// A standby takes over within its lease of 3 s; a little more than that is waited for.
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(crate) struct Link {
     pub nats: Nats,
     pub out: Output,
+    pub data_dir: PathBuf,
+    /// The `faultline up` of that folder, if one runs.
+    pub up: Option<u32>,
 }
 
 impl Link {
@@ -32,7 +37,7 @@ impl Link {
         let out = Output::new(session.format, session.common.color);
         let nats = session.connect().await?;
         require_streams(&nats).await?;
-        Ok(Self { nats, out })
+        Ok(Self { nats, out, up: state::holder(&session.data_dir), data_dir: session.data_dir.clone() })
     }
 }
 

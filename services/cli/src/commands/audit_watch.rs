@@ -21,7 +21,6 @@ use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::record::{OPEN, read_record};
 use futures::StreamExt;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::ask::Link;
@@ -29,6 +28,7 @@ use super::audit::{jobs_in_queue, last_sequence, read_violations};
 use super::control::bucket_failure;
 use super::read::{From, Reader, Row};
 use crate::exit::Failure;
+use crate::interrupt::interrupted;
 use crate::output::{Format, Output, count, facts, plural, span};
 
 /// One round of reading; messages are taken at once as they come.
@@ -103,8 +103,6 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
     let board = RefCell::new(Board { watch, notes: Vec::new(), connected: true, wanted_seq });
     let mut screen = Screen::new(link.out);
     let failed = |error: std::io::Error| Failure::Failed(anyhow!("signals cannot be heard: {error}"));
-    let (mut interrupt, mut terminate) =
-        (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
     let over = async {
         match length {
             Some(length) => sleep(length).await,
@@ -116,8 +114,7 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
         never = follow(&link.nats, streams::EVENTS, From::Time(began_ms), &board, Board::on_event) => match never {},
         never = look(&link.nats, &board) => match never {},
         ended = show(&link.nats, &board, &mut screen) => return ended,
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        heard = interrupted() => heard.map_err(failed)?,
         () = over => {}
     }
     let mut board = board.into_inner();

@@ -313,8 +313,12 @@ fn print(link: &Link, report: &Report) -> Result<(), Failure> {
 
 /// The summary and the first few ids.
 fn words(report: &Report) -> String {
-    let rate = report.submitted.saturating_mul(1000) / report.submit_ms.max(1);
-    let mut text = format!("submitted {} in {} ({} a second)\n", plural(report.submitted, "job"), span(report.submit_ms), count(rate));
+    let mut text = format!("submitted {}", plural(report.submitted, "job"));
+    if report.submitted > 1 {
+        let rate = report.submitted.saturating_mul(1000) / report.submit_ms.max(1);
+        text.push_str(&format!(" in {} ({} a second)", span(report.submit_ms), count(rate)));
+    }
+    text.push('\n');
     for job in report.jobs.iter().take(IDS_SHOWN) {
         text.push_str(&format!("  {}\n", job.id));
     }

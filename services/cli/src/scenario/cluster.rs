@@ -22,8 +22,8 @@ use crate::chaos::watch::nodes_and_leader;
 use crate::exit::Failure;
 use crate::nats_server::{find, keys};
 use crate::up::control::{self, Order, Reply};
-use crate::up::state::RunningState;
-use crate::up::supervisor::State;
+use crate::up::state::{self, RunningState};
+use crate::up::supervisor::{State, is_running};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// `up` stops in order within 5 s; then it is killed, and its children end with it.
@@ -33,6 +33,10 @@ const PORTS: u16 = 10_000;
 const POLL: Duration = Duration::from_millis(50);
 /// The last lines of the log that are shown when it does not start.
 const LOG_TAIL: usize = 15;
+
+/// How the folders are called, with the number of the process that made them behind it.
+const FOLDER: &str = "faultline-scenario-";
+const KEPT: &str = "faultline-kept-scenario-";
 
 /// The child and its folder.
 pub(crate) struct OwnCluster {
@@ -45,8 +49,10 @@ pub(crate) struct OwnCluster {
 
 impl OwnCluster {
     /// Starts it and waits until every node is alive.
-    pub(crate) async fn start(settings: &ClusterSettings, seed: u64) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("faultline-scenario-").tempdir().context("making a temporary folder")?;
+    pub(crate) async fn start(settings: &ClusterSettings, seed: u64, keep: bool) -> Result<Self, Failure> {
+        remove_abandoned();
+        let prefix = if keep { KEPT.to_owned() } else { format!("{FOLDER}{}-", std::process::id()) };
+        let folder = tempfile::Builder::new().prefix(&prefix).disable_cleanup(keep).tempdir().context("making a temporary folder")?;
         let path = folder.path().to_owned();
         let mut child = command(settings, seed, &path)?.spawn().context("starting `faultline up`")?;
         let deadline = Instant::now() + START_LIMIT;
@@ -94,16 +100,28 @@ impl OwnCluster {
         }
     }
 
-    /// Stops everything and removes the folder, or says where it is.
-    pub(crate) async fn stop(mut self, keep: bool) -> Option<PathBuf> {
+    /// Stops everything and removes the folder, or says where it is when it shall be kept.
+    pub(crate) async fn stop(mut self) -> Option<PathBuf> {
         self.nats.clone().close().await;
         // Its standard input ends: `--stop-with-parent` takes that for an order.
         drop(self.child.stdin.take());
         if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-        let folder = self.folder.take()?;
-        keep.then(|| folder.keep())
+        drop(self.folder.take());
+        self.path.exists().then_some(self.path)
+    }
+}
+
+/// Folders of runs that were killed: nobody else comes back to them. One whose cluster still winds up is left for the next time.
+fn remove_abandoned() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.split_once('-')?.0.parse().ok());
+        if pid.is_some_and(|pid| !is_running(pid)) && state::holder(&entry.path().join("data")).is_none() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `faultline scenario ...`: finds the file, checks it, runs it, shows the verdict.
 
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -14,8 +15,11 @@ use super::run::{self, ScenarioReport};
 use super::shipped::{self, Shipped};
 use crate::chaos::report::{clauses, figures};
 use crate::exit::Failure;
+use crate::interrupt::interrupted;
 use crate::output::{Output, facts, figure, span, table};
 use crate::session::Session;
+
+const LARGEST_FILE: u64 = 256 * 1024;
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ScenarioCommand {
@@ -81,12 +85,22 @@ fn named(name: &str) -> Result<Shipped, Failure> {
     })
 }
 
+/// A device or somebody's log is no scenario, and must not fill the memory before that is found.
+fn read_limited(path: &str) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(std::io::Error::other(format!("it is larger than the {} KiB that a scenario may have", LARGEST_FILE / 1024)));
+    }
+    Ok(text)
+}
+
 /// By name, or from a file.
 fn load(scenario: &str, seed: u64) -> Result<(Scenario, Plan), Failure> {
     let text = match shipped::find(scenario) {
         Some(shipped) => shipped.text.to_owned(),
         None if Path::new(scenario).exists() => {
-            std::fs::read_to_string(scenario).map_err(|error| Failure::Usage(format!("{scenario} cannot be read: {error}")))?
+            read_limited(scenario).map_err(|error| Failure::Usage(format!("{scenario} cannot be read: {error}")))?
         }
         None => {
             let known = shipped::ALL.map(|shipped| shipped.name).join(", ");
@@ -126,14 +140,14 @@ async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, ke
     eprintln!("look for: {}", scenario.look_for);
     eprintln!("seed {seed}; starting {} workers", scenario.cluster.workers);
     let cluster = tokio::select! {
-        started = OwnCluster::start(&scenario.cluster, seed) => started?,
-        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        started = OwnCluster::start(&scenario.cluster, seed, keep) => started?,
+        _ = interrupted() => return Err(stopped()),
     };
     let went = tokio::select! {
         report = run::run(scenario, plan, seed, &cluster) => report,
-        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        _ = interrupted() => Err(stopped()),
     };
-    if let Some(folder) = cluster.stop(keep).await {
+    if let Some(folder) = cluster.stop().await {
         eprintln!("kept: {}", folder.display());
     }
     let report = went?;
@@ -141,7 +155,7 @@ async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, ke
     if report.passed { Ok(()) } else { Err(Failure::CheckFailed(format!("{} failed: {}", report.scenario, report.reason))) }
 }
 
-fn interrupted() -> Failure {
+fn stopped() -> Failure {
     Failure::Failed(anyhow!("interrupted; everything was stopped"))
 }
 

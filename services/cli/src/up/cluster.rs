@@ -20,7 +20,7 @@ use super::lines::NATS;
 use super::links::{LinkError, Links, OWN_NAME};
 use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
-use super::supervisor::{Service, Signal, State, Stop, Supervisor};
+use super::supervisor::{Service, Signal, State, Stop, Supervisor, is_stopped};
 use crate::args::{KillSignal, MAX_WORKERS};
 
 /// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
@@ -174,6 +174,15 @@ impl Cluster {
     /// All processes by name, with whether each runs.
     pub(crate) fn services(&self) -> Vec<(String, bool)> {
         self.supervisor.statuses().into_iter().map(|status| (status.name, status.state == State::Running)).collect()
+    }
+
+    /// What somebody has done to a process or its network and not undone, with what undoes it.
+    pub(crate) fn meddled_with(&self) -> Option<String> {
+        let links = self.links.list().unwrap_or_default();
+        let link = links.iter().find(|link| !link.conditions.is_clean());
+        let stopped = || self.supervisor.statuses().into_iter().find(|status| status.pid.is_some_and(is_stopped));
+        link.map(|link| format!("the network of {0} is broken already: `faultline link {0} heal`", link.service))
+            .or_else(|| stopped().map(|status| format!("{0} is stopped already: `faultline kill {0} --signal cont`", status.name)))
     }
 
     /// Writes events in their order, beside everything else: the order itself must not wait for NATS.

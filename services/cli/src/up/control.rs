@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use faultline_proxy::LinkConditions;
@@ -23,6 +24,7 @@ use crate::chaos::injector::Injector;
 const LONGEST_SOCKET_PATH: usize = 100;
 const NO_EXPERIMENTS: &str = "this `up` cannot break anything: NATS refused the user `up` when it started";
 const LONGEST_LINE: u64 = 64 * 1024;
+const AWAKE_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "lowercase")]
@@ -112,7 +114,7 @@ pub(crate) async fn serve(listener: UnixListener, desk: Desk, cancel: Cancellati
             }
             Err(error) => {
                 tracing::warn!(%error, "the control socket failed");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
@@ -134,12 +136,20 @@ async fn answer(stream: UnixStream, desk: Desk) {
     }
 }
 
-/// Sends one order and awaits its reply.
+/// Sends one order and awaits its reply, for as long as it takes to carry it out.
 pub(crate) async fn ask(socket: &Path, order: &Order) -> anyhow::Result<Reply> {
-    let mut stream = UnixStream::connect(socket).await.with_context(|| format!("reaching `faultline up` at {}", socket.display()))?;
+    let stream = UnixStream::connect(socket).await.with_context(|| format!("reaching `faultline up` at {}", socket.display()))?;
+    let mut stream = BufReader::new(stream);
+    // A frozen `up` would carry the order out when it wakes, long after whoever gave it has gone: first it must show that it is awake.
+    let awake = tokio::time::timeout(AWAKE_WITHIN, exchange(&mut stream, &Order::Status)).await;
+    let status = awake.map_err(|_| anyhow::anyhow!("`faultline up` does not answer within {} s: is it stopped?", AWAKE_WITHIN.as_secs()))??;
+    if *order == Order::Status { Ok(status) } else { exchange(&mut stream, order).await }
+}
+
+async fn exchange(stream: &mut BufReader<UnixStream>, order: &Order) -> anyhow::Result<Reply> {
     stream.write_all(format!("{}\n", serde_json::to_string(order)?).as_bytes()).await?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).await?;
+    stream.read_line(&mut line).await?;
     serde_json::from_str(&line).context("`faultline up` stopped without an answer")
 }
 

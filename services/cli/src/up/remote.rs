@@ -186,7 +186,10 @@ fn waiting_words(stopping: &[String], nodes: &[NodeView]) -> String {
 
 /// `faultline kill NAME`.
 pub(crate) async fn kill(session: &Session, service: String, signal: KillSignal) -> Result<(), Failure> {
-    ask(&running(session)?, &Order::Kill { service, signal }).await.map(drop)
+    let words = format!("{} sent to {service}", signal.name());
+    ask(&running(session)?, &Order::Kill { service, signal }).await?;
+    eprintln!("{words}");
+    Ok(())
 }
 
 /// Where the running `up` is to be found.

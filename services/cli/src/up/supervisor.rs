@@ -119,6 +119,19 @@ pub(crate) fn send_signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Whether there is a process of that number; somebody else's counts too.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Whether a signal has stopped a process, as the kernel says; false where it does not say.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state is the first letter after the program's name, <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// Sends a signal to a child and whatever it started: each child leads a process group of its own.
 fn signal_group(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {

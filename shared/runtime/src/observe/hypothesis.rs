@@ -196,7 +196,10 @@ pub struct Hypothesis {
 impl Hypothesis {
     /// Reads clauses joined by commas; an empty text claims nothing.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let clauses = text.split(',').map(str::trim).filter(|clause| !clause.is_empty()).map(parse_clause).collect::<Result<_, _>>()?;
+        if text.trim().is_empty() {
+            return Ok(Self { clauses: Vec::new() });
+        }
+        let clauses = text.split(',').map(str::trim).map(parse_clause).collect::<Result<_, _>>()?;
         Ok(Self { clauses })
     }
 
