@@ -4,6 +4,7 @@
 //!
 //! Not run by default: `just test-containers` (and so `just test`) runs it where an engine and Compose are, and says so where they are not.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(250);
 /// So many jobs are kept in the queue while something is broken, and so many are submitted at once.
-const BACKLOG: u64 = 250;
+const BACKLOG: u64 = 200;
 const BATCH: u64 = 100;
 const LABEL: &str = "label=com.docker.compose.project";
 
@@ -30,13 +31,16 @@ struct Composed {
     began: Instant,
     /// Every job that the dashboard took.
     submitted: BTreeSet<String>,
+    /// The most commits that were ever counted: a new leader begins to count from what was stored, and says 0 before it has read that.
+    committed: Cell<u64>,
 }
 
 impl Composed {
     fn up(workers: u32) -> Composed {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a free port").port();
         let project = format!("faultline-test-{}", std::process::id());
-        let mut cluster = Composed { project, port, token: String::new(), began: Instant::now(), submitted: BTreeSet::new() };
+        let mut cluster =
+            Composed { project, port, token: String::new(), began: Instant::now(), submitted: BTreeSet::new(), committed: Cell::new(0) };
         cluster.script(&["up", &workers.to_string()]);
         cluster.token = cluster.script(&["token"]).trim().to_owned();
         cluster
@@ -117,7 +121,7 @@ impl Composed {
         if open >= BACKLOG {
             return;
         }
-        let job = format!(r#"{{"kind":"sleep","duration_ms":3000,"gpus":1,"count":{BATCH}}}"#);
+        let job = format!(r#"{{"kind":"sleep","duration_ms":2000,"gpus":1,"count":{BATCH}}}"#);
         // A failure, too, says which of them were taken.
         if let Ok((_, body)) = self.request("POST", "/api/v1/jobs", &self.token, &job)
             && let Ok(reply) = serde_json::from_str::<Value>(&body)
@@ -140,7 +144,9 @@ impl Composed {
     }
 
     fn committed(&self) -> u64 {
-        self.stats().and_then(|stats| stats["ledger"]["committed"].as_u64()).unwrap_or(0)
+        let counted = self.stats().and_then(|stats| stats["ledger"]["committed"].as_u64()).unwrap_or(0);
+        self.committed.set(self.committed.get().max(counted));
+        self.committed.get()
     }
 
     fn leader(&self) -> Option<String> {

@@ -8,9 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use async_nats::jetstream::kv;
 use faultline_engine::agent::{Agent, AgentAction, AgentNode, AttemptConfig};
-use faultline_engine::fault::{FaultInjector, FaultyNode};
 use faultline_engine::job::{Assignment, AttemptOutcome, EndedAttempt};
-use faultline_engine::node::NodeSpec;
 use faultline_engine::scheduler::SyncedNode;
 use faultline_protocol::codec::{self, DecodeError, Message};
 use faultline_protocol::messages::{
@@ -31,11 +29,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
+use crate::birth::{REGISTER_PAUSE, hosted_node};
 use crate::executor::{AttemptContext, AttemptIdentity, Registry};
 use crate::executors::Service;
 use crate::node::{FaultNews, HostedNode, Task};
 use crate::settings::{Identity, Settings};
-use crate::telemetry::open_devices;
 
 /// How often the fault injectors are asked.
 const FAULT_TICK: Duration = Duration::from_millis(100);
@@ -43,7 +41,6 @@ const FAULT_TICK: Duration = Duration::from_millis(100);
 const ENDED_BATCH: usize = 2048;
 /// The least time between two reports of ended attempts.
 const REPORT_EVERY: Duration = Duration::from_millis(2);
-const REGISTER_PAUSE: Duration = Duration::from_millis(500);
 /// Of `/readyz`, until there are nodes with conditions of their own.
 pub(crate) const NODES_CONDITION: &str = "nodes";
 
@@ -457,54 +454,5 @@ impl Worker {
         if self.undecodable.is_power_of_two() {
             tracing::warn!(subject, %error, so_far = self.undecodable, "a message cannot be read");
         }
-    }
-}
-
-async fn hosted_node(
-    identity: &Identity,
-    settings: &Settings,
-    registry: &Registry,
-    registrations: &kv::Store,
-    index: usize,
-    seed: u64,
-) -> anyhow::Result<(NodeSpec, HostedNode)> {
-    let name = format!("gpu-node-{index:02}");
-    let incarnation = next_incarnation(registrations, &name).await;
-    let devices = open_devices(settings.telemetry, index).with_context(|| format!("the GPUs of {name}"))?;
-    let gpus = u8::try_from(devices.descriptors().len()).unwrap_or(u8::MAX);
-    let injector =
-        FaultInjector::new(settings.faults.profile(index, settings.fault_time_scale), seed, FaultyNode { index, incarnation, gpus });
-    let spec = NodeSpec {
-        worker: identity.name.clone(),
-        incarnation,
-        gpus: devices.descriptors(),
-        rack: faultline_engine::device::default_node(index).rack,
-        slots: settings.slots,
-        kinds: registry.kinds().map(str::to_owned).collect(),
-        fault_percent_per_min: injector.percent_per_min(),
-        telemetry_source: devices.kind().to_owned(),
-        node: name,
-    };
-    let node = HostedNode::new(spec.gpus.len(), devices, injector);
-    Ok((spec, node))
-}
-
-/// One more than the node's former life, also when that one said goodbye: the bucket's revision has grown with each of them. A life that
-/// starts too low would never be believed, so this waits until it can be read.
-async fn next_incarnation(registrations: &kv::Store, node: &str) -> u64 {
-    loop {
-        match registrations.entry(node).await {
-            Ok(None) => return 1,
-            Ok(Some(entry)) if entry.operation != kv::Operation::Put => return entry.revision + 1,
-            Ok(Some(entry)) => match codec::decode_body::<NodeRegistration>(&entry.value) {
-                Ok(known) => return known.spec.incarnation + 1,
-                Err(error) => {
-                    tracing::warn!(node, %error, "its former registration cannot be read: going on from the bucket's revision");
-                    return entry.revision + 1;
-                }
-            },
-            Err(error) => tracing::warn!(node, %error, "its former registration cannot be read yet"),
-        }
-        tokio::time::sleep(REGISTER_PAUSE).await;
     }
 }

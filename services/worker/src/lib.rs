@@ -3,6 +3,7 @@
 
 mod agent;
 mod attempt;
+mod birth;
 mod claim;
 pub mod executor;
 pub mod executors;
