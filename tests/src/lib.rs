@@ -3,8 +3,10 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod collector;
 pub mod http;
 pub mod nats;
+pub mod prometheus;
 pub mod python;
 pub mod simulation;
 pub mod up;

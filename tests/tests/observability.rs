@@ -1,12 +1,13 @@
 //! What operators see of a whole cluster that `faultline up` runs: health, readiness and metrics of all five services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use faultline_tests::cluster::program;
-use faultline_tests::http;
 use faultline_tests::up::{Up, text};
+use faultline_tests::{http, prometheus};
 use serde_json::Value;
 
 const SERVICES: [&str; 7] = ["dashboard", "fault-detector", "generator", "scheduler-1", "scheduler-2", "worker-01", "worker-02"];
@@ -72,4 +73,129 @@ async fn every_service_tells_whether_it_lives_and_is_ready() {
         up.service("worker-01").is_some_and(|now| now["pid"].is_u64() && now["pid"] != pid) && all_ready(&addresses).await
     })
     .await;
+}
+
+/// Where the files for Prometheus and Grafana are.
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/observability")
+}
+
+/// Every expression of the alerts and of the dashboard, with where it stands.
+fn shipped_queries() -> Vec<(String, String)> {
+    let rules = std::fs::read_to_string(shipped().join("alerts.yml")).unwrap();
+    let mut queries: Vec<(String, String)> = Vec::new();
+    let mut alert = "";
+    for line in rules.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("- alert: ") {
+            alert = name;
+        } else if let Some(query) = line.strip_prefix("expr: ") {
+            queries.push((format!("alert {alert}"), query.to_owned()));
+        }
+    }
+    assert_eq!(queries.len(), rules.matches("- alert:").count(), "each rule has its expression in one line");
+    let dashboard: Value = serde_json::from_slice(&std::fs::read(shipped().join("grafana/dashboards/faultline.json")).unwrap()).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            queries.push((format!("panel {}", panel["title"]), target["expr"].as_str().unwrap().to_owned()));
+        }
+    }
+    queries
+}
+
+async fn scrapes(addresses: &[(String, SocketAddr)]) -> BTreeMap<String, String> {
+    let mut scrapes = BTreeMap::new();
+    for (name, address) in addresses {
+        let (status, text) = http::get(*address, "/metrics").await.unwrap();
+        assert_eq!(status, 200, "{name}");
+        scrapes.insert(name.clone(), text);
+    }
+    scrapes
+}
+
+const DCGM: [&str; 13] = [
+    "DCGM_FI_DEV_GPU_UTIL",
+    "DCGM_FI_DEV_MEM_COPY_UTIL",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_DEV_MEMORY_TEMP",
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+    "DCGM_FI_DEV_SM_CLOCK",
+    "DCGM_FI_DEV_MEM_CLOCK",
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_FB_FREE",
+    "DCGM_FI_DEV_XID_ERRORS",
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+    "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
+];
+
+/// What promtool's linter has against DCGM's own names: this one is a counter that does not end in `_total`, there as here.
+const DCGM_LINT: &str = r#"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter metrics should have "_total" suffix"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_takes_every_scrape_and_every_query_that_is_shipped_finds_its_metrics() {
+    let up = Up::start_all(2, &[]).await;
+    let addresses = up.admin_addresses();
+    up.wait_until("all services are ready", async || all_ready(&addresses).await).await;
+    let done = up.faultline(&["submit", "--kind", "matrix", "--gpus", "1", "--size", "64", "--count", "5", "--wait"]);
+    assert!(done.status.success(), "{}", text(&done));
+    let leader_counts = async || {
+        let scrapes = scrapes(&addresses).await;
+        scrapes.values().any(|scrape| prometheus::samples(scrape).get(r#"faultline_jobs_ended_total{end="committed"}"#) >= Some(&5.0))
+    };
+    up.wait_until("the ledger has counted them", leader_counts).await;
+    let scrapes = scrapes(&addresses).await;
+
+    if prometheus::promtool(&["--version"], &shipped(), "").is_none() {
+        eprintln!("SKIPPED: promtool's judgement; there is none here, Debian has it in the package prometheus");
+    }
+    let mut all = BTreeSet::from(["up".to_owned()]);
+    for (name, scrape) in &scrapes {
+        all.extend(prometheus::names(scrape));
+        let Some(judged) = prometheus::promtool(&["check", "metrics"], &shipped(), scrape) else { continue };
+        let is_worker = name.starts_with("worker-");
+        let complaints = text(&judged);
+        // 3: it was parsed, and the linter has something to say.
+        assert_eq!(judged.status.code(), Some(if is_worker { 3 } else { 0 }), "{name}: {complaints}");
+        assert_eq!(complaints.trim(), if is_worker { DCGM_LINT } else { "" }, "{name}");
+    }
+    for (where_it_is, query) in shipped_queries() {
+        let named = prometheus::metrics_of(&query);
+        assert!(!named.is_empty(), "{where_it_is}: {query}");
+        for metric in named {
+            assert!(all.contains(&metric), "{where_it_is} names {metric}, which no service has: {query}");
+        }
+    }
+    for name in DCGM {
+        for worker in ["worker-01", "worker-02"] {
+            assert!(prometheus::names(&scrapes[worker]).contains(name), "{worker} has no {name}");
+        }
+    }
+    let worker = prometheus::samples(&scrapes["worker-01"]);
+    let kept: f64 =
+        worker.iter().filter(|(name, _)| name.starts_with("faultline_worker_executor_seconds_count")).map(|(_, value)| value).sum();
+    assert!(worker.keys().any(|name| name.starts_with("DCGM_FI_DEV_GPU_TEMP{gpu=\"0\",UUID=\"GPU-")), "{:?}", worker.keys());
+    let other = prometheus::samples(&scrapes["worker-02"])[r#"faultline_worker_executor_seconds_count{kind="matrix"}"#];
+    assert!(kept + other >= 5.0, "{kept} and {other} attempts were timed");
+
+    // A node that is down has no GPUs to tell of, though the process that simulates it goes on; when it is back, so are they.
+    let tells = async || http::get(addresses.iter().find(|(name, _)| name == "worker-01").unwrap().1, "/metrics").await.unwrap().1;
+    assert!(up.faultline(&["fault", "gpu-node-01", "crash", "--for", "3s"]).status.success());
+    up.wait_until("a dead node's series end", async || !tells().await.contains("Hostname=\"gpu-node-01\"")).await;
+    up.wait_until("it is back", async || tells().await.contains("Hostname=\"gpu-node-01\"")).await;
+    let crashes = prometheus::samples(&tells().await).get(r#"faultline_worker_faults_total{kind="crash"}"#).copied();
+    assert_eq!(crashes, Some(1.0));
+}
+
+#[test]
+fn promtool_takes_the_files_that_are_shipped() {
+    let rules = prometheus::promtool(&["check", "rules", "alerts.yml"], &shipped(), "");
+    let Some(rules) = rules else {
+        eprintln!("SKIPPED: there is no promtool here; Debian has it in the package prometheus");
+        return;
+    };
+    assert!(rules.status.success(), "{}", text(&rules));
+    for config in ["prometheus.yml", "prometheus-native.yml"] {
+        let checked = prometheus::promtool(&["check", "config", config], &shipped(), "").unwrap();
+        assert!(checked.status.success(), "{config}: {}", text(&checked));
+    }
 }

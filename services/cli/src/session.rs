@@ -63,7 +63,7 @@ impl Session {
         let common = self.common_for(user);
         connect::connect_once(&common, user, &format!("faultline-{user}")).await.map_err(|error| match error {
             ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Failure::Unreachable(error.to_string()),
-            ConnectError::Nkey { .. } | ConnectError::BadUrl { .. } => Failure::Usage(error.to_string()),
+            ConnectError::Nkey { .. } | ConnectError::BadUrl { .. } | ConnectError::Otlp(_) => Failure::Usage(error.to_string()),
         })
     }
 

@@ -3,12 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use faultline_runtime::clock::unix_ms;
+use faultline_runtime::metrics::Metrics;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::LastMessaging;
 use crate::cluster::Cluster;
 use crate::guard::Guard;
+use crate::metrics::DashboardMetrics;
 use crate::push::Newest;
 use crate::view::View;
 
@@ -50,6 +52,7 @@ pub(crate) struct App {
     /// Told when a WebSocket was opened.
     pub(crate) arrivals: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) metrics: DashboardMetrics,
 }
 
 impl App {
@@ -59,14 +62,17 @@ impl App {
         guard: Guard,
         rounds: watch::Receiver<Newest>,
         stopping: CancellationToken,
+        metrics: &Metrics,
     ) -> Self {
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         Self {
+            metrics: DashboardMetrics::new(metrics, &streams),
             view,
             cluster,
             guard: Arc::new(guard),
             messaging: Arc::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            streams,
             rounds,
             arrivals: Arc::default(),
             stopping,

@@ -7,6 +7,7 @@ mod cluster;
 mod door;
 mod feed;
 mod guard;
+mod metrics;
 mod page;
 mod push;
 mod rate_limit;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
+use faultline_runtime::metrics::Metrics;
 use faultline_runtime::micro;
 use faultline_runtime::service::Process;
 use faultline_runtime::shutdown::Shutdown;
@@ -37,13 +39,13 @@ pub use settings::{DEFAULT_PORT, Settings, StartError, Token};
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Serves until the stop signal.
-pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown) -> Result<(), StartError> {
+pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown, metrics: Metrics) -> Result<(), StartError> {
     let _micro = micro::register(&nats, "dashboard", "dashboard").await;
     let view = SharedView::new(View::new(unix_ms()));
     let cluster: Arc<dyn Cluster> = Arc::new(NatsCluster::new(&nats));
     let (newest, rounds) = watch::channel(None);
     let guard = Guard::new(door.address(), door.token.clone());
-    let app = App::new(view.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token());
+    let app = App::new(view.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
     feed::start(&nats, &view, &cluster, &shutdown);
     shutdown
         .spawn("dashboard-push", push::run(view, cluster, Arc::clone(&app.streams), Arc::clone(&app.arrivals), newest, shutdown.token()));
@@ -65,7 +67,7 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let door = open(&settings).await?;
     let Some(nats) = process.connect().await? else { return Ok(()) };
     process.readiness.describe(format!("the page is at http://{}/", door.address()));
-    serve(door, nats.clone(), process.shutdown).await?;
+    serve(door, nats.clone(), process.shutdown, process.metrics).await?;
     nats.close().await;
     Ok(())
 }

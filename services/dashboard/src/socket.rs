@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::error::{ApiError, ErrorBody};
 use crate::app::{App, MAX_STREAMS};
+use crate::metrics::DashboardMetrics;
 use crate::push::Round;
 use crate::session::Leave;
 
@@ -79,7 +80,7 @@ async fn push(mut socket: WebSocket, app: App, leave: Leave, _permit: OwnedSemap
                     return;
                 }
                 let Some(round) = rounds.borrow_and_update().clone() else { continue };
-                match tokio::time::timeout(SEND_LIMIT, tell(&mut socket, &round, told)).await {
+                match tokio::time::timeout(SEND_LIMIT, tell(&mut socket, &round, told, &app.metrics)).await {
                     Ok(Ok(())) => told = Some(round.seq),
                     Ok(Err(_)) | Err(_) => return,
                 }
@@ -91,8 +92,10 @@ async fn push(mut socket: WebSocket, app: App, leave: Leave, _permit: OwnedSemap
 }
 
 /// The change, if the client knows what it is a change of, else the whole; then the telemetry.
-async fn tell(socket: &mut WebSocket, round: &Round, told: Option<u64>) -> Result<(), axum::Error> {
+async fn tell(socket: &mut WebSocket, round: &Round, told: Option<u64>, metrics: &DashboardMetrics) -> Result<(), axum::Error> {
     let text = if told == Some(round.seq - 1) { round.delta.clone() } else { round.hello() };
+    metrics.frames.inc_by(2);
+    metrics.frame_bytes.inc_by((text.len() + round.telemetry.len()) as u64);
     socket.send(Message::Text(text)).await?;
     socket.send(Message::Binary(round.telemetry.clone())).await
 }

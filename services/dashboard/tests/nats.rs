@@ -12,6 +12,7 @@ use faultline_protocol::messages::{ClusterEvent, EventKind, Level, RateSetting, 
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::events::EventSink;
+use faultline_runtime::metrics::Metrics;
 use faultline_runtime::shutdown::Shutdown;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ impl Dashboard {
     async fn start_with(nats: Nats, settings: Settings) -> Self {
         let door = open(&Settings { port: 0, ..settings }).await.unwrap();
         let (address, shutdown) = (door.address(), Shutdown::manual());
-        let task = tokio::spawn(serve(door, nats, shutdown.clone()));
+        let task = tokio::spawn(serve(door, nats, shutdown.clone(), Metrics::new("dashboard", "dashboard")));
         Self { address, shutdown, task }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::inputs::{self, Poison, SystemEvent};
 use crate::link::{self, Link};
+use crate::metrics::DetectorMetrics;
 use crate::outbox::Outbox;
 use crate::standing::Standing;
 
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     /// Nodes that came back lately.
     recovered: BTreeMap<String, Verdict>,
     poison: Poison,
+    metrics: DetectorMetrics,
 }
 
 impl Desk {
@@ -48,6 +50,7 @@ impl Desk {
         outbox: Arc<Outbox>,
         link: Arc<Link>,
         answers: mpsc::Sender<PingAnswer>,
+        metrics: DetectorMetrics,
     ) -> Self {
         Self {
             detector: Detector::new(settings, unix_ms()),
@@ -59,6 +62,7 @@ impl Desk {
             answers,
             recovered: BTreeMap::new(),
             poison: Poison::default(),
+            metrics,
         }
     }
 
@@ -70,6 +74,11 @@ impl Desk {
     /// How many messages could not be read.
     pub(crate) fn ignored(&self) -> u64 {
         self.poison.total()
+    }
+
+    /// Tells how suspicious each node is now.
+    pub(crate) fn measure(&self) {
+        self.metrics.set_suspicions(self.detector.suspicions(unix_ms()));
     }
 
     /// The verdicts of before this process started. Those on nodes that are not registered any more are swept up.
@@ -86,7 +95,10 @@ impl Desk {
 
     pub(crate) fn on_heartbeat(&mut self, message: &Message) -> Vec<DetectorAction> {
         match inputs::heartbeat(message) {
-            Ok(beat) => self.detector.on_heartbeat(&beat.node, &beat.worker, beat.incarnation, unix_ms()),
+            Ok(beat) => {
+                self.metrics.heartbeats.inc();
+                self.detector.on_heartbeat(&beat.node, &beat.worker, beat.incarnation, unix_ms())
+            }
             Err(reason) => self.refuse(&message.subject, &reason),
         }
     }
@@ -126,6 +138,7 @@ impl Desk {
 
     pub(crate) fn on_ping_answer(&mut self, (worker, outcome): PingAnswer) -> Vec<DetectorAction> {
         tracing::debug!(worker, ?outcome, "pinged");
+        self.metrics.on_ping_answer(&outcome);
         self.detector.on_ping_answer(&worker, outcome, unix_ms())
     }
 
@@ -172,6 +185,7 @@ impl Desk {
     }
 
     async fn judge(&mut self, verdict: NodeVerdict) {
+        self.metrics.on_verdict(&verdict);
         let (node, worker, evidence) = (&verdict.node, &verdict.worker, &verdict.evidence);
         let (level, kind) = match verdict.health {
             Health::Alive => (Level::Info, EventKind::NodeRecovered),
@@ -223,6 +237,7 @@ impl Desk {
 
     /// A message that cannot be read stops nobody.
     fn refuse(&mut self, from: &str, reason: &str) -> Vec<DetectorAction> {
+        self.nats.note_malformed();
         if let Some(total) = self.poison.count(unix_ms()) {
             tracing::warn!(from, reason, total, "a message is ignored");
         }

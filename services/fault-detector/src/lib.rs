@@ -4,6 +4,7 @@
 mod desk;
 mod inputs;
 mod link;
+mod metrics;
 mod outbox;
 mod standing;
 
@@ -21,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::desk::Desk;
 use crate::link::Link;
+use crate::metrics::DetectorMetrics;
 use crate::outbox::Outbox;
 
 /// The section `[fault-detector]`.
@@ -58,12 +60,14 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     shutdown.spawn("node-watch", watch::run(nats.clone(), streams::KV_NODES, registered, stop.clone()));
     let (answers, mut pings) = mpsc::channel(BUFFERED_PINGS);
 
-    let mut desk = Desk::new(settings, nats.clone(), shutdown.clone(), outbox, link, answers);
+    let mut desk = Desk::new(settings, nats.clone(), shutdown.clone(), outbox, link, answers, DetectorMetrics::new(&process.metrics));
     desk.restore(standing);
     let mut ticks = tokio::time::interval(TICK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut repeats = tokio::time::interval(REPEAT_EVERY);
     repeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tracing::info!(detector = settings.detector.as_str(), nodes = desk.nodes(), "watching");
     process.readiness.met("standing");
     process.readiness.describe(format!("watches, by {}", settings.detector.as_str()));
@@ -78,6 +82,10 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
             Some(answer) = pings.recv() => desk.on_ping_answer(answer),
             Ok(()) = connections.changed() => desk.on_own_reconnect(),
             _ = ticks.tick() => desk.on_tick(),
+            _ = seconds.tick() => {
+                desk.measure();
+                continue;
+            }
             _ = repeats.tick() => {
                 desk.repeat_verdicts().await;
                 continue;

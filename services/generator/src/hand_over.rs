@@ -6,7 +6,10 @@ use backon::{ExponentialBuilder, Retryable};
 use faultline_engine::job::{JobId, JobSpec};
 use faultline_runtime::submit::{SubmitError, Submitter};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::GeneratorMetrics;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
@@ -33,8 +36,10 @@ pub(crate) async fn run(
     spec: JobSpec,
     permit: OwnedSemaphorePermit,
     news: mpsc::Sender<News>,
+    metrics: GeneratorMetrics,
     stop: CancellationToken,
 ) {
+    let began = Instant::now();
     let mut last_error = String::new();
     let attempt = || async { submitter.submit(&spec).await };
     // Without a limit of its own: the submitter refuses what is older than `MAX_SUBMIT_AGE`.
@@ -42,6 +47,7 @@ pub(crate) async fn run(
     let repeated = attempt.retry(delays).when(SubmitError::is_transient).notify(|error, delay| {
         tracing::debug!(job = %spec.id, %error, delay_ms = delay.as_millis(), "handing over again");
         last_error = error.to_string();
+        metrics.repeated.inc();
         // When there is no room for it the loop has heard the same from others.
         let _ = news.try_send(match error {
             SubmitError::QueueFull(reason) | SubmitError::ResultsFull(reason) => News::QueueFull(reason.clone()),
@@ -63,6 +69,14 @@ pub(crate) async fn run(
         Some(Err(error)) => News::GivenUp { job: spec.id, reason: error.to_string() },
         None => News::GivenUp { job: spec.id, reason: format!("the generator stopped; the last error: {last_error}") },
     };
+    metrics.in_flight.dec();
+    match &ending {
+        News::HandedOver => {
+            metrics.submitted.inc();
+            metrics.submit_seconds.observe(began.elapsed().as_secs_f64());
+        }
+        _ => metrics.given_up.inc(),
+    }
     drop(permit);
     // The receiver is gone only after the last job.
     let _ = news.send(ending).await;

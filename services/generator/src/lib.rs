@@ -4,6 +4,7 @@
 mod arrivals;
 mod control;
 mod hand_over;
+mod metrics;
 mod settings;
 mod source;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 
 pub use settings::{DEFAULT_RATE_PER_MINUTE, Settings};
 
+use crate::metrics::GeneratorMetrics;
 use crate::source::Source;
 
 /// How long submissions that are under way are waited for at the end.
@@ -36,7 +38,8 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let (changed, mut changes) = mpsc::channel(BUFFERED_SETTINGS);
     shutdown.spawn("control-watch", watch::run(nats.clone(), streams::KV_CONTROL, changed, stop.clone()));
     let (told, mut news) = mpsc::channel(BUFFERED_NEWS);
-    let mut source = Source::new(settings, start, &nats, shutdown.clone(), told);
+    let metrics = GeneratorMetrics::new(&process.metrics);
+    let mut source = Source::new(settings, start, &nats, shutdown.clone(), told, metrics);
     source.submit_first().await;
     loop {
         tokio::select! {

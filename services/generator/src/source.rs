@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arrivals::Arrivals;
 use crate::control::{self, Setting};
 use crate::hand_over::{self, News};
+use crate::metrics::GeneratorMetrics;
 use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
 
 /// The longest that one of the first jobs works.
@@ -49,6 +50,7 @@ pub(crate) struct Source {
     shutdown: Shutdown,
     permits: Arc<Semaphore>,
     news: mpsc::Sender<News>,
+    metrics: GeneratorMetrics,
     queue: QueueState,
     handed_over: u64,
     given_up: u64,
@@ -67,10 +69,18 @@ enum QueueState {
 }
 
 impl Source {
-    pub(crate) fn new(settings: Settings, start: Start, nats: &Nats, shutdown: Shutdown, news: mpsc::Sender<News>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        start: Start,
+        nats: &Nats,
+        shutdown: Shutdown,
+        news: mpsc::Sender<News>,
+        metrics: GeneratorMetrics,
+    ) -> Self {
         let seed = settings.seed.unwrap_or_else(random_seed);
         let mut workload = Workload::new(start.mix, seed);
         let arrivals = Arrivals::new(start.per_minute, 0, &mut workload);
+        metrics.asked_per_second.set(start.per_minute / 60.0);
         tracing::info!(jobs_per_minute = start.per_minute, seed, "generating");
         Self {
             workload,
@@ -82,6 +92,7 @@ impl Source {
             permits: Arc::new(Semaphore::new(settings.in_flight)),
             settings,
             news,
+            metrics,
             queue: QueueState::Open,
             handed_over: 0,
             given_up: 0,
@@ -149,7 +160,8 @@ impl Source {
     }
 
     fn hand_over(&self, spec: JobSpec, permit: OwnedSemaphorePermit) {
-        let job = hand_over::run(self.submitter.clone(), spec, permit, self.news.clone(), self.shutdown.token());
+        self.metrics.in_flight.inc();
+        let job = hand_over::run(self.submitter.clone(), spec, permit, self.news.clone(), self.metrics.clone(), self.shutdown.token());
         self.shutdown.spawn("hand-over", job);
     }
 
@@ -208,6 +220,7 @@ impl Source {
         }
         let now_ms = self.now_ms();
         self.arrivals.set_rate(per_minute, now_ms, &mut self.workload);
+        self.metrics.asked_per_second.set(per_minute / 60.0);
         if let QueueState::Full { until_ms, .. } = self.queue {
             self.arrivals.pause_until(until_ms);
         }

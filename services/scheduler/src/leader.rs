@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::Stream;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
@@ -28,6 +29,7 @@ use crate::Settings;
 use crate::cancel::{self, MAX_CANCELS, Past};
 use crate::intake::{self, Input, Room, read_delivery};
 use crate::ledger::LedgerTask;
+use crate::metrics::SchedulerMetrics;
 use crate::perform::Performer;
 use crate::views::{self, Surroundings};
 
@@ -44,6 +46,7 @@ pub(crate) async fn lead(
     settings: &Settings,
     nats: &Nats,
     events: &EventSink,
+    metrics: &SchedulerMetrics,
     lease: Lease,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -51,7 +54,7 @@ pub(crate) async fn lead(
     let tasks = TaskTracker::new();
     let (epoch, validity) = (lease.epoch, lease.validity());
     let renewing = tokio::spawn(keep_lease(lease, term.clone()));
-    let outcome = serve(settings, nats, events, (epoch, validity), &term, &tasks).await;
+    let outcome = serve(settings, nats, (events, metrics), (epoch, validity), &term, &tasks).await;
     term.cancel();
     tasks.close();
     if tokio::time::timeout(END_LIMIT, tasks.wait()).await.is_err() {
@@ -83,7 +86,7 @@ async fn keep_lease(mut lease: Lease, term: CancellationToken) -> Option<Lease> 
 async fn serve(
     settings: &Settings,
     nats: &Nats,
-    events: &EventSink,
+    (events, metrics): (&EventSink, &SchedulerMetrics),
     (epoch, validity): (u64, Validity),
     term: &CancellationToken,
     tasks: &TaskTracker,
@@ -100,7 +103,7 @@ async fn serve(
     let (deliveries, mut delivered) = mpsc::channel(DELIVERIES);
     let (inputs, mut input) = mpsc::channel(DELIVERIES);
     let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
-    let (in_stream_sender, in_stream) = watch::channel(0);
+    let (in_stream_sender, in_stream) = watch::channel(InStream::default());
     let room = Arc::new(Room::default());
     let (mut registrations, mut controls) = intake::spawn_watches(nats, term, tasks);
     intake::spawn_pulls(nats, &room, &deliveries, term, tasks);
@@ -118,7 +121,8 @@ async fn serve(
     let seed = settings.seed.unwrap_or_else(random_seed);
     let mut leader = Leader {
         scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(epoch),
-        performer: Performer::new(nats, events, epoch, settings.terminal_ttl_s, inputs, tasks.clone()),
+        performer: Performer::new(nats, events, epoch, settings.terminal_ttl_s, inputs, tasks.clone(), metrics.dead_letters.clone()),
+        metrics: metrics.clone(),
         settings: settings.clone(),
         since_ms: now_ms,
         ledger,
@@ -190,16 +194,31 @@ async fn read_verdicts(nats: &Nats) -> Vec<Verdict> {
     verdicts
 }
 
-async fn count_stream(nats: Nats, out: watch::Sender<u64>, term: CancellationToken) {
+/// What JOBS holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct InStream {
+    pub(crate) messages: u64,
+    /// Those that no leader has pulled, by priority.
+    pub(crate) not_pulled: [u64; Priority::ALL.len()],
+}
+
+async fn count_stream(nats: Nats, out: watch::Sender<InStream>, term: CancellationToken) {
     loop {
         tokio::select! {
             () = term.cancelled() => return,
             () = tokio::time::sleep(STREAM_INFO_EVERY) => {}
         }
         let stream: Result<Stream, _> = nats.jetstream.get_stream(streams::JOBS).await;
-        if let Ok(stream) = stream {
-            out.send_replace(stream.cached_info().state.messages);
+        let Ok(stream) = stream else { continue };
+        let mut counted = InStream { messages: stream.cached_info().state.messages, ..*out.borrow() };
+        for priority in Priority::ALL {
+            let consumer: Result<Consumer<pull::Config>, _> =
+                nats.jetstream.get_consumer_from_stream(streams::queue_consumer_name(priority), streams::JOBS).await;
+            if let Ok(consumer) = consumer {
+                counted.not_pulled[priority as usize] = consumer.cached_info().num_pending;
+            }
         }
+        out.send_replace(counted);
     }
 }
 
@@ -209,7 +228,8 @@ struct Leader {
     settings: Settings,
     since_ms: u64,
     ledger: watch::Receiver<LedgerSnapshot>,
-    in_stream: watch::Receiver<u64>,
+    in_stream: watch::Receiver<InStream>,
+    metrics: SchedulerMetrics,
     room: Arc<Room>,
     placed_before: u64,
     window: usize,
@@ -244,6 +264,8 @@ impl Leader {
         let last_second = usize::try_from(placed - self.placed_before).unwrap_or(MAX_WINDOW);
         self.placed_before = placed;
         self.window = last_second.clamp(MIN_WINDOW, MAX_WINDOW);
+        let in_stream = *self.in_stream.borrow();
+        self.metrics.on_second(&self.scheduler, self.performer.epoch, in_stream, self.ledger.borrow().clone(), unix_ms());
     }
 
     fn on_deliveries(&mut self, messages: Vec<async_nats::jetstream::Message>) -> Vec<Action> {
@@ -252,7 +274,10 @@ impl Leader {
         for message in messages {
             match read_delivery(&message) {
                 Ok(delivery) => actions.extend(self.scheduler.on_delivered(delivery, now_ms)),
-                Err(poison) => self.performer.bury_poison(message, poison),
+                Err(poison) => {
+                    self.performer.nats.note_malformed();
+                    self.performer.bury_poison(message, poison);
+                }
             }
         }
         actions
@@ -326,7 +351,7 @@ impl Leader {
                 Vec::new()
             }
             Input::RecordRead { job, read } => self.scheduler.on_record_read(job, read, now_ms),
-            Input::Cancelled(job) => self.scheduler.on_cancelled(job),
+            Input::Cancelled(job) => self.scheduler.on_cancelled(job, now_ms),
             Input::Pending(pending) => self.on_pending(&pending, now_ms),
         }
     }
@@ -356,7 +381,7 @@ impl Leader {
                     leader: &self.settings.name,
                     epoch: self.performer.epoch,
                     leader_since_ms: self.since_ms,
-                    jobs_in_stream: *self.in_stream.borrow(),
+                    jobs_in_stream: self.in_stream.borrow().messages,
                     ledger: self.ledger.borrow().clone(),
                     now_ms: unix_ms(),
                 };
@@ -406,6 +431,7 @@ impl Leader {
         match codec::decode(message.headers.as_ref(), &message.payload) {
             Ok(decoded) => Some(decoded),
             Err(error) => {
+                self.performer.nats.note_malformed();
                 self.undecodable += 1;
                 if self.undecodable.is_power_of_two() {
                     tracing::warn!(subject = %message.subject, %error, so_far = self.undecodable, "a message cannot be read");

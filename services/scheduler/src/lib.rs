@@ -5,9 +5,11 @@ mod cancel;
 mod intake;
 mod leader;
 mod ledger;
+mod metrics;
 mod pending;
 mod perform;
 mod records;
+mod trace;
 mod views;
 
 use std::time::Duration;
@@ -20,6 +22,8 @@ use faultline_runtime::events::EventSink;
 use faultline_runtime::service::Process;
 use faultline_runtime::{lease, micro};
 use serde::{Deserialize, Serialize};
+
+use crate::metrics::SchedulerMetrics;
 
 /// How often a standby asks whether the lease is free. Two small requests, and part of the time in which nobody places.
 const STANDBY_EVERY: Duration = Duration::from_millis(150);
@@ -70,6 +74,7 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
     let stop = shutdown.token();
     let _service = micro::register(&nats, "scheduler", &settings.name).await;
     let events = EventSink::new(&nats, &settings.name);
+    let metrics = SchedulerMetrics::new(&process.metrics);
     let store = nats.bucket(streams::KV_LEASE).await?;
     tracing::info!("standing by for the lease");
     while !stop.is_cancelled() {
@@ -85,8 +90,10 @@ pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
         let epoch = lease.epoch;
         tracing::info!(epoch, "leading");
         process.readiness.describe(format!("leads, epoch {epoch}"));
+        metrics.on_lease(true);
         events.send(events.event(Level::Info, EventKind::LeaderElected, format!("{} leads, epoch {epoch}", settings.name))).await;
-        let outcome = leader::lead(&settings, &nats, &events, lease, &stop).await;
+        let outcome = leader::lead(&settings, &nats, &events, &metrics, lease, &stop).await;
+        metrics.on_lease(false);
         if let Err(error) = outcome {
             tracing::error!(%error, "leading failed: standing by");
         }

@@ -14,11 +14,13 @@ use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
 use faultline_runtime::record::{self, Commit, read_record};
+use prometheus::IntCounter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::intake::{Input, Poison};
-use crate::{pending, records};
+use crate::metrics::DeadLetters;
+use crate::{pending, records, trace};
 
 /// Assignments in one message: keeps it far below the server's 1 MiB.
 const ASSIGN_BATCH: usize = 400;
@@ -40,6 +42,7 @@ pub(crate) struct Performer {
     pub(crate) inputs: mpsc::Sender<Input>,
     pub(crate) tasks: TaskTracker,
     side_tasks: Arc<Semaphore>,
+    dead_letters: DeadLetters,
 }
 
 impl Performer {
@@ -50,9 +53,10 @@ impl Performer {
         terminal_ttl_s: u64,
         inputs: mpsc::Sender<Input>,
         tasks: TaskTracker,
+        dead_letters: DeadLetters,
     ) -> Self {
         let side_tasks = Arc::new(Semaphore::new(SIDE_TASKS));
-        Self { nats: nats.clone(), events: events.clone(), epoch, terminal_ttl_s, inputs, tasks, side_tasks }
+        Self { nats: nats.clone(), events: events.clone(), epoch, terminal_ttl_s, inputs, tasks, side_tasks, dead_letters }
     }
 
     pub(crate) async fn perform(&self, actions: Vec<Action>) {
@@ -61,7 +65,10 @@ impl Performer {
         let mut notes = Vec::new();
         for action in actions {
             match action {
-                Action::Assign { worker, assignment } => assignments.entry(worker).or_default().push(*assignment),
+                Action::Assign { worker, assignment } => {
+                    trace::tell_placement(self.nats.tracer(), &assignment);
+                    assignments.entry(worker).or_default().push(*assignment);
+                }
                 Action::Kill { worker, attempt, reason } => kills.entry((worker, reason)).or_default().push(attempt),
                 Action::Ack { ack_subject } => self.tell_jetstream(ack_subject, "+ACK".into()).await,
                 Action::InProgress { ack_subject } => self.tell_jetstream(ack_subject, "+WPI".into()).await,
@@ -196,6 +203,7 @@ impl Performer {
     fn bury(&self, held: Held, reason: String, last_error: String) {
         tracing::error!(job = %held.spec.id, name = held.spec.name, reason, last_error, "job is dead");
         let (nats, events, ttl_s) = (self.nats.clone(), self.events.clone(), self.terminal_ttl_s);
+        let counter = self.dead_letters.jobs.clone();
         self.aside(async move {
             let now_ms = unix_ms();
             let letter = DeadLetter {
@@ -223,7 +231,7 @@ impl Performer {
                 requeues: held.requeues,
                 history: held.history.clone(),
             };
-            if !write_letter(&nats, &letter).await || !commit_surely(&nats, &record, ttl_s, held.traceparent.as_deref()).await {
+            if !write_letter(&nats, &letter, &counter).await || !commit_surely(&nats, &record, ttl_s, held.traceparent.as_deref()).await {
                 return;
             }
             let _ = nats.client.publish(held.ack_subject.clone(), "+ACK".into()).await;
@@ -236,7 +244,7 @@ impl Performer {
     /// A message that is no job: dead letter with its first bytes, terminated, and its record closed if it had one.
     pub(crate) fn bury_poison(&self, message: async_nats::jetstream::Message, poison: Poison) {
         tracing::error!(subject = %message.subject, reason = poison.reason, "poison in the queue: sent to DEAD");
-        let (nats, ttl_s) = (self.nats.clone(), self.terminal_ttl_s);
+        let (nats, ttl_s, counter) = (self.nats.clone(), self.terminal_ttl_s, self.dead_letters.poison.clone());
         self.aside(async move {
             let job = subjects::queued_job_id(&message.subject);
             let fallback = || message.info().map_or_else(|_| "unknown".to_owned(), |info| format!("seq-{}", info.stream_sequence));
@@ -249,7 +257,7 @@ impl Performer {
                 spec: None,
                 body_start: message.payload[..message.payload.len().min(MAX_BODY_START)].to_vec(),
             };
-            if !write_letter(&nats, &letter).await {
+            if !write_letter(&nats, &letter, &counter).await {
                 return;
             }
             if let Some(job) = job
@@ -268,12 +276,13 @@ impl Performer {
 }
 
 /// False when the letter could not be written: the message stays, comes again, and is tried again.
-async fn write_letter(nats: &Nats, letter: &DeadLetter) -> bool {
+async fn write_letter(nats: &Nats, letter: &DeadLetter, counter: &IntCounter) -> bool {
     let mut headers = codec::headers_for::<DeadLetter>();
     headers.insert(header::NATS_MESSAGE_ID, format!("dead-{}", letter.id));
     let written = nats.publish_durable_with(subjects::dead(&letter.id), headers, letter).await;
-    if let Err(error) = &written {
-        tracing::warn!(id = letter.id, %error, "the dead letter could not be written yet");
+    match &written {
+        Ok(_) => counter.inc(),
+        Err(error) => tracing::warn!(id = letter.id, %error, "the dead letter could not be written yet"),
     }
     written.is_ok()
 }

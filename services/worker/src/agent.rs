@@ -10,7 +10,7 @@ use async_nats::jetstream::kv;
 use faultline_engine::agent::{Agent, AgentAction, AgentNode, AttemptConfig};
 use faultline_engine::job::{Assignment, AttemptOutcome, EndedAttempt};
 use faultline_engine::scheduler::SyncedNode;
-use faultline_protocol::codec::{self, DecodeError, Message};
+use faultline_protocol::codec::{self, Message};
 use faultline_protocol::messages::{
     AssignBatch, EndedBatch, EventKind, FaultOrder, Goodbye, KillAttempts, Level, NodeRegistration, NodeSync, Pong, SyncOrder, WorkerSync,
 };
@@ -30,8 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Interruption, Shared, negative_acknowledge};
 use crate::birth::{REGISTER_PAUSE, hosted_node};
+use crate::dcgm::GpuIdentity;
 use crate::executor::{AttemptContext, AttemptIdentity, Registry};
 use crate::executors::Service;
+use crate::metrics::WorkerMetrics;
 use crate::node::{FaultNews, HostedNode, Task};
 use crate::settings::{Identity, Settings};
 
@@ -127,6 +129,9 @@ struct Worker {
     shared: Arc<Shared>,
     shutdown: Shutdown,
     readiness: Readiness,
+    metrics: WorkerMetrics,
+    /// What the GPUs of each node are called.
+    identities: BTreeMap<String, Arc<[GpuIdentity]>>,
     registrations: kv::Store,
     /// What is decided; `nodes` has what it is decided about.
     agent: Agent,
@@ -154,7 +159,10 @@ impl Worker {
             nodes.insert(spec.node.clone(), node);
             specs.push(spec);
         }
+        let metrics = WorkerMetrics::new(&process.metrics, &registry);
+        let identities = nodes.iter().map(|(name, node)| (name.clone(), node.identities(name).into())).collect();
         let shared = Arc::new(Shared {
+            metrics: metrics.clone(),
             nats: nats.clone(),
             events: events.clone(),
             attempts: AttemptConfig { retry_base_ms: settings.retry_base_ms, retry_cap_ms: settings.retry_cap_ms },
@@ -170,6 +178,8 @@ impl Worker {
             shared,
             shutdown: process.shutdown.clone(),
             readiness: process.readiness.clone(),
+            metrics,
+            identities,
             registrations,
             agent: Agent::new(specs.into_iter().map(AgentNode::new)),
             nodes,
@@ -217,8 +227,17 @@ impl Worker {
     }
 
     fn on_assignments(&mut self, message: &async_nats::Message) {
-        let Some(AssignBatch { epoch, assignments }) = self.decoded::<AssignBatch>(message) else { return };
+        let Some(AssignBatch { epoch, assignments }) = self.decoded::<AssignBatch>(subjects::ASSIGN_ALL, message) else { return };
         let jobs = assignments.len();
+        let (assignments, strange): (Vec<_>, Vec<_>) =
+            assignments.into_iter().partition(|assignment| subjects::is_ack(&assignment.ack_subject) && assignment.spec.validate().is_ok());
+        if !strange.is_empty() {
+            tracing::warn!(
+                epoch,
+                jobs = strange.len(),
+                "assignments of jobs that cannot be, or with an ack subject that is none, are ignored"
+            );
+        }
         match self.agent.on_assignments(epoch, assignments, unix_ms()) {
             Some(actions) => self.perform(actions),
             None => tracing::warn!(epoch, newest = self.agent.epoch(), jobs, "assignments of a deposed leader refused"),
@@ -290,21 +309,21 @@ impl Worker {
                 }
             }
             Some(ControlVerb::Sync) => {
-                if let Some(order) = self.decoded::<SyncOrder>(&message) {
+                if let Some(order) = self.decoded::<SyncOrder>(subjects::CTL_ALL, &message) {
                     self.on_sync(order).await;
                 }
             }
             Some(ControlVerb::Kill) => {
-                if let Some(order) = self.decoded::<KillAttempts>(&message) {
+                if let Some(order) = self.decoded::<KillAttempts>(subjects::CTL_ALL, &message) {
                     self.on_kill(&order);
                 }
             }
             Some(ControlVerb::Fault) => {
-                if let Some(order) = self.decoded::<FaultOrder>(&message) {
+                if let Some(order) = self.decoded::<FaultOrder>(subjects::CTL_ALL, &message) {
                     self.on_fault_order(&order).await;
                 }
             }
-            None => tracing::warn!(subject = %message.subject, "an order that is not known"),
+            None => self.note_undecodable(&message.subject, &"an order that is not known"),
         }
     }
 
@@ -363,6 +382,9 @@ impl Worker {
             }
             let mut event = self.events.event(level, kind, item.detail);
             event.node = Some(node.to_owned());
+            if item.began {
+                self.metrics.on_fault(&item.truth.kind);
+            }
             event.fault = Some(item.truth);
             self.events.send(event).await;
             // The scheduler should not place anything more on a GPU that is gone, nor wait for one that is back.
@@ -377,9 +399,16 @@ impl Worker {
 
     async fn on_heartbeat_tick(&mut self) {
         let now_ms = unix_ms();
+        self.metrics.running.set(i64::try_from(self.agent.running()).unwrap_or(i64::MAX));
         for agent in self.agent.nodes_mut() {
-            let Some(node) = self.nodes.get_mut(&agent.spec().node) else { continue };
+            let name = &agent.spec().node;
+            let (Some(node), Some(identities)) = (self.nodes.get_mut(name), self.identities.get(name)) else { continue };
             node.sample(agent, now_ms);
+            if agent.is_down() {
+                self.metrics.gpus.end(name);
+            } else {
+                self.metrics.gpus.set(name, identities, node.readings());
+            }
             if let Some(heartbeat) = node.heartbeat(agent, now_ms)
                 && let Err(error) = self.nats.publish(subjects::heartbeat(&heartbeat.node), &heartbeat).await
             {
@@ -391,6 +420,7 @@ impl Worker {
     async fn on_ended(&mut self, ended: Vec<EndedAttempt>) {
         self.agent.on_ended(&ended);
         for attempt in &ended {
+            self.metrics.on_ended(attempt.outcome);
             if let Some(node) = self.nodes.get_mut(&attempt.node) {
                 node.finish(attempt.attempt);
             }
@@ -439,8 +469,8 @@ impl Worker {
     }
 
     /// What cannot be read is counted and left alone: a poisoned message stops nobody.
-    fn decoded<M: Message>(&mut self, message: &async_nats::Message) -> Option<M> {
-        match codec::decode(message.headers.as_ref(), &message.payload) {
+    fn decoded<M: Message>(&mut self, heard_on: &str, message: &async_nats::Message) -> Option<M> {
+        match codec::decode_plain(heard_on, message) {
             Ok(decoded) => Some(decoded),
             Err(error) => {
                 self.note_undecodable(&message.subject, &error);
@@ -449,7 +479,8 @@ impl Worker {
         }
     }
 
-    fn note_undecodable(&mut self, subject: &str, error: &DecodeError) {
+    fn note_undecodable(&mut self, subject: &str, error: &impl std::fmt::Display) {
+        self.nats.note_malformed();
         self.undecodable += 1;
         if self.undecodable.is_power_of_two() {
             tracing::warn!(subject, %error, so_far = self.undecodable, "a message cannot be read");

@@ -18,10 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output, run_attempt};
+use crate::metrics::WorkerMetrics;
+use crate::trace;
 
 /// What all attempts of a worker share.
 pub(crate) struct Shared {
     pub(crate) nats: Nats,
+    pub(crate) metrics: WorkerMetrics,
     pub(crate) events: EventSink,
     pub(crate) attempts: AttemptConfig,
     pub(crate) terminal_ttl_s: u64,
@@ -66,6 +69,7 @@ impl Attempt {
             let actions = tokio::select! {
                 outcome = or_never(&mut work) => {
                     work = None;
+                    self.shared.metrics.on_executed(self.executor.kind(), began.elapsed().as_secs_f64());
                     life.on_executed(executed(outcome), elapsed_ms())
                 }
                 answer = or_never(&mut asked) => {
@@ -102,7 +106,10 @@ impl Attempt {
                         negative_acknowledge(&self.shared.nats, &self.assignment.ack_subject, delay_ms).await;
                     }
                     // The receiver lives as long as the worker's loop; after that nobody needs to know.
-                    AttemptAction::Report(ended) => drop(self.shared.ended.send(ended)),
+                    AttemptAction::Report(ended) => {
+                        trace::tell_attempt(self.shared.nats.tracer(), &self.assignment, self.started_at_ms, &ended);
+                        drop(self.shared.ended.send(ended));
+                    }
                 }
             }
         }
@@ -121,7 +128,12 @@ impl Attempt {
 
     async fn commit(&self, record: Arc<TerminalRecord>) -> Answer {
         self.context.wait_while_cut_off().await;
+        let (asked, asked_ms) = (Instant::now(), unix_ms());
         let committed = commit(&self.shared.nats, &record, self.shared.terminal_ttl_s, self.assignment.traceparent.as_deref()).await;
+        if let Ok(commit) = &committed {
+            self.shared.metrics.commit_seconds.observe(asked.elapsed().as_secs_f64());
+            trace::tell_commit(self.shared.nats.tracer(), &self.assignment, asked_ms, commit);
+        }
         Answer::Commit(match committed {
             Ok(commit) => {
                 if let Commit::TooLate(ended) = commit {

@@ -5,14 +5,18 @@ mod agent;
 mod attempt;
 mod birth;
 mod claim;
+mod dcgm;
 pub mod executor;
 pub mod executors;
+mod metrics;
 mod node;
 mod settings;
 pub mod telemetry;
+mod trace;
 
 use faultline_runtime::service::Process;
 
+pub use dcgm::GpuIdentity;
 use executor::Registry;
 pub use settings::{Identity, Settings};
 

@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Interruption;
+use crate::dcgm::{GpuIdentity, GpuReading, Profile};
 use crate::executor::{NodeConditions, Progress};
 use crate::telemetry::DeviceSource;
 
@@ -32,6 +33,8 @@ pub(crate) struct HostedNode {
     devices: Box<dyn DeviceSource>,
     injector: FaultInjector,
     telemetry: Vec<GpuTelemetry>,
+    /// How busy the tensor cores of each GPU are, 0 to 1.
+    tensor_active: Vec<f64>,
     /// The last XID of each GPU since its reset; 0 for none.
     last_xid: Vec<u32>,
 }
@@ -58,6 +61,12 @@ fn intensity(kind: &str) -> (f64, f64) {
     }
 }
 
+/// How hard a kind drives the tensor cores, 0 to 1: dense products of matrices do, nothing else here does. As [`intensity`] it stands
+/// in for a profile, and is no measurement.
+fn tensor_intensity(kind: &str) -> f64 {
+    if kind == "matrix" { 0.6 } else { 0.0 }
+}
+
 impl HostedNode {
     pub(crate) fn new(gpus: usize, devices: Box<dyn DeviceSource>, injector: FaultInjector) -> Self {
         Self {
@@ -66,6 +75,7 @@ impl HostedNode {
             devices,
             injector,
             telemetry: vec![GpuTelemetry::default(); gpus],
+            tensor_active: vec![0.0; gpus],
             last_xid: vec![0; gpus],
         }
     }
@@ -119,6 +129,7 @@ impl HostedNode {
     /// Reads the devices under the load of what runs, and lets throttled GPUs slow their attempts.
     pub(crate) fn sample(&mut self, agent: &AgentNode, now_ms: u64) {
         let mut loads = vec![GpuLoad::default(); self.telemetry.len()];
+        self.tensor_active.fill(0.0);
         if !self.conditions.is_hung() {
             for hosted in agent.running().values() {
                 let demand = &hosted.assignment.spec.demand;
@@ -126,6 +137,8 @@ impl HostedNode {
                 let (work, memory) = intensity(hosted.assignment.spec.class());
                 for gpu in &hosted.assignment.gpus {
                     let load = &mut loads[usize::from(*gpu)];
+                    let tensor = &mut self.tensor_active[usize::from(*gpu)];
+                    *tensor = (*tensor + share * tensor_intensity(hosted.assignment.spec.class())).min(1.0);
                     load.utilisation = (load.utilisation + share * work).min(1.0);
                     load.memory_intensity = (load.memory_intensity + share * memory).min(1.0);
                     load.memory_used_mib += demand.gpu_memory_mib;
@@ -147,6 +160,22 @@ impl HostedNode {
             }
             telemetry.out_of_service |= fault.kind.takes_gpu_out();
         }
+    }
+
+    /// What each GPU is called.
+    pub(crate) fn identities(&self, node: &str) -> Vec<GpuIdentity> {
+        self.devices.identities(node)
+    }
+
+    /// What the last sample found, for those who read it as DCGM's figures.
+    pub(crate) fn readings(&self) -> Vec<GpuReading> {
+        let is_simulated = self.devices.kind() == "simulated";
+        let reading = |(telemetry, tensor_active): (&GpuTelemetry, &f64)| GpuReading {
+            telemetry: *telemetry,
+            profile: is_simulated
+                .then(|| Profile { engine_active: f64::from(telemetry.utilisation_percent) / 100.0, tensor_active: *tensor_active }),
+        };
+        self.telemetry.iter().zip(&self.tensor_active).map(reading).collect()
     }
 
     /// Lets time work on the node: heat makes faults likelier.

@@ -8,6 +8,8 @@ use faultline_engine::device::{GpuDevice, GpuLoad, default_node};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry};
 use serde::{Deserialize, Serialize};
 
+use crate::dcgm::GpuIdentity;
+
 mod nvml;
 
 pub use nvml::NvmlDevices;
@@ -23,6 +25,11 @@ pub trait DeviceSource: Send {
     /// What each GPU reports now, in the order of their indexes. `loads` says what runs on each (missing ones are idle); real GPUs know
     /// better and ignore it. May take some milliseconds on real GPUs.
     fn sample(&mut self, now_ms: u64, loads: &[GpuLoad]) -> Vec<GpuTelemetry>;
+
+    /// What each GPU is called, in the order of their indexes. `node` is the name of theirs.
+    fn identities(&self, node: &str) -> Vec<GpuIdentity> {
+        self.descriptors().iter().enumerate().map(|(gpu, descriptor)| GpuIdentity::simulated(node, gpu, &descriptor.model)).collect()
+    }
 
     /// How many times longer the attempts on this GPU shall take since the last sample; 1 where real GPUs are slow by themselves.
     fn slowdown(&self, gpu: usize) -> f64;

@@ -13,8 +13,12 @@ use serde::{Deserialize, Serialize};
 use origin::Origins;
 pub use origin::{Origin, Setting, without_secrets};
 
+use crate::trace;
+
 /// The file that is read when it is there and no other is named.
 pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
+/// Of all OpenTelemetry programs.
+const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Where a NATS server is looked for when nothing names one.
 pub const DEFAULT_NATS_URL: &str = "nats://127.0.0.1:4222";
 
@@ -69,6 +73,18 @@ pub struct CommonArgs {
     #[arg(long, global = true, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nkey_file: Option<PathBuf>,
+    /// CA certificates (PEM) that the NATS server's certificate must come from; with it no connection without TLS
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) that this program shows to the NATS server
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
     /// Log filter: error, warn, info, debug, trace, or module=level pairs
     #[arg(long, global = true, value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +99,10 @@ pub struct CommonArgs {
     #[arg(long, global = true, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color: Option<Color>,
+    /// Send traces of jobs to this OpenTelemetry collector, for example http://127.0.0.1:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
     /// Stop when standard input ends: a parent that holds the other end takes its children with it
     #[arg(long, global = true, hide = true)]
     #[serde(skip)]
@@ -95,10 +115,14 @@ pub struct CommonArgs {
 pub struct Common {
     pub nats_url: String,
     pub nkey_file: Option<PathBuf>,
+    pub tls_ca_file: Option<PathBuf>,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
     pub log_level: String,
     pub log_format: LogFormat,
     pub log_dir: Option<PathBuf>,
     pub color: Color,
+    pub otlp_endpoint: Option<String>,
     #[serde(skip)]
     pub stop_with_parent: bool,
 }
@@ -108,10 +132,14 @@ impl Default for Common {
         Self {
             nats_url: DEFAULT_NATS_URL.to_owned(),
             nkey_file: None,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             log_dir: None,
             color: Color::Auto,
+            otlp_endpoint: None,
             stop_with_parent: false,
         }
     }
@@ -130,10 +158,17 @@ impl CommonArgs {
     }
 
     fn load_with_origins(&self) -> Result<(Common, Origins), ConfigError> {
-        let environment = ["nats_url", "nkey_file", "log_level", "log_format", "log_dir", "color"]
-            .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())));
+        let mut environment: Vec<(String, String)> =
+            ["nats_url", "nkey_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "log_level", "log_format", "log_dir", "color"]
+                .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())))
+                .into();
+        environment.push(("otlp_endpoint".to_owned(), OTLP_VARIABLE.to_owned()));
         let (mut common, origins): (Common, _) = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
+        if let Some(endpoint) = &common.otlp_endpoint {
+            let invalid = |error: trace::BadEndpoint| ConfigError::Invalid { section: "common".into(), reason: error.to_string() };
+            trace::read_endpoint(endpoint).map_err(invalid)?;
+        }
         match crate::telemetry::check_filter(&common.log_level) {
             Ok(()) => Ok((common, origins)),
             Err(reason) => Err(ConfigError::Invalid { section: "common".into(), reason: format!("log_level: {reason}") }),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Common;
 use crate::metrics::Metrics;
+use crate::trace::{BadEndpoint, Tracer};
 
 /// With the default of 60 s a half-open link is noticed after 3 minutes; with 2 s after about 5 s.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -36,6 +37,8 @@ pub enum ConnectError {
     Nkey { path: String, reason: String },
     #[error("NATS at {url} cannot be reached: {reason}. Start one with `faultline up`, or name another with --nats-url")]
     Unreachable { url: String, reason: String },
+    #[error(transparent)]
+    Otlp(#[from] BadEndpoint),
     #[error("NATS at {url} refused this user: {reason}. Name its nkey with --nkey-file, or --data-dir of the running `faultline up`")]
     Refused { url: String, reason: String },
 }
@@ -90,6 +93,7 @@ pub struct Nats {
     pub jetstream: jetstream::Context,
     health: Arc<LinkHealth>,
     connections: watch::Receiver<u64>,
+    tracer: Tracer,
 }
 
 /// What is known about the link: most of it comes from the event callback.
@@ -98,6 +102,7 @@ struct LinkHealth {
     connects: IntCounter,
     slow_consumer_drops: IntCounter,
     permission_errors: IntCounter,
+    malformed: IntCounter,
     closed: AtomicBool,
     /// Why the streams cannot be used, until `wait_until_provisioned` has found them all.
     missing_stream: Mutex<Option<String>>,
@@ -115,6 +120,10 @@ impl LinkHealth {
             permission_errors: counter(
                 "faultline_nats_permission_errors_total",
                 "Publishes and subscriptions that NATS refused to this user.",
+            ),
+            malformed: counter(
+                "faultline_messages_malformed_total",
+                "Messages that could not be read: they were ignored, or sent to DEAD.",
             ),
             closed: AtomicBool::new(false),
             missing_stream: Mutex::new(Some("the streams have not been looked for yet".into())),
@@ -184,7 +193,8 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         .max_ack_inflight(MAX_ACKS_IN_FLIGHT)
         .backpressure_on_inflight(true)
         .build(client.clone());
-    Ok(Nats { client, jetstream, health, connections })
+    let tracer = Tracer::start(common.otlp_endpoint.as_deref(), user, client_name)?;
+    Ok(Nats { client, jetstream, health, connections, tracer })
 }
 
 /// The servers that a URL names: one, or those of a cluster with commas between.
@@ -248,8 +258,12 @@ impl Nats {
 
     /// Shows the state of the link in the metrics of the process. Once a process.
     pub fn register_metrics(&self, metrics: &Metrics) {
-        for counter in [&self.health.connects, &self.health.slow_consumer_drops, &self.health.permission_errors] {
+        let health = &self.health;
+        for counter in [&health.connects, &health.slow_consumer_drops, &health.permission_errors, &health.malformed] {
             metrics.register(counter.clone());
+        }
+        if let Some(dropped) = self.tracer.dropped() {
+            metrics.register(dropped.clone());
         }
         let connected = PullingGauge::new(
             "faultline_nats_connected",
@@ -260,6 +274,16 @@ impl Nats {
             }),
         );
         metrics.register(connected.unwrap_or_else(|error| panic!("faultline_nats_connected: {error}")));
+    }
+
+    /// Where spans of jobs are told.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// Counts a message that could not be read.
+    pub fn note_malformed(&self) {
+        self.health.malformed.inc();
     }
 
     /// Why the streams cannot be used; none once they have all been found.
@@ -361,6 +385,7 @@ impl Nats {
     /// Sends what is buffered and closes. `drain` alone lost 4,912 of 5,000 messages: flush first, then await the end.
     pub async fn close(self) {
         let closing = async {
+            self.tracer.flush().await;
             let _ = self.client.flush().await;
             let _ = self.client.drain().await;
             while !self.health.closed.load(Ordering::Relaxed) {

@@ -10,6 +10,7 @@ use faultline_protocol::{streams, subjects};
 use crate::connect::{Nats, PublishError};
 use crate::record::OPEN;
 pub use crate::record::{JobRecord, read_record};
+use crate::trace::{Span, traceparent};
 
 /// The value of `Nats-TTL` that outlives every limit.
 const TTL_NEVER: &str = "never";
@@ -69,11 +70,23 @@ impl Submitter {
         {
             return Err(SubmitError::TooOld);
         }
+        let began_ms = crate::clock::unix_ms();
         let opened = self.open(spec).await?;
         if !opened.already_done {
             self.enqueue(spec, opened.open_seq).await?;
+            self.tell(spec, began_ms);
         }
         Ok(opened)
+    }
+
+    /// The root of the job's trace.
+    fn tell(&self, spec: &JobSpec, start_ms: u64) {
+        self.nats.tracer().tell(Some(&traceparent(spec.id)), |trace, id| {
+            let attributes =
+                vec![("job", spec.id.to_string()), ("job.kind", spec.kind.clone()), ("job.priority", spec.priority.to_string())];
+            let (name, end_ms) = ("submit".to_owned(), crate::clock::unix_ms());
+            vec![Span { trace, id, parent: None, name, start_ms, end_ms, attributes, error: None }]
+        });
     }
 
     async fn open(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
@@ -117,10 +130,4 @@ impl Submitter {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// The trace of a job from submit to commit: the trace id is the job's own 128 bits, so that either finds the other.
-pub fn traceparent(job: JobId) -> String {
-    let trace = job.to_u128();
-    format!("00-{trace:032x}-{:016x}-01", (trace as u64) | 1)
 }

@@ -345,7 +345,7 @@ impl Leader {
             }
             Step::Cancelled(job, then) => {
                 self.sides.remove(&task);
-                let actions = self.scheduler.on_cancelled(job);
+                let actions = self.scheduler.on_cancelled(job, EPOCH_MS + net.now);
                 self.perform(actions, net);
                 then.into_iter().for_each(|op| net.send(self.proc, op));
             }

@@ -109,6 +109,7 @@ impl Plan {
             ("--log-format", word(&common.log_format)),
             ("--color", if self.color { "always" } else { "never" }.to_owned()),
         ];
+        pairs.extend(common.otlp_endpoint.clone().map(|endpoint| ("--otlp-endpoint", endpoint)));
         pairs.extend(common.log_dir.as_deref().map(|dir| ("--log-dir", path(dir))));
         pairs.extend(self.config_file.as_deref().map(|file| ("--config", path(file))));
         pairs.extend(key.map(|key| ("--nkey-file", path(&key))));

@@ -9,6 +9,7 @@ use faultline_protocol::messages::{
     CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView, Query,
     QueryReply, RateSetting,
 };
+use faultline_runtime::metrics::Metrics;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -146,5 +147,9 @@ pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Newest>
     let cluster = Arc::new(FakeCluster::default());
     let (newest, rounds) = watch::channel(None);
     let seen: Arc<dyn Cluster> = Arc::<FakeCluster>::clone(&cluster);
-    (App::new(SharedView::new(View::new(1_000)), seen, guard, rounds, CancellationToken::new()), cluster, newest)
+    (
+        App::new(SharedView::new(View::new(1_000)), seen, guard, rounds, CancellationToken::new(), &Metrics::new("dashboard", "dashboard")),
+        cluster,
+        newest,
+    )
 }

@@ -35,12 +35,14 @@ const WATCH_BUFFER: usize = 256;
 pub(crate) struct Sink {
     view: SharedView,
     noise: Arc<Noise>,
+    nats: Nats,
 }
 
 impl Sink {
     /// Counts a message that cannot be read, and says so at most every few seconds.
     fn undecodable(&self, subject: &str, error: &DecodeError) {
         self.view.write().on_undecodable();
+        self.nats.note_malformed();
         if let Some(silenced) = self.noise.may_speak(unix_ms()) {
             tracing::warn!(subject, %error, silenced, "a message cannot be read and is left out");
         }
@@ -50,7 +52,7 @@ impl Sink {
 /// Starts all feeds. They wait until the streams are there.
 pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, shutdown: &Shutdown) {
     let (nats, cancel) = (nats.clone(), shutdown.token());
-    let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()) };
+    let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()), nats: nats.clone() };
     shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
     shutdown.spawn("dashboard-chaos", until(cancel.clone(), poll::run_chaos(Arc::clone(cluster), view.clone())));
     shutdown.spawn("dashboard-sample", until(cancel.clone(), sample(view.clone())));

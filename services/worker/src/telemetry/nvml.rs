@@ -11,6 +11,8 @@ use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id::NVML_FI_DEV_MEMORY_TEMP;
 use nvml_wrapper::{Device, Nvml};
 
+use crate::dcgm::GpuIdentity;
+
 use super::{DeviceSource, TelemetryError};
 
 const BYTES_PER_MIB: u64 = 1 << 20;
@@ -23,28 +25,34 @@ const MEMORY_TOLERANCE: f64 = 0.12;
 pub struct NvmlDevices {
     nvml: Nvml,
     descriptors: Vec<GpuDescriptor>,
+    identities: Vec<GpuIdentity>,
 }
 
 impl NvmlDevices {
     /// Fails without the library, without the driver, and without a GPU.
     pub fn open() -> Result<Self, TelemetryError> {
         let nvml = Nvml::init()?;
-        let mut descriptors = Vec::new();
+        let (mut descriptors, mut identities) = (Vec::new(), Vec::new());
         for index in 0..nvml.device_count()? {
             let device = nvml.device_by_index(index)?;
             let memory_mib = (device.memory_info()?.total / BYTES_PER_MIB) as u32;
+            identities.push(GpuIdentity { uuid: device.uuid()?, product: device.name()? });
             descriptors.push(GpuDescriptor { model: model_token(&device.name()?, memory_mib), memory_mib });
         }
         if descriptors.is_empty() {
             return Err(TelemetryError::NoGpu);
         }
-        Ok(Self { nvml, descriptors })
+        Ok(Self { nvml, descriptors, identities })
     }
 }
 
 impl DeviceSource for NvmlDevices {
     fn descriptors(&self) -> Vec<GpuDescriptor> {
         self.descriptors.clone()
+    }
+
+    fn identities(&self, _node: &str) -> Vec<GpuIdentity> {
+        self.identities.clone()
     }
 
     fn kind(&self) -> &'static str {

@@ -247,6 +247,11 @@ impl Detector {
         actions
     }
 
+    /// How suspicious the silence of each node is; 0 where the estimator has no number.
+    pub fn suspicions(&self, now_ms: u64) -> impl Iterator<Item = (&str, f64)> + '_ {
+        self.nodes.iter().map(move |(node, watched)| (node.as_str(), watched.opinion(now_ms).phi))
+    }
+
     /// All verdicts other than `Alive`, for those who missed them.
     pub fn standing_verdicts(&self, now_ms: u64) -> impl Iterator<Item = NodeVerdict> + '_ {
         let not_alive = self.nodes.iter().filter(|(_, watched)| watched.health != Health::Alive);

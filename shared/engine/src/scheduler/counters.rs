@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::durations::Durations;
+use crate::job::AttemptOutcome;
+
 /// The newest thousand of some duration, in milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Recent(VecDeque<u64>);
@@ -25,6 +28,29 @@ impl Recent {
     }
 }
 
+/// GPU time that attempts held from their placement to their end, in thousandths of a GPU times milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GpuTime {
+    /// By attempts that committed: the goodput.
+    pub committed_milli_ms: u64,
+    /// By attempts that were lost with their node, or whose result came too late.
+    pub lost_milli_ms: u64,
+    /// By attempts in which the job itself failed, or ran out of time.
+    pub failed_milli_ms: u64,
+    pub cancelled_milli_ms: u64,
+}
+
+impl GpuTime {
+    pub(super) fn add(&mut self, outcome: AttemptOutcome, milli_ms: u64) {
+        *match outcome {
+            AttemptOutcome::Committed => &mut self.committed_milli_ms,
+            AttemptOutcome::Failed | AttemptOutcome::TimedOut => &mut self.failed_milli_ms,
+            AttemptOutcome::Cancelled => &mut self.cancelled_milli_ms,
+            AttemptOutcome::Lost | AttemptOutcome::Superseded | AttemptOutcome::Running => &mut self.lost_milli_ms,
+        } += milli_ms;
+    }
+}
+
 /// What was counted since this leader's election.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -35,6 +61,17 @@ pub struct Counters {
     pub requeue: Recent,
     /// From the loss of an attempt to the job's next placement.
     pub recovery: Recent,
+    /// From a job's submission to its first placement.
+    pub wait: Durations,
+    /// From the moment at which a job could have been placed, as far as is known here, to its placement.
+    pub placement: Durations,
+    /// As `requeue`, all of them.
+    pub detection: Durations,
+    /// As `recovery`, all of them.
+    pub replacement: Durations,
+    pub gpu_time: GpuTime,
+    /// Deliveries of jobs that JetStream had delivered before.
+    pub redelivered: u64,
     /// Messages without an owner that were handed back.
     pub reclaimed: u64,
     pub violations: u64,

@@ -52,6 +52,7 @@ impl Scheduler {
     pub fn on_delivered(&mut self, delivery: Delivery, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         let id = delivery.spec.id;
+        self.counters.redelivered += u64::from(delivery.redelivered);
         let Some(held) = self.jobs.get_mut(&id) else {
             self.take(delivery, now_ms, &mut actions);
             return actions;
@@ -207,6 +208,9 @@ impl Scheduler {
             }
             return actions;
         }
+        if let HeldState::Running(running) = &held.state {
+            self.counters.gpu_time.add(ended.outcome, running.gpu_milli_ms(&held.spec, now_ms));
+        }
         if job_is_over {
             self.forget(ended.job);
             return actions;
@@ -245,10 +249,13 @@ impl Scheduler {
     }
 
     /// The job was committed as cancelled; stops what runs of it.
-    pub fn on_cancelled(&mut self, job: JobId) -> Vec<Action> {
+    pub fn on_cancelled(&mut self, job: JobId, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         self.kill(job, "cancelled", &mut actions);
         if let Some(held) = self.jobs.get(&job) {
+            if let HeldState::Running(running) = &held.state {
+                self.counters.gpu_time.add(AttemptOutcome::Cancelled, running.gpu_milli_ms(&held.spec, now_ms));
+            }
             actions.push(Action::Ack { ack_subject: held.ack_subject.clone() });
         }
         self.forget(job);

@@ -3,6 +3,7 @@
 //! the heartbeats and the workers' answers to a sync.
 
 mod counters;
+mod durations;
 mod invariants;
 mod jobs;
 mod nodes;
@@ -23,7 +24,8 @@ use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
 use crate::queue::Queue;
 
-pub use counters::{Counters, Recent};
+pub use counters::{Counters, GpuTime, Recent};
+pub use durations::{BOUNDS_MS, Durations};
 pub use invariants::Violation;
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, RunningSign};
@@ -412,6 +414,8 @@ impl Scheduler {
         let spec = held.spec.clone();
         self.counters.requeued += 1;
         self.counters.requeue.push(now_ms.saturating_sub(last_sign_ms));
+        self.counters.detection.push(now_ms.saturating_sub(last_sign_ms));
+        self.counters.gpu_time.lost_milli_ms += running.gpu_milli_ms(&spec, now_ms);
         self.release(&running, &spec);
     }
 }
@@ -431,6 +435,13 @@ impl RunningState {
             detail: detail.to_owned(),
             why: self.why.clone(),
         }
+    }
+}
+
+impl RunningState {
+    /// What it has held until now, in thousandths of a GPU times milliseconds.
+    fn gpu_milli_ms(&self, spec: &JobSpec, now_ms: u64) -> u64 {
+        u64::from(spec.demand.gpu_milli).saturating_mul(now_ms.saturating_sub(self.placed_at_ms))
     }
 }
 

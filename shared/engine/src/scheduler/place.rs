@@ -136,6 +136,13 @@ impl Scheduler {
         node.attempts.insert(attempt, job);
         if let Some(lost_at_ms) = held.lost_at_ms.take() {
             self.counters.recovery.push(now_ms.saturating_sub(lost_at_ms));
+            self.counters.replacement.push(now_ms.saturating_sub(lost_at_ms));
+        }
+        if let HeldState::Waiting { since_ms } = held.state {
+            self.counters.placement.push(now_ms.saturating_sub(since_ms));
+        }
+        if held.history.is_empty() {
+            self.counters.wait.push(now_ms.saturating_sub(held.spec.submitted_at_ms));
         }
         self.counters.placed += 1;
         let assignment = Assignment {

@@ -403,7 +403,7 @@ fn waiting_messages_are_kept_from_coming_again() {
     submit(&mut scheduler, spec(1, 100), SETTLED);
     let actions = scheduler.on_tick(SETTLED + 5_000);
     assert!(matches!(actions[..], [Action::InProgress { .. }]));
-    assert_eq!(scheduler.on_cancelled(JobId::new(0, 1)), [Action::Ack { ack_subject: format!("ack.{}", JobId::new(0, 1)) }]);
+    assert_eq!(scheduler.on_cancelled(JobId::new(0, 1), 5_000), [Action::Ack { ack_subject: format!("ack.{}", JobId::new(0, 1)) }]);
     scheduler.sanity_check();
     assert_eq!(scheduler.waiting(), 0);
 }
@@ -483,7 +483,7 @@ proptest! {
                     scheduler.on_registered(node(index, 2, incarnations[usize::from(index)]), now_ms);
                 }
                 Step::Leave { node } => drop(scheduler.on_left(&name(node), incarnations[usize::from(node)], now_ms)),
-                Step::Cancel { job } => drop(scheduler.on_cancelled(JobId::new(0, job))),
+                Step::Cancel { job } => drop(scheduler.on_cancelled(JobId::new(0, job), now_ms)),
                 Step::Drain { node, on } => drop(scheduler.on_drain(&name(node), on)),
                 Step::Wait { ms } => now_ms += ms,
             }

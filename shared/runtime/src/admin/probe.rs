@@ -1,15 +1,12 @@
-//! Asks a process of this machine whether it is ready: what a container's health check runs. No HTTP library, since it is one request.
+//! Asks a process of this machine whether it is ready: what a container's health check runs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
 use super::readiness::ReadyReport;
+use crate::http;
 
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Why a probe says no.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +23,9 @@ pub enum ProbeError {
 pub async fn probe(admin_bind: Option<SocketAddr>) -> Result<ReadyReport, ProbeError> {
     let address = loopback_for(admin_bind.filter(|bind| bind.port() != 0).ok_or(ProbeError::NoAddress)?);
     let fail = |reason: String| ProbeError::NoAnswer { address, reason };
-    let answer = match tokio::time::timeout(PROBE_LIMIT, ask(address)).await {
-        Ok(answer) => answer.map_err(|error| fail(error.to_string()))?,
-        Err(_) => return Err(fail(format!("nothing within {} s", PROBE_LIMIT.as_secs()))),
-    };
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let report: ReadyReport = serde_json::from_str(body).map_err(|_| fail("what answers is no service of Faultline".into()))?;
+    let answer = http::request(&address.to_string(), "GET /readyz", b"", PROBE_LIMIT).await;
+    let (_, body) = answer.map_err(|error| fail(error.to_string()))?;
+    let report: ReadyReport = serde_json::from_str(&body).map_err(|_| fail("what answers is no service of Faultline".into()))?;
     if report.ready { Ok(report) } else { Err(ProbeError::NotReady(report.reasons.join("; "))) }
 }
 
@@ -43,14 +37,6 @@ fn loopback_for(bind: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, bind.port())
-}
-
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
 //! What a process counts, for Prometheus: one registry a process, filled when the process starts. A name that is given twice, or that
 //! Prometheus would not take, is a bug and panics at the start. Handles are kept by who counts, so that counting is an addition.
 
+mod live;
+
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use live::{Family, Kind, Readings};
+
 /// The content type of `/metrics`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
-/// Durations between a millisecond and a minute, in seconds.
-pub const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+/// Bounds for durations between a millisecond and five minutes, in seconds.
+pub const SECONDS: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
 
 /// The registry of one process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -73,8 +77,56 @@ impl Metrics {
         self.added(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
 
+    /// Adds series that `read` tells at each scrape.
+    pub fn live(&self, families: &'static [Family], read: impl Fn(&mut Readings<'_>) + Send + Sync + 'static) {
+        match live::Live::new(families, Box::new(read)) {
+            Ok(live) => self.register(live),
+            Err(error) => panic!("metrics cannot be made: {error}"),
+        }
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.0.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    const FAMILIES: [Family; 2] = [
+        Family { name: "test_heat", help: "A gauge.", kind: Kind::Gauge, labels: &["node", "gpu"] },
+        Family { name: "test_joules_total", help: "A counter.", kind: Kind::Counter, labels: &[] },
+    ];
+
+    #[test]
+    fn live_series_end_with_what_they_tell_of() {
+        let metrics = Metrics::new("worker", "worker-01");
+        let is_there = Arc::new(AtomicBool::new(true));
+        let node = Arc::clone(&is_there);
+        metrics.live(&FAMILIES, move |readings| {
+            readings.put("test_joules_total", &[], 7.0);
+            if node.load(Ordering::Relaxed) {
+                readings.put("test_heat", &["gpu-node-01", "0"], 40.5);
+            }
+        });
+        let text = metrics.render().unwrap();
+        assert!(text.contains("# TYPE test_heat gauge\ntest_heat{node=\"gpu-node-01\",gpu=\"0\"} 40.5\n"), "{text}");
+        assert!(text.contains("# TYPE test_joules_total counter\ntest_joules_total 7\n"), "{text}");
+        is_there.store(false, Ordering::Relaxed);
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("test_heat") && text.contains("test_joules_total"), "{text}");
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot be registered")]
+    fn a_name_that_is_taken_is_a_bug() {
+        let metrics = Metrics::new("worker", "worker-01");
+        metrics.counter("test_total", "One.");
+        metrics.counter("test_total", "One.");
     }
 }

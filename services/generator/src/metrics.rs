@@ -1,0 +1,33 @@
+//! What the generator tells Prometheus: the rate that was asked for, and what became of the submissions.
+
+use faultline_runtime::metrics::{Metrics, SECONDS};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+
+#[derive(Debug, Clone)]
+pub(crate) struct GeneratorMetrics {
+    pub(crate) asked_per_second: Gauge,
+    pub(crate) submitted: IntCounter,
+    pub(crate) repeated: IntCounter,
+    pub(crate) given_up: IntCounter,
+    pub(crate) in_flight: IntGauge,
+    pub(crate) submit_seconds: Histogram,
+}
+
+impl GeneratorMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            asked_per_second: metrics.real_gauge("faultline_generator_asked_jobs_per_second", "The rate that operators asked for."),
+            submitted: metrics
+                .counter("faultline_generator_submitted_jobs_total", "Jobs that were handed over: its rate is the achieved one."),
+            repeated: metrics
+                .counter("faultline_generator_repeated_submissions_total", "Submissions that did not work and were tried again."),
+            given_up: metrics.counter("faultline_generator_given_up_jobs_total", "Jobs that could not be handed over."),
+            in_flight: metrics.gauge("faultline_generator_submissions_in_flight", "Jobs that are being handed over."),
+            submit_seconds: metrics.histogram(
+                "faultline_generator_submit_seconds",
+                "From the moment a job was due to its two acknowledgements, repetitions included.",
+                &SECONDS,
+            ),
+        }
+    }
+}
