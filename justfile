@@ -96,6 +96,11 @@ scenarios *N:
 bench-dashboard *ARGS:
     @exec scripts/bench.sh bench_dashboard "$@"
 
+# Malformed messages on every subject while jobs run: --messages 1000000, --seed N. Fails when a process ends, grows too much or loses a job.
+[no-exit-message]
+attack *ARGS:
+    @exec scripts/bench.sh attack "$@"
+
 # The protocol under virtual time with seeded faults: --seeds N, --seed S, --verbose, --bug NAME.
 [no-exit-message]
 simulate *ARGS:

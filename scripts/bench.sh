@@ -1,5 +1,5 @@
 #!/bin/sh
-# `just bench` and `just bench-recovery`: builds everything in release mode, makes sure of a nats-server on PATH, and becomes the
+# `just bench`, `just bench-recovery`, `just attack` and the like: builds everything in release mode, makes sure of a nats-server on PATH, and becomes the
 # program that is named first.
 set -eu
 cd -- "$(dirname -- "$0")/.."

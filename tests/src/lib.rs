@@ -1,6 +1,7 @@
 //! What the integration tests share: a real NATS server of their own ([`nats`]) and a cluster of real service processes on
 //! it ([`cluster`]), both of which they may kill and bring back. Not here: the tests themselves (`tests/`).
 
+pub mod attack;
 pub mod chaos;
 pub mod cluster;
 pub mod collector;

@@ -129,6 +129,17 @@ impl TestNats {
         }
     }
 
+    /// Like [`TestNats::start_with_config`], always as a local process: for a configuration that names files of this machine.
+    ///
+    /// # Panics
+    /// When no server can be had.
+    pub async fn start_local(config: &str) -> TestNats {
+        match Self::start_process(config).await {
+            Ok(nats) => nats.announce("its configuration names files of this machine"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Like [`TestNats::start_with_config`], and the reason when there is none.
     pub async fn try_start(config: &str) -> Result<TestNats, TestNatsError> {
         let choice = choice()?;

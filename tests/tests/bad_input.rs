@@ -122,6 +122,13 @@ async fn poison_in_the_queue_goes_to_dead_with_the_reason_and_the_next_job_commi
         expected.push((spec.id, "undecodable"));
         with_record.push(spec.id);
     }
+    // The server can be asked to answer with a stored message on any subject: here by somebody who need not be allowed to submit.
+    let relayed = sleep_job(20);
+    publish_raw(&cluster, "fault.ev.relayed".into(), headers_with_seq(open(&cluster, &relayed).await), good(&relayed)).await;
+    let answer_to = queue_of(&relayed);
+    cluster.nats.client.publish_with_reply("$JS.API.DIRECT.GET.EVENTS.fault.ev.relayed", answer_to, "".into()).await.expect("it is sent");
+    expected.push((relayed.id, "a copy of a stored message"));
+    with_record.push(relayed.id);
     // Headers that do not say what it is, or say something else.
     let headerless = sleep_job(20);
     publish_raw(&cluster, queue_of(&headerless), HeaderMap::new(), good(&headerless)).await;
@@ -318,7 +325,7 @@ async fn orders_of_a_deposed_leader_are_refused() {
         incarnation: node.incarnation,
         gpus: vec![0],
         open_seq: 1,
-        ack_subject: "nobody.listens".into(),
+        ack_subject: "$JS.ACK.JOBS.nobody.1.1.1.1.0".into(),
         placed_at_ms: now_ms,
         failures: 0,
         requeues: 0,

@@ -3,6 +3,8 @@
 //!
 //! A new message gets its file with `FAULTLINE_WRITE_GOLDEN=1`, which writes missing files and never touches one that is there.
 
+#[path = "golden/malformed.rs"]
+mod malformed;
 #[path = "golden/samples.rs"]
 mod samples;
 

@@ -22,7 +22,8 @@ async fn one_trace_goes_from_submit_to_commit_with_the_fault_and_the_recovery() 
     let up = Up::start(2, &["--otlp-endpoint", &endpoint]).await;
     let submitted = up.faultline(&["submit", "--kind", "sleep", "--duration", "3s", "--otlp-endpoint", &endpoint]);
     assert!(submitted.status.success(), "{}", text(&submitted));
-    let job: JobId = String::from_utf8(submitted.stdout).unwrap().trim().parse().unwrap();
+    let said = text(&submitted);
+    let job: JobId = said.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("no id in {said}"));
     let view = || up.json(&["job", &job.to_string()]);
     let mut node = String::new();
     up.wait_until("the job runs", async || {

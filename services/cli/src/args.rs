@@ -266,6 +266,15 @@ pub(crate) struct NatsConfigFlags {
     /// Names of three hosts whose servers form a cluster, with commas between: a configuration for each (only with --apart)
     #[arg(long, value_name = "HOST,HOST,HOST", value_delimiter = ',', requires = "apart", value_parser = parse_host)]
     pub(crate) servers: Vec<String>,
+    /// The server's certificate (PEM): clients must then use TLS and show certificates of their own
+    #[arg(long, value_name = "FILE", requires = "server_key", requires = "client_ca")]
+    pub(crate) server_cert: Option<PathBuf>,
+    /// Private key (PEM) of the server's certificate
+    #[arg(long, value_name = "FILE", requires = "server_cert")]
+    pub(crate) server_key: Option<PathBuf>,
+    /// CA certificates (PEM) that the clients' certificates must come from
+    #[arg(long, value_name = "FILE", requires = "server_cert")]
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// A host's name or address, as it goes into a server's configuration.

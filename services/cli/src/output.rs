@@ -1,6 +1,8 @@
 //! What commands write to standard output: a table for people, JSON or JSON lines for programs. Logs, progress and
 //! errors go to standard error and are not made here. Also the one way to write times and durations in words.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
@@ -90,6 +92,14 @@ impl Output {
         } else {
             table.set_content_arrangement(ContentArrangement::Disabled);
         }
+        let is_foul = |cell: &Cell| cell.content().contains(char::is_control);
+        for row in table.row_iter_mut() {
+            // What a message says stays in its cell: a line break would make it look like a row of ours.
+            if row.cell_iter().any(is_foul) {
+                let clean = |cell: &Cell| if is_foul(cell) { Cell::new(one_line(&cell.content())) } else { cell.clone() };
+                *row = row.cell_iter().map(clean).collect::<Vec<Cell>>().into();
+            }
+        }
         table.trim_fmt()
     }
 
@@ -102,6 +112,7 @@ impl Output {
         if text.is_empty() {
             return Ok(());
         }
+        let text = &*printable(text, self.color && self.format == Format::Table);
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") });
         match written.and_then(|()| stdout.flush()) {
@@ -110,6 +121,47 @@ impl Output {
             Err(error) => Err(Failure::Failed(anyhow::anyhow!("standard output cannot be written: {error}"))),
         }
     }
+}
+
+/// Text as a terminal may have it: what would move the cursor, change its title or turn the writing round is spelled out, as JSON does, so
+/// that JSON stays what it is. Line breaks stay, and with `styled` the colours that tables are painted with.
+pub(crate) fn printable(text: &str, styled: bool) -> Cow<'_, str> {
+    if !text.contains(is_dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(is_dangerous) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let style = if styled { style_length(rest) } else { 0 };
+        if style > 0 {
+            out.push_str(&rest[..style]);
+            rest = &rest[style..];
+        } else if let Some(c) = rest.chars().next() {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The same on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(text, false).replace('\n', "\\n")
+}
+
+fn is_dangerous(c: char) -> bool {
+    let turns_writing_round = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() && c != '\n' || turns_writing_round
+}
+
+/// The bytes of a colour or weight at the start, such as `ESC [ 1 ; 31 m`.
+fn style_length(text: &str) -> usize {
+    let Some(rest) = text.strip_prefix("\x1b[") else { return 0 };
+    let numbers = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    if rest.as_bytes().get(numbers) == Some(&b'm') { "\x1b[".len() + numbers + 1 } else { 0 }
 }
 
 fn json_pretty(value: &impl Serialize) -> Result<String, Failure> {
@@ -227,6 +279,26 @@ mod tests {
 
     fn plain(format: Format) -> Output {
         Output { format, color: false, terminal: false }
+    }
+
+    #[test]
+    fn nothing_that_a_message_says_steers_the_terminal() {
+        assert_eq!(printable("gpu-algebra, münchen\n", false), "gpu-algebra, münchen\n");
+        assert_eq!(printable("a\x1b]0;owned\x07b\r\u{9b}2J\u{202e}", false), "a\\u001b]0;owned\\u0007b\\u000d\\u009b2J\\u202e");
+        assert_eq!(printable("\x1b[1;31mred\x1b[0m \x1b[2J", true), "\x1b[1;31mred\x1b[0m \\u001b[2J");
+        assert_eq!(printable("\x1b[31m", false), "\\u001b[31m");
+        let json = format!("{{\"name\":\"{}\"}}", "x\u{9b}\x7f");
+        let read: serde_json::Value = serde_json::from_str(&printable(&json, false)).unwrap();
+        assert_eq!(read["name"], "x\u{9b}\x7f", "JSON stays JSON");
+    }
+
+    #[test]
+    fn a_cell_stays_in_its_row() {
+        let mut rows = table(&["ID", "NAME"]);
+        rows.add_row(["01", "harmless\n02  forged\x1b[2J"]);
+        let text = Output { format: Format::Table, color: false, terminal: false }.render(rows);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("harmless\\n02  forged\\u001b[2J"), "{text}");
     }
 
     #[test]

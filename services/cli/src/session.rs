@@ -62,8 +62,10 @@ impl Session {
     pub(crate) async fn connect_as(&self, user: &str) -> Result<Nats, Failure> {
         let common = self.common_for(user);
         connect::connect_once(&common, user, &format!("faultline-{user}")).await.map_err(|error| match error {
-            ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Failure::Unreachable(error.to_string()),
-            ConnectError::Nkey { .. } | ConnectError::BadUrl { .. } | ConnectError::Otlp(_) => Failure::Usage(error.to_string()),
+            ConnectError::Unreachable { .. } | ConnectError::Refused { .. } | ConnectError::Tls { .. } => {
+                Failure::Unreachable(error.to_string())
+            }
+            ConnectError::Credentials(_) | ConnectError::BadUrl { .. } | ConnectError::Otlp(_) => Failure::Usage(error.to_string()),
         })
     }
 

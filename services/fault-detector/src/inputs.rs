@@ -35,13 +35,13 @@ impl Poison {
 }
 
 pub(crate) fn heartbeat(message: &Message) -> Result<Heartbeat, String> {
-    let beat: Heartbeat = codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| error.to_string())?;
+    let beat: Heartbeat = codec::decode_plain(subjects::HEARTBEAT_ALL, message).map_err(|error| error.to_string())?;
     check_names(&message.subject, &subjects::heartbeat(&beat.node), &beat.node, &beat.worker)?;
     Ok(beat)
 }
 
 pub(crate) fn goodbye(message: &Message) -> Result<Goodbye, String> {
-    let bye: Goodbye = codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| error.to_string())?;
+    let bye: Goodbye = codec::decode_plain(subjects::GOODBYE_ALL, message).map_err(|error| error.to_string())?;
     check_names(&message.subject, &subjects::goodbye(&bye.node), &bye.node, &bye.worker)?;
     Ok(bye)
 }

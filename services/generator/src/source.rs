@@ -209,7 +209,11 @@ impl Source {
                 self.workload.set_config(mix);
             }
             Ok(Some(Setting::Mix(_)) | None) => {}
-            Err(reason) => tracing::warn!(key = entry.key, reason, "a setting is refused: the old one stays"),
+            Err(reason) => {
+                if self.may_complain(self.now_ms()) {
+                    tracing::warn!(key = entry.key, reason, "a setting is refused: the old one stays");
+                }
+            }
         }
     }
 

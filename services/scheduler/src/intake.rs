@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::jetstream::kv;
-use faultline_engine::job::{JobId, Priority};
+use faultline_engine::job::{JobId, Priority, is_token};
 use faultline_engine::node::NodeSpec;
 use faultline_engine::scheduler::{Delivery, PendingMessage, RecordRead};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
@@ -90,20 +90,15 @@ pub(crate) fn spawn_watches(
     (follow(streams::KV_NODES), follow(streams::KV_CONTROL))
 }
 
-pub(crate) fn read_registration(entry: &kv::Entry) -> Option<Input> {
+pub(crate) fn read_registration(entry: &kv::Entry) -> Result<Input, String> {
     if entry.operation != kv::Operation::Put {
-        return Some(Input::Unregistered(entry.key.clone()));
+        return Ok(Input::Unregistered(entry.key.clone()));
     }
     match codec::decode_body::<NodeRegistration>(&entry.value) {
-        Ok(registration) if registration.spec.node == entry.key => Some(Input::Registered(registration.spec)),
-        Ok(registration) => {
-            tracing::warn!(key = entry.key, node = registration.spec.node, "a registration under another node's key is ignored");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(key = entry.key, %error, "a registration cannot be read");
-            None
-        }
+        Ok(NodeRegistration { spec, .. }) if !is_token(&spec.node) || !is_token(&spec.worker) => Err("its names are no names".into()),
+        Ok(NodeRegistration { spec, .. }) if spec.node == entry.key => Ok(Input::Registered(spec)),
+        Ok(_) => Err("it is a registration of another node".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -117,6 +112,10 @@ pub(crate) fn read_delivery(message: &async_nats::jetstream::Message) -> Result<
     let header = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
     let open_seq = header(HEADER_JOB_OPEN_SEQ).and_then(|text| text.parse::<u64>().ok());
     let poison = |reason: String| Poison { reason, open_seq };
+    // The server can be made to put a stored message of another stream here, by somebody who may not submit.
+    if header("Nats-Stream").is_some() {
+        return Err(poison("it is a copy of a stored message, not a submission".into()));
+    }
     let queued: QueuedJob =
         codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| poison(format!("undecodable: {error}")))?;
     let Some(seq) = open_seq else {

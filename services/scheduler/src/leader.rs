@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::Stream;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
@@ -162,7 +163,7 @@ async fn serve(
             Some(message) = goodbyes.next() => leader.on_goodbye(&message),
             Some(message) = synced.next() => leader.on_synced(&message),
             Some(input) = input.recv() => leader.on_input(input),
-            Some(entry) = registrations.recv() => intake::read_registration(&entry).map(|input| leader.on_input(input)).unwrap_or_default(),
+            Some(entry) = registrations.recv() => leader.on_registration(&entry),
             Some(entry) = controls.recv() => intake::read_control(&entry).map(|input| leader.on_input(input)).unwrap_or_default(),
             Some(message) = queries.next() => { leader.on_query(message).await; Vec::new() }
             Some(message) = cancels.next() => { leader.on_cancel(message); Vec::new() }
@@ -284,13 +285,13 @@ impl Leader {
     }
 
     fn on_ended(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(batch) = self.decoded::<EndedBatch>(message) else { return Vec::new() };
+        let Some(batch) = self.decoded::<EndedBatch>(subjects::SCHED_ENDED, message) else { return Vec::new() };
         let now_ms = unix_ms();
         batch.ended.iter().flat_map(|ended| self.scheduler.on_ended(ended, now_ms)).collect()
     }
 
     fn on_heartbeat(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(heartbeat) = self.decoded::<Heartbeat>(message) else { return Vec::new() };
+        let Some(heartbeat) = self.decoded::<Heartbeat>(subjects::HEARTBEAT_ALL, message) else { return Vec::new() };
         let running: Vec<RunningSign> = heartbeat
             .running
             .iter()
@@ -306,7 +307,7 @@ impl Leader {
     }
 
     fn on_verdict(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(verdict) = self.decoded::<Verdict>(message) else { return Vec::new() };
+        let Some(verdict) = self.decoded::<Verdict>(subjects::VERDICT_ALL, message) else { return Vec::new() };
         self.judge(&verdict)
     }
 
@@ -315,18 +316,28 @@ impl Leader {
     }
 
     fn on_goodbye(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(bye) = self.decoded::<Goodbye>(message) else { return Vec::new() };
+        let Some(bye) = self.decoded::<Goodbye>(subjects::GOODBYE_ALL, message) else { return Vec::new() };
         self.scheduler.on_left(&bye.node, bye.incarnation, unix_ms())
     }
 
     fn on_synced(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(sync) = self.decoded::<WorkerSync>(message) else { return Vec::new() };
+        let Some(sync) = self.decoded::<WorkerSync>(subjects::SCHED_SYNCED, message) else { return Vec::new() };
         if sync.epoch != self.performer.epoch {
             return Vec::new();
         }
         let now_ms = unix_ms();
         let heard = |node: NodeSync| SyncedNode { node: node.node, incarnation: node.incarnation, running: node.running };
         sync.nodes.into_iter().flat_map(|node| self.scheduler.on_synced(heard(node), now_ms)).collect()
+    }
+
+    fn on_registration(&mut self, entry: &kv::Entry) -> Vec<Action> {
+        match intake::read_registration(entry) {
+            Ok(input) => self.on_input(input),
+            Err(reason) => {
+                self.note_undecodable(&entry.key, &reason);
+                Vec::new()
+            }
+        }
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
@@ -375,7 +386,7 @@ impl Leader {
 
     async fn on_query(&mut self, message: async_nats::Message) {
         let Some(reply_to) = message.reply.clone() else { return };
-        let reply = match codec::decode::<Query>(message.headers.as_ref(), &message.payload) {
+        let reply = match codec::decode_plain::<Query>(subjects::SCHED_QUERY, &message) {
             Ok(query) => {
                 let around = Surroundings {
                     leader: &self.settings.name,
@@ -395,7 +406,7 @@ impl Leader {
     }
 
     fn on_cancel(&mut self, message: async_nats::Message) {
-        let Some(request) = self.decoded::<CancelRequest>(&message) else { return };
+        let Some(request) = self.decoded::<CancelRequest>(subjects::SCHED_CANCEL, &message) else { return };
         let pasts: Vec<_> = request
             .jobs
             .iter()
@@ -427,17 +438,21 @@ impl Leader {
     }
 
     /// What cannot be read is counted and left alone: a poisoned message stops nobody.
-    fn decoded<M: Message>(&mut self, message: &async_nats::Message) -> Option<M> {
-        match codec::decode(message.headers.as_ref(), &message.payload) {
+    fn decoded<M: Message>(&mut self, heard_on: &str, message: &async_nats::Message) -> Option<M> {
+        match codec::decode_plain(heard_on, message) {
             Ok(decoded) => Some(decoded),
             Err(error) => {
-                self.performer.nats.note_malformed();
-                self.undecodable += 1;
-                if self.undecodable.is_power_of_two() {
-                    tracing::warn!(subject = %message.subject, %error, so_far = self.undecodable, "a message cannot be read");
-                }
+                self.note_undecodable(&message.subject, &error);
                 None
             }
+        }
+    }
+
+    fn note_undecodable(&mut self, from: &str, error: &impl std::fmt::Display) {
+        self.performer.nats.note_malformed();
+        self.undecodable += 1;
+        if self.undecodable.is_power_of_two() {
+            tracing::warn!(from, %error, so_far = self.undecodable, "a message cannot be read");
         }
     }
 }

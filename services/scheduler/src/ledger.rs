@@ -71,12 +71,12 @@ impl LedgerTask {
         }
         let mut save = tokio::time::interval(SAVE_EVERY);
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        let mut swept = None;
+        let (mut swept, mut strange) = (None, 0_u64);
         loop {
             tokio::select! {
                 message = messages.next() => {
                     let message = message.ok_or("the consumer ended")?.map_err(|error| error.to_string())?;
-                    let pending = fold(&mut ledger, &message)?;
+                    let pending = fold(&mut ledger, &message, &mut strange)?;
                     if behind > 0 && pending == 0 {
                         behind = 0;
                         if may_have_missed {
@@ -128,7 +128,7 @@ impl LedgerTask {
 }
 
 /// Folds one message and returns how many are still to come.
-fn fold(ledger: &mut Ledger, message: &async_nats::jetstream::Message) -> Result<u64, String> {
+fn fold(ledger: &mut Ledger, message: &async_nats::jetstream::Message, strange: &mut u64) -> Result<u64, String> {
     let info = message.info().map_err(|error| error.to_string())?;
     let state = message.headers.as_ref().and_then(|headers| headers.get(HEADER_JOB_STATE)).map(|value| value.as_str());
     let state = match state {
@@ -139,7 +139,12 @@ fn fold(ledger: &mut Ledger, message: &async_nats::jetstream::Message) -> Result
     match (subjects::result_job_id(&message.subject), state) {
         (Some(job), Some(state)) => ledger.fold(LedgerRecord { seq: info.stream_sequence, job, state }),
         // Its sequence then counts as an opening without an end: the audit shows it.
-        _ => tracing::warn!(subject = %message.subject, "a message in RESULTS is no record"),
+        _ => {
+            *strange += 1;
+            if strange.is_power_of_two() {
+                tracing::warn!(subject = %message.subject, so_far = *strange, "a message in RESULTS is no record");
+            }
+        }
     }
     Ok(info.pending)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::header;
@@ -43,6 +44,7 @@ pub(crate) struct Performer {
     pub(crate) tasks: TaskTracker,
     side_tasks: Arc<Semaphore>,
     dead_letters: DeadLetters,
+    poison: AtomicU64,
 }
 
 impl Performer {
@@ -56,7 +58,17 @@ impl Performer {
         dead_letters: DeadLetters,
     ) -> Self {
         let side_tasks = Arc::new(Semaphore::new(SIDE_TASKS));
-        Self { nats: nats.clone(), events: events.clone(), epoch, terminal_ttl_s, inputs, tasks, side_tasks, dead_letters }
+        Self {
+            nats: nats.clone(),
+            events: events.clone(),
+            epoch,
+            terminal_ttl_s,
+            inputs,
+            tasks,
+            side_tasks,
+            dead_letters,
+            poison: AtomicU64::new(0),
+        }
     }
 
     pub(crate) async fn perform(&self, actions: Vec<Action>) {
@@ -243,7 +255,11 @@ impl Performer {
 
     /// A message that is no job: dead letter with its first bytes, terminated, and its record closed if it had one.
     pub(crate) fn bury_poison(&self, message: async_nats::jetstream::Message, poison: Poison) {
-        tracing::error!(subject = %message.subject, reason = poison.reason, "poison in the queue: sent to DEAD");
+        let so_far = self.poison.fetch_add(1, Ordering::Relaxed) + 1;
+        // All of them are in DEAD; a flood must not become one of log lines.
+        if so_far.is_power_of_two() {
+            tracing::error!(subject = %message.subject, reason = poison.reason, so_far, "poison in the queue: sent to DEAD");
+        }
         let (nats, ttl_s, counter) = (self.nats.clone(), self.terminal_ttl_s, self.dead_letters.poison.clone());
         self.aside(async move {
             let job = subjects::queued_job_id(&message.subject);

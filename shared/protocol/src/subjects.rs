@@ -22,6 +22,8 @@ pub const SCHED_QUERY: &str = "sched.query";
 pub const SCHED_CANCEL: &str = "sched.cancel";
 pub const SCHED_ENDED: &str = "sched.ended";
 pub const SCHED_SYNCED: &str = "sched.synced";
+pub const ASSIGN_ALL: &str = "assign.*";
+pub const CTL_ALL: &str = "ctl.*.*";
 pub const CTL_ALL_SYNC: &str = "ctl.all.sync";
 /// Experiments, answered by `faultline up`.
 pub const CHAOS_RUN: &str = "chaos.run";
@@ -67,6 +69,11 @@ pub fn queued_job_id(subject: &str) -> Option<JobId> {
 /// only to see that it lies behind the ack floor and was handed out, so that of the last delivery serves for every message.
 pub fn ack_of(consumer: &str, stream_seq: u64, last_delivered_seq: u64) -> String {
     format!("$JS.ACK.{}.{consumer}.1.{stream_seq}.{last_delivered_seq}.0.0", crate::streams::JOBS)
+}
+
+/// Whether this is an ack subject of JOBS: a worker publishes to what an assignment names, and to nothing else.
+pub fn is_ack(subject: &str) -> bool {
+    subject.strip_prefix("$JS.ACK.JOBS.").is_some_and(|rest| rest.split('.').all(is_token))
 }
 
 pub fn result(job: JobId) -> String {
@@ -190,6 +197,19 @@ pub fn drained_node(key: &str) -> Option<&str> {
     key.strip_prefix("drain.").filter(|node| is_token(node))
 }
 
+/// Whether a subject is one of those that a filter with `*` and `>` stands for.
+pub fn matches(filter: &str, subject: &str) -> bool {
+    let (mut filter, mut subject) = (filter.split('.'), subject.split('.'));
+    loop {
+        match (filter.next(), subject.next()) {
+            (Some(">"), Some(_)) | (None, None) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Names come from validated places; a name that is no token after all must not widen a subject.
 fn token(name: &str) -> std::borrow::Cow<'_, str> {
     if is_token(name) {
@@ -214,6 +234,22 @@ mod tests {
     }
 
     #[test]
+    fn an_ack_subject_is_one_of_jobs_and_nothing_else() {
+        assert!(is_ack("$JS.ACK.JOBS.sched-high.1.2.3.4.5") && is_ack(&ack_of("sched-low", 7, 9)));
+        for other in [
+            "",
+            "assign.worker-01",
+            "$JS.ACK.RESULTS.x.1",
+            "$JS.ACK.JOBS",
+            "$JS.ACK.JOBS.a b",
+            "$JS.ACK.JOBS.*",
+            "$JS.ACK.JOBS.a\r\nPUB x 0",
+        ] {
+            assert!(!is_ack(other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn names_cannot_widen_a_subject() {
         assert_eq!(heartbeat("a.b.>"), "node.hb.a_b__");
         assert_eq!(assign(""), "assign._");
@@ -221,6 +257,21 @@ mod tests {
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.kill"), Some(ControlVerb::Kill));
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.explode"), None);
         assert_eq!(drained_node("drain.gpu-node-01"), Some("gpu-node-01"));
+    }
+
+    #[test]
+    fn a_filter_stands_for_whole_tokens() {
+        for (filter, subject, does) in [
+            ("node.hb.*", "node.hb.gpu-node-01", true),
+            ("node.hb.*", "node.hb", false),
+            ("node.hb.*", "node.hb.a.b", false),
+            ("job.q.>", "job.q.high.sleep.01", true),
+            ("job.q.>", "job.q", false),
+            ("sched.query", "sched.query", true),
+            ("sched.query", "sched.cancel", false),
+        ] {
+            assert_eq!(matches(filter, subject), does, "{filter} and {subject}");
+        }
     }
 
     proptest::proptest! {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Common;
+use crate::credentials::{self, CredentialError};
 use crate::metrics::Metrics;
 use crate::trace::{BadEndpoint, Tracer};
 
@@ -33,8 +34,13 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 pub enum ConnectError {
     #[error("the NATS URL `{url}` cannot be read: {reason}. It is nats://HOST:PORT, or several with commas between for a cluster")]
     BadUrl { url: String, reason: String },
-    #[error("the nkey file {path} cannot be read: {reason}")]
-    Nkey { path: String, reason: String },
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    #[error(
+        "NATS at {url} and this program do not agree on TLS: {reason}. --tls-ca-file names the CA that signed the server's certificate, which \
+         must be made for the host of the URL; a server that verifies its clients wants --tls-cert-file and --tls-key-file, signed by its CA"
+    )]
+    Tls { url: String, reason: String },
     #[error("NATS at {url} cannot be reached: {reason}. Start one with `faultline up`, or name another with --nats-url")]
     Unreachable { url: String, reason: String },
     #[error(transparent)]
@@ -104,6 +110,8 @@ struct LinkHealth {
     permission_errors: IntCounter,
     malformed: IntCounter,
     closed: AtomicBool,
+    /// Cancelled when the client's own task has ended, which it does by itself only when it panics.
+    lost: CancellationToken,
     /// Why the streams cannot be used, until `wait_until_provisioned` has found them all.
     missing_stream: Mutex<Option<String>>,
 }
@@ -126,8 +134,18 @@ impl LinkHealth {
                 "Messages that could not be read: they were ignored, or sent to DEAD.",
             ),
             closed: AtomicBool::new(false),
+            lost: CancellationToken::new(),
             missing_stream: Mutex::new(Some("the streams have not been looked for yet".into())),
         }
+    }
+}
+
+/// Part of the event callback, which the client drops when its task ends.
+struct Lifeline(Arc<LinkHealth>);
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        self.0.lost.cancel();
     }
 }
 
@@ -142,6 +160,10 @@ pub async fn connect(common: &Common, user: &str, client_name: &str) -> Result<N
     let mut told = false;
     loop {
         match connect_once(common, user, client_name).await {
+            Ok(nats) => {
+                tokio::spawn(end_with_client(Arc::clone(&nats.health)));
+                return Ok(nats);
+            }
             Err(ConnectError::Unreachable { url, reason }) => {
                 if !told {
                     tracing::warn!(url, reason, "NATS cannot be reached yet: trying again");
@@ -149,8 +171,18 @@ pub async fn connect(common: &Common, user: &str, client_name: &str) -> Result<N
                 }
                 tokio::time::sleep(RECONNECT_DELAY).await;
             }
-            other => return other,
+            Err(other) => return Err(other),
         }
+    }
+}
+
+/// async-nats 0.51 panics on a carriage return inside of a header's value, in a task of its own: <https://github.com/nats-io/nats.rs/pull/1612>.
+/// Nothing would be heard from then on, and nothing said about it. A process that ends is started again by its supervisor.
+async fn end_with_client(health: Arc<LinkHealth>) {
+    health.lost.cancelled().await;
+    if !health.closed.load(Ordering::Relaxed) {
+        tracing::error!("the NATS client broke down, most likely on a message whose headers it cannot read: this process ends");
+        std::process::exit(1);
     }
 }
 
@@ -159,7 +191,7 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
     let servers = servers(&common.nats_url)?;
     let health = Arc::new(LinkHealth::new());
     let (connected, connections) = watch::channel(0_u64);
-    let for_events = (Arc::clone(&health), connected, client_name.to_owned());
+    let for_events = (Lifeline(Arc::clone(&health)), connected, client_name.to_owned());
     let mut options = ConnectOptions::new()
         .name(client_name)
         .custom_inbox_prefix(subjects::inbox_prefix(user))
@@ -173,14 +205,10 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         .ignore_discovered_servers()
         .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::from_millis(20) } else { RECONNECT_DELAY })
         .event_callback(move |event| {
-            on_link_event(&event, &for_events.0, &for_events.1, &for_events.2);
+            on_link_event(&event, &for_events.0.0, &for_events.1, &for_events.2);
             std::future::ready(())
         });
-    if let Some(path) = &common.nkey_file {
-        let seed = std::fs::read_to_string(path)
-            .map_err(|error| ConnectError::Nkey { path: path.display().to_string(), reason: error.to_string() })?;
-        options = options.nkey(seed.trim().to_owned());
-    }
+    options = credentials::apply(options, common)?;
     let url = common.nats_url.clone();
     let client = match tokio::time::timeout(FIRST_ATTEMPT_LIMIT, options.connect(servers)).await {
         Ok(Ok(client)) => client,
@@ -218,6 +246,9 @@ fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> Conn
     use async_nats::ConnectErrorKind as Kind;
     let reason = error.to_string();
     match error.kind() {
+        Kind::Tls => ConnectError::Tls { url, reason },
+        // A server that wants a client's certificate says so only after the handshake: as the end of the connection, with TLS's own words.
+        Kind::Io if reason.contains("certificate") || reason.contains("fatal alert") => ConnectError::Tls { url, reason },
         Kind::Authentication | Kind::AuthorizationViolation => ConnectError::Refused { url, reason },
         _ => ConnectError::Unreachable { url, reason },
     }
@@ -372,8 +403,12 @@ impl Nats {
         codec::decode(answer.headers.as_ref(), &answer.payload).map_err(|source| RequestError::Decode { subject, source })
     }
 
-    /// Answers a request.
+    /// Answers a request. Whoever asks chooses where the answer goes, and the server lets an answer pass: only an inbox may be chosen, so
+    /// that nobody borrows this process's voice.
     pub async fn reply<M: Message>(&self, reply_to: Subject, message: &M) -> Result<(), PublishError> {
+        if !reply_to.starts_with("_INBOX") {
+            return Err(PublishError::Other(format!("`{reply_to}` is no inbox")));
+        }
         let sent = self.client.publish_with_headers(reply_to, codec::headers_for::<M>(), codec::encode(message)).await;
         sent.map_err(|error| PublishError::Other(error.to_string()))
     }

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod connect;
+pub mod credentials;
 pub mod events;
 mod http;
 pub mod lease;

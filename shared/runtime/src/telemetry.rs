@@ -125,7 +125,16 @@ where
         let level = *event.metadata().level();
         let (on, off) = if self.color { (ansi(level), RESET) } else { ("", "") };
         write!(writer, "{}{} {on}{level:<5}{off} ", self.prefix, utc_time(crate::clock::unix_ms()))?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        // Fields may carry what a message says, and a line break in one would start a line that looks like another event.
+        let mut plain = String::new();
+        context.field_format().format_fields(Writer::new(&mut plain), event)?;
+        if plain.contains(['\n', '\r']) {
+            write!(writer, "{}", plain.replace('\n', "\\n").replace('\r', "\\r"))?;
+        } else if self.color {
+            context.field_format().format_fields(writer.by_ref(), event)?;
+        } else {
+            write!(writer, "{plain}")?;
+        }
         if let Some(scope) = context.event_scope() {
             for span in scope.from_root() {
                 if let Some(fields) = span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty()) {

@@ -6,6 +6,7 @@ mod chaos;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use async_nats::HeaderMap;
 use faultline_engine::fault::FaultKind;
 use faultline_engine::job::{
     Assignment, AttemptId, AttemptOutcome, AttemptSummary, Demand, EndedAttempt, JobId, JobSpec, JobState, Param, Params, Priority,
@@ -26,6 +27,8 @@ const T: u64 = 1_767_268_800_000;
 
 /// Whether bytes decode to the sample.
 type ReadsBack = Box<dyn Fn(&[u8]) -> Result<bool, DecodeError>>;
+/// What headers and bytes decode to, encoded again.
+type Rewrites = Box<dyn Fn(Option<&HeaderMap>, &[u8]) -> Result<Vec<u8>, DecodeError>>;
 
 /// A message, with its type forgotten.
 pub(crate) struct Sample {
@@ -35,12 +38,18 @@ pub(crate) struct Sample {
     pub(crate) version: u32,
     pub(crate) encoded: Vec<u8>,
     is_read_from: ReadsBack,
+    rewritten: Rewrites,
 }
 
 impl Sample {
     /// Whether these bytes decode to the very value of the sample.
     pub(crate) fn is_read_from(&self, body: &[u8]) -> Result<bool, DecodeError> {
         (self.is_read_from)(body)
+    }
+
+    /// What these headers and bytes are read as, written anew.
+    pub(crate) fn rewritten(&self, headers: Option<&HeaderMap>, body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        (self.rewritten)(headers, body)
     }
 }
 
@@ -53,6 +62,7 @@ fn sample<M: Message + PartialEq + Debug + 'static>(variant: &str, value: M) -> 
         version: M::VERSION,
         encoded,
         is_read_from: Box::new(move |body| codec::decode_body::<M>(body).map(|read| read == value)),
+        rewritten: Box::new(|headers, body| codec::decode::<M>(headers, body).map(|read| codec::encode(&read).to_vec())),
     }
 }
 

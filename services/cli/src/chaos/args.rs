@@ -93,7 +93,8 @@ impl RunFlags {
             }
             (Some(name), ChaosKind::KillService) => request.target.clone_from(name),
             (Some(xid), ChaosKind::GpuError) => {
-                request.xid = xid.parse().ok().filter(|xid| *xid > 0).ok_or_else(|| format!("`{xid}` is no XID: a number such as 79 is"))?;
+                request.xid =
+                    xid.parse().ok().filter(|xid| *xid > 0).ok_or_else(|| format!("`{xid}` is no XID: a number such as 79 is"))?;
             }
             (Some(what), kind) => return Err(format!("`{what}`: {} takes nothing there; a target goes to --target", kind.as_str())),
         }

@@ -20,7 +20,7 @@ use super::{kinds, report};
 use crate::commands::ask::Link;
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
-use crate::output::{Format, span, table};
+use crate::output::{Format, one_line, span, table};
 use crate::up::state;
 
 const ANSWER: Duration = Duration::from_secs(3);
@@ -133,7 +133,7 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
     let mut is_answered = true;
     loop {
         let progress = match tokio::time::timeout(ASK_AFTER, heard.next()).await {
-            Ok(Some(message)) => codec::decode::<ChaosProgress>(message.headers.as_ref(), &message.payload).ok(),
+            Ok(Some(message)) => codec::decode_plain::<ChaosProgress>(subjects::CHAOS_PROGRESS_ALL, &message).ok(),
             Ok(None) => return Err(Failure::Unreachable("the connection to NATS was closed".into())),
             Err(_) => match list(link, RUNS_LISTED).await {
                 Ok(list) => {
@@ -178,7 +178,7 @@ fn show(link: &Link, progress: &ChaosProgress, shown: &mut String) {
     let limit = if matches!(progress.phase, ChaosPhase::Checking | ChaosPhase::After) { "at most " } else { "" };
     let line = format!("{:<8} {limit}{left} left; {jobs}; {}", progress.phase.as_str(), progress.detail);
     if line != *shown && link.out.format == Format::Table {
-        eprintln!("{line}");
+        eprintln!("{}", one_line(&line));
         *shown = line;
     }
 }

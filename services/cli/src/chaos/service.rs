@@ -93,6 +93,7 @@ impl Experiments {
         let mut runs = hear(subjects::CHAOS_RUN).await?;
         let mut aborts = hear(subjects::CHAOS_ABORT).await?;
         let mut lists = hear(subjects::CHAOS_LIST).await?;
+        let mut unanswered = 0_u64;
         loop {
             let heard = tokio::select! {
                 Some(message) = runs.next() => self.answer(&message, |request| self.start(request)).await,
@@ -101,7 +102,10 @@ impl Experiments {
                 else => return Ok(()),
             };
             if let Err(reason) = heard {
-                tracing::warn!(reason, "a request about experiments cannot be answered");
+                unanswered += 1;
+                if unanswered.is_power_of_two() {
+                    tracing::warn!(reason, so_far = unanswered, "a request about experiments cannot be answered");
+                }
             }
         }
     }
@@ -109,7 +113,7 @@ impl Experiments {
     /// A message that cannot be read gets a refusal, where anybody awaits one.
     async fn answer<Q: Message, A: Message>(&self, message: &NatsMessage, reply: impl FnOnce(Q) -> A) -> Result<(), String> {
         let Some(to) = message.reply.clone() else { return Err("nobody awaits an answer".into()) };
-        let sent = match codec::decode::<Q>(message.headers.as_ref(), &message.payload) {
+        let sent = match codec::decode_plain::<Q>("chaos.*", message) {
             Ok(question) => self.nats.reply(to, &reply(question)).await,
             Err(error) => self.nats.reply(to, &ChaosReply::Refused { reason: error.to_string() }).await,
         };

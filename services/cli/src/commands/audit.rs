@@ -183,8 +183,10 @@ fn checks_table(checks: &[Check]) -> Table {
     let mut rows = table(&["CHECK", "RESULT", "FIGURES"]);
     for check in checks {
         let result = if check.ok { mood("ok", Mood::Good) } else { mood("FAILED", Mood::Bad) };
-        let figures = std::iter::once(check.figures.as_str()).chain(check.wrong.iter().map(String::as_str));
-        rows.add_row([check.check.into(), result, figures.collect::<Vec<_>>().join("\n").into()]);
+        rows.add_row([check.check.into(), result, check.figures.as_str().into()]);
+        for wrong in &check.wrong {
+            rows.add_row(["", "", wrong]);
+        }
     }
     rows
 }

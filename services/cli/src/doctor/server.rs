@@ -45,7 +45,9 @@ pub(super) async fn connect(session: &Session) -> (Option<Nats>, Finding) {
                     let remedy = "name the key that this server knows with --nkey-file, or --data-dir of the `faultline up` that runs it";
                     (reason, remedy.to_owned())
                 }
-                ConnectError::Nkey { path, reason } => (reason, format!("name another key than {path} with --nkey-file")),
+                ConnectError::Credentials(error) => (error.to_string(), "mend the file, or name another one".to_owned()),
+                ConnectError::Tls { reason, .. } => (reason, "look at --tls-ca-file, --tls-cert-file and --tls-key-file".to_owned()),
+                ConnectError::Otlp(error) => (error.to_string(), "correct otlp_endpoint".to_owned()),
                 ConnectError::BadUrl { reason, .. } => {
                     (reason, "it is nats://HOST:PORT, or several with commas between for a cluster".to_owned())
                 }

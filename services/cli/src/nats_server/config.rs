@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use faultline_protocol::codec::MAX_BODY_BYTES;
 use faultline_protocol::subjects;
 
-use super::Member;
 use super::permissions::{ADMIN, ROWS, Row};
+use super::{Member, ServerTls};
 
 /// What differs between servers.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct ServerSettings {
     pub(crate) store_dir: String,
     /// None for a single server.
     pub(crate) member: Option<Member>,
+    /// None without TLS.
+    pub(crate) tls: Option<ServerTls>,
     /// The users' public nkeys.
     pub(crate) public_keys: BTreeMap<String, String>,
     /// What the servers of a cluster know one another by.
@@ -45,6 +47,15 @@ fn cluster_block(member: &Member, secret: &str) -> String {
 
 /// Whom servers of a cluster say they are to one another.
 const ROUTE_USER: &str = "route";
+/// Encryption, and a certificate from each client; without one it is not let in, whatever key it has.
+fn tls_block(tls: &ServerTls) -> String {
+    format!(
+        "\ntls {{\n  cert_file: {}\n  key_file: {}\n  ca_file: {}\n  verify: true\n  timeout: 5\n}}\n",
+        quoted(&tls.cert_file),
+        quoted(&tls.key_file),
+        quoted(&tls.ca_file),
+    )
+}
 
 /// The account that everything of Faultline lives in.
 const ACCOUNT: &str = "APP";
@@ -106,6 +117,9 @@ accounts {{
         }
     }
     text.push_str("    ]\n  }\n}\n");
+    if let Some(tls) = &settings.tls {
+        text.push_str(&tls_block(tls));
+    }
     if let Some(member) = &settings.member {
         text.push_str(&cluster_block(member, &settings.route_secret));
     }
@@ -153,7 +167,7 @@ mod tests {
     fn sample_of(member: Option<Member>) -> String {
         let public_keys = users().map(|user| (user.to_owned(), format!("U{}", user.to_uppercase().replace('-', "")))).collect();
         let (host, store_dir, route_secret) = ([127, 0, 0, 1].into(), "/tmp/a \"b\"".into(), "0123abcd".into());
-        render(&ServerSettings { host, port: 4333, store_dir, member, public_keys, route_secret })
+        render(&ServerSettings { host, port: 4333, store_dir, member, tls: None, public_keys, route_secret })
     }
 
     #[test]

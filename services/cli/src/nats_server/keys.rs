@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use faultline_runtime::clock::random_u128;
+use faultline_runtime::credentials;
 use nkeys::KeyPair;
 
 /// Where `user`'s seed is kept under a data folder.
@@ -43,6 +44,7 @@ pub(crate) fn ensure_secret(path: &Path) -> anyhow::Result<String> {
 fn public_key(path: &Path) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
         Ok(seed) => {
+            credentials::check_mode("nkey", path)?;
             let pair = KeyPair::from_seed(seed.trim());
             let pair =
                 pair.map_err(|error| anyhow::anyhow!("{} holds no nkey seed ({error}): remove it and a new one is made", path.display()))?;
@@ -101,7 +103,7 @@ mod tests {
     fn a_damaged_seed_is_named() {
         let dir = tempfile::tempdir().unwrap();
         private_dir(&dir.path().join("nkeys")).unwrap();
-        std::fs::write(seed_path(dir.path(), "cli"), "nonsense").unwrap();
+        write_private(&seed_path(dir.path(), "cli"), "nonsense").unwrap();
         let error = ensure(["cli"].into_iter(), |user| seed_path(dir.path(), user)).unwrap_err().to_string();
         assert!(error.contains("cli.nk"), "{error}");
     }

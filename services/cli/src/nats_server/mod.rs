@@ -68,9 +68,23 @@ impl Layout {
     }
 }
 
+/// The server's own certificate, and the CA of its clients'.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerTls {
+    pub(crate) cert_file: String,
+    pub(crate) key_file: String,
+    pub(crate) ca_file: String,
+}
+
 /// Writes a server's configuration, and the keys, and returns the configuration's path. Each member of a cluster has
 /// a configuration and a folder of its own, beside those of a single server.
-pub(crate) fn prepare(layout: &Layout, host: IpAddr, port: u16, member: Option<&Member>) -> anyhow::Result<PathBuf> {
+pub(crate) fn prepare(
+    layout: &Layout,
+    host: IpAddr,
+    port: u16,
+    member: Option<&Member>,
+    tls: Option<ServerTls>,
+) -> anyhow::Result<PathBuf> {
     let dir = layout.config_dir();
     keys::private_dir(&dir)?;
     let number = member.map(|member| format!("-{}", member.index + 1)).unwrap_or_default();
@@ -79,40 +93,55 @@ pub(crate) fn prepare(layout: &Layout, host: IpAddr, port: u16, member: Option<&
     let public_keys = keys::ensure(permissions::users(), |user| layout.seed_path(user))?;
     let route_secret = member.map(|_| keys::ensure_secret(&dir.join("route.secret"))).transpose()?.unwrap_or_default();
     let path = dir.join(format!("nats-server{number}.conf"));
-    let settings = ServerSettings { host, port, store_dir, public_keys, member: member.cloned(), route_secret };
+    let settings = ServerSettings { host, port, store_dir, public_keys, member: member.cloned(), tls, route_secret };
     keys::write_private(&path, &config::render(&settings))?;
     Ok(path)
 }
 
 /// `faultline nats-config`.
 pub(crate) fn write_for_others(flags: &NatsConfigFlags) -> Result<(), Failure> {
+    let tls = server_tls(flags)?;
     let together = Layout::together(&flags.out)?;
     let layout = Layout { store: flags.store_dir.clone().unwrap_or_else(|| together.store.clone()), apart: flags.apart, ..together };
     if flags.apart {
-        for config in write_apart(&layout, flags)? {
+        for config in write_apart(&layout, flags, tls.as_ref())? {
             println!("{}", config.display());
         }
         return Ok(());
     }
-    let config = prepare(&layout, flags.host, flags.port, None)?;
+    let (scheme, more) = match tls {
+        Some(_) => ("tls", " --tls-ca-file CA --tls-cert-file CERT --tls-key-file KEY"),
+        None => ("nats", ""),
+    };
+    let config = prepare(&layout, flags.host, flags.port, None, tls)?;
     let reach = if flags.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { flags.host };
-    let url = format!("nats://{}", std::net::SocketAddr::new(reach, flags.port));
+    let url = format!("{scheme}://{}", std::net::SocketAddr::new(reach, flags.port));
     eprintln!("start the server:  nats-server -c {}", config.display());
-    eprintln!("provision it:      faultline setup --nats-url {url} --data-dir {}", flags.out.display());
-    eprintln!("run the cluster:   faultline up --nats-url {url} --data-dir {}", flags.out.display());
+    eprintln!("provision it:      faultline setup --nats-url {url} --data-dir {}{more}", flags.out.display());
+    eprintln!("run the cluster:   faultline up --nats-url {url} --data-dir {}{more}", flags.out.display());
     println!("{}", config.display());
     Ok(())
 }
 
 /// For machines or containers that share nothing but what each is given.
-fn write_apart(layout: &Layout, flags: &NatsConfigFlags) -> Result<Vec<PathBuf>, Failure> {
+fn write_apart(layout: &Layout, flags: &NatsConfigFlags, tls: Option<&ServerTls>) -> Result<Vec<PathBuf>, Failure> {
     let configs = match flags.servers.as_slice() {
-        [] | [_] => vec![prepare(layout, flags.host, flags.port, None)?],
+        [] | [_] => vec![prepare(layout, flags.host, flags.port, None, tls.cloned())?],
         hosts => {
             let members = (0..hosts.len()).map(|index| Member::on_hosts(index, hosts));
-            members.map(|member| prepare(layout, flags.host, flags.port, Some(&member))).collect::<anyhow::Result<_>>()?
+            members.map(|member| prepare(layout, flags.host, flags.port, Some(&member), tls.cloned())).collect::<anyhow::Result<_>>()?
         }
     };
     keys::ensure_secret(&layout.dir.join("dashboard").join("dashboard.token"))?;
     Ok(configs)
+}
+
+/// The three files, as absolute paths: the server may be started anywhere.
+fn server_tls(flags: &NatsConfigFlags) -> Result<Option<ServerTls>, Failure> {
+    let (Some(cert), Some(key), Some(ca)) = (&flags.server_cert, &flags.server_key, &flags.client_ca) else { return Ok(None) };
+    let file = |flag: &str, path: &Path| match std::path::absolute(path).ok().filter(|path| path.is_file()) {
+        Some(path) => Ok(path.display().to_string()),
+        None => Err(Failure::Usage(format!("{flag}: there is no file {}; docs/tls.md shows how to make certificates", path.display()))),
+    };
+    Ok(Some(ServerTls { cert_file: file("--server-cert", cert)?, key_file: file("--server-key", key)?, ca_file: file("--client-ca", ca)? }))
 }

@@ -142,7 +142,8 @@ pub(crate) async fn ask(socket: &Path, order: &Order) -> anyhow::Result<Reply> {
     let mut stream = BufReader::new(stream);
     // A frozen `up` would carry the order out when it wakes, long after whoever gave it has gone: first it must show that it is awake.
     let awake = tokio::time::timeout(AWAKE_WITHIN, exchange(&mut stream, &Order::Status)).await;
-    let status = awake.map_err(|_| anyhow::anyhow!("`faultline up` does not answer within {} s: is it stopped?", AWAKE_WITHIN.as_secs()))??;
+    let status =
+        awake.map_err(|_| anyhow::anyhow!("`faultline up` does not answer within {} s: is it stopped?", AWAKE_WITHIN.as_secs()))??;
     if *order == Order::Status { Ok(status) } else { exchange(&mut stream, order).await }
 }
 

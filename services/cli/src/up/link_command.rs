@@ -107,7 +107,11 @@ pub(crate) async fn run(session: &Session, flags: &LinkFlags) -> Result<(), Fail
         return Err(Failure::Failed(anyhow::anyhow!("`faultline up` gave another answer than was asked for")));
     };
     let (services, change) = match (&flags.services, &flags.change) {
-        (None, Some(_)) => return Err(Failure::Usage("name the services first, as in `faultline link worker-03 stall` or `faultline link all heal`".into())),
+        (None, Some(_)) => {
+            return Err(Failure::Usage(
+                "name the services first, as in `faultline link worker-03 stall` or `faultline link all heal`".into(),
+            ));
+        }
         (None, None) => ("all", None),
         (Some(services), change) => (services.as_str(), change.as_ref()),
     };

@@ -92,8 +92,11 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     let shutdown = Shutdown::from_signals(session.common.stop_with_parent);
     let look = Look { color, format: plan.common.log_format, verbose: plan.common.log_level.contains("debug") };
     let (lines, written) = Lines::start(look);
-    let links =
-        if plan.settings.no_proxy { Links::none() } else { Links::to(&servers, plan.settings.seed.unwrap_or_else(clock::random_seed)) };
+    let links = if plan.settings.no_proxy || plan.common.names_tls() {
+        Links::none()
+    } else {
+        Links::to(&servers, plan.settings.seed.unwrap_or_else(clock::random_seed))
+    };
     let cluster = Arc::new(Cluster::new(plan.clone(), Supervisor::new(lines.clone()), links, shutdown.clone()));
     let experiments = OnceLock::new();
     let outcome = tokio::select! {
@@ -220,7 +223,7 @@ async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Cluster) -> Resu
     for (index, (name, &port)) in names.iter().zip(&own.ports.clients).enumerate() {
         let member = own.ports.routes.get(index).map(|_| Member::on_loopback(index, &own.ports.routes));
         let layout = Layout::together(&settings.data_dir)?;
-        let config = nats_server::prepare(&layout, Ipv4Addr::LOCALHOST.into(), port, member.as_ref())?;
+        let config = nats_server::prepare(&layout, Ipv4Addr::LOCALHOST.into(), port, member.as_ref(), None)?;
         tracing::info!(version = %own.binary.version, binary = %own.binary.path.display(), port, "starting nats-server");
         cluster.start(services::nats_server(name.clone(), own_program.clone(), &own.binary.path, &config));
     }

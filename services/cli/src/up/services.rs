@@ -113,6 +113,7 @@ impl Plan {
         pairs.extend(common.log_dir.as_deref().map(|dir| ("--log-dir", path(dir))));
         pairs.extend(self.config_file.as_deref().map(|file| ("--config", path(file))));
         pairs.extend(key.map(|key| ("--nkey-file", path(&key))));
+        pairs.extend(common.tls_files().map(|(flag, file)| (flag, path(file))));
         pairs.extend(flags.iter().cloned());
         let args = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).chain(["--stop-with-parent".to_owned()]).collect();
         Service { name: name.to_owned(), program: self.bin_dir.join(format!("faultline-{user}")), args, admin: None }

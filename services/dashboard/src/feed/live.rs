@@ -85,13 +85,14 @@ enum News {
 
 impl News {
     fn decode(message: &Message) -> Result<Self, DecodeError> {
-        let (headers, body) = (message.headers.as_ref(), &message.payload);
         match message.subject.as_str() {
-            subject if subject.starts_with("node.hb.") => codec::decode(headers, body).map(News::Heartbeat),
-            subject if subject.starts_with("node.bye.") => codec::decode(headers, body).map(News::Goodbye),
-            subject if subject.starts_with("node.verdict.") => codec::decode(headers, body).map(News::Verdict),
-            subject if subject.starts_with("chaos.") => codec::decode(headers, body).map(|progress| News::Chaos(Box::new(progress))),
-            _ => Record::decode(headers, body).map(News::Record),
+            subject if subject.starts_with("node.hb.") => codec::decode_plain(subjects::HEARTBEAT_ALL, message).map(News::Heartbeat),
+            subject if subject.starts_with("node.bye.") => codec::decode_plain(subjects::GOODBYE_ALL, message).map(News::Goodbye),
+            subject if subject.starts_with("node.verdict.") => codec::decode_plain(subjects::VERDICT_ALL, message).map(News::Verdict),
+            subject if subject.starts_with("chaos.") => {
+                codec::decode_plain(subjects::CHAOS_PROGRESS_ALL, message).map(|progress| News::Chaos(Box::new(progress)))
+            }
+            _ => Record::decode(message.headers.as_ref(), &message.payload).map(News::Record),
         }
     }
 
