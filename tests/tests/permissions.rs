@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, push};
 use async_nats::jetstream::stream::Config;
 use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber, jetstream};
 use faultline_engine::node::Health;
@@ -124,16 +123,18 @@ async fn every_user_may_publish_what_the_table_says_and_the_server_refuses_the_r
     let (rows, mut wrong) = (table::publish(), Vec::new());
     for user in USERS {
         let mut watched = server.watched(user).await;
-        for row in &rows {
-            watched.client.publish(row.subject.clone(), user.into()).await.unwrap_or_else(|error| panic!("{}: {error}", row.subject));
+        let mut refused = BTreeSet::new();
+        // The client library keeps few errors at a time.
+        for some in rows.chunks(20) {
+            for row in some {
+                watched.client.publish(row.subject.clone(), user.into()).await.unwrap_or_else(|error| panic!("{}: {error}", row.subject));
+            }
+            if user != "admin" {
+                watched.client.publish("matrix.end", "".into()).await.unwrap();
+                refused.extend(watched.refused("matrix.end").await);
+            }
         }
-        let refused = if user == "admin" {
-            watched.client.flush().await.unwrap();
-            BTreeSet::new()
-        } else {
-            watched.client.publish("matrix.end", "".into()).await.unwrap();
-            watched.refused("matrix.end").await
-        };
+        watched.client.flush().await.unwrap();
         admin.publish("matrix.end", user.into()).await.unwrap();
         let mut heard = BTreeSet::new();
         loop {
@@ -285,8 +286,7 @@ fn forged_verdict() -> (HeaderMap, Verdict) {
     (codec::headers_for::<Verdict>(), verdict)
 }
 
-/// The server checks the subject of a message, not where its answer shall go, and a consumer delivers wherever its maker wants. So a stored
-/// message can be sent to subjects that its author may not publish; `decode_plain` is what tells it from a real one.
+/// The server checks the subject of a message, not where its answer shall go. So a stored message can be sent to subjects that its author may not publish; `decode_plain` is what tells it from a real one.
 #[tokio::test]
 async fn what_the_server_relays_for_a_user_does_not_pass_for_that_users_word() {
     let server = Server::start().await;
@@ -306,12 +306,4 @@ async fn what_the_server_relays_for_a_user_does_not_pass_for_that_users_word() {
     let relayed = timeout(PATIENCE, verdicts.next()).await.expect("the server answers to any subject").unwrap();
     assert_eq!(codec::decode::<Verdict>(relayed.headers.as_ref(), &relayed.payload).as_ref(), Ok(&verdict), "it looks like a verdict");
     assert!(matches!(codec::decode_plain::<Verdict>(subjects::VERDICT_ALL, &relayed), Err(DecodeError::Relayed { .. })));
-
-    let cli = jetstream::new(server.connect("cli").await);
-    let deliver_subject = "node.verdict.gpu-node-01".to_owned();
-    let config = push::Config { deliver_subject, ack_policy: AckPolicy::None, ..push::Config::default() };
-    cli.create_consumer_on_stream(config, streams::RESULTS).await.expect("who reads a stream makes consumers");
-    let delivered = timeout(PATIENCE, verdicts.next()).await.expect("the server delivers to any subject").unwrap();
-    assert_eq!(delivered.subject.as_str(), "job.res.x");
-    assert!(matches!(codec::decode_plain::<Verdict>(subjects::VERDICT_ALL, &delivered), Err(DecodeError::Relayed { .. })));
 }

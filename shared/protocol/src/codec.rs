@@ -78,7 +78,7 @@ pub fn decode<M: Message>(headers: Option<&HeaderMap>, body: &[u8]) -> Result<M,
 }
 
 /// Decodes a plain message that was heard on `filter`, after checking that it is one. Whoever may read a stream can have JetStream deliver
-/// what is stored there to any subject, past the allow-lists: a consumer delivers under the stored message's own subject, a direct read adds headers.
+/// what is stored there to any subject, past the allow-lists: the answer to a direct read goes where the reader says, with headers that tell.
 pub fn decode_plain<M: Message>(filter: &str, message: &async_nats::Message) -> Result<M, DecodeError> {
     let is_read = message.headers.as_ref().is_some_and(|headers| headers.get(header::NATS_STREAM).is_some());
     if is_read || !subjects::matches(filter, &message.subject) {

@@ -72,7 +72,7 @@ const PUBLISH: &[(&str, &str)] = &[
     ("$SRV.PING", NOBODY),
     ("$SRV.PING.faultline-fault-detector", "fault-detector"),
     ("$SRV.PING.faultline-worker", NOBODY),
-    ("$SRV.INFO", NOBODY),
+    ("$SRV.INFO", "cli"),
     ("$SRV.STATS.faultline-scheduler", NOBODY),
     ("$SYS.REQ.SERVER.PING", NOBODY),
     ("$SYS.REQ.ACCOUNT.PING.CONNZ", NOBODY),
@@ -199,7 +199,8 @@ const SUBSCRIBE: &[(&str, &str)] = &[
     ("exec.greet", "executor"),
     ("exec.cancel.*", "executor"),
     ("exec.reply.*", "worker"),
-    ("exec.>", NOBODY),
+    // The server takes `>` for one of `*`; there is nothing more to hear by it.
+    ("exec.>", "executor"),
     ("sysev.connect", "fault-detector"),
     ("sysev.disconnect", "fault-detector"),
     ("$KV.>", NOBODY),

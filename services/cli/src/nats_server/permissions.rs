@@ -172,6 +172,8 @@ pub(crate) const ROWS: [Row; 8] = [
             "ctl.*.ping",
             "$JS.API.INFO",
             "$JS.API.CONSUMER.INFO.JOBS.*",
+            // `faultline doctor` asks who is there.
+            "$SRV.INFO",
         ],
         subscribe: &[subjects::HEARTBEAT_ALL, subjects::DONE_ALL, subjects::CHAOS_PROGRESS_ALL],
         follow_streams: &[streams::RESULTS, streams::EVENTS, streams::DEAD],
@@ -215,8 +217,11 @@ impl Row {
         let mut allowed: Vec<String> = self.subscribe.iter().map(|&subject| subject.to_owned()).collect();
         let service = format!("faultline-{}", self.user);
         // Its inbox, and the questions of the NATS services API that are meant for all or for it.
-        allowed.extend([format!("{}.>", subjects::inbox_prefix(self.user)), "$SRV.*".into()]);
-        allowed.extend([format!("$SRV.*.{service}"), format!("$SRV.*.{service}.*")]);
+        allowed.push(format!("{}.>", subjects::inbox_prefix(self.user)));
+        // Word by word: the server takes `$SRV.>` for one of `$SRV.*`.
+        for verb in ["PING", "INFO", "STATS"] {
+            allowed.extend([format!("$SRV.{verb}"), format!("$SRV.{verb}.{service}"), format!("$SRV.{verb}.{service}.*")]);
+        }
         allowed
     }
 }
