@@ -42,8 +42,13 @@ pub fn names(scrape: &str) -> BTreeSet<String> {
 pub fn metrics_of(query: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut rest = query;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic() || c == '_' || "{[\"".contains(c)) {
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric() || c == '_' || "{[\"".contains(c)) {
         rest = &rest[start..];
+        if rest.starts_with(|c: char| c.is_ascii_digit()) {
+            // A number such as 1e3.
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '.');
+            continue;
+        }
         let closing = match rest.as_bytes()[0] {
             b'{' => Some('}'),
             b'[' => Some(']'),
@@ -61,7 +66,7 @@ pub fn metrics_of(query: &str) -> BTreeSet<String> {
             if let Some(labels) = after.trim_start().strip_prefix('(').filter(|_| !["and", "or", "unless"].contains(&word)) {
                 rest = labels.split_once(')').map_or("", |(_, after)| after);
             }
-        } else if !after.trim_start().starts_with('(') && !after.starts_with(|c: char| c.is_ascii_digit()) {
+        } else if !after.trim_start().starts_with('(') {
             found.insert(word.to_owned());
         }
     }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Fault;
 use super::injector::Injector;
 use super::kinds::{self, DEFAULT_AFTER_MS, DEFAULT_BEFORE_MS, Scope};
 use super::picture::{self, Picture};
@@ -130,12 +131,9 @@ impl Run {
         let give_up = Instant::now() + FIT_WITHIN;
         loop {
             let unfit = match self.picture(Some(seen)).await {
-                Some(picture) => match picture.unfit().or_else(|| self.cluster.meddled_with()) {
+                Some(picture) => match picture.unfit() {
                     // What cannot be found now is not found after a minute of watching either. Who is busy is another matter.
-                    None if kinds::scope(self.request.kind) != Scope::Worker => {
-                        plan::faults(&self.request, &picture, self.seed).map_err(Stopped::Refused)?;
-                        None
-                    }
+                    None if kinds::scope(self.request.kind) != Scope::Worker => self.plan(&picture).map(|_| None)?,
                     unfit => unfit,
                 },
                 None => Some("no scheduler answers".to_owned()),
@@ -161,10 +159,19 @@ impl Run {
         Some(Picture::new(&nodes, &leader, self.cluster.services()))
     }
 
+    /// What to break now. What somebody else has broken in the same way already would be put right by this run, and was broken before it.
+    fn plan(&self, picture: &Picture) -> Result<Vec<Fault>, Stopped> {
+        let faults = plan::faults(&self.request, picture, self.seed).map_err(Stopped::Refused)?;
+        match faults.iter().find_map(|fault| self.cluster.is_broken_already(fault)) {
+            Some(reason) => Err(Stopped::Refused(reason)),
+            None => Ok(faults),
+        }
+    }
+
     async fn inject(&self, log: &mut Log) -> Result<(), Stopped> {
         // The target is drawn now, not earlier: a busy worker must be busy at this moment.
         let picture = self.picture(None).await.ok_or_else(|| Stopped::Refused("no scheduler answers".into()))?;
-        let faults = plan::faults(&self.request, &picture, self.seed).map_err(Stopped::Refused)?;
+        let faults = self.plan(&picture)?;
         self.enter(log, ChaosPhase::During);
         for fault in faults {
             let (target, words) = (fault.target().to_owned(), fault.words());

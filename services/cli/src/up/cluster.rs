@@ -22,6 +22,7 @@ use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
 use super::supervisor::{Service, Signal, State, Stop, Supervisor, is_stopped};
 use crate::args::{KillSignal, MAX_WORKERS};
+use crate::chaos::fault::Fault;
 
 /// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(35);
@@ -176,13 +177,21 @@ impl Cluster {
         self.supervisor.statuses().into_iter().map(|status| (status.name, status.state == State::Running)).collect()
     }
 
-    /// What somebody has done to a process or its network and not undone, with what undoes it.
-    pub(crate) fn meddled_with(&self) -> Option<String> {
-        let links = self.links.list().unwrap_or_default();
-        let link = links.iter().find(|link| !link.conditions.is_clean());
-        let stopped = || self.supervisor.statuses().into_iter().find(|status| status.pid.is_some_and(is_stopped));
-        link.map(|link| format!("the network of {0} is broken already: `faultline link {0} heal`", link.service))
-            .or_else(|| stopped().map(|status| format!("{0} is stopped already: `faultline kill {0} --signal cont`", status.name)))
+    /// That somebody has frozen this process or broken this link and not undone it, with what undoes it.
+    pub(crate) fn is_broken_already(&self, fault: &Fault) -> Option<String> {
+        match fault {
+            Fault::Freeze { service } => {
+                let status = self.supervisor.statuses().into_iter().find(|status| status.name == *service)?;
+                let frozen = status.pid.is_some_and(is_stopped);
+                frozen.then(|| format!("{service} is frozen already: `faultline kill {service} --signal cont`"))
+            }
+            Fault::Link { service, .. } => {
+                let links = self.links.list().unwrap_or_default();
+                let broken = links.iter().any(|link| link.service == *service && !link.conditions.is_clean());
+                broken.then(|| format!("the network of {service} is broken already: `faultline link {service} heal`"))
+            }
+            Fault::Kill { .. } | Fault::Node { .. } => None,
+        }
     }
 
     /// Writes events in their order, beside everything else: the order itself must not wait for NATS.

@@ -134,8 +134,7 @@ fn all_rows_that_are_ever_pushed_fit_into_64_kib() {
     for node in &names {
         registered(&view, node);
         beat(&view, node, 900);
-        let fault =
-            json!({"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "target": node, "kind": "heartbeat_loss", "from_ms": 1_000, "until_ms": null});
+        let fault = json!({"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "target": node, "kind": "heartbeat_loss", "depth": "simulated", "cause": "ordered", "from_ms": 1_000, "until_ms": null});
         let event = ClusterEvent::new(1, "worker-with-a-long-name", Level::Warn, EventKind::FaultBegan, "x".repeat(300).as_str());
         let event = ClusterEvent { node: Some(node.clone()), fault: serde_json::from_value(fault).unwrap(), ..event };
         let seq = view.read().events.last_seq() + 1;

@@ -196,10 +196,11 @@ pub struct Hypothesis {
 impl Hypothesis {
     /// Reads clauses joined by commas; an empty text claims nothing.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.trim().is_empty() {
-            return Ok(Self { clauses: Vec::new() });
+        let clauses: Vec<Clause> =
+            text.split(',').map(str::trim).filter(|clause| !clause.is_empty()).map(parse_clause).collect::<Result<_, _>>()?;
+        if clauses.is_empty() && !text.trim().is_empty() {
+            parse_clause(text)?;
         }
-        let clauses = text.split(',').map(str::trim).map(parse_clause).collect::<Result<_, _>>()?;
         Ok(Self { clauses })
     }
 
