@@ -66,7 +66,7 @@ pub fn metrics_of(query: &str) -> BTreeSet<String> {
             if let Some(labels) = after.trim_start().strip_prefix('(').filter(|_| !["and", "or", "unless"].contains(&word)) {
                 rest = labels.split_once(')').map_or("", |(_, after)| after);
             }
-        } else if !after.trim_start().starts_with('(') {
+        } else if !["(", "by (", "without ("].iter().any(|what| after.trim_start().starts_with(what)) {
             found.insert(word.to_owned());
         }
     }
