@@ -6,6 +6,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use faultline_runtime::telemetry;
 
+/// A line on standard error. One that nobody can read is no reason to panic: the exit code tells what came of it.
+macro_rules! note {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod args;
 mod chaos;
 mod commands;
@@ -46,7 +54,7 @@ async fn main() -> ExitCode {
     match run(parse()).await {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("faultline: {}", output::printable(&failure.to_string(), false));
+            note!("faultline: {}", output::printable(&failure.to_string(), false));
             failure.exit_code()
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn pages(command: Command, folder: Option<&Path>) -> Result<(), Failu
     let Some(folder) = folder else { return print(&page(command, "").context("writing the page")?) };
     std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     let written = write_pages(&command, "", folder).with_context(|| format!("writing pages into {}", folder.display()))?;
-    eprintln!("{written} pages; `man -l {}/{NAME}.1` shows the first", folder.display());
+    note!("{written} pages; `man -l {}/{NAME}.1` shows the first", folder.display());
     Ok(())
 }
 

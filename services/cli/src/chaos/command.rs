@@ -33,7 +33,7 @@ const RUNS_LISTED: u32 = 20;
 pub(crate) async fn run(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
     match command {
         ChaosCommand::Run(flags) => experiment(link, &flags).await,
-        ChaosCommand::Abort => abort(link, None).await.map(|run| eprintln!("{run} is put right and ends")),
+        ChaosCommand::Abort => abort(link, None).await.map(|run| note!("{run} is put right and ends")),
         ChaosCommand::Ls => {
             let list = list(link, RUNS_LISTED).await.map_err(nobody)?;
             link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
@@ -101,7 +101,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     link.nats.client.flush().await.map_err(|error| failed(error.to_string()))?;
     let run = match link.nats.request(subjects::CHAOS_RUN, &request, ANSWER).await.map_err(nobody)? {
         ChaosReply::Started { run, seed } => {
-            eprintln!("experiment {run}: {}, seed {seed}", request.kind.as_str());
+            note!("experiment {run}: {}, seed {seed}", request.kind.as_str());
             run
         }
         ChaosReply::Refused { reason } => return Err(Failure::Failed(anyhow!(reason))),
@@ -110,7 +110,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     let report = tokio::select! {
         report = follow(link, &mut heard, &run) => report?,
         _ = interrupted() => {
-            eprintln!("aborting: everything is put right");
+            note!("aborting: everything is put right");
             abort(link, Some(run.clone())).await?;
             follow(link, &mut heard, &run).await?
         }
@@ -153,7 +153,7 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
                 }
                 Err(_) => {
                     if std::mem::take(&mut is_answered) {
-                        eprintln!("nobody answers; NATS may be what was broken, and the experiment goes on: waiting");
+                        note!("nobody answers; NATS may be what was broken, and the experiment goes on: waiting");
                     }
                     None
                 }
@@ -178,7 +178,7 @@ fn show(link: &Link, progress: &ChaosProgress, shown: &mut String) {
     let limit = if matches!(progress.phase, ChaosPhase::Checking | ChaosPhase::After) { "at most " } else { "" };
     let line = format!("{:<8} {limit}{left} left; {jobs}; {}", progress.phase.as_str(), progress.detail);
     if line != *shown && link.out.format == Format::Table {
-        eprintln!("{}", one_line(&line));
+        note!("{}", one_line(&line));
         *shown = line;
     }
 }

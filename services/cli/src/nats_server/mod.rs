@@ -116,9 +116,9 @@ pub(crate) fn write_for_others(flags: &NatsConfigFlags) -> Result<(), Failure> {
     let config = prepare(&layout, flags.host, flags.port, None, tls)?;
     let reach = if flags.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { flags.host };
     let url = format!("{scheme}://{}", std::net::SocketAddr::new(reach, flags.port));
-    eprintln!("start the server:  nats-server -c {}", config.display());
-    eprintln!("provision it:      faultline setup --nats-url {url} --data-dir {}{more}", flags.out.display());
-    eprintln!("run the cluster:   faultline up --nats-url {url} --data-dir {}{more}", flags.out.display());
+    note!("start the server:  nats-server -c {}", config.display());
+    note!("provision it:      faultline setup --nats-url {url} --data-dir {}{more}", flags.out.display());
+    note!("run the cluster:   faultline up --nats-url {url} --data-dir {}{more}", flags.out.display());
     println!("{}", config.display());
     Ok(())
 }

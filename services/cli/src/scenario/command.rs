@@ -136,9 +136,9 @@ fn list(out: &Output) -> Result<(), Failure> {
 }
 
 async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, keep: bool) -> Result<(), Failure> {
-    eprintln!("{}: {}", scenario.name, scenario.shows);
-    eprintln!("look for: {}", scenario.look_for);
-    eprintln!("seed {seed}; starting {} workers", scenario.cluster.workers);
+    note!("{}: {}", scenario.name, scenario.shows);
+    note!("look for: {}", scenario.look_for);
+    note!("seed {seed}; starting {} workers", scenario.cluster.workers);
     let cluster = tokio::select! {
         started = OwnCluster::start(&scenario.cluster, seed, keep) => started?,
         _ = interrupted() => return Err(stopped()),
@@ -148,7 +148,7 @@ async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, ke
         _ = interrupted() => Err(stopped()),
     };
     if let Some(folder) = cluster.stop().await {
-        eprintln!("kept: {}", folder.display());
+        note!("kept: {}", folder.display());
     }
     let report = went?;
     out.one(&report, |report| words(out, scenario, report))?;

@@ -156,7 +156,7 @@ async fn watch(
         };
         let ended = measured.committed + measured.dead + measured.cancelled + measured.abandoned;
         let state = trouble.clone().unwrap_or_else(|| "the cluster is whole".to_owned());
-        eprintln!("{:>3} s  {ended} of {} jobs ended; {state}", elapsed.as_secs(), plan.jobs.len());
+        note!("{:>3} s  {ended} of {} jobs ended; {state}", elapsed.as_secs(), plan.jobs.len());
         let all_ended = progress.accepted as usize == plan.jobs.len() && measured.open == 0;
         let all_broken = elapsed.as_millis() > u128::from(last_fault_ms);
         let poison_found = measured.dead_letters >= measured.dead + plan.poison.len() as u64;
@@ -177,7 +177,7 @@ fn take(told: News, seen: &mut Watch<'_>, progress: &mut Progress) {
         }
         News::NotAccepted { reason } => progress.trouble.push(format!("a job was not accepted: {reason}")),
         News::Broke(fault) => {
-            eprintln!("{:>3} s  {} for {}", fault.at_ms / 1000, fault.what, span(fault.for_ms));
+            note!("{:>3} s  {} for {}", fault.at_ms / 1000, fault.what, span(fault.for_ms));
             progress.faults.push(fault);
         }
         News::NotBroken { reason } => progress.trouble.push(format!("a fault could not be injected: {reason}")),

@@ -123,7 +123,7 @@ pub(crate) async fn run(session: &Session, flags: &LinkFlags) -> Result<(), Fail
         let conditions = change.apply(link.conditions);
         conditions.validate().map_err(|error| Failure::Usage(error.to_string()))?;
         ask(&state, &Order::Link { service: link.service.clone(), conditions }).await?;
-        eprintln!("{}: {conditions}", link.service);
+        note!("{}: {conditions}", link.service);
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// `faultline down`: also fine when nothing runs.
 pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
     let Some(pid) = state::holder(&session.data_dir) else {
-        eprintln!("nothing runs on {}", session.data_dir.display());
+        note!("nothing runs on {}", session.data_dir.display());
         return Ok(());
     };
     send_signal(pid, Signal::TERM);
@@ -35,7 +35,7 @@ pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    eprintln!("stopped");
+    note!("stopped");
     Ok(())
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn scale(session: &Session, what: Scalable, count: u32) -> Resu
             _ = waits.tick() => {
                 let text = waited_for(session, &state).await;
                 if !text.is_empty() && text != told {
-                    eprintln!("{text}");
+                    note!("{text}");
                     told = text;
                 }
             }
@@ -154,7 +154,7 @@ pub(crate) async fn scale(session: &Session, what: Scalable, count: u32) -> Resu
     };
     if let Reply::Scaled { started, stopped } = reply {
         let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-        eprintln!("started: {}; stopped: {}", list(&started), list(&stopped));
+        note!("started: {}; stopped: {}", list(&started), list(&stopped));
     }
     Ok(())
 }
@@ -188,7 +188,7 @@ fn waiting_words(stopping: &[String], nodes: &[NodeView]) -> String {
 pub(crate) async fn kill(session: &Session, service: String, signal: KillSignal) -> Result<(), Failure> {
     let words = format!("{} sent to {service}", signal.name());
     ask(&running(session)?, &Order::Kill { service, signal }).await?;
-    eprintln!("{words}");
+    note!("{words}");
     Ok(())
 }
 
