@@ -22,8 +22,8 @@ struct Args {
     /// Normal jobs that run meanwhile
     #[arg(long, default_value_t = 2_000)]
     jobs: u64,
-    /// How much any process may grow, in MiB
-    #[arg(long, default_value_t = 256)]
+    /// How much any process may grow, in MiB; the NATS server by half a KiB a message more, since it stores them
+    #[arg(long, default_value_t = 128)]
     max_growth_mib: u64,
 }
 
