@@ -19,7 +19,7 @@ use super::args::{ChaosCommand, RunFlags};
 use super::{kinds, report};
 use crate::commands::ask::Link;
 use crate::exit::Failure;
-use crate::interrupt::interrupted;
+use crate::interrupt::Interrupts;
 use crate::output::{Format, one_line, span, table};
 use crate::up::state;
 
@@ -96,6 +96,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     let request = flags.request().map_err(Failure::Usage)?;
     // What `up` would refuse is refused here with the code for bad usage.
     kinds::check(request.clone()).map_err(Failure::Usage)?;
+    let mut interrupts = Interrupts::listen()?;
     let failed = |error: String| Failure::Failed(anyhow!("the progress cannot be listened to: {error}"));
     let mut heard = link.nats.client.subscribe(subjects::CHAOS_PROGRESS_ALL).await.map_err(|error| failed(error.to_string()))?;
     link.nats.client.flush().await.map_err(|error| failed(error.to_string()))?;
@@ -109,7 +110,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     };
     let report = tokio::select! {
         report = follow(link, &mut heard, &run) => report?,
-        _ = interrupted() => {
+        () = interrupts.next() => {
             note!("aborting: everything is put right");
             abort(link, Some(run.clone())).await?;
             follow(link, &mut heard, &run).await?

@@ -28,7 +28,7 @@ use super::audit::{jobs_in_queue, last_sequence, read_violations};
 use super::control::bucket_failure;
 use super::read::{From, Reader, Row};
 use crate::exit::Failure;
-use crate::interrupt::interrupted;
+use crate::interrupt::Interrupts;
 use crate::output::{Format, Output, count, facts, plural, span};
 
 /// One round of reading; messages are taken at once as they come.
@@ -102,7 +102,7 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
     }
     let board = RefCell::new(Board { watch, notes: Vec::new(), connected: true, wanted_seq });
     let mut screen = Screen::new(link.out);
-    let failed = |error: std::io::Error| Failure::Failed(anyhow!("signals cannot be heard: {error}"));
+    let mut interrupts = Interrupts::listen()?;
     let over = async {
         match length {
             Some(length) => sleep(length).await,
@@ -114,7 +114,7 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
         never = follow(&link.nats, streams::EVENTS, From::Time(began_ms), &board, Board::on_event) => match never {},
         never = look(&link.nats, &board) => match never {},
         ended = show(&link.nats, &board, &mut screen) => return ended,
-        heard = interrupted() => heard.map_err(failed)?,
+        () = interrupts.next() => {}
         () = over => {}
     }
     let mut board = board.into_inner();

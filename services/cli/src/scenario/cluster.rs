@@ -41,8 +41,9 @@ const KEPT: &str = "faultline-kept-scenario-";
 /// The child and its folder.
 pub(crate) struct OwnCluster {
     child: Child,
-    folder: Option<TempDir>,
-    path: PathBuf,
+    /// Goes with the value, unless it shall be kept.
+    folder: TempDir,
+    keep: bool,
     pub(crate) nats: Nats,
     socket: PathBuf,
 }
@@ -53,19 +54,18 @@ impl OwnCluster {
         remove_abandoned();
         let prefix = if keep { KEPT.to_owned() } else { format!("{FOLDER}{}-", std::process::id()) };
         let folder = tempfile::Builder::new().prefix(&prefix).disable_cleanup(keep).tempdir().context("making a temporary folder")?;
-        let path = folder.path().to_owned();
-        let mut child = command(settings, seed, &path)?.spawn().context("starting `faultline up`")?;
+        let mut child = command(settings, seed, folder.path())?.spawn().context("starting `faultline up`")?;
         let deadline = Instant::now() + START_LIMIT;
-        let data_dir = path.join("data");
+        let data_dir = folder.path().join("data");
         let state = loop {
             match RunningState::read(&data_dir) {
                 Some(state) if Some(state.pid) == child.id() => break state,
-                _ => still_starting(&mut child, deadline, &path).await?,
+                _ => still_starting(&mut child, deadline, folder.path()).await?,
             }
         };
         let common = Common { nats_url: state.nats_url, nkey_file: Some(keys::seed_path(&data_dir, "cli")), ..Common::default() };
         let nats = connect::connect_once(&common, "cli", "faultline-scenario").await.map_err(|error| anyhow!(error))?;
-        let own = Self { child, folder: Some(folder), path, nats, socket: state.control_socket };
+        let own = Self { child, folder, keep, nats, socket: state.control_socket };
         own.wait_until_whole(settings, deadline).await
     }
 
@@ -78,7 +78,7 @@ impl OwnCluster {
             {
                 return Ok(self);
             }
-            still_starting(&mut self.child, deadline, &self.path).await?;
+            still_starting(&mut self.child, deadline, self.folder.path()).await?;
         }
     }
 
@@ -108,8 +108,7 @@ impl OwnCluster {
         if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-        drop(self.folder.take());
-        self.path.exists().then_some(self.path)
+        self.keep.then(|| self.folder.path().to_owned())
     }
 }
 

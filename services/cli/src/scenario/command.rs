@@ -15,7 +15,7 @@ use super::run::{self, ScenarioReport};
 use super::shipped::{self, Shipped};
 use crate::chaos::report::{clauses, figures};
 use crate::exit::Failure;
-use crate::interrupt::interrupted;
+use crate::interrupt::Interrupts;
 use crate::output::{Output, facts, figure, span, table};
 use crate::session::Session;
 
@@ -136,16 +136,17 @@ fn list(out: &Output) -> Result<(), Failure> {
 }
 
 async fn carry_out(out: &Output, scenario: &Scenario, plan: &Plan, seed: u64, keep: bool) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
     note!("{}: {}", scenario.name, scenario.shows);
     note!("look for: {}", scenario.look_for);
     note!("seed {seed}; starting {} workers", scenario.cluster.workers);
     let cluster = tokio::select! {
         started = OwnCluster::start(&scenario.cluster, seed, keep) => started?,
-        _ = interrupted() => return Err(stopped()),
+        () = interrupts.next() => return Err(stopped()),
     };
     let went = tokio::select! {
         report = run::run(scenario, plan, seed, &cluster) => report,
-        _ = interrupted() => Err(stopped()),
+        () = interrupts.next() => Err(stopped()),
     };
     if let Some(folder) = cluster.stop().await {
         note!("kept: {}", folder.display());

@@ -22,7 +22,6 @@ use faultline_runtime::connect::{Nats, kv_get};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -30,6 +29,7 @@ use crate::commands::ask::{self, Link};
 use crate::commands::control::bucket_failure;
 use crate::commands::{faults, nodes, parse};
 use crate::exit::Failure;
+use crate::interrupt::Interrupts;
 use crate::output::{Format, span};
 use crate::session::Session;
 use crate::up::control::Order as UpOrder;
@@ -122,7 +122,7 @@ async fn watch(session: &Session, nats: &Nats, mut top: Top, terminal: &mut rata
     let look_of = Look { has_color: has_color(session.common.color) };
     let (inputs, mut heard) = mpsc::channel(INPUTS_WAITING);
     let keys = Keys::start(inputs.clone());
-    let mut ended = Signals::listen()?;
+    let mut interrupts = Interrupts::listen_with_hangup()?;
     let mut looks = tokio::time::interval(Duration::from_millis(top.interval_ms));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut redraws = tokio::time::interval(REDRAW_EVERY);
@@ -130,7 +130,7 @@ async fn watch(session: &Session, nats: &Nats, mut top: Top, terminal: &mut rata
     loop {
         terminal.draw(|frame| draw::draw(frame, &top, look_of, unix_ms())).context("drawing")?;
         let mut effects = tokio::select! {
-            () = ended.next() => return Ok(()),
+            () = interrupts.next() => return Ok(()),
             _ = looks.tick() => if top.is_paused { Vec::new() } else { vec![Effect::Look] },
             _ = redraws.tick() => top.handle(Input::Connected(nats.is_connected()), unix_ms()),
             input = heard.recv() => match input {
@@ -193,7 +193,7 @@ async fn carry_out(session: &Session, nats: &Nats, order: Order) -> Result<Strin
             Ok(format!("{node} is told to recover"))
         }
         Order::Signal { process, signal } => {
-            let words = format!("{process} got SIG{}", crate::args::word(&signal).to_uppercase());
+            let words = format!("{process} got {}", signal.name());
             remote::ask(&remote::running(session)?, &UpOrder::Kill { service: process, signal }).await?;
             Ok(words)
         }
@@ -219,25 +219,6 @@ async fn carry_out(session: &Session, nats: &Nats, order: Order) -> Result<Strin
 fn fault_order(node: &str, kind: FaultOrderKind) -> FaultOrder {
     let for_ms = u64::try_from(faults::USUAL_LENGTH.as_millis()).unwrap_or(u64::MAX);
     FaultOrder { node: node.to_owned(), kind, for_ms, factor: faults::USUAL_SLOW_FACTOR, gpu: None }
-}
-
-/// SIGTERM and its like end `top` in order.
-struct Signals([tokio::signal::unix::Signal; 3]);
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).context("listening to signals");
-        Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?]))
-    }
-
-    async fn next(&mut self) {
-        let [terminate, hangup, interrupt] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    }
 }
 
 /// The thread that reads the terminal; it ends with the value.
