@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::Stream;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::scheduler::{Action, Beat, PendingMessage, RunningSign, Scheduler, SyncedNode};
-use faultline_protocol::codec::{self, Message};
+use faultline_protocol::codec;
 use faultline_protocol::messages::{
     CancelAnswer, CancelOutcome, CancelReply, CancelRequest, EndedBatch, EventKind, Goodbye, Heartbeat, Level, NodeSync, Query, QueryReply,
     Verdict, WorkerSync,
@@ -20,6 +20,7 @@ use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::events::EventSink;
 use faultline_runtime::lease::{Lease, RENEW_EVERY, Validity};
+use faultline_runtime::malformed::PlainReader;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -131,7 +132,7 @@ async fn serve(
         room,
         placed_before: 0,
         window: MIN_WINDOW,
-        undecodable: 0,
+        plain: PlainReader::new(nats),
         pending_verdicts: read_verdicts(nats).await,
     };
     leader.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
@@ -234,7 +235,7 @@ struct Leader {
     room: Arc<Room>,
     placed_before: u64,
     window: usize,
-    undecodable: u64,
+    plain: PlainReader,
     /// Verdicts of nodes whose registration has not been read yet.
     pending_verdicts: Vec<Verdict>,
 }
@@ -285,13 +286,13 @@ impl Leader {
     }
 
     fn on_ended(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(batch) = self.decoded::<EndedBatch>(subjects::SCHED_ENDED, message) else { return Vec::new() };
+        let Some(batch) = self.plain.read::<EndedBatch>(subjects::SCHED_ENDED, message) else { return Vec::new() };
         let now_ms = unix_ms();
         batch.ended.iter().flat_map(|ended| self.scheduler.on_ended(ended, now_ms)).collect()
     }
 
     fn on_heartbeat(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(heartbeat) = self.decoded::<Heartbeat>(subjects::HEARTBEAT_ALL, message) else { return Vec::new() };
+        let Some(heartbeat) = self.plain.read::<Heartbeat>(subjects::HEARTBEAT_ALL, message) else { return Vec::new() };
         let running: Vec<RunningSign> = heartbeat
             .running
             .iter()
@@ -307,7 +308,7 @@ impl Leader {
     }
 
     fn on_verdict(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(verdict) = self.decoded::<Verdict>(subjects::VERDICT_ALL, message) else { return Vec::new() };
+        let Some(verdict) = self.plain.read::<Verdict>(subjects::VERDICT_ALL, message) else { return Vec::new() };
         self.judge(&verdict)
     }
 
@@ -316,12 +317,12 @@ impl Leader {
     }
 
     fn on_goodbye(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(bye) = self.decoded::<Goodbye>(subjects::GOODBYE_ALL, message) else { return Vec::new() };
+        let Some(bye) = self.plain.read::<Goodbye>(subjects::GOODBYE_ALL, message) else { return Vec::new() };
         self.scheduler.on_left(&bye.node, bye.incarnation, unix_ms())
     }
 
     fn on_synced(&mut self, message: &async_nats::Message) -> Vec<Action> {
-        let Some(sync) = self.decoded::<WorkerSync>(subjects::SCHED_SYNCED, message) else { return Vec::new() };
+        let Some(sync) = self.plain.read::<WorkerSync>(subjects::SCHED_SYNCED, message) else { return Vec::new() };
         if sync.epoch != self.performer.epoch {
             return Vec::new();
         }
@@ -334,7 +335,7 @@ impl Leader {
         match intake::read_registration(entry) {
             Ok(input) => self.on_input(input),
             Err(reason) => {
-                self.note_undecodable(&entry.key, &reason);
+                self.plain.note(&entry.key, &reason);
                 Vec::new()
             }
         }
@@ -406,7 +407,7 @@ impl Leader {
     }
 
     fn on_cancel(&mut self, message: async_nats::Message) {
-        let Some(request) = self.decoded::<CancelRequest>(subjects::SCHED_CANCEL, &message) else { return };
+        let Some(request) = self.plain.read::<CancelRequest>(subjects::SCHED_CANCEL, &message) else { return };
         let pasts: Vec<_> = request
             .jobs
             .iter()
@@ -435,24 +436,5 @@ impl Leader {
                 let _ = nats.reply(reply_to, &CancelReply { answers }).await;
             }
         });
-    }
-
-    /// What cannot be read is counted and left alone: a poisoned message stops nobody.
-    fn decoded<M: Message>(&mut self, heard_on: &str, message: &async_nats::Message) -> Option<M> {
-        match codec::decode_plain(heard_on, message) {
-            Ok(decoded) => Some(decoded),
-            Err(error) => {
-                self.note_undecodable(&message.subject, &error);
-                None
-            }
-        }
-    }
-
-    fn note_undecodable(&mut self, from: &str, error: &impl std::fmt::Display) {
-        self.performer.nats.note_malformed();
-        self.undecodable += 1;
-        if self.undecodable.is_power_of_two() {
-            tracing::warn!(from, %error, so_far = self.undecodable, "a message cannot be read");
-        }
     }
 }

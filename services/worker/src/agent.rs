@@ -10,7 +10,6 @@ use async_nats::jetstream::kv;
 use faultline_engine::agent::{Agent, AgentAction, AgentNode, AttemptConfig};
 use faultline_engine::job::{Assignment, AttemptOutcome, EndedAttempt};
 use faultline_engine::scheduler::SyncedNode;
-use faultline_protocol::codec::{self, Message};
 use faultline_protocol::messages::{
     AssignBatch, EndedBatch, EventKind, FaultOrder, Goodbye, KillAttempts, Level, NodeRegistration, NodeSync, Pong, SyncOrder, WorkerSync,
 };
@@ -20,6 +19,7 @@ use faultline_runtime::admin::Readiness;
 use faultline_runtime::clock::{random_seed, unix_ms};
 use faultline_runtime::connect::{Nats, kv_put};
 use faultline_runtime::events::EventSink;
+use faultline_runtime::malformed::PlainReader;
 use faultline_runtime::micro;
 use faultline_runtime::service::Process;
 use faultline_runtime::shutdown::Shutdown;
@@ -138,7 +138,7 @@ struct Worker {
     nodes: BTreeMap<String, HostedNode>,
     /// Ends the task that registers a node, when a newer life of it registers.
     registering: BTreeMap<String, CancellationToken>,
-    undecodable: u64,
+    plain: PlainReader,
 }
 
 impl Worker {
@@ -173,6 +173,7 @@ impl Worker {
             identity,
             settings,
             registry,
+            plain: PlainReader::new(&nats),
             nats,
             events,
             shared,
@@ -184,7 +185,6 @@ impl Worker {
             agent: Agent::new(specs.into_iter().map(AgentNode::new)),
             nodes,
             registering: BTreeMap::new(),
-            undecodable: 0,
         })
     }
 
@@ -227,7 +227,7 @@ impl Worker {
     }
 
     fn on_assignments(&mut self, message: &async_nats::Message) {
-        let Some(AssignBatch { epoch, assignments }) = self.decoded::<AssignBatch>(subjects::ASSIGN_ALL, message) else { return };
+        let Some(AssignBatch { epoch, assignments }) = self.plain.read::<AssignBatch>(subjects::ASSIGN_ALL, message) else { return };
         let jobs = assignments.len();
         let (assignments, strange): (Vec<_>, Vec<_>) =
             assignments.into_iter().partition(|assignment| subjects::is_ack(&assignment.ack_subject) && assignment.spec.validate().is_ok());
@@ -309,21 +309,21 @@ impl Worker {
                 }
             }
             Some(ControlVerb::Sync) => {
-                if let Some(order) = self.decoded::<SyncOrder>(subjects::CTL_ALL, &message) {
+                if let Some(order) = self.plain.read::<SyncOrder>(subjects::CTL_ALL, &message) {
                     self.on_sync(order).await;
                 }
             }
             Some(ControlVerb::Kill) => {
-                if let Some(order) = self.decoded::<KillAttempts>(subjects::CTL_ALL, &message) {
+                if let Some(order) = self.plain.read::<KillAttempts>(subjects::CTL_ALL, &message) {
                     self.on_kill(&order);
                 }
             }
             Some(ControlVerb::Fault) => {
-                if let Some(order) = self.decoded::<FaultOrder>(subjects::CTL_ALL, &message) {
+                if let Some(order) = self.plain.read::<FaultOrder>(subjects::CTL_ALL, &message) {
                     self.on_fault_order(&order).await;
                 }
             }
-            None => self.note_undecodable(&message.subject, &"an order that is not known"),
+            None => self.plain.note(&message.subject, &"an order that is not known"),
         }
     }
 
@@ -465,25 +465,6 @@ impl Worker {
             if !matches!(tokio::time::timeout(REGISTER_PAUSE, removal).await, Ok(Ok(()))) {
                 tracing::warn!(node = bye.node, "its registration could not be removed: the detector will find it silent");
             }
-        }
-    }
-
-    /// What cannot be read is counted and left alone: a poisoned message stops nobody.
-    fn decoded<M: Message>(&mut self, heard_on: &str, message: &async_nats::Message) -> Option<M> {
-        match codec::decode_plain(heard_on, message) {
-            Ok(decoded) => Some(decoded),
-            Err(error) => {
-                self.note_undecodable(&message.subject, &error);
-                None
-            }
-        }
-    }
-
-    fn note_undecodable(&mut self, subject: &str, error: &impl std::fmt::Display) {
-        self.nats.note_malformed();
-        self.undecodable += 1;
-        if self.undecodable.is_power_of_two() {
-            tracing::warn!(subject, %error, so_far = self.undecodable, "a message cannot be read");
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod events;
 mod http;
 pub mod lease;
+pub mod malformed;
 pub mod metrics;
 pub mod micro;
 pub mod observe;
