@@ -217,6 +217,11 @@ impl Demand {
     }
 }
 
+/// The part of a kind before a `:`, which is what nodes offer and what subjects carry.
+pub fn class(kind: &str) -> &str {
+    kind.split(':').next().unwrap_or(kind)
+}
+
 /// Whether `text` can stand as one token of a subject: 1 to 64 letters, digits, `-` or `_`.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -325,9 +330,9 @@ impl JobSpec {
         Ok(())
     }
 
-    /// The subject token for the job's kind: the part before a `:`.
+    /// The subject token for the job's kind.
     pub fn class(&self) -> &str {
-        self.kind.split(':').next().unwrap_or("other")
+        class(&self.kind)
     }
 
     /// The NAME of a kind `service:NAME`; `None` for every other kind.

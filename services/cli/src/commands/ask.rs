@@ -122,6 +122,11 @@ pub(crate) async fn stats(nats: &Nats) -> Result<ClusterStats, NoAnswer> {
 
 /// Every node, by name.
 pub(crate) async fn nodes(nats: &Nats) -> Result<Vec<NodeView>, NoAnswer> {
+    nodes_until(nats, |_| false).await
+}
+
+/// Nodes by name, page after page, up to the first page that is enough.
+pub(crate) async fn nodes_until(nats: &Nats, enough: impl Fn(&[NodeView]) -> bool) -> Result<Vec<NodeView>, NoAnswer> {
     let mut all: Vec<NodeView> = Vec::new();
     loop {
         let after = all.last().map(|node| node.spec.node.clone());
@@ -132,7 +137,11 @@ pub(crate) async fn nodes(nats: &Nats) -> Result<Vec<NodeView>, NoAnswer> {
                 if !advances {
                     return Ok(all);
                 }
+                let is_enough = enough(&page);
                 all.extend(page);
+                if is_enough {
+                    return Ok(all);
+                }
             }
             other => return odd(&other),
         }

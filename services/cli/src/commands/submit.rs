@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use faultline_engine::job::options::{JobOptions, refuse_kind};
-use faultline_engine::job::{Demand, InvalidJob, JobId, MAX_RETRIES, Param, Params, Priority};
+use faultline_engine::job::{self, Demand, InvalidJob, JobId, MAX_RETRIES, Param, Params, Priority};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::MAX_SUBMIT_AGE;
 use faultline_runtime::clock;
@@ -109,7 +109,9 @@ impl SubmitFlags {
 
 /// A kind that no node runs would only wait and then be given up. Without a leader, or without nodes, nothing is refused.
 async fn refuse_unknown_kind(link: &Link, kind: &str) -> Result<(), Failure> {
-    let nodes = match ask::nodes(&link.nats).await {
+    // The first that runs it settles the matter: of ten thousand nodes not all have to be asked for.
+    let class = job::class(kind);
+    let nodes = match ask::nodes_until(&link.nats, |page| page.iter().any(|node| node.spec.kinds.iter().any(|kind| kind == class))).await {
         Ok(nodes) => nodes,
         Err(error) => {
             tracing::warn!("whether a node runs `{kind}` jobs is not known: {error}");

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use faultline_engine::job::{JobId, is_token};
+use faultline_engine::job::{JobId, class, is_token};
 use faultline_protocol::messages::{JobView, Query, QueryReply};
 use faultline_protocol::subjects;
 use serde::Serialize;
@@ -83,8 +83,7 @@ pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<Jo
     responses((status = 200, body = JobDetail), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<JobDetail>, ApiError> {
     let (view, source, stale_since_ms) = find(&app, job).await?;
-    // The class in the subject is the kind's first part.
-    let class = view.kind.split(':').next().filter(|class| is_token(class));
+    let class = Some(class(&view.kind)).filter(|class| is_token(class));
     let queued_as = class.filter(|_| !view.state.is_terminal()).map(|class| subjects::queue(view.priority, class, job));
     let (messages, messages_error) = match app.cluster.messages(job, queued_as).await {
         Ok(messages) => (messages, None),

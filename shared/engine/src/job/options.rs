@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Param, Params, Priority, clip};
+use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Param, Params, Priority, class, clip};
 
 pub const DEFAULT_DURATION_MS: u64 = 1_000;
 pub const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -61,7 +61,7 @@ impl JobOptions {
 
     /// Size and duration have the names that the executor of the kind reads; kinds of one's own get `size` and `duration_ms`.
     fn executor_params(&self) -> Result<Params, InvalidJob> {
-        let class = self.kind.split(':').next().unwrap_or_default();
+        let class = class(&self.kind);
         if self.size.is_some() && matches!(class, "sleep" | "fault") {
             return Err(InvalidJob::new("size", format!("it means nothing to {class} jobs: give a duration")));
         }
@@ -90,7 +90,7 @@ impl JobOptions {
 /// Why a kind cannot be meant, given what nodes say that they run (the part before a `:`): no node runs it. Without any node nothing is
 /// refused: one that runs it may still come.
 pub fn refuse_kind(kind: &str, offered: &BTreeSet<String>) -> Option<String> {
-    let class = kind.split(':').next().unwrap_or_default();
+    let class = class(kind);
     if offered.is_empty() || offered.contains(class) {
         return None;
     }

@@ -3,6 +3,7 @@
 
 mod live;
 
+use faultline_engine::scheduler::BOUNDS_MS;
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -13,8 +14,16 @@ pub use live::{Family, Kind, Readings};
 /// The content type of `/metrics`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
-/// Bounds for durations between a millisecond and five minutes, in seconds.
-pub const SECONDS: [f64; 15] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+/// Bounds for durations between a millisecond and five minutes, in seconds: the classes in which the engine counts them, too.
+pub const SECONDS: [f64; BOUNDS_MS.len()] = {
+    let mut seconds = [0.0; BOUNDS_MS.len()];
+    let mut at = 0;
+    while at < seconds.len() {
+        seconds[at] = BOUNDS_MS[at] as f64 / 1000.0;
+        at += 1;
+    }
+    seconds
+};
 
 /// The registry of one process. Cheap to clone.
 #[derive(Debug, Clone)]
