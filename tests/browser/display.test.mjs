@@ -88,21 +88,27 @@ test('the timeline is zoomed by dragging, moved by keys, follows now again, and 
   const canvas = page.locator('.timeline canvas');
   const follows = () => page.getByRole('button', { name: 'Follow now' }).getAttribute('aria-pressed');
   assert.equal(await follows(), 'true');
-  const box = await canvas.boundingBox();
+  // It is drawn first, and given its width when the page has measured how much there is.
+  const box = await eventually('the timeline has its width', async () => {
+    const found = await canvas.boundingBox();
+    return found?.width > 400 ? found : null;
+  });
   await page.mouse.move(box.x + box.width * 0.5, box.y + 40);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * 0.75, box.y + 40, { steps: 5 });
   await page.mouse.up();
-  const window = () => ['from', 'to'].map((name) => Number(new URL(page.url()).searchParams.get(name)));
-  const [from, to] = window();
+  // As the page itself knows it: what `page.url()` gives is heard a moment later.
+  const window = () =>
+    page.evaluate(() => ['from', 'to'].map((name) => Number(new URLSearchParams(location.search).get(name))));
+  const [from, to] = await window();
   // Two minutes are shown at first, beside the names of the nodes.
   assert.ok(to - from > 20_000 && to - from < 60_000, `${to - from} ms`);
   assert.equal(await follows(), 'false');
   await page.locator('.timeline').focus();
   await page.keyboard.press('ArrowLeft');
-  assert.ok(window()[0] < from);
+  assert.ok((await window())[0] < from);
   await page.reload();
-  assert.ok(window()[0] < from, 'the window is in the address');
+  assert.ok((await window())[0] < from, 'the window is in the address');
   await page.getByRole('button', { name: 'Follow now' }).click();
   assert.equal(await follows(), 'true');
   await page.getByLabel('only affected nodes').check();
