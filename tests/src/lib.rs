@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod collector;
 pub mod http;
 pub mod nats;
+pub mod proc;
 pub mod prometheus;
 pub mod python;
 pub mod simulation;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::{PATIENCE, program};
 use crate::nats::free_port;
+use crate::proc;
 
 const POLL: Duration = Duration::from_millis(100);
 
@@ -163,9 +164,7 @@ impl Up {
 
     /// The letter that Linux has for the state of a process, such as `T` for a stopped one.
     pub fn process_state(&self, name: &str) -> Option<char> {
-        let pid = self.service(name)?["pid"].as_u64()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.chars().next()
+        proc::state(self.service(name)?["pid"].as_u64()?)
     }
 
     /// `faultline audit` must find nothing.

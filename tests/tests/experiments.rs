@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use faultline_tests::proc;
 use faultline_tests::up::{Up, text};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -143,7 +144,7 @@ async fn a_frozen_process_does_not_outlive_a_kill_9_of_up() {
     let pids = up.pids();
     assert!(pids.len() >= 5, "{pids:?}");
     up.signal(Signal::KILL).await;
-    let lives = |pid: u64| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let lives = |pid: u64| proc::state(pid).is_some_and(|state| state != 'Z');
     up.wait_until("all are gone", async || pids.iter().all(|(_, pid)| !lives(*pid))).await;
     // Nobody answers it any more, which it would believe after a minute.
     let _ = run.kill();

@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::proc;
 use crate::up::Up;
 use ammunition::{Arsenal, Shot};
 
@@ -177,10 +178,6 @@ fn processes(up: &Up) -> BTreeMap<String, Process> {
 
 /// A guarded process is its guard's child; the larger of the two is meant.
 fn resident_kib(pid: u64) -> Option<u64> {
-    let of = |pid: u64| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().trim_end_matches(" kB").parse::<u64>().ok()
-    };
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|child| of(child.parse().ok()?)).chain(of(pid)).max()
+    children.split_whitespace().filter_map(|child| proc::kib(child, "VmRSS")).chain(proc::kib(pid, "VmRSS")).max()
 }

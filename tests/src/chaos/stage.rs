@@ -15,6 +15,7 @@ use super::load::Journal;
 use super::plan::{LinkFault, Op, SUBMITTERS, Service, WORKERS};
 use super::witness::Witness;
 use crate::cluster::Cluster;
+use crate::proc;
 
 /// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
 const GENERATOR_RATE: &str = "240";
@@ -214,7 +215,7 @@ impl Stage {
             }
         }
         for (name, pid) in self.cluster.pids() {
-            if let Some(kib) = resident_kib(pid) {
+            if let Some(kib) = proc::kib(pid, "VmRSS") {
                 let most = self.memory_kib.entry(name).or_default();
                 *most = kib.max(*most);
             }
@@ -248,10 +249,4 @@ fn conditions(fault: LinkFault) -> LinkConditions {
         LinkFault::Delay => LinkConditions { delay_ms: 20, jitter_ms: 200, ..LinkConditions::default() },
         LinkFault::Loss => LinkConditions { loss_percent: 10.0, ..LinkConditions::default() },
     }
-}
-
-/// Resident memory of a process; `None` where `/proc` does not tell.
-fn resident_kib(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
 }

@@ -6,6 +6,7 @@ use async_nats::HeaderMap;
 use faultline_engine::job::{JobId, Priority};
 use faultline_protocol::codec::{DecodeError, HEADER_KIND, HEADER_VERSION, MAX_BODY_BYTES};
 use faultline_protocol::subjects;
+use faultline_tests::proc;
 use proptest::prelude::*;
 
 use crate::samples::{self, Sample};
@@ -185,10 +186,9 @@ proptest! {
     }
 }
 
-/// What this process has at most had of address space so far; none where the system does not tell.
+/// What this process has at most had of address space so far.
 fn peak_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?.trim().trim_end_matches(" kB").parse().ok()
+    proc::kib("self", "VmPeak")
 }
 
 #[test]

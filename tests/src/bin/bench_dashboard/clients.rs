@@ -1,11 +1,12 @@
 //! Who talks to the dashboard: a client that reads and checks every message, clients that read nothing, and plain requests.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use faultline_tests::http;
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -116,16 +117,11 @@ pub(crate) async fn deaf(port: u16) -> anyhow::Result<WebSocketStream<MaybeTlsSt
 }
 
 async fn get(port: u16, path: &str) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    let text = String::from_utf8(answer)?;
-    ensure!(text.starts_with("HTTP/1.1 200"), "{path}: {}", text.lines().next().unwrap_or_default());
+    let answer = http::get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), path).await;
+    let (status, body) = answer.with_context(|| format!("{path} is not answered"))?;
+    ensure!(status == 200, "{path}: {status}");
     // One piece, since the dashboard knows its length before it answers.
-    let (_, body) = text.split_once("\r\n\r\n").context("no body")?;
-    serde_json::from_str(body).with_context(|| format!("{path} answers no JSON"))
+    serde_json::from_str(&body).with_context(|| format!("{path} answers no JSON"))
 }
 
 /// The median time of a request, in milliseconds.

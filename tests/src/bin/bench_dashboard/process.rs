@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use faultline_tests::cluster::program;
+use faultline_tests::proc;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -63,8 +64,6 @@ impl Dashboard {
 
     /// Memory that is resident, in KiB.
     pub(crate) fn rss_kib(&self) -> anyhow::Result<i64> {
-        let status = std::fs::read_to_string(self.proc_dir().join("status")).context(NEEDS)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is missing")?;
-        line.trim().trim_end_matches(" kB").trim().parse().context("reading VmRSS")
+        proc::kib(self.child.id(), "VmRSS").and_then(|kib| i64::try_from(kib).ok()).context(NEEDS)
     }
 }
