@@ -57,8 +57,9 @@ deny_advisories() {
   cargo_deny check --disable-fetch --hide-inclusion-graph advisories
 }
 
+# In release, as the tests are: build scripts and macros are built once for both.
 documentation() {
-  RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
+  RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --workspace --no-deps --quiet
 }
 
 step 'cargo fmt' cargo fmt --all --check
@@ -66,7 +67,7 @@ step typos spelling
 step 'cargo machete' unused_dependencies
 step 'cargo deny: bans, licences, sources' deny_policy
 step 'cargo deny: advisories' deny_advisories
-step 'cargo clippy' cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+step 'cargo clippy' cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 step 'cargo doc' documentation
 
 if [ -n "$failed" ]; then

@@ -32,11 +32,13 @@ pub async fn run_with(settings: Settings, registry: Registry, mut process: Proce
     let (identity, claim) = match settings.identity() {
         Some(identity) => (identity, None),
         None => match claim_name(&settings, &process).await? {
-            Some(claim) => (claim.identity.clone(), Some(claim)),
+            Some(claim) => {
+                process.rename(&claim.identity.name);
+                (claim.identity.clone(), Some(claim))
+            }
             None => return Ok(()),
         },
     };
-    process.name.clone_from(&identity.name);
     let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
     let work = agent::run(identity, settings, registry, nats.clone(), process);
     match claim {

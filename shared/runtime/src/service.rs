@@ -45,6 +45,13 @@ pub struct Process {
 }
 
 impl Process {
+    /// For one that learns its name after it began.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.readiness.rename(name);
+        self.metrics.name(self.user, name);
+    }
+
     /// Connects to NATS; tries until it is there. None when the process shall stop first.
     pub async fn connect(&self) -> anyhow::Result<Option<Nats>> {
         let Some(nats) = self.connect_aside(&self.name).await? else { return Ok(None) };

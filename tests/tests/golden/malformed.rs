@@ -43,7 +43,7 @@ fn check(sample: &Sample, body: &[u8]) -> Result<(), TestCaseError> {
         Err(error @ (DecodeError::Body { .. } | DecodeError::TooLarge { .. })) => {
             let text = error.to_string();
             prop_assert!(text.contains(sample.kind) || text.contains("bytes"), "{}", text);
-            prop_assert!(text.len() < 500 && !text.chars().any(char::is_control), "{:?}", text);
+            prop_assert!(text.chars().count() < 500 && !text.chars().any(char::is_control), "{:?}", text);
         }
         Err(other) => prop_assert!(false, "{}: {}", sample.name, other),
     }

@@ -28,7 +28,6 @@ pub struct Readiness(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    process: String,
     stopping: CancellationToken,
     nats: OnceLock<Nats>,
     own: Mutex<Own>,
@@ -36,6 +35,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Own {
+    process: String,
     state: String,
     /// Reasons by the name of the condition that is not met.
     unmet: BTreeMap<String, String>,
@@ -44,11 +44,16 @@ struct Own {
 impl Readiness {
     /// Not ready before [`Readiness::connected`], nor once `stopping` is cancelled.
     pub fn new(process: &str, stopping: CancellationToken) -> Self {
-        Self(Arc::new(Inner { process: process.to_owned(), stopping, nats: OnceLock::new(), own: Mutex::default() }))
+        let own = Own { process: process.to_owned(), ..Own::default() };
+        Self(Arc::new(Inner { stopping, nats: OnceLock::new(), own: Mutex::new(own) }))
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {
         self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rename(&self, process: &str) {
+        process.clone_into(&mut self.own().process);
     }
 
     /// From now on the connection's state counts.
@@ -87,7 +92,7 @@ impl Readiness {
         if more > 0 {
             reasons.push(format!("and {more} more"));
         }
-        ReadyReport { process: self.0.process.clone(), ready: reasons.is_empty(), state: own.state.clone(), reasons }
+        ReadyReport { process: own.process.clone(), ready: reasons.is_empty(), state: own.state.clone(), reasons }
     }
 }
 
@@ -111,6 +116,7 @@ mod tests {
         }
         assert_eq!(readiness.report().reasons, ["NATS has not been reached yet"]);
         stopping.cancel();
-        assert_eq!(readiness.report().reasons[0], "it is stopping");
+        readiness.rename("worker-02");
+        assert_eq!((readiness.report().process.as_str(), readiness.report().reasons[0].as_str()), ("worker-02", "it is stopping"));
     }
 }

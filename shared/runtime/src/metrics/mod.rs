@@ -25,34 +25,46 @@ pub const SECONDS: [f64; BOUNDS_MS.len()] = {
     seconds
 };
 
+fn made<C>(collector: prometheus::Result<C>) -> C {
+    collector.unwrap_or_else(|error| panic!("a metric cannot be made: {error}"))
+}
+
 /// The registry of one process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics(Registry);
+pub struct Metrics {
+    registry: Registry,
+    /// One series, which says what this is.
+    info: IntGaugeVec,
+}
 
 impl Metrics {
     /// With what every process tells: its version and name, and on Linux its processor time, memory and files.
     pub fn new(service: &str, process: &str) -> Self {
-        let metrics = Self(Registry::new());
+        let info = Opts::new("faultline_build_info", "Always 1; the labels say which process of which version this is.");
+        let info = made(IntGaugeVec::new(info, &["service", "process", "version"]));
+        let metrics = Self { registry: Registry::new(), info };
+        metrics.register(metrics.info.clone());
         #[cfg(target_os = "linux")]
         metrics.register(prometheus::process_collector::ProcessCollector::for_self());
-        let info = metrics.gauges(
-            "faultline_build_info",
-            "Always 1; the labels say which process of which version this is.",
-            &["service", "process", "version"],
-        );
-        info.with_label_values(&[service, process, env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.name(service, process);
         metrics
+    }
+
+    /// What the process is called from now on.
+    pub(crate) fn name(&self, service: &str, process: &str) {
+        self.info.reset();
+        self.info.with_label_values(&[service, process, env!("CARGO_PKG_VERSION")]).set(1);
     }
 
     /// Adds something that is collected at each scrape.
     pub fn register(&self, collector: impl Collector + 'static) {
-        if let Err(error) = self.0.register(Box::new(collector)) {
+        if let Err(error) = self.registry.register(Box::new(collector)) {
             panic!("a metric cannot be registered: {error}");
         }
     }
 
-    fn added<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let collector = made.unwrap_or_else(|error| panic!("a metric cannot be made: {error}"));
+    fn added<C: Collector + Clone + 'static>(&self, collector: prometheus::Result<C>) -> C {
+        let collector = made(collector);
         self.register(collector.clone());
         collector
     }
@@ -96,7 +108,7 @@ impl Metrics {
 
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.0.gather())
+        TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
@@ -129,6 +141,15 @@ mod tests {
         is_there.store(false, Ordering::Relaxed);
         let text = metrics.render().unwrap();
         assert!(!text.contains("test_heat") && text.contains("test_joules_total"), "{text}");
+    }
+
+    #[test]
+    fn a_process_that_is_renamed_has_one_name() {
+        let metrics = Metrics::new("worker", "worker");
+        metrics.name("worker", "worker-03");
+        let text = metrics.render().unwrap();
+        let infos: Vec<&str> = text.lines().filter(|line| line.starts_with("faultline_build_info{")).collect();
+        assert!(infos.len() == 1 && infos[0].contains(r#"process="worker-03""#), "{text}");
     }
 
     #[test]
