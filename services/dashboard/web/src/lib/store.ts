@@ -13,9 +13,10 @@ export const rate = signal<Rate | null>(null);
 export const chaos = signal<ChaosPush | null>(null);
 export const frame = signal<Frame | null>(null);
 export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [], workers: [], worker_of: [], models: [], model_of: [] });
+/** Why the names of the nodes could not be loaded, until they are. */
+export const indexFailure = signal<unknown>(null);
 /** The service's clock less ours: spans to now are taken on the service's clock. */
 export const clockSkewMs = signal(0);
-export const hasState = signal(false);
 
 /** Maps are changed in place: rows are not copied twice a second. The version beside says that something changed. */
 export const nodes = new Map<string, NodeRow>();
@@ -26,6 +27,8 @@ export const jobsVersion = signal(0);
 /** The newest events, oldest first. */
 const MAX_EVENTS = 5000;
 export const events = signal<ClusterEvent[]>([]);
+/** Those of before the page was opened are there too. */
+export const hasEvents = signal(false);
 
 export const positions = computed(() => new Map(index.value.nodes.map((name, at) => [name, at])));
 
@@ -100,7 +103,6 @@ function applyHello(hello: Hello): void {
   recentJobs.clear();
   for (const job of state.jobs) recentJobs.set(job.id, job);
   jobsVersion.value += 1;
-  hasState.value = true;
   if (state.node_index !== index.peek().revision) void loadIndex(state.node_index);
   void loadSeries();
   void loadEvents();
@@ -146,13 +148,15 @@ function addEvents(fresh: ClusterEvent[], announce = true): void {
 }
 
 let indexWanted = -1;
-async function loadIndex(revision: number): Promise<void> {
+export async function loadIndex(revision = 0): Promise<void> {
   if (indexWanted === revision) return;
   indexWanted = revision;
   try {
     index.value = await get<NodeIndex>('/nodes/index');
-  } catch {
+    indexFailure.value = null;
+  } catch (error) {
     // The next frame asks again.
+    indexFailure.value = error;
   } finally {
     indexWanted = -1;
   }
@@ -168,6 +172,7 @@ async function loadEvents(): Promise<void> {
     if (lastEvent === 0) {
       const page = await get<EventsPage>('/events?limit=500');
       addEvents(page.items, false);
+      hasEvents.value = true;
       return;
     }
     for (;;) {

@@ -3,13 +3,13 @@
 import { useState } from 'preact/hooks';
 import { count, DASH, fixed, plural, shortId, span, words } from '../lib/format';
 import { param, setParams } from '../lib/route';
-import { frame, hasState, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
+import { frame, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
 import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell, type NodeDetail, type NodeRow } from '../lib/wire';
 import { inspect } from '../ui/drawer';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
-import { Empty, Loading, Meter, Panel, State } from '../ui/parts';
+import { Empty, Meter, NodesLoading, Panel, State } from '../ui/parts';
 import { VirtualList } from '../ui/virtual';
 import { get, query } from '../lib/api';
 import { lastFrameAt, now } from '../lib/connection';
@@ -61,8 +61,8 @@ export function Nodes() {
         <span class="sub num">{rows.length === total ? plural(total, 'node') : `${count(rows.length)} of ${plural(total, 'node')}`}</span>
       </div>
       <NodeFilters />
-      {!hasState.value ? (
-        <Loading rows={8} />
+      {index.value.revision < 0 ? (
+        <NodesLoading rows={8} />
       ) : !total ? (
         <Empty title="No node has been heard of yet">
           Workers register as soon as they are connected: <code>faultline scale workers 8</code>

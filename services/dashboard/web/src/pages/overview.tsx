@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { count, fixed, plural, span } from '../lib/format';
-import { events, index, stats } from '../lib/store';
+import { events, hasEvents, index, stats } from '../lib/store';
 import type { Stats } from '../lib/wire';
 import { Chart, type Line } from '../ui/chart';
 import { EventLine } from '../ui/event-line';
@@ -183,6 +183,10 @@ function Incidents() {
             <EventLine key={event.seq} event={event} />
           ))}
         </ol>
+      ) : !hasEvents.value ? (
+        <div class="inset">
+          <Loading rows={3} />
+        </div>
       ) : (
         <Empty title="Nothing has failed">
           Kill a worker on the page <a href="/chaos">Chaos</a> to see what happens.

@@ -10,7 +10,7 @@ import { inspect } from './drawer';
 import { useDrawing, useWidth } from './hooks';
 import { COLD_C, HeatPainter, HOT_C, rampName, STEPS, type Mode } from './heat-paint';
 import { layoutOf, nodeAt } from './heat-layout';
-import { Empty, Loading, Panel, Segmented, State, Twin } from './parts';
+import { Empty, NodesLoading, Panel, Segmented, State, Twin } from './parts';
 
 const MODES = [
   ['utilisation', 'Utilisation'],
@@ -52,7 +52,7 @@ export function HeatMap() {
     >
       <div class="stack">
         {index.value.revision < 0 ? (
-          <Loading />
+          <NodesLoading />
         ) : known ? (
           <HeatCanvas mode={mode} />
         ) : (

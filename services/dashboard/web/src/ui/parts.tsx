@@ -5,6 +5,7 @@ import { useState } from 'preact/hooks';
 import { failureText } from '../lib/api';
 import { words } from '../lib/format';
 import { say } from '../lib/announce';
+import { indexFailure, loadIndex } from '../lib/store';
 import { Icon } from './icons';
 
 const TONE: Record<string, string> = {
@@ -104,6 +105,15 @@ export function Loading({ rows = 4, label = 'Loading' }: { rows?: number; label?
         <div class="skeleton" key={row} style={{ height: '22px', width: `${96 - (row % 3) * 14}%` }} />
       ))}
     </div>
+  );
+}
+
+/** In place of the nodes until their names are here. */
+export function NodesLoading({ rows }: { rows?: number }) {
+  return indexFailure.value === null ? (
+    <Loading rows={rows} />
+  ) : (
+    <Failed what="The nodes cannot be listed" error={indexFailure.value} retry={() => void loadIndex()} />
   );
 }
 
