@@ -32,7 +32,7 @@ pub(super) fn settings_are_read(cli: &Cli) -> Finding {
     if problems.is_empty() {
         return Finding::ok("settings", format!("{} is read", file.display()));
     }
-    Finding::fail("settings", problems.join("\n"), format!("correct {}; `faultline config show` says what counts", file.display()))
+    Finding::fail("settings", problems.join("; "), format!("correct {}; `faultline config show` says what counts", file.display()))
 }
 
 /// The services beside this program.
@@ -74,7 +74,7 @@ pub(super) fn keys(session: &Session) -> Finding {
         }
     }
     if !unreadable.is_empty() {
-        return Finding::fail("keys", unreadable.join("\n"), "name another file with --nkey-file, or run as the user who owns it");
+        return Finding::fail("keys", unreadable.join("; "), "name another file with --nkey-file, or run as the user who owns it");
     }
     if !open.is_empty() {
         return Finding::fail("keys", format!("other users may read {}", open.join(", ")), format!("chmod 600 {}", open.join(" ")));

@@ -42,6 +42,14 @@ impl Finding {
         Self { check, status, found: found.into(), remedy }
     }
 
+    /// What only `up` needs is no failure where NATS, and so perhaps all the rest, runs elsewhere.
+    fn for_up(self, nats_is_external: bool) -> Self {
+        if nats_is_external && self.remedy.is_some() {
+            return Self::skip(self.check, format!("{}; only `faultline up` needs that", self.found));
+        }
+        self
+    }
+
     pub(crate) fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Self::new(check, Status::Ok, found, None)
     }
@@ -98,9 +106,9 @@ pub(crate) async fn run(cli: &Cli) -> Result<(), Failure> {
             (Session::without_settings(cli), vec![Finding::fail("settings", failure.to_string(), remedy)])
         }
     };
-    checks.push(local::programs());
+    checks.push(local::programs().for_up(session.nats_is_external));
     checks.push(local::keys(&session));
-    checks.push(local::data_folder(&session.data_dir));
+    checks.push(local::data_folder(&session.data_dir).for_up(session.nats_is_external));
     let (nats, finding) = server::connect(&session).await;
     checks.push(finding);
     checks.push(local::nats_server_binary(nats.is_some()));
@@ -151,18 +159,20 @@ fn findings_table(findings: &[Finding]) -> Table {
             Status::Fail => mood("FAIL", Mood::Bad),
             Status::Skip => mood("-", Mood::Plain),
         };
-        let found = match &finding.remedy {
-            Some(remedy) => format!("{}\n-> {remedy}", finding.found),
-            None => finding.found.clone(),
-        };
-        rows.add_row([status, finding.check.into(), found.into()]);
+        rows.add_row([status, finding.check.into(), (&finding.found).into()]);
+        if let Some(remedy) = &finding.remedy {
+            rows.add_row(["", "", &format!("-> {remedy}")]);
+        }
     }
     rows
 }
 
 #[cfg(test)]
 mod tests {
+    use faultline_runtime::config::Color;
+
     use super::*;
+    use crate::output::Format;
 
     fn findings() -> Vec<Finding> {
         vec![
@@ -175,8 +185,7 @@ mod tests {
 
     #[test]
     fn the_remedy_stands_under_what_was_found() {
-        let mut rows = findings_table(&findings());
-        rows.force_no_tty().set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        let out = Output::new(Format::Table, Color::Never);
         let expected = "\
 RESULT  CHECK     FOUND
 ok      nats      nats://127.0.0.1:4222
@@ -185,7 +194,14 @@ warn    services  no generator
 FAIL    leader    nobody leads
                   -> start a scheduler
 -       Chromium  not there";
-        assert_eq!(rows.trim_fmt(), expected);
+        assert_eq!(out.render(findings_table(&findings())), expected);
+    }
+
+    #[test]
+    fn what_only_up_needs_fails_only_where_up_starts_nats() {
+        let [ok, fail] = [Finding::ok("programs", "all there"), Finding::fail("programs", "none there", "build them")];
+        assert_eq!((ok.clone().for_up(true), fail.clone().for_up(false)), (ok, fail.clone()));
+        assert_eq!(fail.for_up(true), Finding::skip("programs", "none there; only `faultline up` needs that"));
     }
 
     #[test]

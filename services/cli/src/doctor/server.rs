@@ -145,7 +145,7 @@ pub(super) async fn streams(nats: &Nats) -> Finding {
         Ok(found) if !found.conflicts.is_empty() => {
             let remedy = "`nats stream edit NAME` or `nats consumer edit JOBS NAME` changes it back; `nats stream rm NAME` and `faultline setup` make it \
                           anew, without its messages";
-            Finding::fail("streams", found.conflicts.join("\n"), remedy)
+            Finding::fail("streams", found.conflicts.join("; "), remedy)
         }
         Ok(found) if !found.missing.is_empty() => Finding::fail(
             "streams",
