@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use async_nats::Subscriber;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::Stream;
@@ -52,15 +53,14 @@ pub(crate) async fn lead(
     lease: Lease,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let term = stop.child_token();
-    let tasks = TaskTracker::new();
     let (epoch, validity) = (lease.epoch, lease.validity());
-    let renewing = tokio::spawn(keep_lease(lease, term.clone()));
-    let outcome = serve(settings, nats, (events, metrics), (epoch, validity), &term, &tasks).await;
-    term.cancel();
-    tasks.close();
-    if tokio::time::timeout(END_LIMIT, tasks.wait()).await.is_err() {
-        tracing::debug!(left = tasks.len(), "tasks of the ended term are still busy");
+    let term = Term { settings, nats, events, metrics, epoch, validity, over: stop.child_token(), tasks: TaskTracker::new() };
+    let renewing = tokio::spawn(keep_lease(lease, term.over.clone()));
+    let outcome = serve(&term).await;
+    term.over.cancel();
+    term.tasks.close();
+    if tokio::time::timeout(END_LIMIT, term.tasks.wait()).await.is_err() {
+        tracing::debug!(left = term.tasks.len(), "tasks of the ended term are still busy");
     }
     // Given back last: the successor must not lead while this term still acts.
     if let Ok(Some(lease)) = renewing.await
@@ -85,68 +85,67 @@ async fn keep_lease(mut lease: Lease, term: CancellationToken) -> Option<Lease> 
     }
 }
 
-async fn serve(
-    settings: &Settings,
-    nats: &Nats,
-    (events, metrics): (&EventSink, &SchedulerMetrics),
-    (epoch, validity): (u64, Validity),
-    term: &CancellationToken,
-    tasks: &TaskTracker,
-) -> anyhow::Result<()> {
-    let subscribe =
-        |subject: &'static str| async move { nats.client.subscribe(subject).await.with_context(|| format!("subscribing to {subject}")) };
-    let mut heartbeats = subscribe(subjects::HEARTBEAT_ALL).await?;
-    let mut goodbyes = subscribe(subjects::GOODBYE_ALL).await?;
-    let mut verdicts = subscribe(subjects::VERDICT_ALL).await?;
-    let mut ended = subscribe(subjects::SCHED_ENDED).await?;
-    let mut synced = subscribe(subjects::SCHED_SYNCED).await?;
-    let mut queries = subscribe(subjects::SCHED_QUERY).await?;
-    let mut cancels = subscribe(subjects::SCHED_CANCEL).await?;
+/// What the parts of one term share.
+struct Term<'a> {
+    settings: &'a Settings,
+    nats: &'a Nats,
+    events: &'a EventSink,
+    metrics: &'a SchedulerMetrics,
+    epoch: u64,
+    validity: Validity,
+    /// Cancelled when the term ends.
+    over: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The plain subjects that a leader hears.
+struct Heard {
+    heartbeats: Subscriber,
+    goodbyes: Subscriber,
+    verdicts: Subscriber,
+    ended: Subscriber,
+    synced: Subscriber,
+    queries: Subscriber,
+    cancels: Subscriber,
+}
+
+impl Heard {
+    async fn subscribe(nats: &Nats) -> anyhow::Result<Self> {
+        let to = |subject: &'static str| async move {
+            nats.client.subscribe(subject).await.with_context(|| format!("subscribing to {subject}"))
+        };
+        Ok(Self {
+            heartbeats: to(subjects::HEARTBEAT_ALL).await?,
+            goodbyes: to(subjects::GOODBYE_ALL).await?,
+            verdicts: to(subjects::VERDICT_ALL).await?,
+            ended: to(subjects::SCHED_ENDED).await?,
+            synced: to(subjects::SCHED_SYNCED).await?,
+            queries: to(subjects::SCHED_QUERY).await?,
+            cancels: to(subjects::SCHED_CANCEL).await?,
+        })
+    }
+}
+
+async fn serve(term: &Term<'_>) -> anyhow::Result<()> {
+    let Heard { mut heartbeats, mut goodbyes, mut verdicts, mut ended, mut synced, mut queries, mut cancels } =
+        Heard::subscribe(term.nats).await?;
     let (deliveries, mut delivered) = mpsc::channel(DELIVERIES);
     let (inputs, mut input) = mpsc::channel(DELIVERIES);
-    let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
-    let (in_stream_sender, in_stream) = watch::channel(InStream::default());
     let room = Arc::new(Room::default());
-    let (mut registrations, mut controls) = intake::spawn_watches(nats, term, tasks);
-    intake::spawn_pulls(nats, &room, &deliveries, term, tasks);
-    tasks.spawn(count_stream(nats.clone(), in_stream_sender, term.clone()));
-    let ledger_task = LedgerTask {
-        nats: nats.clone(),
-        events: events.clone(),
-        terminal_ttl_s: settings.terminal_ttl_s,
-        snapshot: ledger_sender,
-        cancel: term.clone(),
-    };
-    tasks.spawn(ledger_task.run());
-
-    let now_ms = unix_ms();
-    let seed = settings.seed.unwrap_or_else(random_seed);
-    let mut leader = Leader {
-        scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(epoch),
-        performer: Performer::new(nats, events, epoch, settings.terminal_ttl_s, inputs, tasks.clone(), metrics.dead_letters.clone()),
-        metrics: metrics.clone(),
-        settings: settings.clone(),
-        since_ms: now_ms,
-        ledger,
-        in_stream,
-        room,
-        placed_before: 0,
-        window: MIN_WINDOW,
-        plain: PlainReader::new(nats),
-        pending_verdicts: read_verdicts(nats).await,
-    };
-    leader.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
+    let (mut registrations, mut controls) = intake::spawn_watches(term.nats, &term.over, &term.tasks);
+    intake::spawn_pulls(term.nats, &room, &deliveries, &term.over, &term.tasks);
+    let mut leader = Leader::begin(term, room, inputs).await;
 
     let mut tick = tokio::time::interval(TICK);
     let mut second = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connections = nats.connections();
+    let mut connections = term.nats.connections();
     connections.mark_unchanged();
     let mut batch = Vec::with_capacity(DELIVERIES);
     loop {
         let actions = tokio::select! {
-            () = term.cancelled() => return Ok(()),
+            () = term.over.cancelled() => return Ok(()),
             count = delivered.recv_many(&mut batch, DELIVERIES) => {
                 anyhow::ensure!(count > 0, "the pull loops ended");
                 leader.on_deliveries(std::mem::take(&mut batch))
@@ -174,7 +173,7 @@ async fn serve(
         };
         // A term that was lost meanwhile must not act any more, nor a process that has just woken up and does not know yet that it
         // is deposed; what slips through is fenced by the epoch.
-        if term.is_cancelled() || !validity.is_valid() {
+        if term.over.is_cancelled() || !term.validity.is_valid() {
             return Ok(());
         }
         leader.act(actions).await;
@@ -241,6 +240,42 @@ struct Leader {
 }
 
 impl Leader {
+    /// Knows nothing yet; asks the workers what they run.
+    async fn begin(term: &Term<'_>, room: Arc<Room>, inputs: mpsc::Sender<Input>) -> Self {
+        let Term { settings, nats, events, metrics, .. } = *term;
+        let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
+        let (in_stream_sender, in_stream) = watch::channel(InStream::default());
+        term.tasks.spawn(count_stream(nats.clone(), in_stream_sender, term.over.clone()));
+        let ledger_task = LedgerTask {
+            nats: nats.clone(),
+            events: events.clone(),
+            terminal_ttl_s: settings.terminal_ttl_s,
+            snapshot: ledger_sender,
+            cancel: term.over.clone(),
+        };
+        term.tasks.spawn(ledger_task.run());
+        let now_ms = unix_ms();
+        let seed = settings.seed.unwrap_or_else(random_seed);
+        let dead_letters = metrics.dead_letters.clone();
+        let performer = Performer::new(nats, events, term.epoch, settings.terminal_ttl_s, inputs, term.tasks.clone(), dead_letters);
+        let leader = Self {
+            scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(term.epoch),
+            performer,
+            metrics: metrics.clone(),
+            settings: settings.clone(),
+            since_ms: now_ms,
+            ledger,
+            in_stream,
+            room,
+            placed_before: 0,
+            window: MIN_WINDOW,
+            plain: PlainReader::new(nats),
+            pending_verdicts: read_verdicts(nats).await,
+        };
+        leader.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
+        leader
+    }
+
     /// Lets the engine place, performs everything, and says how much more can be pulled.
     async fn act(&mut self, mut actions: Vec<Action>) {
         actions.extend(self.scheduler.on_tick(unix_ms()));
