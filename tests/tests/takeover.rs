@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use faultline_engine::job::{AttemptId, JobState, Priority};
-use faultline_protocol::messages::{Heartbeat, RunningBrief};
+use faultline_protocol::messages::{Heartbeat, RunningBrief, SyncOrder};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::{random_u128, unix_ms};
-use faultline_tests::cluster::{Cluster, sleep_job};
+use faultline_tests::cluster::{Cluster, PATIENCE, sleep_job};
 use faultline_tests::nats::TestNats;
 use futures::StreamExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 async fn queue(cluster: &Cluster, priority: Priority) -> Consumer<pull::Config> {
     cluster.nats.jetstream.get_consumer_from_stream(streams::queue_consumer_name(priority), streams::JOBS).await.expect("setup made it")
@@ -104,6 +104,12 @@ async fn a_job_that_two_live_nodes_name_is_a_violation_that_stats_and_audit_show
     let other = cluster.nodes().await.into_iter().map(|view| view.spec).find(|spec| spec.node != node).expect("there are two");
     cluster.assert_audit_clean();
     let epoch = cluster.stats().await.expect("there is a leader").epoch;
+    // A node is judged once its worker has said what it runs; a frozen one cannot.
+    let mut answers = cluster.nats.client.subscribe(subjects::SCHED_SYNCED).await.expect("NATS takes it");
+    cluster.nats.publish(subjects::CTL_ALL_SYNC, &SyncOrder { epoch }).await.expect("it is sent");
+    for _ in 0..2 {
+        timeout(PATIENCE, answers.next()).await.expect("both workers answer");
+    }
     let forged = RunningBrief { attempt: AttemptId::new(unix_ms(), random_u128()), job, progress_permille: 1, epoch };
     // Its own heartbeats do not name the attempt, so it must be quiet for a while.
     cluster.freeze(&other.worker);
