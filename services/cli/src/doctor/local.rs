@@ -1,5 +1,6 @@
 //! What can be said without NATS: settings, programs, keys, folders, ports.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,15 @@ pub(super) fn programs() -> Finding {
 /// Keys must be for their owner's eyes alone.
 pub(super) fn keys(session: &Session) -> Finding {
     let folder = session.data_dir.join("nkeys");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+    let entries = std::fs::read_dir(&folder);
+    if let Err(error) = &entries
+        && error.kind() == ErrorKind::PermissionDenied
+        && session.common.nkey_file.is_none()
+    {
+        let remedy = "run this as the folder's owner, or name another one with --data-dir, or a key with --nkey-file";
+        return Finding::fail("keys", format!("this user may not read {}", folder.display()), remedy).for_up(session.nats_is_external);
+    }
+    let mut files: Vec<PathBuf> = entries
         .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "nk")).collect())
         .unwrap_or_default();
     files.extend(session.common.nkey_file.clone());

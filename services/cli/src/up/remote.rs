@@ -23,6 +23,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// `faultline down`: also fine when nothing runs.
 pub(crate) async fn down(session: &Session) -> Result<(), Failure> {
+    state::check_access(&session.data_dir)?;
     let Some(pid) = state::holder(&session.data_dir) else {
         note!("nothing runs on {}", session.data_dir.display());
         return Ok(());
@@ -194,6 +195,7 @@ pub(crate) async fn kill(session: &Session, service: String, signal: KillSignal)
 
 /// Where the running `up` is to be found.
 pub(crate) fn running(session: &Session) -> Result<RunningState, Failure> {
+    state::check_access(&session.data_dir)?;
     let nothing = || Failure::NotFound(format!("no `faultline up` runs on the data folder {}", session.data_dir.display()));
     let pid = state::holder(&session.data_dir).ok_or_else(nothing)?;
     // While it starts, the note is still the last one's, or not there.

@@ -1,7 +1,7 @@
 //! What `up` leaves in its data folder for other commands: a lock while it runs, and a note of where things are.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,7 +64,18 @@ impl DataLock {
     }
 }
 
-/// The process that runs on this data folder, if one does.
+/// Refuses a folder of which this user cannot tell whether anything runs there.
+pub(crate) fn check_access(data_dir: &Path) -> Result<(), Failure> {
+    match File::open(lock_path(data_dir)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Failure::Failed(anyhow::anyhow!(
+            "this user may not read the data folder {}: run this as the folder's owner, or name another one with --data-dir",
+            data_dir.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The process that runs on this data folder, if one does. None also where this user cannot tell: see [`check_access`].
 pub(crate) fn holder(data_dir: &Path) -> Option<u32> {
     let mut file = File::open(lock_path(data_dir)).ok()?;
     match file.try_lock_shared() {
