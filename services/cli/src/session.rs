@@ -15,7 +15,8 @@ use crate::up::state::RunningState;
 /// Settings of one run of the command.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// NATS URL, nkey and logs; the URL is that of the running `faultline up` when nothing names another.
+    /// NATS URL, nkey and logs. When nothing names a NATS server, the URL is that of the running `faultline up`, and without one where
+    /// `[up]` would start its servers.
     pub(crate) common: Common,
     /// Where `faultline up` keeps its server's data, keys and lock.
     pub(crate) data_dir: PathBuf,
@@ -26,10 +27,13 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(cli: &Cli) -> Result<Self, Failure> {
-        let common = cli.common.load().map_err(usage)?;
+        let mut common = cli.common.load().map_err(usage)?;
         let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
         let up: UpSettings = config::load_section(&cli.common, "up", &flags).map_err(usage)?;
         let nats_is_external = names_nats(&cli.common, &common);
+        if let Some(ports) = up.nats_ports().filter(|_| !nats_is_external) {
+            common.nats_url = ports.url();
+        }
         Ok(Self { common, data_dir: up.data_dir, format: cli.output, nats_is_external })
     }
 

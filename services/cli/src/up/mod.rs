@@ -82,7 +82,7 @@ pub(crate) async fn run(common: &CommonArgs, session: &Session, flags: &UpFlags)
     let server = if session.nats_is_external { None } else { Some(OwnServers::find(&plan.settings)?) };
     check_ports(&plan.settings, server.as_ref()).await?;
     if let Some(server) = &server {
-        plan.common.nats_url = server.url();
+        plan.common.nats_url = server.ports.url();
     }
     let servers = connect::servers(&plan.common.nats_url).map_err(|error| Failure::Usage(error.to_string()))?;
 
@@ -191,12 +191,6 @@ impl OwnServers {
     fn find(settings: &UpSettings) -> Result<Self, Failure> {
         let ports = settings.nats_ports().context("ports for the NATS servers")?;
         Ok(Self { binary: find::nats_server()?, ports })
-    }
-
-    /// Where clients connect.
-    fn url(&self) -> String {
-        let urls: Vec<String> = self.ports.clients.iter().map(|port| format!("nats://{}:{port}", Ipv4Addr::LOCALHOST)).collect();
-        urls.join(",")
     }
 
     fn names(&self) -> Vec<String> {

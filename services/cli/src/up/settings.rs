@@ -1,5 +1,6 @@
 //! What `up` is told to run, and whether that makes sense. Nothing is started here.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use faultline_engine::fault::{FaultPreset, check_time_scale};
@@ -73,6 +74,12 @@ pub(crate) struct NatsPorts {
 }
 
 impl NatsPorts {
+    /// Where clients connect.
+    pub(crate) fn url(&self) -> String {
+        let urls: Vec<String> = self.clients.iter().map(|port| format!("nats://{}:{port}", Ipv4Addr::LOCALHOST)).collect();
+        urls.join(",")
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = u16> {
         self.clients.iter().chain(&self.routes).copied()
     }
