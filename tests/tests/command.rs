@@ -211,6 +211,34 @@ fn settings_say_where_they_come_from_and_mistakes_are_named() {
     }
 }
 
+#[test]
+fn a_file_with_which_no_program_starts_is_not_fine() {
+    let folder = TempDir::new().unwrap();
+    let check = |content: &str| {
+        std::fs::write(folder.path().join("x.toml"), content).unwrap();
+        let output = faultline(folder.path(), &["config", "check", "x.toml"]);
+        assert_eq!(output.status.code(), Some(2), "{content}: {}", text(&output));
+        text(&output)
+    };
+    for (content, part) in [
+        ("[common]\nnats_url = \"http://x\"\n", "`http` is no scheme of NATS"),
+        ("[common]\ntls_cert_file = \"cert.pem\"\n", "tls_key_file must name"),
+        ("[dashboard]\nbind = \"0.0.0.0\"\n", "--token-file"),
+        ("[dashboard]\ntoken_file = \"no/such\"\n", "the token file no/such cannot be read"),
+        ("[scheduler.engine]\naging_ms = 1e99\n", "engine.aging_ms: "),
+        ("[worker]\nfaults = \"x\"\n", "faults: there is no `x`, expected one of `classroom`"),
+    ] {
+        let said = check(content);
+        assert!(said.contains(part) && said.contains("1 mistake:"), "{part} is missing in {said}");
+    }
+    let said = check("[common]\nlog_format = \"xml\"\n[worker]\nslots = \"many\"\nbogus = 1\nadmin_bind = \"9100\"\n");
+    for part in ["4 mistakes", "[common]: log_format: ", "[worker]: slots: ", "[worker]: bogus: ", "[worker]: admin_bind: "] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+    assert!(check(&format!("[worker]\nname = \"{}\"\n", "x".repeat(1 << 20))).len() < 2000);
+    assert!(check(&format!("x = {}\n", "y".repeat(1 << 20))).len() < 2000);
+}
+
 /// Runs a checker if this machine has it; says so if not.
 fn has(program: &str) -> bool {
     let there = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();

@@ -148,19 +148,38 @@ pub(crate) fn problems_of(file: &Path) -> Vec<String> {
     };
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => return vec![error.to_string()],
+        Err(error) => return vec![config::clipped(&error.to_string())],
     };
     let mut problems = Vec::new();
     let common = CommonArgs { config: Some(file.to_owned()), ..CommonArgs::default() };
     let cli = Cli::for_settings(common);
     for section in table.keys() {
         match section_name(section) {
-            Ok(section) => problems.extend(section_settings(&cli, &section).err()),
-            Err(known) => problems.push(format!("[{section}] is no section: {known}")),
+            Ok(section) => problems.extend(section_settings(&cli, &section).err().iter().flat_map(|said| one_by_one(said))),
+            Err(known) => problems.push(format!("[{}] is no section: {known}", config::clipped(section))),
         }
+    }
+    if table.contains_key("common")
+        && let Ok(common) = cli.common.load()
+    {
+        problems.extend(common.connection_problems().iter().map(|problem| format!("settings of [common]: {}", config::clipped(problem))));
     }
     problems.sort();
     problems.dedup();
+    problems
+}
+
+const PROBLEM: &str = "settings of [";
+
+/// A program says all that is wrong at once; each problem begins a line, and may go on in the next.
+fn one_by_one(said: &str) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    for line in config::clipped(said).lines() {
+        match problems.last_mut().filter(|_| !line.starts_with(PROBLEM)) {
+            Some(problem) => problem.push_str(&format!("\n{line}")),
+            None => problems.push(line.to_owned()),
+        }
+    }
     problems
 }
 
@@ -193,6 +212,11 @@ up       workers  4      environment FAULTLINE_UP_WORKERS";
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.toml");
         for (text, part) in [
+            ("[common]\nnats_url = 5\n", "nats_url"),
+            ("[common]\nnats_url = \"http://me:secret@x\"\n", "`http://***@x`"),
+            ("[common]\ntls_cert_file = \"cert.pem\"\n", "tls_key_file must name"),
+            ("[common]\nnkey_file = \"no/such.nk\"\n", "nkey_file (no/such.nk)"),
+            ("[common]\ncolor = \"red\"\n", "color: there is no `red`, expected one of `auto`, `always`, `never`"),
             ("[up]\nworker_number = 4\n", "worker_number"),
             ("[up]\nworkers = 100000\n", "workers"),
             ("[common]\nlog_level = \"loud\"\n", "log_level"),
@@ -203,6 +227,14 @@ up       workers  4      environment FAULTLINE_UP_WORKERS";
             let problems = problems_of(&file);
             assert!(problems.iter().any(|problem| problem.contains(part)), "{text}: {problems:?}");
         }
+        std::fs::write(&file, "[up]\nworkers = \"eight\"\nbogus = 1\nfaults = \"none\"\n[common]\nlog_level = \"loud\"\ncolour = 1\n")
+            .unwrap();
+        let problems = problems_of(&file);
+        for part in ["[common]: colour: ", "[up]: bogus: ", "[up]: faults: there is no `none`", "[up]: workers: string \"eight\""] {
+            assert!(problems.iter().filter(|problem| problem.contains(part)).count() == 1, "{part}: {problems:?}");
+        }
+        std::fs::write(&file, format!("[up]\nworkers = {}\n", "x".repeat(1 << 20))).unwrap();
+        assert!(problems_of(&file)[0].len() < 1000);
         std::fs::write(&file, "[up]\nworkers = 4\n").unwrap();
         assert_eq!(problems_of(&file), Vec::<String>::new());
         assert!(problems_of(&dir.path().join("none.toml"))[0].contains("cannot be read"));

@@ -39,6 +39,13 @@ struct Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let check = |_: &Settings| Ok("dashboard".to_owned());
+    let probes = args.service.probe;
+    let check = |settings: &Settings| {
+        // A probe asks the process that runs, whose token may have been named by a flag.
+        if !probes {
+            settings.token()?;
+        }
+        Ok("dashboard".to_owned())
+    };
     service::run("dashboard", &args.service, &args.flags, check, faultline_dashboard::run).await
 }

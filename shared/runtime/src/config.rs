@@ -1,19 +1,24 @@
 //! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default. Where each value came from is remembered, so that
 //! `faultline config show` can say it.
 
+mod layers;
+mod mistakes;
 mod origin;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use layers::layered;
+pub use mistakes::clipped;
 use origin::Origins;
 pub use origin::{Origin, Setting, without_secrets};
 
-use crate::trace;
+use crate::connect::{self, ConnectError};
+use crate::{credentials, trace};
 
 /// The file that is read when it is there and no other is named.
 pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
@@ -36,8 +41,13 @@ pub fn seed(text: &str) -> Result<u64, String> {
 pub enum ConfigError {
     #[error("the configuration file {0} does not exist: leave --config out or name one that does")]
     NoFile(PathBuf),
-    #[error("settings of [{section}]: {reason}")]
-    Invalid { section: String, reason: String },
+    /// One line each.
+    #[error("{}", in_lines(section, reasons))]
+    Invalid { section: String, reasons: Vec<String> },
+}
+
+fn in_lines(section: &str, reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("settings of [{section}]: {}", clipped(reason))).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
@@ -58,8 +68,12 @@ pub enum Color {
     Never,
 }
 
+/// What the help calls the flags that every program takes.
+pub const COMMON_HEADING: &str = "Options of every command";
+
 /// The flags that every program of Faultline takes.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[command(next_help_heading = COMMON_HEADING)]
 pub struct CommonArgs {
     /// Settings file (default: faultline.toml, when it is there)
     #[arg(long, global = true, value_name = "FILE")]
@@ -165,14 +179,22 @@ impl CommonArgs {
         environment.push(("otlp_endpoint".to_owned(), OTLP_VARIABLE.to_owned()));
         let (mut common, origins): (Common, _) = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
         common.stop_with_parent = self.stop_with_parent;
-        if let Some(endpoint) = &common.otlp_endpoint {
-            let invalid = |error: trace::BadEndpoint| ConfigError::Invalid { section: "common".into(), reason: error.to_string() };
-            trace::read_endpoint(endpoint).map_err(invalid)?;
-        }
-        match crate::telemetry::check_filter(&common.log_level) {
-            Ok(()) => Ok((common, origins)),
-            Err(reason) => Err(ConfigError::Invalid { section: "common".into(), reason: format!("log_level: {reason}") }),
-        }
+        let endpoint = common.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| trace::read_endpoint(endpoint).map(drop));
+        let filter = crate::telemetry::check_filter(&common.log_level).map_err(|reason| format!("log_level: {reason}"));
+        let reasons: Vec<String> = [endpoint.err().map(|error| error.to_string()), filter.err()].into_iter().flatten().collect();
+        if reasons.is_empty() { Ok((common, origins)) } else { Err(ConfigError::Invalid { section: "common".into(), reasons }) }
+    }
+}
+
+impl Common {
+    /// What keeps every connection with these settings from being made, whatever server is there.
+    pub fn connection_problems(&self) -> Vec<String> {
+        let url = connect::servers(&self.nats_url).err().map(|error| match error {
+            // What a URL carries is no business of whoever reads what is wrong with it.
+            ConnectError::BadUrl { reason, .. } => ConnectError::BadUrl { url: without_secrets(&self.nats_url), reason }.to_string(),
+            other => other.to_string(),
+        });
+        url.into_iter().chain(credentials::problems(self)).collect()
     }
 }
 
@@ -213,8 +235,8 @@ pub fn load_service<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let (own, _) = section_without(&[ADMIN_BIND], args, section, flags)?;
-    Ok((own, load_admin(args, section, admin_bind)?.0.admin_bind))
+    let ((own, _), (admin, _)) = own_and_admin(args, section, admin_bind, flags)?;
+    Ok((own, admin.admin_bind))
 }
 
 /// As [`load_service`], key by key with where each value comes from.
@@ -227,11 +249,33 @@ pub fn service_settings<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let (admin, origins) = load_admin(args, section, admin_bind)?;
+    let ((own, own_origins), (admin, origins)) = own_and_admin::<T>(args, section, admin_bind, flags)?;
     let mut rows = origins.settings(section, &admin);
-    let (own, origins) = section_without::<T>(&[ADMIN_BIND], args, section, flags)?;
-    rows.extend(origins.settings(section, &own));
+    rows.extend(own_origins.settings(section, &own));
     Ok(rows)
+}
+
+type WithOrigins<T> = (T, Origins);
+
+/// Both parts of a service's section, or what is wrong with either.
+fn own_and_admin<T>(
+    args: &CommonArgs,
+    section: &str,
+    admin_bind: Option<SocketAddr>,
+    flags: &impl Serialize,
+) -> Result<(WithOrigins<T>, WithOrigins<AdminSettings>), ConfigError>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    match (section_without(&[ADMIN_BIND], args, section, flags), load_admin(args, section, admin_bind)) {
+        (Ok(own), Ok(admin)) => Ok((own, admin)),
+        (Err(ConfigError::Invalid { section, mut reasons }), Err(ConfigError::Invalid { reasons: more, .. })) => {
+            reasons.extend(more);
+            reasons.dedup();
+            Err(ConfigError::Invalid { section, reasons })
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
 }
 
 fn load_admin(args: &CommonArgs, section: &str, flag: Option<SocketAddr>) -> Result<(AdminSettings, Origins), ConfigError> {
@@ -263,57 +307,7 @@ fn keys_of(defaults: &impl Serialize, section: &str) -> Result<Vec<String>, Conf
 }
 
 fn invalid(section: &str, error: &config::ConfigError) -> ConfigError {
-    ConfigError::Invalid { section: section.to_owned(), reason: error.to_string() }
-}
-
-fn layered<T>(
-    file: Option<&Path>,
-    section: &str,
-    others: &[&str],
-    defaults: &T,
-    environment: &[(String, String)],
-    flags: &impl Serialize,
-) -> Result<(T, Origins), ConfigError>
-where
-    T: Serialize + DeserializeOwned,
-{
-    let invalid = |error: config::ConfigError| invalid(section, &error);
-    let path = file.unwrap_or(Path::new(DEFAULT_CONFIG_FILE));
-    if file.is_some() && !path.is_file() {
-        return Err(ConfigError::NoFile(path.to_owned()));
-    }
-    let mut given: Vec<(Origin, String, config::Value)> = Vec::new();
-    if path.is_file() {
-        let whole =
-            config::Config::builder().add_source(config::File::from(path).format(config::FileFormat::Toml)).build().map_err(invalid)?;
-        match whole.get_table(section) {
-            Ok(table) => {
-                let own = table.into_iter().filter(|(key, _)| !others.contains(&key.as_str()));
-                given.extend(own.map(|(key, value)| (Origin::File(path.to_owned()), key, value)));
-            }
-            Err(config::ConfigError::NotFound(_)) => {}
-            Err(error) => return Err(invalid(error)),
-        }
-    }
-    for (key, variable) in environment {
-        // An empty variable is how shells and compose files write one that is not set.
-        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
-            let value = config::Value::new(Some(variable), config::ValueKind::String(value));
-            given.push((Origin::Environment(variable.clone()), key.clone(), value));
-        }
-    }
-    let from_flags = config::Config::try_from(flags)
-        .and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>())
-        .map_err(invalid)?;
-    given.extend(from_flags.into_iter().map(|(key, value)| (Origin::Flag, key, value)));
-
-    let mut builder = config::Config::builder().add_source(config::Config::try_from(defaults).map_err(invalid)?);
-    let mut origins = Origins::default();
-    for (origin, key, value) in given {
-        origins.note(&key, &value, &origin);
-        builder = builder.set_override(key, value).map_err(invalid)?;
-    }
-    Ok((builder.build().and_then(config::Config::try_deserialize).map_err(invalid)?, origins))
+    ConfigError::Invalid { section: section.to_owned(), reasons: vec![error.to_string()] }
 }
 
 #[cfg(test)]

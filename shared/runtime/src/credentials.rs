@@ -42,6 +42,18 @@ pub(crate) fn apply(mut options: ConnectOptions, common: &Common) -> Result<Conn
     Ok(if common.names_tls() { options.require_tls(true) } else { options })
 }
 
+/// Everything that [`apply`] would refuse, one after the other.
+pub(crate) fn problems(common: &Common) -> Vec<String> {
+    let Common { nkey_file, tls_ca_file, tls_cert_file, tls_key_file, .. } = common.clone();
+    let parts = [
+        Common { nkey_file, ..Common::default() },
+        Common { tls_ca_file, ..Common::default() },
+        Common { tls_cert_file, tls_key_file, ..Common::default() },
+    ];
+    let refused = parts.iter().filter_map(|part| apply(ConnectOptions::new(), part).err());
+    refused.map(|error| error.to_string()).collect()
+}
+
 fn alone(setting: &'static str, path: &Path, other: &str, what: &str) -> CredentialError {
     failed(setting, path, format!("{other} must name {what}, too"))
 }
@@ -174,6 +186,8 @@ mod tests {
             let text = refusal(&common);
             assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
         }
+        let bad = Common { nkey_file: Some(dir.path().join("nothing.nk")), tls_cert_file: cert.clone(), ..with() };
+        assert!(matches!(&problems(&bad)[..], [one, other] if one.contains("nkey_file") && other.contains("tls_key_file must name")));
         let right = Common { tls_ca_file: cert.clone(), tls_cert_file: cert, tls_key_file: key, ..with() };
         assert!(apply(ConnectOptions::new(), &right).is_ok() && right.names_tls() && !with().names_tls());
     }

@@ -166,8 +166,13 @@ fn load<S>(
 where
     S: Serialize + DeserializeOwned + Default,
 {
-    let common = args.common.load()?;
-    let (settings, admin_bind) = config::load_service(&args.common, service, args.admin_bind, flags)?;
+    let common = args.common.load();
+    let own = config::load_service(&args.common, service, args.admin_bind, flags);
+    // Whoever starts a program mends the first; `faultline config` wants all.
+    if let (true, Err(one), Err(other)) = (args.print_settings, &common, &own) {
+        anyhow::bail!("{one}\n{other}");
+    }
+    let (common, (settings, admin_bind)) = (common?, own?);
     let name = check(&settings).with_context(|| format!("settings of [{service}]"))?;
     Ok((common, settings, name, admin_bind))
 }
