@@ -102,7 +102,7 @@ where
         return print_settings::<S>(service, args, flags);
     }
     if args.probe {
-        return match admin::probe(admin_bind).await {
+        return match admin::probe(service, admin_bind).await {
             Ok(report) => {
                 println!("{} is ready: {}", report.process, report.state);
                 ExitCode::SUCCESS
@@ -117,7 +117,7 @@ where
     let outcome = async {
         let shutdown = Shutdown::from_signals(common.stop_with_parent);
         let metrics = Metrics::new(service, &name);
-        let readiness = Readiness::new(&name, shutdown.token());
+        let readiness = Readiness::new(service, &name, shutdown.token());
         if let Some(address) = admin_bind {
             // A parent that takes its children with it may hold their ports between two lives.
             let admin = Admin { readiness: readiness.clone(), metrics: metrics.clone() };

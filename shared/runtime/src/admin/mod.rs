@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn admin() -> Admin {
-        Admin { readiness: Readiness::new("worker-01", CancellationToken::new()), metrics: Metrics::new("worker", "worker-01") }
+        Admin { readiness: Readiness::new("worker", "worker-01", CancellationToken::new()), metrics: Metrics::new("worker", "worker-01") }
     }
 
     fn start_one(admin: Admin) -> SocketAddr {
@@ -190,11 +190,13 @@ mod tests {
     async fn a_probe_says_what_readyz_says() {
         let admin = admin();
         let address = start_one(admin.clone());
-        let refused = probe(Some(address)).await.unwrap_err();
+        let refused = probe("worker", Some(address)).await.unwrap_err();
         assert!(matches!(&refused, ProbeError::NotReady(reason) if reason.contains("NATS")), "{refused}");
-        let unset = probe(None).await.unwrap_err().to_string();
+        let other = probe("scheduler", Some(address)).await.unwrap_err().to_string();
+        assert!(other.contains("worker-01 of the service worker, not a scheduler"), "{other}");
+        let unset = probe("worker", None).await.unwrap_err().to_string();
         assert!(unset.contains("--admin-bind"), "{unset}");
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert!(matches!(probe(Some(nobody)).await, Err(ProbeError::NoAnswer { .. })));
+        assert!(matches!(probe("worker", Some(nobody)).await, Err(ProbeError::NoAnswer { .. })));
     }
 }

@@ -15,17 +15,23 @@ pub enum ProbeError {
     NoAddress,
     #[error("nobody answers on {address}: {reason}")]
     NoAnswer { address: SocketAddr, reason: String },
+    #[error("on {address} answers {process} of the service {service}, not a {asked}: give --admin-bind as the running process has it")]
+    OtherService { address: SocketAddr, process: String, service: String, asked: String },
     #[error("not ready: {0}")]
     NotReady(String),
 }
 
-/// Asks `/readyz` where a process with this setting listens. Fails within 3 s.
-pub async fn probe(admin_bind: Option<SocketAddr>) -> Result<ReadyReport, ProbeError> {
+/// Asks `/readyz` where a process of this service with this setting listens. Fails within 3 s.
+pub async fn probe(asked: &str, admin_bind: Option<SocketAddr>) -> Result<ReadyReport, ProbeError> {
     let address = loopback_for(admin_bind.filter(|bind| bind.port() != 0).ok_or(ProbeError::NoAddress)?);
     let fail = |reason: String| ProbeError::NoAnswer { address, reason };
     let answer = http::request(&address.to_string(), "GET /readyz", b"", PROBE_LIMIT).await;
     let (_, body) = answer.map_err(|error| fail(error.to_string()))?;
     let report: ReadyReport = serde_json::from_str(&body).map_err(|_| fail("what answers is no service of Faultline".into()))?;
+    if !report.service.is_empty() && report.service != asked {
+        let ReadyReport { process, service, .. } = report;
+        return Err(ProbeError::OtherService { address, process, service, asked: asked.to_owned() });
+    }
     if report.ready { Ok(report) } else { Err(ProbeError::NotReady(report.reasons.join("; "))) }
 }
 

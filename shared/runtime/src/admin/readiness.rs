@@ -14,6 +14,9 @@ const MAX_REASONS: usize = 10;
 /// The answer of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyReport {
+    /// `worker`; empty from a process of an older version.
+    #[serde(default)]
+    pub service: String,
     pub process: String,
     pub ready: bool,
     /// What it does, in words: `leads, epoch 7`.
@@ -28,6 +31,7 @@ pub struct Readiness(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    service: String,
     stopping: CancellationToken,
     nats: OnceLock<Nats>,
     own: Mutex<Own>,
@@ -43,9 +47,9 @@ struct Own {
 
 impl Readiness {
     /// Not ready before [`Readiness::connected`], nor once `stopping` is cancelled.
-    pub fn new(process: &str, stopping: CancellationToken) -> Self {
+    pub fn new(service: &str, process: &str, stopping: CancellationToken) -> Self {
         let own = Own { process: process.to_owned(), ..Own::default() };
-        Self(Arc::new(Inner { stopping, nats: OnceLock::new(), own: Mutex::new(own) }))
+        Self(Arc::new(Inner { service: service.to_owned(), stopping, nats: OnceLock::new(), own: Mutex::new(own) }))
     }
 
     fn own(&self) -> MutexGuard<'_, Own> {
@@ -92,7 +96,8 @@ impl Readiness {
         if more > 0 {
             reasons.push(format!("and {more} more"));
         }
-        ReadyReport { process: own.process.clone(), ready: reasons.is_empty(), state: own.state.clone(), reasons }
+        let (service, process, state) = (self.0.service.clone(), own.process.clone(), own.state.clone());
+        ReadyReport { service, process, ready: reasons.is_empty(), state, reasons }
     }
 }
 
@@ -103,7 +108,7 @@ mod tests {
     #[test]
     fn every_unmet_condition_is_a_reason_until_it_is_met() {
         let stopping = CancellationToken::new();
-        let readiness = Readiness::new("worker-01", stopping.clone());
+        let readiness = Readiness::new("worker", "worker-01", stopping.clone());
         for index in 1..=12 {
             readiness.unmet(&format!("node {index:02}"), format!("node {index:02} is not registered yet"));
         }
