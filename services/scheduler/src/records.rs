@@ -8,16 +8,11 @@ use faultline_protocol::messages::{EventBatch, OpenMarker, TerminalRecord};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::record::{JobRecord, read_record, read_record_from_leader};
+use faultline_runtime::record::{JobRecord, read_record_surely};
 
 /// What RESULTS and EVENTS know of a job.
 pub(crate) async fn read_back(nats: &Nats, job: JobId) -> RecordRead {
-    let found = match read_record(nats, job).await {
-        // Such a job is given up: not on the word of a server that may lag.
-        Ok(None) => read_record_from_leader(nats, job).await,
-        found => found,
-    };
-    match found {
+    match read_record_surely(nats, job).await {
         Err(reason) => RecordRead::Failed(reason),
         Ok(None) => RecordRead::Missing,
         Ok(Some(record)) if record.is_open => match last_event(nats, job).await {

@@ -38,7 +38,7 @@ impl From<StreamMessage> for JobRecord {
 }
 
 /// Reads the record of a job; `None` when there is none. On a cluster any server that has a copy answers, and one that has just
-/// come back may be behind: who concludes something from `None` asks [`read_record_from_leader`].
+/// come back may be behind: who concludes something from `None` calls [`read_record_surely`].
 pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
     let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
     match stream.direct_get_last_for_subject(subjects::result(job)).await {
@@ -48,8 +48,15 @@ pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, S
     }
 }
 
-/// The same from the server that leads the stream, which knows everything that was acknowledged. It costs more.
-pub async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
+/// The same, but that there is none is the word of the server that leads the stream, which knows everything that was acknowledged.
+pub async fn read_record_surely(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
+    match read_record(nats, job).await {
+        Ok(None) => read_record_from_leader(nats, job).await,
+        found => found,
+    }
+}
+
+async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
     let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
     match stream.get_last_raw_message_by_subject(&subjects::result(job)).await {
         Ok(message) => Ok(Some(message.into())),

@@ -18,7 +18,7 @@ use faultline_protocol::streams::{self, KEY_LEDGER, KV_LEDGER};
 use faultline_protocol::subjects;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::{Nats, kv_get};
-use faultline_runtime::record::{OPEN, read_record};
+use faultline_runtime::record::{OPEN, read_record_surely};
 use futures::StreamExt;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -168,7 +168,7 @@ async fn look(nats: &Nats, board: &RefCell<Board>) -> Infallible {
             board.borrow_mut().watch.on_no_record(last, &what);
         }
         let jobs = board.borrow_mut().watch.to_reread(REREAD, unix_ms());
-        let reads = futures::stream::iter(jobs).map(|job| async move { (job, read_record(nats, job).await) });
+        let reads = futures::stream::iter(jobs).map(|job| async move { (job, read_record_surely(nats, job).await) });
         let mut reads = reads.buffer_unordered(READS_AT_ONCE);
         while let Some((job, read)) = reads.next().await {
             if let Ok(found) = read {

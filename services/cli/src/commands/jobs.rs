@@ -12,7 +12,7 @@ use faultline_protocol::messages::{JobState, JobView, OpenMarker, TerminalRecord
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::record::{JobRecord, read_record};
+use faultline_runtime::record::{JobRecord, read_record, read_record_surely};
 use futures::StreamExt;
 
 use super::ask::{self, Link, NoAnswer};
@@ -202,7 +202,7 @@ async fn find(nats: &Nats, job: JobId) -> Result<JobView, Failure> {
             None
         }
     };
-    let record = read_record(nats, job).await.map_err(|reason| Failure::Failed(anyhow!("RESULTS cannot be read: {reason}")))?;
+    let record = read_record_surely(nats, job).await.map_err(|reason| Failure::Failed(anyhow!("RESULTS cannot be read: {reason}")))?;
     match (record, held) {
         (Some(record), Some(held)) if record.is_open => Ok(held),
         (Some(record), _) => view_of_record(&record).ok_or_else(|| Failure::Failed(anyhow!("the record of {job} cannot be read"))),
@@ -274,7 +274,9 @@ fn job_facts(job: &JobView, now_ms: u64) -> Vec<(&'static str, String)> {
         Some(waiting) if job.state == JobState::Queued => {
             lines.push(("waits", format!("since {}: {}", ago(now_ms, waiting.since_ms), waiting.summary)));
         }
-        None if job.state == JobState::Queued => lines.push(("waits", "in the queue: no scheduler has taken it yet".to_owned())),
+        None if job.state == JobState::Queued => {
+            lines.push(("waits", "in the queue, or for a submitter that died before it queued it: no scheduler has it".to_owned()))
+        }
         Some(_) | None => {}
     }
     lines

@@ -84,7 +84,7 @@ fn a_waiting_job_says_why() {
     let marker = OpenMarker { job: JobId::new(0, 9), name: "n".into(), kind: "sleep".into(), priority: Priority::Low, submitted_at_ms: 0 };
     let mut view = view_of_marker(marker);
     let waits = |view: &JobView| job_facts(view, 5_000).into_iter().find(|(name, _)| *name == "waits").map(|(_, words)| words);
-    assert_eq!(waits(&view).as_deref(), Some("in the queue: no scheduler has taken it yet"));
+    assert_eq!(waits(&view).as_deref(), Some("in the queue, or for a submitter that died before it queued it: no scheduler has it"));
     view.waiting = Some(WhyWaiting { since_ms: 2_000, rejects: vec![], summary: "8 nodes: GPU share taken".into() });
     assert_eq!(waits(&view).as_deref(), Some("since 3.0 s ago: 8 nodes: GPU share taken"));
 }

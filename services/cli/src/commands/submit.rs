@@ -292,7 +292,10 @@ async fn submit_one(
     let mut pause = FIRST_PAUSE;
     loop {
         match submitter.submit(&spec).await {
-            Ok(accepted) => return Ok((id, accepted)),
+            Ok(accepted) => {
+                board.lock().accepted(id);
+                return Ok((id, accepted));
+            }
             Err(error) if error.is_transient() && clock::unix_ms() < give_up_ms => {
                 tracing::debug!(job = %id, %error, "not accepted yet: trying again with the same id");
                 tokio::time::sleep(pause).await;

@@ -12,7 +12,7 @@ use faultline_protocol::codec::HEADER_JOB_STATE;
 use faultline_protocol::messages::JobState;
 use faultline_protocol::subjects;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::record::read_record;
+use faultline_runtime::record::read_record_surely;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -70,11 +70,18 @@ impl Ends {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    /// It is being handed over, which may take as long as NATS is away: that it has no record means nothing.
+    Expected,
+    /// With how often its record was looked for and not found.
+    Accepted(u8),
+}
+
 /// Which of the submitted jobs are still open. Pure: what arrives is told to it.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Open jobs, with how often their record was looked for and not found.
-    open: BTreeMap<JobId, u8>,
+    open: BTreeMap<JobId, Open>,
     ended: BTreeMap<JobId, Option<JobState>>,
     ends: Ends,
     /// Where the next round of reading back begins.
@@ -84,7 +91,12 @@ pub(crate) struct Tally {
 impl Tally {
     /// Before the job is submitted, so that its end cannot come first.
     pub(crate) fn expect(&mut self, job: JobId) {
-        self.open.insert(job, 0);
+        self.open.insert(job, Open::Expected);
+    }
+
+    /// The job is durable; it may even have ended already.
+    pub(crate) fn accepted(&mut self, job: JobId) {
+        self.found(job);
     }
 
     /// The job was never accepted.
@@ -108,14 +120,14 @@ impl Tally {
 
     /// There is a record, and it is open.
     fn found(&mut self, job: JobId) {
-        if let Some(times) = self.open.get_mut(&job) {
-            *times = 0;
+        if let Some(open) = self.open.get_mut(&job) {
+            *open = Open::Accepted(0);
         }
     }
 
     /// There is no record of this job (any more).
     pub(crate) fn not_found(&mut self, job: JobId) {
-        let Some(times) = self.open.get_mut(&job) else { return };
+        let Some(Open::Accepted(times)) = self.open.get_mut(&job) else { return };
         *times += 1;
         if *times >= GONE_AFTER {
             self.close(job, None);
@@ -126,7 +138,8 @@ impl Tally {
     fn next_to_read(&mut self, limit: usize) -> Vec<JobId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.cursor.map_or(Unbounded, Excluded);
-        let ids: Vec<JobId> = self.open.range((after, Unbounded)).map(|(&job, _)| job).take(limit).collect();
+        let accepted = |(&job, open): (&JobId, &Open)| matches!(open, Open::Accepted(_)).then_some(job);
+        let ids: Vec<JobId> = self.open.range((after, Unbounded)).filter_map(accepted).take(limit).collect();
         self.cursor = if ids.len() < limit { None } else { ids.last().copied() };
         ids
     }
@@ -173,7 +186,7 @@ pub(crate) async fn read_back(nats: &Nats, board: &Board) -> Infallible {
     loop {
         tokio::time::sleep(READ_BACK_EVERY).await;
         let ids = board.lock().next_to_read(READ_BACK_AT_MOST);
-        let reads = futures::stream::iter(ids).map(|job| async move { (job, read_record(nats, job).await) });
+        let reads = futures::stream::iter(ids).map(|job| async move { (job, read_record_surely(nats, job).await) });
         let mut reads = reads.buffer_unordered(READS_AT_ONCE);
         while let Some((job, record)) = reads.next().await {
             match record {
@@ -266,9 +279,13 @@ mod tests {
     fn a_record_is_given_up_only_after_several_looks() {
         let mut tally = Tally::default();
         tally.expect(job(1));
+        // Until it is handed over it cannot have one.
+        (0..9).for_each(|_| tally.not_found(job(1)));
+        assert_eq!((tally.next_to_read(9), tally.ends.total()), (Vec::new(), 0));
+        tally.accepted(job(1));
         tally.not_found(job(1));
         tally.not_found(job(1));
-        assert_eq!(tally.ends.total(), 0);
+        assert_eq!((tally.next_to_read(9), tally.ends.total()), (vec![job(1)], 0));
         tally.not_found(job(1));
         tally.not_found(job(1));
         assert_eq!(tally.ends, Ends { unknown: 1, ..Ends::default() });
@@ -277,7 +294,10 @@ mod tests {
     #[test]
     fn reading_back_goes_round() {
         let mut tally = Tally::default();
-        (1..=5).for_each(|number| tally.expect(job(number)));
+        for number in 1..=5 {
+            tally.expect(job(number));
+            tally.accepted(job(number));
+        }
         assert_eq!(tally.next_to_read(2), [job(1), job(2)]);
         tally.ended(job(4), JobState::Committed);
         assert_eq!(tally.next_to_read(2), [job(3), job(5)]);
