@@ -1,6 +1,7 @@
 //! Folds RESULTS into the ledger while this process leads, keeps the snapshot that `faultline audit` reads, and sweeps
 //! up jobs that were opened but never queued.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -12,8 +13,9 @@ use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
 use faultline_runtime::record::OPEN;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::abandon_if_orphan;
@@ -21,10 +23,10 @@ use crate::cancel::abandon_if_orphan;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
-/// A marker this old without a message will never get one: nobody submits an id that is older than a minute.
-const ORPHAN_AFTER_MS: u64 = 120_000;
-/// Markers looked at in one sweep.
-const SWEEP_BATCH: usize = 100;
+/// Listing a long queue costs the server something: so many times as long as that took it is left alone.
+const SWEEP_REST: u32 = 20;
+/// Markers without a message that are looked at closely in one sweep.
+const SWEEP_BATCH: usize = 1000;
 
 pub(crate) struct LedgerTask {
     pub(crate) nats: Nats,
@@ -70,8 +72,8 @@ impl LedgerTask {
             ledger.settle_absence();
         }
         let mut save = tokio::time::interval(SAVE_EVERY);
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        let (mut swept, mut strange) = (None, 0_u64);
+        let mut next_sweep = Instant::now();
+        let mut strange = 0_u64;
         loop {
             tokio::select! {
                 message = messages.next() => {
@@ -94,7 +96,11 @@ impl LedgerTask {
                         self.snapshot.send_replace(last_saved.clone());
                     }
                 }
-                _ = sweep.tick() => swept = self.sweep(&ledger, swept).await,
+                () = tokio::time::sleep_until(next_sweep) => {
+                    let began = Instant::now();
+                    self.sweep(&ledger).await;
+                    next_sweep = Instant::now() + SWEEP_EVERY.max(began.elapsed() * SWEEP_REST);
+                }
             }
         }
     }
@@ -111,19 +117,33 @@ impl LedgerTask {
         Ok(stream.cached_info().state.messages)
     }
 
-    /// Looks at a few old markers, going round. Returns where to go on.
-    async fn sweep(&self, ledger: &Ledger, after: Option<JobId>) -> Option<JobId> {
+    /// Finds old markers whose message is missing, and abandons those of which that is true still.
+    async fn sweep(&self, ledger: &Ledger) {
         let now_ms = unix_ms();
-        let old: Vec<(JobId, u64)> = ledger
-            .open_jobs()
-            .filter(|(job, _)| after.is_none_or(|after| *job > after))
-            .take_while(|(job, _)| now_ms.saturating_sub(job.unix_ms()) > ORPHAN_AFTER_MS)
-            .take(SWEEP_BATCH)
-            .collect();
-        for (job, open_seq) in &old {
-            abandon_if_orphan(&self.nats, &self.events, *job, *open_seq, self.terminal_ttl_s).await;
+        let old_ms = u64::try_from(streams::ORPHAN_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let is_old = |job: JobId| now_ms.saturating_sub(job.unix_ms()) > old_ms;
+        let mut old = ledger.open_jobs().take_while(|(job, _)| is_old(*job)).peekable();
+        if old.peek().is_none() {
+            return;
         }
-        if old.len() < SWEEP_BATCH { None } else { old.last().map(|(job, _)| *job) }
+        let queued = match self.queued_jobs().await {
+            Ok(queued) => queued,
+            Err(error) => return tracing::debug!(error, "JOBS could not be listed: the sweep comes later"),
+        };
+        for (job, open_seq) in old.filter(|(job, _)| !queued.contains(job)).take(SWEEP_BATCH) {
+            abandon_if_orphan(&self.nats, &self.events, job, open_seq, self.terminal_ttl_s).await;
+        }
+    }
+
+    /// Every job that JOBS has a message of, in as many pages as it takes.
+    async fn queued_jobs(&self) -> Result<HashSet<JobId>, String> {
+        let stream = self.nats.jetstream.get_stream_no_info(streams::JOBS).await.map_err(|error| error.to_string())?;
+        let mut listed = stream.info_with_subjects(">").await.map_err(|error| error.to_string())?;
+        let mut queued = HashSet::new();
+        while let Some((subject, _)) = listed.try_next().await.map_err(|error| error.to_string())? {
+            queued.extend(subjects::queued_job_id(&subject));
+        }
+        Ok(queued)
     }
 }
 

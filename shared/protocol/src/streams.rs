@@ -33,6 +33,8 @@ pub const ACK_WAIT: Duration = Duration::from_secs(15);
 pub const TERMINAL_TTL: Duration = Duration::from_secs(600);
 /// Nobody resubmits an id that is older than this: its terminal record may have expired, so it could run again.
 pub const MAX_SUBMIT_AGE: Duration = Duration::from_secs(60);
+/// An open marker this old without a message in JOBS will never get one, and is swept up.
+pub const ORPHAN_AFTER: Duration = Duration::from_secs(120);
 /// A job message whose id was already seen within this window is dropped by the server.
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
 const LEASE_MAX_AGE: Duration = Duration::from_secs(3);

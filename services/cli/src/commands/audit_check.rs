@@ -6,16 +6,18 @@
 //! The cluster moves while it is looked at: what does not agree must not agree again on the next look to count.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use faultline_engine::job::JobId;
 use faultline_protocol::messages::{JobState, LedgerSnapshot};
-use faultline_protocol::streams::ACK_WAIT;
+use faultline_protocol::streams::{ACK_WAIT, ORPHAN_AFTER};
 use serde::Serialize;
 
 use crate::output::{count, plural};
 
-/// A submitter may die between the open marker and the job; the sweeper has this long to see it.
-const YOUNG_MS: u64 = 120_000;
+/// A submitter may die between the open marker and the job. What the sweeper may take on top of the age from which it looks: a change of the
+/// leader, and its rest.
+const SWEEP_SLACK_MS: u64 = 60_000;
 /// What the server may take on top of the ack timeout until an ended job is delivered, found ended and acknowledged.
 const ACK_SLACK_MS: u64 = 15_000;
 /// Jobs named under a failed check.
@@ -183,6 +185,10 @@ pub(crate) struct Look {
     pub problems: BTreeSet<Problem>,
 }
 
+fn ms(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Compares RESULTS with JOBS, which was read after it.
 pub(crate) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     let mut figures = results.figures();
@@ -206,16 +212,17 @@ pub(crate) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     problems.extend(results.ended_twice.iter().map(|&job| Problem::EndedTwice(job)));
     problems.extend(results.unreadable.iter().cloned().map(Problem::Unreadable));
     problems.extend(queue.strange.iter().cloned().map(Problem::NoJob));
+    let young_ms = ms(ORPHAN_AFTER).saturating_add(SWEEP_SLACK_MS);
     for record in results.records.values() {
         if record.state == RecordState::Open && !queue.jobs.contains(&record.job) {
-            if now_ms.saturating_sub(record.stored_at_ms) < YOUNG_MS {
+            if now_ms.saturating_sub(record.stored_at_ms) < young_ms {
                 figures.young += 1;
             } else {
                 problems.insert(Problem::Orphan(record.job));
             }
         }
     }
-    let patience_ms = u64::try_from(ACK_WAIT.as_millis()).unwrap_or(u64::MAX).saturating_add(ACK_SLACK_MS);
+    let patience_ms = ms(ACK_WAIT).saturating_add(ACK_SLACK_MS);
     for &job in &queue.jobs {
         match results.records.get(&job) {
             Some(Record { state: RecordState::Open, .. }) => {}
