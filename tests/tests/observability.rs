@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use async_nats::jetstream;
+use faultline_protocol::streams;
 use faultline_tests::cluster::program;
 use faultline_tests::up::{Up, text};
 use faultline_tests::{http, prometheus};
@@ -24,6 +26,36 @@ async fn all_ready(addresses: &[(String, SocketAddr)]) -> bool {
 async fn ready_report(address: SocketAddr) -> (u16, Value) {
     let (status, body) = http::get(address, "/readyz").await.expect("/readyz answers");
     (status, serde_json::from_str(&body).expect("/readyz is JSON"))
+}
+
+/// Deleted by hand while all runs: jobs of low priority would wait for ever, and the history would end.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_and_consumers_that_are_gone_are_told_until_setup_makes_them_anew() {
+    let up = Up::start_all(1, &["--no-generator"]).await;
+    let addresses = up.admin_addresses();
+    up.wait_until("all services are ready", async || all_ready(&addresses).await).await;
+    let jetstream = jetstream::new(up.admin().await);
+    jetstream.get_stream(streams::JOBS).await.unwrap().delete_consumer("sched-low").await.unwrap();
+    jetstream.delete_stream(streams::EVENTS).await.unwrap();
+    let reasons = async |which: fn(&str) -> bool| {
+        let mut all = Vec::new();
+        for (_, address) in addresses.iter().filter(|(name, _)| which(name)) {
+            all.push(ready_report(*address).await.1["reasons"].to_string());
+        }
+        all
+    };
+    up.wait_until("every service misses EVENTS", async || {
+        reasons(|_| true).await.iter().all(|said| said.contains("the stream EVENTS is not there"))
+    })
+    .await;
+    up.wait_until("the leader misses its consumer", async || {
+        reasons(|name| name.starts_with("scheduler")).await.iter().any(|said| said.contains("the consumer JOBS/sched-low is not there"))
+    })
+    .await;
+    assert!(up.faultline(&["setup"]).status.success());
+    up.wait_until("all services are ready again", async || all_ready(&addresses).await).await;
+    let job = up.faultline(&["submit", "--kind", "sleep", "--duration", "10ms", "--priority", "low", "--wait"]);
+    assert!(job.status.success(), "{}", text(&job));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! One way to reach NATS, with the client settings that notice a dead link in seconds, and typed publish and request.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind as JetSt
 use async_nats::jetstream::{self, kv};
 use async_nats::{ConnectOptions, Event, RequestErrorKind, ServerAddr, Subject};
 use faultline_protocol::codec::{self, DecodeError, Message};
-use faultline_protocol::{streams, subjects};
+use faultline_protocol::subjects;
 use prometheus::{IntCounter, PullingGauge};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Common;
 use crate::credentials::{self, CredentialError};
 use crate::metrics::Metrics;
+use crate::provisioned::Missing;
 use crate::trace::{BadEndpoint, Tracer};
 
 /// With the default of 60 s a half-open link is noticed after 3 minutes; with 2 s after about 5 s.
@@ -112,8 +113,7 @@ struct LinkHealth {
     closed: AtomicBool,
     /// Cancelled when the client's own task has ended, which it does by itself only when it panics.
     lost: CancellationToken,
-    /// Why the streams cannot be used, until `wait_until_provisioned` has found them all.
-    missing_stream: Mutex<Option<String>>,
+    missing: Missing,
 }
 
 impl LinkHealth {
@@ -135,7 +135,7 @@ impl LinkHealth {
             ),
             closed: AtomicBool::new(false),
             lost: CancellationToken::new(),
-            missing_stream: Mutex::new(Some("the streams have not been looked for yet".into())),
+            missing: Missing::default(),
         }
     }
 }
@@ -317,47 +317,14 @@ impl Nats {
         self.health.malformed.inc();
     }
 
-    /// Why the streams cannot be used; none once they have all been found.
-    pub fn missing_stream(&self) -> Option<String> {
-        self.missing().clone()
-    }
-
-    fn missing(&self) -> MutexGuard<'_, Option<String>> {
-        self.health.missing_stream.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the process works with and is not there.
+    pub(crate) fn missing(&self) -> &Missing {
+        &self.health.missing
     }
 
     /// Counts connections; changes at every reconnect.
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.connections.clone()
-    }
-
-    /// Waits until `faultline setup` has created everything. Says once what it waits for. False when cancelled.
-    pub async fn wait_until_provisioned(&self, cancel: &CancellationToken) -> bool {
-        let wanted: Vec<String> = streams::stream_configs(streams::Provision::default())
-            .into_iter()
-            .map(|config| config.name)
-            .chain(streams::bucket_configs(streams::Provision::default()).into_iter().map(|config| format!("KV_{}", config.bucket)))
-            .collect();
-        let mut told = false;
-        loop {
-            let mut missing = None;
-            for name in &wanted {
-                if let Err(error) = self.jetstream.get_stream(name).await {
-                    missing = Some((name, error.to_string()));
-                    break;
-                }
-            }
-            *self.missing() = missing.as_ref().map(|(stream, reason)| format!("the stream {stream} is not there: {reason}"));
-            let Some((stream, reason)) = missing else { return true };
-            if !told {
-                tracing::warn!(stream, reason, "waiting for the streams: run `faultline setup` (or `faultline up`, which does it)");
-                told = true;
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return false,
-                () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            }
-        }
     }
 
     /// Plain publish: may be lost. Refuses while disconnected, so that old news does not burst out later.

@@ -14,6 +14,7 @@ pub mod malformed;
 pub mod metrics;
 pub mod micro;
 pub mod observe;
+mod provisioned;
 pub mod pull;
 pub mod record;
 pub mod service;

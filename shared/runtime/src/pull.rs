@@ -26,32 +26,34 @@ pub async fn run(
     out: mpsc::Sender<Message>,
     cancel: CancellationToken,
 ) {
+    let what = format!("consumer {stream}/{consumer}");
     while !cancel.is_cancelled() {
-        let step = fetch_until_error(&nats, stream, &consumer, &want, &out);
+        let step = fetch_until_error(&nats, (stream, &consumer, &what), &want, &out);
         tokio::select! {
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => break,
             outcome = step => {
                 if let Err(reason) = outcome {
                     tracing::debug!(consumer, reason, "the pull stream ended: making a new one");
                 }
                 if out.is_closed() {
-                    return;
+                    break;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+    nats.missing().forget(&what);
 }
 
 async fn fetch_until_error(
     nats: &Nats,
-    stream: &str,
-    name: &str,
+    (stream, name, what): (&str, &str, &str),
     want: &(impl Fn() -> usize + Send),
     out: &mpsc::Sender<Message>,
 ) -> Result<(), String> {
-    let consumer: async_nats::jetstream::consumer::Consumer<pull::Config> =
-        nats.jetstream.get_consumer_from_stream(name, stream).await.map_err(|error| error.to_string())?;
+    let found = nats.jetstream.get_consumer_from_stream::<pull::Config, _, _>(name, stream).await.map_err(|error| error.to_string());
+    nats.missing().note(what, found.as_ref().map(drop).map_err(Clone::clone));
+    let consumer = found?;
     let mut connections = nats.connections();
     connections.mark_unchanged();
     loop {

@@ -71,7 +71,10 @@ impl Process {
     /// Connects and waits for the streams. None when the process shall stop first.
     pub async fn connect_to_streams(&self) -> anyhow::Result<Option<Nats>> {
         match self.connect().await? {
-            Some(nats) if nats.wait_until_provisioned(&self.shutdown.token()).await => Ok(Some(nats)),
+            Some(nats) if nats.wait_until_provisioned(&self.shutdown.token()).await => {
+                self.shutdown.spawn("provisioned", nats.clone().keep_looking(self.shutdown.token()));
+                Ok(Some(nats))
+            }
             _ => Ok(None),
         }
     }

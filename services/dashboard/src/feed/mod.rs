@@ -66,6 +66,7 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
         if !provisioned {
             return;
         }
+        tasks.spawn("dashboard-provisioned", nats.clone().keep_looking(cancel.clone()));
         let gap = Arc::new(ResultsGap::default());
         tasks.spawn("dashboard-live", until(cancel.clone(), live::run(nats.clone(), sink.clone(), Arc::clone(&gap))));
         tasks.spawn("dashboard-results", until(cancel.clone(), tail::run_results(nats.clone(), sink.clone(), gap)));

@@ -88,7 +88,7 @@ impl Readiness {
         match self.0.nats.get() {
             None => reasons.push("NATS has not been reached yet".to_owned()),
             Some(nats) if !nats.is_connected() => reasons.push("not connected to NATS".to_owned()),
-            Some(nats) => reasons.extend(nats.missing_stream()),
+            Some(nats) => reasons.extend(nats.missing().reasons()),
         }
         let own = self.own();
         let more = own.unmet.len().saturating_sub(MAX_REASONS);
