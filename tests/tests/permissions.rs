@@ -241,6 +241,26 @@ fn the_table_leaves_nothing_out() {
     }
 }
 
+/// NATS takes a subscription to `exec.>` for one of `exec.*`; what is between those dots is not for other people's programs.
+#[tokio::test]
+async fn a_wildcard_brings_an_executor_no_answers_of_others() {
+    let server = Server::start().await;
+    let executor = server.connect("executor").await;
+    let mut heard = executor.subscribe("exec.>").await.unwrap();
+    executor.flush().await.unwrap();
+    let admin = server.connect("admin").await;
+    for subject in ["exec.reply.01", "exec.cancel.01", "exec.greet"] {
+        admin.publish(subject, subject.into()).await.unwrap();
+    }
+    admin.flush().await.unwrap();
+    let mut subjects = Vec::new();
+    while subjects.last().is_none_or(|last| last != "exec.greet") {
+        let message = timeout(PATIENCE, heard.next()).await.expect("the last one is allowed").unwrap();
+        subjects.push(message.subject.to_string());
+    }
+    assert_eq!(subjects, ["exec.cancel.01", "exec.greet"]);
+}
+
 #[tokio::test]
 async fn the_system_account_gives_two_events_and_nothing_else() {
     let server = Server::start().await;

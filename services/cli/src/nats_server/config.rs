@@ -128,10 +128,14 @@ accounts {{
 
 fn user_block(text: &mut String, row: &Row, key: &str) {
     let list = |subjects: Vec<String>| subjects.iter().map(|subject| quoted(subject)).collect::<Vec<_>>().join(", ");
+    let deny = match row.deaf_to {
+        [] => String::new(),
+        deaf_to => format!(", deny: [{}]", list(deaf_to.iter().map(|&subject| subject.to_owned()).collect())),
+    };
     let _ = write!(
         text,
         "      # {user}\n      {{ nkey: {key}, permissions: {{\n          publish: {{ allow: [{publish}] }}\n          \
-         subscribe: {{ allow: [{subscribe}] }}\n          allow_responses: true\n      }} }}\n",
+         subscribe: {{ allow: [{subscribe}]{deny} }}\n          allow_responses: true\n      }} }}\n",
         user = row.user,
         publish = list(row.publish_allowed()),
         subscribe = list(row.subscribe_allowed()),

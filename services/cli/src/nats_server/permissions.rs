@@ -9,6 +9,8 @@ pub(crate) struct Row {
     pub(crate) user: &'static str,
     pub(crate) publish: &'static [&'static str],
     pub(crate) subscribe: &'static [&'static str],
+    /// What a wildcard must not bring along: the server takes a subscription to `x.>` for one of `x.*`.
+    pub(crate) deaf_to: &'static [&'static str],
     /// Streams of which single messages are read.
     pub(crate) get_streams: &'static [&'static str],
     /// Streams that are read through ephemeral consumers, too. Whoever may make a consumer may have the stream's messages delivered to any
@@ -25,6 +27,7 @@ const NOTHING: Row = Row {
     user: "",
     publish: &[],
     subscribe: &[],
+    deaf_to: &[],
     get_streams: &[],
     follow_streams: &[],
     get_buckets: &[],
@@ -82,6 +85,7 @@ pub(crate) const ROWS: [Row; 8] = [
         get_buckets: &[streams::KV_LEASE, streams::KV_LEDGER],
         follow_buckets: &[streams::KV_NODES, streams::KV_HEALTH, streams::KV_CONTROL],
         write_buckets: &[streams::KV_LEASE, streams::KV_LEDGER],
+        ..NOTHING
     },
     Row {
         user: "worker",
@@ -128,6 +132,7 @@ pub(crate) const ROWS: [Row; 8] = [
         user: EXECUTOR,
         publish: &[subjects::EXEC_REPLY_ALL],
         subscribe: &[subjects::EXEC_ALL, subjects::EXEC_CANCEL_ALL, "$SRV.>"],
+        deaf_to: &[subjects::EXEC_REPLY_ALL],
         ..NOTHING
     },
     // What a person does through the page or the command: submit, ask, cancel, drain, set the rate, break nodes, look at everything.
