@@ -284,10 +284,7 @@ pub struct JobSpec {
 impl JobSpec {
     /// Refuses what cannot be meant: absurd numbers, names that break a subject or a log line.
     pub fn validate(&self) -> Result<(), InvalidJob> {
-        let name_chars = self.name.chars().count();
-        if name_chars == 0 || name_chars > MAX_NAME_CHARS || self.name.chars().any(char::is_control) {
-            return Err(InvalidJob::new("name", format!("1 to {MAX_NAME_CHARS} printable characters are needed")));
-        }
+        // First: a job that was given no name has one made from it.
         if self.kind.len() > MAX_KIND_CHARS || !self.kind.split(':').all(is_token) {
             return Err(InvalidJob::new(
                 "kind",
@@ -299,6 +296,10 @@ impl JobSpec {
                 "kind",
                 format!("`{}` names no executor: it is `service:NAME`, with one name of letters, digits, `-` and `_`", clip(&self.kind)),
             ));
+        }
+        let name_chars = self.name.chars().count();
+        if name_chars == 0 || name_chars > MAX_NAME_CHARS || self.name.chars().any(char::is_control) {
+            return Err(InvalidJob::new("name", format!("1 to {MAX_NAME_CHARS} printable characters are needed")));
         }
         if self.params.len() > MAX_PARAMS {
             return Err(InvalidJob::new("params", format!("at most {MAX_PARAMS} parameters")));

@@ -4,6 +4,7 @@
 //!
 //! Parameters: `limit` (default 1,000,000, at most 1,000,000,000), `hold_ms` (default 0).
 
+use faultline_engine::job::options::MAX_COMPUTE_LIMIT;
 use faultline_engine::job::{InvalidJob, JobSpec};
 
 use super::{expect_hold, hold, hold_ms};
@@ -12,12 +13,11 @@ use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Exe
 pub struct Compute;
 
 const DEFAULT_LIMIT: u64 = 1_000_000;
-const MAX_LIMIT: u64 = 1_000_000_000;
 /// Fits into a core's own cache and takes well under a millisecond.
 const SEGMENT: u64 = 128 * 1024;
 
 fn limit(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "limit", DEFAULT_LIMIT, 0, MAX_LIMIT)
+    params::whole(spec, "limit", DEFAULT_LIMIT, 0, MAX_COMPUTE_LIMIT)
 }
 
 impl Executor for Compute {

@@ -5,6 +5,7 @@
 //!
 //! Parameters: `size` (rows and columns, default 256, 1 to 4096), `seed` (default: from the job's id), `hold_ms` (default 0).
 
+use faultline_engine::job::options::MAX_MATRIX_SIZE;
 use faultline_engine::job::{InvalidJob, JobSpec};
 use ndarray::{Array1, Array2, s};
 use rand::{RngExt, SeedableRng};
@@ -16,7 +17,6 @@ use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Exe
 pub struct Matrix;
 
 const DEFAULT_SIZE: u64 = 256;
-const MAX_SIZE: u64 = 4096;
 /// A wrong product passes with a probability of at most 1 in 2 to the power of this.
 const ROUNDS: u32 = 20;
 /// Multiplications between two checkpoints: some milliseconds.
@@ -26,7 +26,7 @@ const MIN_ROWS_PER_STEP: usize = 8;
 const BYTES_PER_MIB: u64 = 1 << 20;
 
 fn size(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "size", DEFAULT_SIZE, 1, MAX_SIZE)
+    params::whole(spec, "size", DEFAULT_SIZE, 1, MAX_MATRIX_SIZE)
 }
 
 fn seed(spec: &JobSpec, default: u64) -> Result<u64, InvalidJob> {

@@ -10,6 +10,11 @@ pub const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 pub const DEFAULT_MAX_RETRIES: u32 = 3;
 /// A tenth of a GPU.
 pub const DEFAULT_GPU_MILLI: u32 = 100;
+/// Up to which number `compute` counts primes, at most.
+pub const MAX_COMPUTE_LIMIT: u64 = 1_000_000_000;
+/// Rows and columns that `matrix` multiplies, at most.
+pub const MAX_MATRIX_SIZE: u64 = 4096;
+/// Of kinds of one's own, which may bound it further.
 pub const MAX_SIZE: u64 = 1_000_000_000;
 
 /// What is said about one or many equal jobs.
@@ -65,8 +70,13 @@ impl JobOptions {
         if self.size.is_some() && matches!(class, "sleep" | "fault") {
             return Err(InvalidJob::new("size", format!("it means nothing to {class} jobs: give a duration")));
         }
-        if self.size.is_some_and(|size| !(1..=MAX_SIZE).contains(&size)) {
-            return Err(InvalidJob::new("size", format!("outside 1 to {MAX_SIZE}")));
+        let most = match class {
+            "compute" => MAX_COMPUTE_LIMIT,
+            "matrix" => MAX_MATRIX_SIZE,
+            _ => MAX_SIZE,
+        };
+        if self.size.is_some_and(|size| !(1..=most).contains(&size)) {
+            return Err(InvalidJob::new("size", format!("outside 1 to {most}, of a {class} job")));
         }
         if self.duration_ms.is_some_and(|duration| duration > MAX_TIMEOUT_MS) {
             return Err(InvalidJob::new("duration", "longer than 7 days"));
@@ -147,6 +157,8 @@ mod tests {
         let with = |key: &str| Params::from([(key.to_owned(), Param::Int(6))]);
         assert_eq!(field(&JobOptions { size: Some(5), ..options("sleep") }), "size");
         assert_eq!(field(&JobOptions { size: Some(0), ..options("matrix") }), "size");
+        assert_eq!(field(&JobOptions { size: Some(MAX_MATRIX_SIZE + 1), ..options("matrix") }), "size");
+        assert!(JobOptions { size: Some(MAX_MATRIX_SIZE + 1), ..options("compute") }.spec(1, 1, JobId::new(1, 2), 3).is_ok());
         assert_eq!(field(&JobOptions { size: Some(5), params: with("size"), ..options("matrix") }), "size");
         assert_eq!(field(&JobOptions { duration_ms: Some(5), params: with("hold_ms"), ..options("matrix") }), "duration");
         assert_eq!(field(&JobOptions { timeout_ms: Some(0), ..options("sleep") }), "timeout");
