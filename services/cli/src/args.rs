@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use faultline_engine::fault::FaultPreset;
-use faultline_runtime::config::CommonArgs;
+use faultline_runtime::config::{COMMON_HEADING, CommonArgs};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::DataCommand;
@@ -23,10 +23,10 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
     /// Folder of the NATS server's data, the keys and the lock of `faultline up` (default .data)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = COMMON_HEADING)]
     pub(crate) data_dir: Option<PathBuf>,
     /// How results are printed on standard output
-    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(short = 'o', long, global = true, value_enum, default_value_t = Format::Table, help_heading = COMMON_HEADING)]
     pub(crate) output: Format,
     #[command(subcommand)]
     pub(crate) command: Command,

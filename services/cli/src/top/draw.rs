@@ -1,5 +1,6 @@
 //! Draws `top`. State in, cells out: nothing is decided or changed here.
 
+use faultline_engine::job::JobId;
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{JobState, JobView, NodeView};
 use ratatui::Frame;
@@ -19,6 +20,9 @@ const HEADER_LINES: u16 = 4;
 const PANE_HEADS: u16 = 2;
 /// From this width on there is room for more columns.
 const WIDE: u16 = 110;
+
+/// Characters of an id where there is no room for all 26.
+const SHORT_ID: usize = 9;
 
 /// How moods look: without colours, words alone say it.
 #[derive(Debug, Clone, Copy)]
@@ -270,7 +274,7 @@ fn job_cells(job: &JobView, is_wide: bool, now_ms: u64) -> Vec<(String, Mood)> {
     };
     let failed = (job.failures.to_string(), if job.failures > 0 { Mood::Doubtful } else { Mood::Plain });
     let mut cells = vec![
-        plain(job.id.to_string()),
+        plain(if is_wide { job.id.to_string() } else { short_id(job.id) }),
         plain(job.kind.clone()),
         plain(job.priority.to_string()),
         state,
@@ -310,6 +314,12 @@ fn draw_jobs(frame: &mut Frame, area: Rect, top: &Top, jobs: &[&JobView], look: 
     let title = title(what, &top.jobs, jobs.len(), all, is_active, is_active && top.mode == Mode::Filter);
     let rows = jobs[on_screen].iter().map(|job| job_cells(job, is_wide, now_ms)).collect();
     draw_pane(frame, area, title, PaneRows { list: &top.jobs, columns, rows, selected }, look);
+}
+
+/// The end of an id: its beginning is the time, the same for jobs that were submitted together.
+fn short_id(id: JobId) -> String {
+    let text = id.to_string();
+    format!("…{}", &text[text.len() - SHORT_ID..])
 }
 
 /// In the middle of the screen, over everything else.
