@@ -38,32 +38,32 @@ async function jobHits(text: string): Promise<Hit[]> {
 
 /** What fits the text: nodes at once, jobs when the service has answered; null without a text. */
 function useHits(text: string) {
-  const [hits, setHits] = useState<Hit[] | null>(null);
+  const [found, setFound] = useState<{ of: string; hits: Hit[] } | null>(null);
   const [chosen, setChosen] = useState(0);
   useEffect(() => {
     if (!text.trim()) {
-      setHits(null);
+      setFound(null);
       return;
     }
     let stale = false;
     const local = nodeHits(text.trim());
-    setHits(local.length ? local : null);
+    setFound(local.length ? { of: text, hits: local } : null);
     setChosen(0);
     const timer = setTimeout(async () => {
       const jobs = await jobHits(text.trim()).catch(() => []);
-      if (!stale) setHits([...local, ...jobs]);
+      if (!stale) setFound({ of: text, hits: [...local, ...jobs] });
     }, WAIT_MS);
     return () => {
       stale = true;
       clearTimeout(timer);
     };
   }, [text]);
-  return { hits, chosen, setChosen, forget: () => setHits(null) };
+  return { hits: found?.hits ?? null, of: found?.of, chosen, setChosen, forget: () => setFound(null) };
 }
 
 export function Search() {
   const [text, setText] = useState('');
-  const { hits, chosen, setChosen, forget } = useHits(text);
+  const { hits, of, chosen, setChosen, forget } = useHits(text);
   const input = useRef<HTMLInputElement>(null);
 
   const open = (hit: Hit | undefined) => {
@@ -76,7 +76,8 @@ export function Search() {
     const many = hits?.length ?? 0;
     if (event.key === 'ArrowDown' && many) setChosen((chosen + 1) % many);
     else if (event.key === 'ArrowUp' && many) setChosen((chosen + many - 1) % many);
-    else if (event.key === 'Enter') open(hits?.[chosen]);
+    // Whoever types fast is ahead of the list, and means what is in the field.
+    else if (event.key === 'Enter' && text.trim()) open(of === text ? hits?.[chosen] : nodeHits(text.trim())[0]);
     else if (event.key === 'Escape') {
       setText('');
       input.current?.blur();
