@@ -9,11 +9,11 @@ use faultline_engine::job::{JobId, JobState};
 use faultline_engine::ledger::{Ledger, LedgerRecord, LedgerSnapshot};
 use faultline_protocol::codec::{self, HEADER_JOB_STATE};
 use faultline_protocol::{streams, subjects};
-use faultline_runtime::clock::unix_ms;
+use faultline_runtime::clock::{ms, unix_ms};
 use faultline_runtime::connect::Nats;
 use faultline_runtime::events::EventSink;
-use faultline_runtime::record::OPEN;
-use futures::{StreamExt, TryStreamExt};
+use faultline_runtime::record::{OPEN, each_queued};
+use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -120,30 +120,19 @@ impl LedgerTask {
     /// Finds old markers whose message is missing, and abandons those of which that is true still.
     async fn sweep(&self, ledger: &Ledger) {
         let now_ms = unix_ms();
-        let old_ms = u64::try_from(streams::ORPHAN_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let old_ms = ms(streams::ORPHAN_AFTER);
         let is_old = |job: JobId| now_ms.saturating_sub(job.unix_ms()) > old_ms;
         let mut old = ledger.open_jobs().take_while(|(job, _)| is_old(*job)).peekable();
         if old.peek().is_none() {
             return;
         }
-        let queued = match self.queued_jobs().await {
-            Ok(queued) => queued,
-            Err(error) => return tracing::debug!(error, "JOBS could not be listed: the sweep comes later"),
-        };
+        let mut queued = HashSet::new();
+        if let Err(error) = each_queued(&self.nats, |subject| queued.extend(subjects::queued_job_id(&subject))).await {
+            return tracing::debug!("the sweep comes later: {error:#}");
+        }
         for (job, open_seq) in old.filter(|(job, _)| !queued.contains(job)).take(SWEEP_BATCH) {
             abandon_if_orphan(&self.nats, &self.events, job, open_seq, self.terminal_ttl_s).await;
         }
-    }
-
-    /// Every job that JOBS has a message of, in as many pages as it takes.
-    async fn queued_jobs(&self) -> Result<HashSet<JobId>, String> {
-        let stream = self.nats.jetstream.get_stream_no_info(streams::JOBS).await.map_err(|error| error.to_string())?;
-        let mut listed = stream.info_with_subjects(">").await.map_err(|error| error.to_string())?;
-        let mut queued = HashSet::new();
-        while let Some((subject, _)) = listed.try_next().await.map_err(|error| error.to_string())? {
-            queued.extend(subjects::queued_job_id(&subject));
-        }
-        Ok(queued)
     }
 }
 

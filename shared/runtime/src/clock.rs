@@ -1,13 +1,18 @@
 //! The one door to the wall clock and to entropy. `engine` never comes here.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt;
 
 /// Unix time in milliseconds.
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
 pub fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms)
+}
+
+/// In milliseconds, as messages and figures have it.
+pub fn ms(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Random bits for an id.

@@ -1,5 +1,6 @@
 //! The record of a job in RESULTS: read it, and replace an open marker by the job's end, once and for all.
 
+use anyhow::Context;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, header};
@@ -8,6 +9,7 @@ use faultline_engine::job::{Found, JobId, JobState};
 use faultline_protocol::codec::{self, HEADER_JOB_STATE, HEADER_TRACEPARENT};
 use faultline_protocol::messages::TerminalRecord;
 use faultline_protocol::{streams, subjects};
+use futures::TryStreamExt;
 
 use crate::connect::{Nats, PublishError};
 
@@ -63,6 +65,18 @@ async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<JobRe
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Calls `take` with the subject of every message in JOBS. A work queue lends no second consumer: its subjects are listed, in as many pages
+/// as it takes, which costs the server something when the queue is long.
+pub async fn each_queued(nats: &Nats, mut take: impl FnMut(String)) -> anyhow::Result<()> {
+    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::JOBS).await.context("JOBS cannot be looked at")?;
+    let mut listed =
+        stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
+    while let Some((subject, _messages)) = listed.try_next().await.context("the list of JOBS broke off")? {
+        take(subject);
+    }
+    Ok(())
 }
 
 /// Replaces the open marker `record.open_seq` by `record`. Whoever comes first wins; everybody else is told so.

@@ -12,8 +12,7 @@ use faultline_protocol::streams::{self, KEY_LEDGER, KV_LEDGER};
 use faultline_protocol::subjects;
 use faultline_runtime::clock;
 use faultline_runtime::connect::{Nats, kv_get};
-use faultline_runtime::record::OPEN;
-use futures::TryStreamExt;
+use faultline_runtime::record::{OPEN, each_queued};
 use tokio::time::Instant;
 
 use super::ask::Link;
@@ -143,20 +142,15 @@ fn add(results: &mut Results, row: &Row, with_body: bool) {
     results.add(Record { job, seq: row.seq, stored_at_ms: row.stored_at_ms, state });
 }
 
-/// The jobs that JOBS holds, waiting or being worked on. A work queue lends no second consumer: its subjects are listed,
-/// in as many pages as it takes.
+/// The jobs that JOBS holds, waiting or being worked on.
 pub(crate) async fn jobs_in_queue(nats: &Nats) -> Result<Queue, Failure> {
     patiently(|| async {
-        let stream = nats.jetstream.get_stream_no_info(streams::JOBS).await.context("JOBS cannot be looked at")?;
-        let mut listed =
-            stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
         let mut queue = Queue::default();
-        while let Some((subject, _messages)) = listed.try_next().await.context("the list of JOBS broke off")? {
-            match subjects::queued_job_id(&subject) {
-                Some(job) => queue.jobs.insert(job),
-                None => queue.strange.insert(subject),
-            };
-        }
+        let take = |subject: String| match subjects::queued_job_id(&subject) {
+            Some(job) => drop(queue.jobs.insert(job)),
+            None => drop(queue.strange.insert(subject)),
+        };
+        each_queued(nats, take).await?;
         Ok(queue)
     })
     .await
