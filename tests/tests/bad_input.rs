@@ -10,16 +10,15 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Stream;
 use faultline_engine::job::{Assignment, AttemptId, JobId, JobSpec, JobState, Param};
-use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_VERSION, Message};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_KIND, HEADER_VERSION, Message};
 use faultline_protocol::messages::{
-    AssignBatch, CancelRequest, DeadLetter, EndedBatch, FaultOrder, Goodbye, Heartbeat, KillAttempts, OpenMarker, Query, QueryReply,
-    QueuedJob, SyncOrder, TerminalRecord, Verdict, WorkerSync,
+    AssignBatch, CancelRequest, DeadLetter, EndedBatch, FaultOrder, Goodbye, Heartbeat, KillAttempts, Query, QueryReply, QueuedJob,
+    SyncOrder, TerminalRecord, Verdict, WorkerSync,
 };
 use faultline_protocol::subjects::{self, ControlVerb};
 use faultline_protocol::{messages::NodeRegistration, streams};
 use faultline_runtime::clock::{random_u128, unix_ms};
 use faultline_runtime::connect::PublishError;
-use faultline_runtime::record::OPEN;
 use faultline_runtime::submit::{SubmitError, Submitter};
 use faultline_tests::cluster::{Cluster, program, sleep_job};
 use futures::StreamExt as _;
@@ -58,16 +57,7 @@ async fn publish_raw(cluster: &Cluster, subject: String, headers: HeaderMap, bod
 
 /// The open marker that a submitter writes first.
 async fn open(cluster: &Cluster, spec: &JobSpec) -> u64 {
-    let marker = OpenMarker {
-        job: spec.id,
-        name: spec.name.clone(),
-        kind: spec.kind.clone(),
-        priority: spec.priority,
-        submitted_at_ms: spec.submitted_at_ms,
-    };
-    let mut headers = codec::headers_for::<OpenMarker>();
-    headers.insert(HEADER_JOB_STATE, OPEN);
-    publish_raw(cluster, subjects::result(spec.id), headers, codec::encode(&marker)).await
+    Submitter::new(&cluster.nats).open(spec).await.expect("RESULTS takes it").open_seq
 }
 
 fn headers_with_seq(seq: u64) -> HeaderMap {

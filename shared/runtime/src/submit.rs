@@ -65,9 +65,7 @@ impl Submitter {
     /// Hands one job over: after `Ok` it is durable, and will be committed, dead or cancelled exactly once.
     pub async fn submit(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
         spec.validate()?;
-        if crate::clock::unix_ms().saturating_sub(spec.id.unix_ms())
-            > u64::try_from(streams::MAX_SUBMIT_AGE.as_millis()).unwrap_or(u64::MAX)
-        {
+        if crate::clock::unix_ms().saturating_sub(spec.id.unix_ms()) > crate::clock::ms(streams::MAX_SUBMIT_AGE) {
             return Err(SubmitError::TooOld);
         }
         let began_ms = crate::clock::unix_ms();
@@ -89,7 +87,8 @@ impl Submitter {
         });
     }
 
-    async fn open(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
+    /// The first of the two writes: the open marker. A job that has one and no message in JOBS is an orphan.
+    pub async fn open(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
         let marker = OpenMarker {
             job: spec.id,
             name: spec.name.clone(),
@@ -118,7 +117,8 @@ impl Submitter {
         }
     }
 
-    async fn enqueue(&self, spec: &JobSpec, open_seq: u64) -> Result<(), SubmitError> {
+    /// The second one: the message in JOBS, which names the marker.
+    pub async fn enqueue(&self, spec: &JobSpec, open_seq: u64) -> Result<(), SubmitError> {
         let mut headers: HeaderMap = codec::headers_for::<QueuedJob>();
         headers.insert(HEADER_JOB_OPEN_SEQ, open_seq.to_string());
         headers.insert(header::NATS_MESSAGE_ID, spec.id.to_string());
