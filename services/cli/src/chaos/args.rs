@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use faultline_protocol::messages::{ChaosKind, ChaosRequest};
+use faultline_runtime::clock::ms;
 
 use super::kinds::of_kind;
 use crate::commands::parse;
@@ -62,10 +63,6 @@ fn kind(text: &str) -> Result<ChaosKind, String> {
         let known = ChaosKind::ALL.map(ChaosKind::as_str).join(", ");
         format!("there is no such experiment; there are {known}")
     })
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl RunFlags {

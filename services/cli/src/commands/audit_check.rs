@@ -6,11 +6,11 @@
 //! The cluster moves while it is looked at: what does not agree must not agree again on the next look to count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use faultline_engine::job::JobId;
 use faultline_protocol::messages::{JobState, LedgerSnapshot};
 use faultline_protocol::streams::{ACK_WAIT, ORPHAN_AFTER};
+use faultline_runtime::clock::ms;
 use serde::Serialize;
 
 use crate::output::{count, plural};
@@ -183,10 +183,6 @@ impl Figures {
 pub(crate) struct Look {
     pub figures: Figures,
     pub problems: BTreeSet<Problem>,
-}
-
-fn ms(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Compares RESULTS with JOBS, which was read after it.

@@ -8,7 +8,7 @@ use faultline_engine::job::options::{JobOptions, refuse_kind};
 use faultline_engine::job::{self, Demand, InvalidJob, JobId, MAX_RETRIES, Param, Params, Priority};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::MAX_SUBMIT_AGE;
-use faultline_runtime::clock;
+use faultline_runtime::clock::{self, ms};
 use faultline_runtime::connect::PublishError;
 use faultline_runtime::submit::{SubmitError, Submitted, Submitter};
 use futures::StreamExt;
@@ -71,10 +71,6 @@ pub(crate) struct SubmitFlags {
     /// Wait until all have ended; exit code 5 when one did not commit
     #[arg(long)]
     wait: bool,
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl SubmitFlags {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use faultline_engine::fault::FaultPreset;
 use faultline_engine::job::{MAX_RETRIES, Param, Params, Priority};
 use faultline_protocol::messages::{ChaosKind, ChaosRequest};
+use faultline_runtime::clock::ms;
 use faultline_runtime::observe::hypothesis::Hypothesis;
 use serde::Deserialize;
 
@@ -232,10 +233,6 @@ impl Place<'_> {
         });
         each.collect()
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads and checks a file.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use faultline_engine::job::{InvalidJob, JobSpec};
 use faultline_protocol::messages::exec::{ExecCancel, ExecReceipt, ExecReply, ExecRequest, to_json};
 use faultline_protocol::subjects;
-use faultline_runtime::clock::unix_ms;
+use faultline_runtime::clock::{ms, unix_ms};
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -38,8 +38,8 @@ impl Service {
 
     async fn converse(&self, ctx: &AttemptContext, name: &str) -> Result<Output, ExecutorError> {
         let (subject, request) = (subjects::exec(name), self.request(ctx));
-        let (began, silence_ms) = (Instant::now(), millis(self.silence));
-        let now_ms = || millis(began.elapsed());
+        let (began, silence_ms) = (Instant::now(), ms(self.silence));
+        let now_ms = || ms(began.elapsed());
         let lost = |error: &dyn std::fmt::Display| ExecutorError::Failed(format!("{subject} could not be asked: {error}"));
         let mut replies = self.client.subscribe(request.reply.clone()).await.map_err(|error| lost(&error))?;
         let mut stop = StopOnDrop::new(&self.client, &request, began);
@@ -90,7 +90,7 @@ impl Service {
             gpu_memory_mib: spec.demand.gpu_memory_mib,
             timeout_ms: spec.timeout_ms,
             deadline_ms: unix_ms().saturating_add(spec.timeout_ms),
-            silence_ms: millis(self.silence),
+            silence_ms: ms(self.silence),
             reply: subjects::exec_reply(identity.id),
             cancel: subjects::exec_cancel(identity.id),
         }
@@ -133,10 +133,6 @@ fn name_of(spec: &JobSpec) -> Result<&str, InvalidJob> {
 
 fn takes_receipts(reply: &Subject) -> bool {
     RECEIPT_PREFIXES.iter().any(|prefix| reply.starts_with(prefix))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells the executor to stop when the attempt ends before it has come to an end itself, however that happens: a cancelled
