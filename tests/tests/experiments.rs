@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use faultline_tests::proc;
 use faultline_tests::up::{Up, text};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// Twenty jobs that keep the workers busy for a while.
@@ -70,6 +70,32 @@ async fn an_abort_thaws_the_frozen_and_heals_the_cut() {
         assert!(links_are_clean(&up));
     }
     assert_eq!(up.faultline(&["chaos", "abort"]).status.code(), Some(4), "nothing runs any more");
+}
+
+#[tokio::test]
+async fn an_abort_arrives_while_nats_is_what_is_broken() {
+    let up = Up::start(1, &[]).await;
+    let is_down = async || up.service("nats").is_none_or(|nats| nats["state"] != "running");
+    for by_interrupt in [false, true] {
+        let run = up
+            .command(&["chaos", "run", "kill-nats", "--for", "5m", "--before", "0s", "-o", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("faultline starts");
+        up.wait_until("NATS is down", is_down).await;
+        if by_interrupt {
+            kill_process(Pid::from_child(&run), Signal::INT).expect("it runs");
+        } else {
+            let aborted = up.faultline(&["chaos", "abort"]);
+            assert!(aborted.status.success(), "{}", text(&aborted));
+        }
+        let run = run.wait_with_output().expect("it can be waited for");
+        let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&run)));
+        assert_eq!((run.status.code(), &report["outcome"]), (Some(1), &Value::from("aborted")), "{report}");
+        up.wait_until("NATS is back", async || !is_down().await).await;
+    }
+    up.assert_audit_clean();
 }
 
 #[tokio::test]

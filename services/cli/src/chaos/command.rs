@@ -21,19 +21,21 @@ use crate::commands::ask::Link;
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
 use crate::output::{Format, one_line, span, table};
-use crate::up::state;
+use crate::up::control::{Order, Reply};
+use crate::up::remote;
+use crate::up::state::{self, RunningState};
 
 const ANSWER: Duration = Duration::from_secs(3);
 /// After this much silence the list is asked: progress is plain messages, and NATS may be the victim.
 const ASK_AFTER: Duration = Duration::from_secs(3);
-/// `up` answers nothing for so long: it is gone, and its processes with it.
+/// `up` answers nothing for so long, beyond the fault's own time: it is gone, and its processes with it.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 const RUNS_LISTED: u32 = 20;
 
 pub(crate) async fn run(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
     match command {
         ChaosCommand::Run(flags) => experiment(link, &flags).await,
-        ChaosCommand::Abort => abort(link, None).await.map(|run| note!("{run} is put right and ends")),
+        ChaosCommand::Abort => abort(link, None).await.map(|run| put_right(&run)),
         ChaosCommand::Ls => {
             let list = list(link, RUNS_LISTED).await.map_err(nobody)?;
             link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
@@ -84,7 +86,26 @@ async fn list(link: &Link, limit: u32) -> Result<ChaosList, RequestError> {
     link.nats.request(subjects::CHAOS_LIST, &ChaosListQuery { limit }, ANSWER).await
 }
 
+fn put_right(run: &str) {
+    note!("{run} is put right and ends");
+}
+
+/// `chaos abort` beside the `up` that experiments: NATS, which may be what is broken, is not needed.
+pub(crate) async fn abort_here(up: &RunningState) -> Result<(), Failure> {
+    order_abort(up, None).await.map(|run| put_right(&run))
+}
+
+async fn order_abort(up: &RunningState, run: Option<String>) -> Result<String, Failure> {
+    match remote::ask(up, &Order::Abort { run }).await? {
+        Reply::Aborting { run } => Ok(run),
+        _ => Err(Failure::Failed(anyhow!("`up` gave another answer than was asked for"))),
+    }
+}
+
 async fn abort(link: &Link, run: Option<String>) -> Result<String, Failure> {
+    if let Some(up) = &link.up {
+        return order_abort(up, run).await;
+    }
     let abort = ChaosAbort { run, by: "cli".into() };
     match link.nats.request(subjects::CHAOS_ABORT, &abort, ANSWER).await.map_err(nobody)? {
         ChaosReply::Aborting { run } | ChaosReply::Started { run, .. } => Ok(run),
@@ -95,7 +116,8 @@ async fn abort(link: &Link, run: Option<String>) -> Result<String, Failure> {
 async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     let request = flags.request().map_err(Failure::Usage)?;
     // What `up` would refuse is refused here with the code for bad usage.
-    kinds::check(request.clone()).map_err(Failure::Usage)?;
+    let (checked, _) = kinds::check(request.clone()).map_err(Failure::Usage)?;
+    let patience = GONE_AFTER + Duration::from_millis(checked.for_ms);
     let mut interrupts = Interrupts::listen()?;
     let failed = |error: String| Failure::Failed(anyhow!("the progress cannot be listened to: {error}"));
     let mut heard = link.nats.client.subscribe(subjects::CHAOS_PROGRESS_ALL).await.map_err(|error| failed(error.to_string()))?;
@@ -109,11 +131,11 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
         ChaosReply::Aborting { .. } => return Err(Failure::Failed(anyhow!("`up` gave another answer than was asked for"))),
     };
     let report = tokio::select! {
-        report = follow(link, &mut heard, &run) => report?,
+        report = follow(link, &mut heard, &run, patience) => report?,
         () = interrupts.next() => {
             note!("aborting: everything is put right");
             abort(link, Some(run.clone())).await?;
-            follow(link, &mut heard, &run).await?
+            follow(link, &mut heard, &run, GONE_AFTER).await?
         }
     };
     link.out.one(&report, |report| report::words(report, &link.out))?;
@@ -127,8 +149,8 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     }
 }
 
-/// Shows the progress until the report is there.
-async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> Result<ChaosReport, Failure> {
+/// Shows the progress until the report is there. Silence is borne for so long: while NATS is broken, nobody can say anything.
+async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str, patience: Duration) -> Result<ChaosReport, Failure> {
     let mut last_word = Instant::now();
     let mut shown = String::new();
     let mut is_answered = true;
@@ -148,8 +170,8 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str) -> R
                     }
                     list.running
                 }
-                Err(error) if last_word.elapsed() >= GONE_AFTER => return Err(nobody(error)),
-                Err(_) if link.up.is_some() && state::holder(&link.data_dir) != link.up => {
+                Err(error) if last_word.elapsed() >= patience => return Err(nobody(error)),
+                Err(_) if link.up.as_ref().is_some_and(|up| state::holder(&link.data_dir) != Some(up.pid)) => {
                     return Err(Failure::NotFound("`faultline up` has ended, and the experiment with it".into()));
                 }
                 Err(_) => {

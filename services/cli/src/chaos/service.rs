@@ -183,7 +183,7 @@ impl Experiments {
         let _ = self.nats.publish(subjects::chaos_progress(&progress.run), &progress).await;
     }
 
-    fn abort(&self, abort: &ChaosAbort) -> ChaosReply {
+    pub(crate) fn abort(&self, abort: &ChaosAbort) -> ChaosReply {
         match &self.locked().running {
             Some(Running { run, abort: token, .. }) if abort.run.as_ref().is_none_or(|wanted| wanted == run) => {
                 tracing::warn!(run, by = abort.by, "the experiment is aborted");

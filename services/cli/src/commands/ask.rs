@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::session::Session;
-use crate::up::state;
+use crate::up::remote;
+use crate::up::state::RunningState;
 
 /// A standby takes over within its lease of 3 s; a little more than that is waited for.
 const LEADER_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,8 +29,8 @@ pub(crate) struct Link {
     pub nats: Nats,
     pub out: Output,
     pub data_dir: PathBuf,
-    /// The `faultline up` of that folder, if one runs.
-    pub up: Option<u32>,
+    /// The `faultline up` of that folder, if it runs this cluster.
+    pub up: Option<RunningState>,
 }
 
 impl Link {
@@ -37,7 +38,7 @@ impl Link {
         let out = Output::new(session.format, session.common.color);
         let nats = session.connect().await?;
         require_streams(&nats).await?;
-        Ok(Self { nats, out, up: state::holder(&session.data_dir), data_dir: session.data_dir.clone() })
+        Ok(Self { nats, out, up: remote::here(session), data_dir: session.data_dir.clone() })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::chaos::args::ChaosCommand;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::session::Session;
+use crate::up::remote;
 use ask::Link;
 
 pub(crate) mod ask;
@@ -92,6 +93,9 @@ pub(crate) async fn run(command: DataCommand, session: &Session) -> Result<(), F
         DataCommand::Rate(command) => drop(command.wanted()?),
         DataCommand::Fault(flags) => flags.check()?,
         _ => {}
+    }
+    if let (DataCommand::Chaos(ChaosCommand::Abort), Some(up)) = (&command, remote::here(session)) {
+        return crate::chaos::command::abort_here(&up).await;
     }
     let link = Link::open(session).await?;
     let done = dispatch(command, &link).await;

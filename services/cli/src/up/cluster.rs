@@ -96,7 +96,7 @@ impl Cluster {
                 Err(error) => Reply::Failed { reason: error.to_string() },
             },
             // The desk's, which has what it takes.
-            Order::Inject { .. } => Reply::Failed { reason: "a fault is not injected this way".into() },
+            Order::Inject { .. } | Order::Abort { .. } => Reply::Failed { reason: "experiments are not ordered this way".into() },
             Order::Stop => {
                 self.shutdown.stop();
                 Reply::Done

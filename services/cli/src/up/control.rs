@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use faultline_protocol::messages::{ChaosAbort, ChaosReply};
 use faultline_proxy::LinkConditions;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,7 +19,7 @@ use super::links::LinkStatus;
 use super::supervisor::ChildStatus;
 use crate::args::KillSignal;
 use crate::chaos::fault::Fault;
-use crate::chaos::injector::Injector;
+use crate::chaos::service::Experiments;
 
 /// The path of a socket must fit into 108 bytes, <https://man7.org/linux/man-pages/man7/unix.7.html>; 104 on others.
 const LONGEST_SOCKET_PATH: usize = 100;
@@ -48,6 +49,10 @@ pub(crate) enum Order {
         fault: Fault,
         for_ms: u64,
     },
+    /// Put right what an experiment broke, and end it; only the one named, if one is. Works while NATS is what was broken.
+    Abort {
+        run: Option<String>,
+    },
     Stop,
 }
 
@@ -57,6 +62,7 @@ pub(crate) enum Reply {
     Status { uptime_s: u64, services: Vec<ChildStatus> },
     Scaled { started: Vec<String>, stopped: Vec<String> },
     Links { links: Vec<LinkStatus> },
+    Aborting { run: String },
     Done,
     NotFound { reason: String },
     Failed { reason: String },
@@ -67,17 +73,21 @@ pub(crate) enum Reply {
 pub(crate) struct Desk {
     pub(crate) cluster: Arc<Cluster>,
     /// None when NATS refused the user that experiments need.
-    pub(crate) injector: Option<Arc<Injector>>,
+    pub(crate) experiments: Option<Arc<Experiments>>,
 }
 
 impl Desk {
     async fn handle(&self, order: Order) -> Reply {
-        match (order, &self.injector) {
-            (Order::Inject { fault, for_ms }, Some(injector)) => match injector.inject(fault, for_ms).await {
+        match (order, &self.experiments) {
+            (Order::Inject { fault, for_ms }, Some(experiments)) => match experiments.injector().inject(fault, for_ms).await {
                 Ok(_) => Reply::Done,
                 Err(reason) => Reply::Failed { reason },
             },
-            (Order::Inject { .. }, None) => Reply::Failed { reason: NO_EXPERIMENTS.into() },
+            (Order::Abort { run }, Some(experiments)) => match experiments.abort(&ChaosAbort { run, by: "cli".into() }) {
+                ChaosReply::Aborting { run } | ChaosReply::Started { run, .. } => Reply::Aborting { run },
+                ChaosReply::Refused { reason } => Reply::NotFound { reason },
+            },
+            (Order::Inject { .. } | Order::Abort { .. }, None) => Reply::Failed { reason: NO_EXPERIMENTS.into() },
             (order, _) => self.cluster.handle(order).await,
         }
     }

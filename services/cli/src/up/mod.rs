@@ -157,8 +157,7 @@ async fn start_and_serve(
         let _ = experiments.set(started);
     }
     let experiments = experiments.get();
-    let injector = experiments.map(|experiments| experiments.injector());
-    let desk = Desk { cluster: Arc::clone(cluster), injector };
+    let desk = Desk { cluster: Arc::clone(cluster), experiments: experiments.cloned() };
     let serve_experiments = async {
         if let Some(experiments) = experiments
             && let Err(error) = Arc::clone(experiments).serve().await

@@ -203,6 +203,11 @@ pub(crate) fn running(session: &Session) -> Result<RunningState, Failure> {
     state.ok_or_else(|| Failure::Failed(anyhow::anyhow!("`faultline up` (process {pid}) is still starting, or stopping: try again")))
 }
 
+/// The `up` on this machine that runs the cluster of this session; it can be asked also while NATS is away.
+pub(crate) fn here(session: &Session) -> Option<RunningState> {
+    running(session).ok().filter(|up| up.nats_url == session.common_for("cli").nats_url)
+}
+
 /// Sends an order; a refusal is a failure with the reason.
 pub(crate) async fn ask(state: &RunningState, order: &Order) -> Result<Reply, Failure> {
     match control::ask(&state.control_socket, order).await? {
