@@ -35,6 +35,13 @@ struct Job {
     attempts: BTreeSet<AttemptId>,
 }
 
+impl Job {
+    /// The attempt after this one.
+    fn next(&self, attempt: AttemptId) -> Option<AttemptId> {
+        self.attempts.range(attempt..).nth(1).copied()
+    }
+}
+
 /// An attempt as a bar.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Bar {
@@ -180,11 +187,15 @@ impl Timeline {
         let Some(job) = self.jobs.get_mut(&record.job) else { return };
         job.name.clone_from(&record.name);
         job.kind.clone_from(&record.kind);
-        for attempt in &job.attempts {
+        let mut next_start_ms = None;
+        for attempt in job.attempts.iter().rev() {
             let Some(attempt) = self.attempts.get_mut(attempt) else { continue };
             if attempt.outcome == AttemptOutcome::Running {
-                (attempt.outcome, attempt.end_ms) = (AttemptOutcome::Superseded, Some(record.ended_at_ms));
+                let ran_on = (AttemptOutcome::Superseded, record.ended_at_ms);
+                let (outcome, end_ms) = next_start_ms.map_or(ran_on, |start_ms| (AttemptOutcome::Lost, start_ms));
+                (attempt.outcome, attempt.end_ms) = (outcome, Some(end_ms));
             }
+            next_start_ms = Some(attempt.start_ms);
         }
     }
 
@@ -242,10 +253,13 @@ impl Timeline {
         faults.retain(|fault| wanted(&fault.node));
         let mut verdicts: Vec<VerdictMark> =
             self.verdicts.iter().filter(|mark| in_time(mark.at_ms, Some(mark.at_ms)) && wanted(&mark.node)).cloned().collect();
-        let mut found: Vec<(&AttemptId, &Attempt)> =
-            self.attempts.iter().filter(|(_, attempt)| in_time(attempt.start_ms, attempt.end_ms) && wanted(&attempt.node)).collect();
+        let mut found: Vec<(&AttemptId, &Attempt)> = self
+            .attempts
+            .iter()
+            .filter(|(id, attempt)| in_time(attempt.start_ms, self.fate(**id, attempt).1) && wanted(&attempt.node))
+            .collect();
         if filter.affected {
-            let broken = found.iter().filter(|(_, attempt)| !is_fine(attempt.outcome)).map(|(_, attempt)| attempt.node.clone());
+            let broken = found.iter().filter(|(id, attempt)| !is_fine(self.fate(**id, attempt).0)).map(|(_, attempt)| attempt.node.clone());
             let marked = verdicts.iter().filter(|mark| mark.health != Health::Alive).map(|mark| mark.node.clone());
             let affected: BTreeSet<String> = broken.chain(marked).chain(faults.iter().map(|fault| fault.node.clone())).collect();
             found.retain(|(_, attempt)| affected.contains(&attempt.node));
@@ -267,12 +281,23 @@ impl Timeline {
         self.faults.iter().filter(|fault| targets.contains(&fault.node.as_str()))
     }
 
+    /// How an attempt ended, and when. A leader that takes over places anew what nobody runs any more, also where it never heard of the
+    /// attempt before: then nobody says that this one is lost.
+    fn fate(&self, attempt: AttemptId, row: &Attempt) -> (AttemptOutcome, Option<u64>) {
+        let next = || self.jobs.get(&row.job).and_then(|job| job.next(attempt)).and_then(|next| self.attempts.get(&next));
+        match row.outcome {
+            AttemptOutcome::Running => next().map_or((row.outcome, row.end_ms), |next| (AttemptOutcome::Lost, Some(next.start_ms))),
+            known => (known, row.end_ms),
+        }
+    }
+
     fn bar(&self, attempt: AttemptId, row: &Attempt, name_of: &impl Fn(JobId) -> Option<(String, String)>) -> Bar {
         let job = self.jobs.get(&row.job);
         let told = job.filter(|job| !job.kind.is_empty()).map(|job| (job.name.clone(), job.kind.clone()));
         let (name, kind) = told.or_else(|| name_of(row.job)).unwrap_or_default();
-        let ended_the_job = matches!(row.outcome, AttemptOutcome::Committed | AttemptOutcome::Cancelled);
-        let next = job.filter(|_| !ended_the_job).and_then(|job| job.attempts.range(attempt..).nth(1).copied());
+        let (outcome, end_ms) = self.fate(attempt, row);
+        let ended_the_job = matches!(outcome, AttemptOutcome::Committed | AttemptOutcome::Cancelled);
+        let next = job.filter(|_| !ended_the_job).and_then(|job| job.next(attempt));
         Bar {
             job: row.job,
             name,
@@ -281,8 +306,8 @@ impl Timeline {
             node: row.node.clone(),
             gpus: row.gpus.clone(),
             start_ms: row.start_ms,
-            end_ms: row.end_ms,
-            outcome: row.outcome,
+            end_ms,
+            outcome,
             next_attempt: next,
         }
     }

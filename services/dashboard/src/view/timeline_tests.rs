@@ -106,6 +106,20 @@ fn a_lost_attempt_points_to_the_one_that_took_over() {
 }
 
 #[test]
+fn an_attempt_of_which_nobody_said_more_is_lost_once_the_job_is_placed_anew() {
+    let mut timeline = Timeline::default();
+    timeline.on_event(&placed(300, 1, "b"));
+    timeline.on_event(&placed(100, 1, "a"));
+    let window = all(&timeline);
+    assert_eq!((window.bars[0].outcome, window.bars[0].end_ms), (AttemptOutcome::Lost, Some(300)));
+    assert_eq!((window.bars[0].next_attempt, window.bars[1].outcome), (Some(attempt(300)), AttemptOutcome::Running));
+    let later = WindowFilter { from_ms: 400, to_ms: 500, affected: true, ..WindowFilter::default() };
+    assert!(timeline.window(&later, 10_000, |_| None, |_| vec![]).bars.is_empty(), "it ended before that");
+    timeline.on_event(&ClusterEvent { job: Some(job(1)), attempt: Some(attempt(100)), ..about(210, EventKind::AttemptFailed, "a") });
+    assert_eq!((all(&timeline).bars[0].outcome, all(&timeline).bars[0].end_ms), (AttemptOutcome::Failed, Some(210)), "news that come late");
+}
+
+#[test]
 fn a_record_knows_best_and_ends_what_still_ran() {
     let mut timeline = broken();
     timeline.on_event(&placed(400, 1, "d"));
