@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use faultline_engine::job::is_token;
 use faultline_protocol::messages::{ChaosAbort, ChaosKind, ChaosKindInfo, ChaosProgress, ChaosReply, ChaosReport, ChaosRequest};
+use faultline_runtime::observe::hypothesis::Hypothesis;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -79,6 +80,7 @@ impl RunRequest {
         if hypothesis.chars().count() > MAX_HYPOTHESIS_CHARS || hypothesis.chars().any(char::is_control) {
             return Err(ApiError::invalid("hypothesis", format!("at most {MAX_HYPOTHESIS_CHARS} printable characters")));
         }
+        Hypothesis::parse(&hypothesis).map_err(|error| ApiError::invalid("hypothesis", error.to_string()))?;
         Ok(ChaosRequest {
             kind: self.kind,
             target,

@@ -72,10 +72,35 @@ pub(crate) fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiErro
         if !inner.is_data() {
             return not_json(&inner);
         }
-        ApiError::invalid(if field == "." { "body".to_owned() } else { field }, clip(&inner.to_string()))
+        ApiError::invalid(if field == "." { "body".to_owned() } else { field }, clip(&in_words(&inner.to_string())))
     })?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// What serde says of a value, without the names of Rust's types; where it stands is told by the field.
+fn in_words(error: &str) -> String {
+    let said = error.rsplit_once(" at line ").map_or(error, |(said, _place)| said);
+    let mismatch = ["invalid type: ", "invalid value: ", "invalid length "].into_iter().find_map(|begin| said.strip_prefix(begin));
+    let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else { return said.to_owned() };
+    let wanted = match expected {
+        "f64" | "f32" => "a number",
+        "u64" | "u32" | "u16" | "u8" | "usize" => "a whole number from 0 up, within bounds",
+        "a string" => "text",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let found = match found.split_once(' ') {
+        Some(("integer", value)) => value.to_owned(),
+        Some(("floating", value)) => value.trim_start_matches("point ").to_owned(),
+        Some(("string", value)) => format!("the text {value}"),
+        _ if found == "sequence" || found.bytes().all(|byte| byte.is_ascii_digit()) => "a list".to_owned(),
+        _ if found == "map" => "an object".to_owned(),
+        _ => found.to_owned(),
+    };
+    format!("must be {wanted}, not {found}")
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {
@@ -130,5 +155,44 @@ impl<S: Send + Sync> FromRequestParts<S> for NodePath {
             return Ok(NodePath(node));
         }
         Err(ApiError::invalid("id", "a node's name has 1 to 64 letters, digits, `-` and `_`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        name: String,
+        #[serde(default)]
+        share: f64,
+        #[serde(default)]
+        count: u32,
+        #[serde(default)]
+        models: Vec<String>,
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_in_words_and_by_its_field() {
+        let good: Wanted = decode_json(br#"{"name":"a","share":0.5,"count":2,"models":["T4"]}"#).unwrap();
+        assert_eq!((good.name.as_str(), good.share, good.count, &good.models[..]), ("a", 0.5, 2, &["T4".to_owned()][..]));
+        for (body, field, message) in [
+            (r#"{"name":5}"#, "name", "must be text, not `5`"),
+            (r#"{"name":"a","share":"x, expected y"}"#, "share", r#"must be a number, not the text "x, expected y""#),
+            (r#"{"name":"a","count":-1}"#, "count", "must be a whole number from 0 up, within bounds, not `-1`"),
+            (r#"{"name":"a","count":1.5}"#, "count", "must be a whole number from 0 up, within bounds, not `1.5`"),
+            (r#"{"name":"a","models":{}}"#, "models", "must be a list, not an object"),
+            (r#"{"name":null}"#, "name", "must be text, not null"),
+            ("[]", "body", "must be an object, not a list"),
+            ("{}", "body", "missing field `name`"),
+            (r#"{"name":"a","bogus":1}"#, "bogus", "unknown field `bogus`, expected one of `name`, `share`, `count`, `models`"),
+        ] {
+            let refused = decode_json::<Wanted>(body.as_bytes()).unwrap_err().detail;
+            assert_eq!((refused.field.as_deref(), refused.message.as_str()), (Some(field), message), "{body}");
+        }
     }
 }

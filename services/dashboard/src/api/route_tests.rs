@@ -465,6 +465,7 @@ async fn experiments_are_handed_on_and_their_absence_is_said() {
         (r#"{"kind":"freeze","for_ms":86400001}"#, "for_ms"),
         (r#"{"kind":"kill-percent","percent":101}"#, "percent"),
         (r#"{"kind":"freeze","hypothesis":"a\u0007"}"#, "hypothesis"),
+        (r#"{"kind":"freeze","hypothesis":"luck>7"}"#, "hypothesis"),
         (r#"{"kind":"freeze","by":"me"}"#, "by"),
     ] {
         let (status, answer) = send_json(&app, "POST", "/api/v1/chaos/run", body).await;
