@@ -36,7 +36,20 @@ async function makeHistory(cluster) {
     'high',
   );
   await cluster.ask('fault', 'gpu-node-06', 'heartbeat-loss', '--for', '14s');
-  await sleep(WARM_MS / 2);
+  await Promise.all([experiment(cluster), sleep(WARM_MS / 2)]);
+}
+
+/** What the page about experiments shows afterwards. */
+async function experiment(cluster) {
+  const claims = 'lost=0,duplicates=0,detection_p99<5s,recovery_p99<10s';
+  const order = { kind: 'kill-busy-worker', for_ms: 6000, before_ms: 4000, after_ms: 20_000, hypothesis: claims };
+  const answer = await fetch(`${cluster.url}/api/v1/chaos/run`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(order),
+  });
+  if (!answer.ok) throw new Error(`no experiment began: ${answer.status} ${await answer.text()}`);
+  await eventually('the experiment has ended', async () => (await cluster.get('/chaos')).runs.length > 0, 60_000);
 }
 
 /** A worker that runs something is killed, so that the pictures show a hole and what became of its jobs. */
