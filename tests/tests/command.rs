@@ -254,6 +254,15 @@ fn shells_take_the_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = faultline(folder.path(), &["completions", shell]);
         assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains("undrain"), "{shell}: {}", text(&script));
+        // A value that is no path is no file: bash would list the folder.
+        if shell == "bash" {
+            let script = String::from_utf8_lossy(&script.stdout);
+            let offered = |flag: &str| {
+                script.split(&format!("                {flag})")).nth(1).map(|rest| rest[..rest.find(";;").unwrap()].to_owned())
+            };
+            assert!(!offered("--kind").unwrap().contains("compgen -f"), "{script}");
+            assert!(offered("--data-dir").unwrap().contains("compgen -f"), "{script}");
+        }
         if ["bash", "zsh", "fish"].contains(&shell) && has(shell) {
             let file = folder.path().join(shell);
             std::fs::write(&file, &script.stdout).unwrap();

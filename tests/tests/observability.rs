@@ -74,7 +74,7 @@ async fn every_service_tells_whether_it_lives_and_is_ready() {
     }
     let roles = [&states["scheduler-1"], &states["scheduler-2"]];
     assert!(roles.iter().any(|role| role.starts_with("leads, epoch ")) && roles.iter().any(|role| *role == "stands by"), "{roles:?}");
-    assert_eq!(states["worker-01"], "hosts 1 nodes");
+    assert_eq!(states["worker-01"], "hosts 1 node");
 
     let targets: Value = serde_json::from_slice(&std::fs::read(up.data_dir().join("prometheus-targets.json")).unwrap()).unwrap();
     let told: Vec<(String, SocketAddr)> = targets

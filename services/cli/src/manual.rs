@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use clap::Command;
+use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -15,10 +15,17 @@ use crate::exit::Failure;
 const NAME: &str = "faultline";
 
 /// `faultline completions SHELL`.
-pub(crate) fn completions(mut command: Command, shell: Shell) -> Result<(), Failure> {
+pub(crate) fn completions(command: Command, shell: Shell) -> Result<(), Failure> {
+    let mut command = without_files(command);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, NAME, &mut script);
     print(&script)
+}
+
+/// Shells offer files for a value of which they know nothing; here only paths are files.
+fn without_files(command: Command) -> Command {
+    let unknown_is_other = |arg: Arg| if arg.get_value_hint() == ValueHint::Unknown { arg.value_hint(ValueHint::Other) } else { arg };
+    command.mut_args(unknown_is_other).mut_subcommands(without_files)
 }
 
 /// `faultline man`: one page on standard output, or all of them in a folder.

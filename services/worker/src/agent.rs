@@ -194,7 +194,8 @@ impl Worker {
             self.register(&node);
         }
         self.readiness.met(NODES_CONDITION);
-        self.readiness.describe(format!("hosts {} nodes", self.nodes.len()));
+        let nodes = self.nodes.len();
+        self.readiness.describe(format!("hosts {nodes} node{}", if nodes == 1 { "" } else { "s" }));
         tracing::info!(nodes = self.nodes.len(), kinds = self.registry.kinds().collect::<Vec<_>>().join(","), "worker ready");
     }
 

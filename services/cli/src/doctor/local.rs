@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use faultline_runtime::config::{self, DEFAULT_CONFIG_FILE};
+use faultline_runtime::credentials::SECRET_CLOSED_TO;
 use rustix::fs::{Access, access, statvfs};
 
 use super::Finding;
@@ -52,7 +53,7 @@ pub(super) fn programs() -> Finding {
     )
 }
 
-/// Keys must be for their owner's eyes alone.
+/// Keys must not be for everybody's eyes.
 pub(super) fn keys(session: &Session) -> Finding {
     let folder = session.data_dir.join("nkeys");
     let entries = std::fs::read_dir(&folder);
@@ -77,7 +78,7 @@ pub(super) fn keys(session: &Session) -> Finding {
     for path in &files {
         match std::fs::metadata(path) {
             Err(error) => unreadable.push(format!("{}: {error}", path.display())),
-            Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => open.push(path.display().to_string()),
+            Ok(metadata) if metadata.permissions().mode() & SECRET_CLOSED_TO != 0 => open.push(path.display().to_string()),
             Ok(_) if access(path, Access::READ_OK).is_err() => unreadable.push(format!("{}: not readable for this user", path.display())),
             Ok(_) => {}
         }
@@ -86,9 +87,13 @@ pub(super) fn keys(session: &Session) -> Finding {
         return Finding::fail("keys", unreadable.join("; "), "name another file with --nkey-file, or run as the user who owns it");
     }
     if !open.is_empty() {
-        return Finding::fail("keys", format!("other users may read {}", open.join(", ")), format!("chmod 600 {}", open.join(" ")));
+        return Finding::fail(
+            "keys",
+            format!("other users may read or change {}", open.join(", ")),
+            format!("chmod 600 {}", open.join(" ")),
+        );
     }
-    Finding::ok("keys", format!("{}, for their owner alone", crate::output::plural(files.len() as u64, "file")))
+    Finding::ok("keys", format!("{}, closed to other users", crate::output::plural(files.len() as u64, "file")))
 }
 
 /// Whether `up` could write there, and how much.

@@ -95,7 +95,9 @@ async fn once(link: &Link, mut top: Top) -> Result<(), Failure> {
     top.handle(Input::Looked(Ok(Box::new(snapshot))), now_ms);
     let width =
         if link.out.is_terminal() { ratatui::crossterm::terminal::size().map_or(ONCE_WIDTH, |(width, _)| width) } else { ONCE_WIDTH };
-    link.out.text(&picture(&top, width, draw::whole_height(&top), now_ms))
+    let shown = picture(&top, width, draw::whole_height(&top), now_ms);
+    // The last line names keys, which nobody can press here.
+    link.out.text(shown.rsplit_once('\n').map_or(shown.as_str(), |(rows, _keys)| rows))
 }
 
 /// The screen as plain text, without what only a live one needs.
