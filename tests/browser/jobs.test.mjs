@@ -65,6 +65,8 @@ test("a job's page tells its path attempt by attempt, why it ran there, and its 
   const first = await eventually('it runs', async () => (await on.cluster.get(`/jobs/${id}`)).node);
   const page = await on.open(`/jobs/${id}`);
   await page.getByText(/^Chosen because: least-loaded: /).waitFor();
+  // Only a heartbeat tells how far it has come, and there is one a second.
+  await eventually('its progress is known', async () => (await on.cluster.get(`/jobs/${id}`)).progress_permille > 0);
   // As the button does it, so that the truth of it is in the history.
   assert.equal((await fetch(`${on.cluster.url}/api/v1/nodes/${first}/kill`, { method: 'POST' })).status, 202);
   await page.locator('h1 + .badge', { hasText: 'committed' }).waitFor({ timeout: 45_000 });
