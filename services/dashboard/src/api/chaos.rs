@@ -73,6 +73,9 @@ impl RunRequest {
                 return Err(ApiError::invalid(field, format!("at most {MAX_FOR_MS}")));
             }
         }
+        if self.for_ms == Some(0) {
+            return Err(ApiError::invalid("for_ms", "at least 1; left out, it is as the kind has it"));
+        }
         if self.percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
             return Err(ApiError::invalid("percent", "must be above 0 and up to 100"));
         }

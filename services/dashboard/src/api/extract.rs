@@ -66,27 +66,41 @@ fn body_error(rejection: &BytesRejection) -> ApiError {
 /// 400 for what is no JSON, 422 with the field for JSON that says something else than expected.
 pub(crate) fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let field = error.path().to_string();
-        let inner = error.into_inner();
-        if !inner.is_data() {
-            return not_json(&inner);
-        }
-        ApiError::invalid(if field == "." { "body".to_owned() } else { field }, clip(&in_words(&inner.to_string())))
-    })?;
+    let value: T = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| if error.inner().is_data() { misfit(error) } else { not_json_or_misfit::<T>(body, &error.into_inner()) })?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// JSON that says something else than expected.
+fn misfit(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let field = error.path().to_string();
+    ApiError::invalid(if field == "." { "body".to_owned() } else { field }, clip(&in_words(&error.into_inner().to_string())))
+}
+
+/// Where a word is wanted and something else stands, the reader takes good JSON for none: a second look tells the two apart.
+fn not_json_or_misfit<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> ApiError {
+    match serde_json::from_slice::<serde_json::Value>(body).map(serde_path_to_error::deserialize::<_, T>) {
+        Ok(Err(found)) => misfit(found),
+        Ok(Ok(_)) | Err(_) => not_json(error),
+    }
 }
 
 /// What serde says of a value, without the names of Rust's types; where it stands is told by the field.
 fn in_words(error: &str) -> String {
     let said = error.rsplit_once(" at line ").map_or(error, |(said, _place)| said);
+    if let Some(unknown) = said.strip_prefix("unknown variant ") {
+        return unknown.replacen(", expected", " is not known here, expected", 1);
+    }
+    if said.starts_with("data did not match any variant") {
+        return "must be true or false, a number or text".to_owned();
+    }
     let mismatch = ["invalid type: ", "invalid value: ", "invalid length "].into_iter().find_map(|begin| said.strip_prefix(begin));
     let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else { return said.to_owned() };
     let wanted = match expected {
         "f64" | "f32" => "a number",
         "u64" | "u32" | "u16" | "u8" | "usize" => "a whole number from 0 up, within bounds",
-        "a string" => "text",
+        "a string" | "string or map" => "text",
         "a sequence" => "a list",
         "a map" => "an object",
         other if other.starts_with("struct ") => "an object",
@@ -160,6 +174,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NodePath {
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::job::{Params, Priority};
     use serde::Deserialize;
 
     use super::*;
@@ -174,12 +189,17 @@ mod tests {
         count: u32,
         #[serde(default)]
         models: Vec<String>,
+        #[serde(default)]
+        priority: Option<Priority>,
+        #[serde(default)]
+        params: Params,
     }
 
     #[test]
     fn a_wrong_value_is_told_in_words_and_by_its_field() {
         let good: Wanted = decode_json(br#"{"name":"a","share":0.5,"count":2,"models":["T4"]}"#).unwrap();
         assert_eq!((good.name.as_str(), good.share, good.count, &good.models[..]), ("a", 0.5, 2, &["T4".to_owned()][..]));
+        assert_eq!((good.priority, good.params.len()), (None, 0));
         for (body, field, message) in [
             (r#"{"name":5}"#, "name", "must be text, not `5`"),
             (r#"{"name":"a","share":"x, expected y"}"#, "share", r#"must be a number, not the text "x, expected y""#),
@@ -187,9 +207,16 @@ mod tests {
             (r#"{"name":"a","count":1.5}"#, "count", "must be a whole number from 0 up, within bounds, not `1.5`"),
             (r#"{"name":"a","models":{}}"#, "models", "must be a list, not an object"),
             (r#"{"name":null}"#, "name", "must be text, not null"),
+            (r#"{"name":"a","priority":7}"#, "priority", "must be text, not `7`"),
+            (r#"{"name":"a","priority":"x"}"#, "priority", "`x` is not known here, expected one of `urgent`, `high`, `normal`, `low`"),
+            (r#"{"name":"a","params":{"a":[1]}}"#, "params.a", "must be true or false, a number or text"),
             ("[]", "body", "must be an object, not a list"),
             ("{}", "body", "missing field `name`"),
-            (r#"{"name":"a","bogus":1}"#, "bogus", "unknown field `bogus`, expected one of `name`, `share`, `count`, `models`"),
+            (
+                r#"{"name":"a","bogus":1}"#,
+                "bogus",
+                "unknown field `bogus`, expected one of `name`, `share`, `count`, `models`, `priority`, `params`",
+            ),
         ] {
             let refused = decode_json::<Wanted>(body.as_bytes()).unwrap_err().detail;
             assert_eq!((refused.field.as_deref(), refused.message.as_str()), (Some(field), message), "{body}");

@@ -463,6 +463,8 @@ async fn experiments_are_handed_on_and_their_absence_is_said() {
         (r#"{"kind":"explode"}"#, "kind"),
         (r#"{"kind":"freeze","target":"a.b"}"#, "target"),
         (r#"{"kind":"freeze","for_ms":86400001}"#, "for_ms"),
+        (r#"{"kind":"freeze","for_ms":0}"#, "for_ms"),
+        (r#"{"kind":7}"#, "kind"),
         (r#"{"kind":"kill-percent","percent":101}"#, "percent"),
         (r#"{"kind":"freeze","hypothesis":"a\u0007"}"#, "hypothesis"),
         (r#"{"kind":"freeze","hypothesis":"luck>7"}"#, "hypothesis"),
