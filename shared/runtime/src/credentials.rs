@@ -17,9 +17,6 @@ pub struct CredentialError {
     pub reason: String,
 }
 
-/// The bits that a secret's mode may not have: others are shut out, and its group may read it at most, since that is how containers share keys.
-pub const SECRET_CLOSED_TO: u32 = 0o027;
-
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// The connection's options with all credentials that are named.
@@ -97,7 +94,7 @@ pub fn check_mode(setting: &'static str, path: &Path) -> Result<(), CredentialEr
     use std::os::unix::fs::PermissionsExt;
     let metadata = std::fs::metadata(path).map_err(|error| failed(setting, path, format!("it cannot be read: {error}")))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & SECRET_CLOSED_TO != 0 {
+    if mode & 0o027 != 0 {
         let reason = format!("others may read or change this secret (mode {mode:04o}): chmod 600 {}", path.display());
         return Err(failed(setting, path, reason));
     }

@@ -2,12 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use faultline_runtime::config::{self, DEFAULT_CONFIG_FILE};
-use faultline_runtime::credentials::SECRET_CLOSED_TO;
+use faultline_runtime::credentials::check_mode;
 use rustix::fs::{Access, access, statvfs};
 
 use super::Finding;
@@ -78,7 +77,7 @@ pub(super) fn keys(session: &Session) -> Finding {
     for path in &files {
         match std::fs::metadata(path) {
             Err(error) => unreadable.push(format!("{}: {error}", path.display())),
-            Ok(metadata) if metadata.permissions().mode() & SECRET_CLOSED_TO != 0 => open.push(path.display().to_string()),
+            Ok(_) if check_mode("nkey_file", path).is_err() => open.push(path.display().to_string()),
             Ok(_) if access(path, Access::READ_OK).is_err() => unreadable.push(format!("{}: not readable for this user", path.display())),
             Ok(_) => {}
         }
@@ -202,6 +201,8 @@ fn said_by(program: &str, argument: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::Status;
     use super::*;
     use crate::output::Format;
