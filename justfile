@@ -40,7 +40,17 @@ compose-cli *ARGS:
 # Release binaries, `faultline` among them, into cargo's target folder.
 build:
     @scripts/web.sh
-    cargo build --release --locked --workspace --exclude faultline-tests --bins
+    cargo build --release --locked --workspace --exclude faultline-tests --exclude faultline-test-container --exclude faultline-simulation --bins
+
+# What can be installed without a compiler, into dist/: a tar of the release programs, and a Python wheel that also brings a nats-server.
+[no-exit-message]
+dist:
+    @exec scripts/dist.sh
+
+# The wheel of `just dist`, installed in a new venv, runs a cluster there.
+[no-exit-message]
+test-dist:
+    @exec scripts/test-dist.sh
 
 # All tests against a real NATS (containers where an engine answers, else a local server). Arguments go to the test runner.
 [no-exit-message]
@@ -104,7 +114,7 @@ attack *ARGS:
 # The protocol under virtual time with seeded faults: --seeds N, --seed S, --verbose, --bug NAME.
 [no-exit-message]
 simulate *ARGS:
-    @cargo run --quiet --release --locked --package faultline-tests --bin simulate -- "$@"
+    @cargo run --quiet --release --locked --package faultline-simulation --bin simulate -- "$@"
 
 # Creates streams, buckets and consumers on the NATS of FAULTLINE_NATS_URL. Arguments go to `faultline setup`.
 [no-exit-message]

@@ -30,7 +30,7 @@ programs() {
     cp docker/prebuilt/faultline* /out/bin/
     return
   fi
-  cargo build --release --locked --workspace --exclude faultline-tests --bins
+  cargo build --release --locked --workspace --exclude faultline-tests --exclude faultline-test-container --exclude faultline-simulation --bins
   for program in faultline faultline-generator faultline-scheduler faultline-worker faultline-fault-detector faultline-dashboard; do
     strip -o "/out/bin/$program" "target/release/$program"
   done

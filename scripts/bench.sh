@@ -5,7 +5,7 @@ set -eu
 cd -- "$(dirname -- "$0")/.."
 bench=$1
 shift
-cargo build --release --locked --workspace --bins
+cargo build --release --locked --bins
 server=$(scripts/nats-server.sh)
 [ -z "$server" ] || PATH=$(dirname -- "$server"):$PATH
 exec "$(scripts/target-dir.sh)/release/$bench" "$@"

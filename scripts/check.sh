@@ -59,15 +59,23 @@ deny_advisories() {
 
 # In release, as the tests are: build scripts and macros are built once for both.
 documentation() {
-  RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --workspace --no-deps --quiet
+  RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --quiet
 }
 
 step 'cargo fmt' cargo fmt --all --check
 step typos spelling
+step 'import circles' scripts/import-circles.py
+step 'import circles: its tests' scripts/import-circles-test.py
 step 'cargo machete' unused_dependencies
 step 'cargo deny: bans, licences, sources' deny_policy
 step 'cargo deny: advisories' deny_advisories
-step 'cargo clippy' cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings
+# Apart, as it is built: in one go its features would be those of everything.
+clippy() {
+  cargo clippy --release --locked --all-targets --quiet -- -D warnings &&
+    cargo clippy --release --locked --package faultline-test-container --all-targets --quiet -- -D warnings
+}
+
+step 'cargo clippy' clippy
 step 'cargo doc' documentation
 
 if [ -n "$failed" ]; then

@@ -38,7 +38,7 @@ check_workers() {
 }
 
 find_compose() {
-  command -v docker >/dev/null 2>&1 || fail 'there is no docker on PATH. `just up` runs the cluster without containers'
+  command -v docker >/dev/null 2>&1 || fail 'docker not found on PATH: install it, or run the cluster without containers with `just up`'
   answer=$(docker version --format '{{.Server.Version}}' 2>&1) || fail "no container engine answers: start Docker, or name one with DOCKER_HOST. It said:
 $answer"
   if docker compose version >/dev/null 2>&1; then

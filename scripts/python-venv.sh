@@ -5,7 +5,7 @@
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
-requirements=$root/examples/python/requirements.txt
+requirements=$root/services/worker/examples/python/requirements.txt
 home=$root/.tools/python
 
 skip() {
@@ -18,7 +18,7 @@ if [ -f "$home/requirements.txt" ] && cmp -s "$requirements" "$home/requirements
   exit 0
 fi
 
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || skip 'there is no Python 3.9 or newer'
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || skip 'Python 3.9 or newer not found'
 mkdir -p "$root/.tools"
 # Tests that run side by side make it once; a lock ends with its holder.
 lock=$root/.tools/python.lock

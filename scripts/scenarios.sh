@@ -4,8 +4,8 @@
 set -eu
 cd -- "$(dirname -- "$0")/.."
 times=${1:-1}
-case $times in '' | *[!0-9]* | 0) echo "scenarios: \`$times\` is no number of runs" >&2 && exit 2 ;; esac
-cargo build --release --locked --workspace --exclude faultline-tests --bins
+case $times in '' | *[!0-9]* | 0) echo "scenarios: invalid number of runs \`$times\`" >&2 && exit 2 ;; esac
+cargo build --release --locked --workspace --exclude faultline-tests --exclude faultline-test-container --exclude faultline-simulation --bins
 server=$(scripts/nats-server.sh)
 [ -z "$server" ] || PATH=$(dirname -- "$server"):$PATH
 faultline=$(scripts/target-dir.sh)/release/faultline

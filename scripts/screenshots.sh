@@ -7,13 +7,13 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd -- "$root"
 most_kib=2560
 
-scripts/node.sh 'there is no page to look at' || exit 1
+scripts/node.sh 'the page cannot be built' || exit 1
 FAULTLINE_CHROMIUM=${FAULTLINE_CHROMIUM:-$(command -v chromium || command -v chromium-browser || true)}
 for program in "$FAULTLINE_CHROMIUM" pngquant; do
   command -v "$program" >/dev/null 2>&1 || { echo "screenshots: ${program:-chromium} is missing (Debian: apt-get install chromium pngquant)" >&2; exit 1; }
 done
 scripts/web.sh
-cargo build --release --locked --workspace --bins --quiet
+cargo build --release --locked --bins --quiet
 scripts/npm-packages.sh tests/browser
 
 server=$(scripts/nats-server.sh)
@@ -30,7 +30,7 @@ node tests/browser/screenshots.mjs "$work"
 pngquant --force --ext .png --strip --speed 1 128 "$work"/*.png
 
 kib=$(du -sk "$work" | cut -f 1)
-[ "$kib" -le "$most_kib" ] || { echo "screenshots: $kib KiB are more than the $most_kib KiB that the repository shall carry" >&2; exit 1; }
+[ "$kib" -le "$most_kib" ] || { echo "screenshots: $kib KiB exceed the limit of $most_kib KiB" >&2; exit 1; }
 mkdir -p docs/screenshots
 rm -f docs/screenshots/*.png
 cp "$work"/*.png docs/screenshots/

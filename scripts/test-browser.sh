@@ -19,7 +19,7 @@ export FAULTLINE_CHROMIUM
 
 scripts/web.sh
 # With the tests' own crate, as scripts/test.sh builds: another set of crates would build the dependencies anew.
-cargo build --release --locked --workspace --bins --quiet
+cargo build --release --locked --bins --quiet
 scripts/npm-packages.sh tests/browser
 scripts/npm-packages.sh services/dashboard/web
 

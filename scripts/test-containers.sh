@@ -16,12 +16,12 @@ command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1 || skipped '
 docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1 ||
   skipped 'Compose is missing (Debian: apt-get install docker-compose)'
 
-cargo build --release --locked --workspace --bins --quiet
+cargo build --release --locked --bins --quiet
 status=0
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --release --locked --workspace --run-ignored only --no-capture -E 'binary(containers)' || status=$?
+  cargo nextest run --release --locked --run-ignored only --no-capture -E 'binary(containers)' || status=$?
 else
-  cargo test --release --locked --workspace --test containers -- --ignored --nocapture || status=$?
+  cargo test --release --locked --test containers -- --ignored --nocapture || status=$?
 fi
 if [ "$status" -eq 0 ]; then outcome='1 passed, 0 failed'; else outcome='0 passed, 1 failed'; fi
 echo "container tests: $outcome"

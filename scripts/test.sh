@@ -1,6 +1,6 @@
 #!/bin/sh
-# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, then those of the page in a browser and that of
-# the composed cluster, and ends with the NATS used and the counts.
+# `just test`: builds, makes sure of a NATS for the tests, runs them all in release mode, then those of the page in a browser, that of
+# the composed cluster and that of the wheel, and ends with the NATS used and the counts.
 # Arguments go to the test runner. Containers are used when an engine answers and the pinned Linux binary is there to build our
 # image from; FAULTLINE_TEST_NATS=docker|process forces one way.
 set -eu
@@ -13,10 +13,10 @@ engine=${DOCKER_HOST:-} # as it was given: see start_bridge
 
 say() { printf '== %s\n' "$*" >&2; }
 
-# The whole workspace, so that the binaries share every build of a dependency with the tests that follow.
+# With the same features of every dependency as in `just up` and in the tests that follow, so that each is compiled once.
 scripts/web.sh
 say 'building the release binaries'
-cargo build --release --locked --workspace --bins
+cargo build --release --locked --bins
 
 server=$(scripts/nats-server.sh pinned)
 
@@ -50,6 +50,8 @@ prepare_container_image() {
     cat "$work/build.log" >&2
     return 1
   }
+  say 'building the program that holds a container for a test'
+  cargo build --release --locked --package faultline-test-container || return 1
   start_bridge
 }
 
@@ -85,13 +87,13 @@ if cargo nextest --version >/dev/null 2>&1; then
   export NEXTEST_TEST_THREADS
   report=$root/target/nextest/default/junit.xml # not below CARGO_TARGET_DIR: nextest's own folder is fixed
   rm -f "$report"
-  cargo nextest run --release --locked --workspace "$@" 9>&- || status=$?
+  cargo nextest run --release --locked "$@" 9>&- || status=$?
   if [ -f "$report" ]; then
     failed=$(($(count_of failures) + $(count_of errors)))
     passed=$(($(count_of tests) - failed))
   fi
 else
-  { cargo test --release --locked --workspace --no-fail-fast "$@" 2>&1 9>&- || echo $? >"$work/status"; } | tee "$work/output"
+  { cargo test --release --locked --no-fail-fast "$@" 2>&1 9>&- || echo $? >"$work/status"; } | tee "$work/output"
   [ ! -f "$work/status" ] || status=$(cat "$work/status")
   counts=$(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$work/output")
   passed=$(printf '%s\n' "$counts" | awk '{ sum += $1 } END { print sum + 0 }')
@@ -120,6 +122,16 @@ if [ $# -eq 0 ]; then
   [ "${containers_status:-0}" -eq 0 ] || [ "$containers_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$containers_status
 fi
 
+# The wheel, installed as on a machine without a compiler.
+wheel='not run, since arguments were given (`just test-dist` runs it alone)'
+if [ $# -eq 0 ]; then
+  { scripts/test-dist.sh 9>&- || echo $? >"$work/wheel-status"; } | tee "$work/wheel"
+  [ ! -f "$work/wheel-status" ] || wheel_status=$(cat "$work/wheel-status")
+  wheel=$(sed -n 's/^wheel test: //p' "$work/wheel" | tail -n 1)
+  wheel=${wheel:-failed before it ran}
+  [ "${wheel_status:-0}" -eq 0 ] || [ "$wheel_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$wheel_status
+fi
+
 # Containers of test processes that were killed; one that another run still uses has a living owner.
 if [ "${FAULTLINE_TEST_NATS:-}" != process ]; then
   docker ps --all --filter label=faultline.test.owner-pid --format '{{.ID}} {{.Label "faultline.test.owner-pid"}}' |
@@ -139,6 +151,7 @@ fi
 echo "tests with nats-py: $nats_py"
 echo "browser tests: $browser"
 echo "container tests: $containers"
+echo "wheel test: $wheel"
 if [ -n "${passed:-}" ]; then
   echo "$passed passed, $failed failed"
 else

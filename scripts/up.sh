@@ -3,7 +3,7 @@
 set -eu
 cd -- "$(dirname -- "$0")/.."
 scripts/web.sh
-cargo build --release --locked --workspace --exclude faultline-tests --bins
+cargo build --release --locked --workspace --exclude faultline-tests --exclude faultline-test-container --exclude faultline-simulation --bins
 server=$(scripts/nats-server.sh)
 # `faultline up` takes the server from PATH; in front, since an older one may lie there too.
 [ -z "$server" ] || PATH=$(dirname -- "$server"):$PATH

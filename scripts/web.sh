@@ -10,10 +10,10 @@ cd -- "$root/services/dashboard/web"
 say() { printf '== %s\n' "$*" >&2; }
 
 if [ "${FAULTLINE_WEB:-}" = off ]; then
-  say 'FAULTLINE_WEB=off: the dashboard goes without its page'
+  say 'FAULTLINE_WEB=off: the dashboard starts without its page'
   exit 0
 fi
-"$root/scripts/node.sh" 'the dashboard goes without its page' || exit 0
+"$root/scripts/node.sh" 'the dashboard starts without its page' || exit 0
 
 stamp=dist/.sources
 sources=$(node sources.mjs)
@@ -23,7 +23,7 @@ fi
 
 say 'building the page of the dashboard'
 "$root/scripts/npm-packages.sh" . || {
-  say 'npm could not get the packages of the page; FAULTLINE_WEB=off goes without it'
+  say 'npm could not install the packages of the page: check that npm reaches its registry, or start without the page with FAULTLINE_WEB=off'
   exit 1
 }
 npm run --silent build >&2

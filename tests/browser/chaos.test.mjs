@@ -57,7 +57,7 @@ test('an experiment is aborted, and everything is put right', async () => {
   await step(page, 'during').waitFor();
   await page.getByRole('button', { name: 'Abort and restore' }).click();
   await outcome(page).getByText('aborted').waitFor();
-  await report(page).getByText('everything was put right').waitFor();
+  await report(page).getByText('everything was repaired').waitFor();
   await eventually('no link is broken any more', async () => {
     const { nodes_alive: alive } = await on.cluster.get('/stats');
     return alive === 4;
@@ -98,13 +98,35 @@ test('the buttons of a node reach it', async () => {
   await badge('suspect').waitFor();
   await press('Restore');
   await badge('alive').waitFor();
+});
+
+test('a node is crashed, and its process killed after a question, each told as it happened', async () => {
+  const page = await on.open('/nodes?inspect=gpu-node-02');
+  const drawer = page.getByRole('complementary', { name: 'Node gpu-node-02' });
+  const toast = (text) => page.locator('.toast', { hasText: text }).waitFor();
+  const node = () => on.cluster.get('/nodes/gpu-node-02');
+  await drawer.getByRole('button', { name: 'Crash this node' }).click();
+  await toast(/gpu-node-02: crash for 10 s, .*ordered by the dashboard/);
+  await drawer.getByRole('button', { name: 'Restore', exact: true }).click();
+  await eventually('it is back', async () => (await node()).health === 'alive');
+
   const { incarnation } = await node();
-  await press('Kill');
-  await page.locator('.toast', { hasText: 'worker-02, the process of gpu-node-02, was killed' }).waitFor();
+  const pid = await on.cluster.pid('worker-02');
+  await drawer.getByRole('button', { name: 'Kill the process worker-02' }).click();
+  const question = page.getByRole('dialog', { name: 'Kill the process worker-02?' });
+  assert.match(await question.innerText(), /It hosts 1 node\. (\d+ running jobs? on it would be interrupted and placed elsewhere|No job runs there now)\./);
+  await question.getByRole('button', { name: 'Keep it' }).click();
+  assert.equal(await on.cluster.pid('worker-02'), pid, 'nothing happens without a yes');
+  await drawer.getByRole('button', { name: 'Kill the process worker-02' }).click();
+  await question.getByRole('button', { name: 'Kill worker-02' }).click();
+  await toast(new RegExp(`worker-02 \\(process ${pid}\\) ended .* after SIGKILL; it runs again as process \\d+ after`));
+  assert.notEqual(await on.cluster.pid('worker-02'), pid);
   await eventually('it lives its next life', async () => {
     const now = await node();
     return now.incarnation > incarnation && now.health === 'alive';
   });
+  const { items } = await on.cluster.get('/events?kind=fault_ended');
+  assert.ok(items.some(({ detail }) => detail.startsWith('worker-02 killed (SIGKILL) by the dashboard; back after ')));
 });
 
 test('what all that left behind is exported as a trace that keeps the rules of the format', async (t) => {

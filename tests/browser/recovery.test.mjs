@@ -46,10 +46,10 @@ test('a killed worker shows on the timeline, is announced, and the job ends else
   try {
     process.kill(pid, 'SIGKILL');
     rows = await eventually(
-      'the attempt is lost, the node is gone and the next attempt is done',
+      'the attempt is interrupted, the node is gone and the next attempt is done',
       async () => {
         all = await twinRows(page, 'Timeline as a table');
-        const lost = all.find((row) => row[2] === node && row[4] === 'lost');
+        const lost = all.find((row) => row[2] === node && row[4] === 'interrupted');
         const verdict = all.find((row) => row[2] === node && (row[4] === 'gone' || row[4] === 'dead') && row[5].includes('fault detector'));
         const done = all.find((row) => row[2] !== node && row[4] === 'committed');
         return lost && verdict && done ? { lost, done } : null;
@@ -61,7 +61,7 @@ test('a killed worker shows on the timeline, is announced, and the job ends else
   } finally {
     on.cluster.process.kill('SIGCONT');
   }
-  assert.match(rows.lost[5], new RegExp(`^on ${rows.done[2]}, .* later$`), 'the lost attempt points to the next one');
+  assert.match(rows.lost[5], new RegExp(`^on ${rows.done[2]}, .* later$`), 'the interrupted attempt points to the next one');
   await page
     .locator('[aria-live=polite]', { hasText: new RegExp(`${node} (is (gone|dead)|has recovered)`) })
     .waitFor({ state: 'attached' });

@@ -1,4 +1,4 @@
-"""What the README's `nats` commands do, with nats-py alone: nats_commands.py URL NKEY_FILE FAULTLINE.
+"""What the `nats` commands of docs/protocol.md do, with nats-py alone: nats_commands.py URL NKEY_FILE FAULTLINE.
 
 `nats sub SUBJECT --translate 'faultline decode'` starts the command once a message, gives it the body as standard input, and shows its
 standard output and standard error together; an exit code other than 0 is shown as an error. Ends when every kind of subject
@@ -44,7 +44,7 @@ async def sub(nc, faultline):
         if seen[kind] < 100:
             value = await translate(faultline, message.subject, message.data)
             if not isinstance(value, dict):
-                sys.exit(f"{message.subject}: {value!r} is no object")
+                sys.exit(f"{message.subject}: {value!r} is not an object")
             seen[kind] += 1
     return seen
 
@@ -57,10 +57,11 @@ async def main(url, nkey, faultline):
     bucket = await js.key_value("CONTROL")
     entry = await bucket.get("rate")
     rate = await translate(faultline, "rate", entry.value)
-    # `nats stream report` and `nats consumer report JOBS`.
+    # `nats stream report`, `nats stream info JOBS` and `nats consumer report JOBS`.
     streams = sorted(stream.config.name for stream in await js.streams_info())
+    queue = (await js.stream_info("JOBS")).config.name
     consumers = sorted(consumer.name for consumer in await js.consumers_info("JOBS"))
-    print(json.dumps({"seen": seen, "rate": rate, "streams": streams, "consumers": consumers}))
+    print(json.dumps({"seen": seen, "rate": rate, "streams": streams, "queue": queue, "consumers": consumers}))
     await nc.close()
 
 

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use faultline_client::Leader;
 use faultline_engine::job::{Demand, JobId, JobSpec, JobState, Param, Params, Priority};
 use faultline_protocol::codec;
-use faultline_protocol::messages::{CancelReply, CancelRequest, ClusterStats, JobView, NodeView, Query, QueryReply, TerminalRecord};
-use faultline_protocol::subjects;
+use faultline_protocol::messages::{CancelReply, ClusterStats, JobView, NodeView, TerminalRecord};
 use faultline_proxy::LinkConditions;
-use faultline_runtime::clock::{random_u128, unix_ms};
+use faultline_runtime::clock::{OFFSET_FILE_VARIABLE, random_u128, unix_ms};
 use faultline_runtime::config::Common;
 use faultline_runtime::connect::{Nats, connect_once};
 use faultline_runtime::record::read_record;
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::nats::TestNats;
+pub use crate::programs::program;
 use links::Links;
 
 /// How long anything in a test may take before it counts as never.
@@ -38,27 +39,10 @@ pub struct Cluster {
     pub nats: Nats,
     links: Option<Links>,
     processes: BTreeMap<String, Child>,
-    /// Commands that run beside the test; nobody waits for them before the end.
+    /// Commands that run beside the test; the test waits for them only at the end.
     beside: Vec<Child>,
     logs: TempDir,
     log_level: &'static str,
-}
-
-/// The folder with the binaries: that of the running program, or the one above when that is `deps`, as with tests.
-fn bin_dir() -> PathBuf {
-    let program = std::env::current_exe().expect("a program knows its own path");
-    let dir = program.parent().expect("a program lies in a folder");
-    if dir.ends_with("deps") { dir.parent().expect("target/<profile>/deps").to_owned() } else { dir.to_owned() }
-}
-
-/// One of the project's programs.
-///
-/// # Panics
-/// When it is not built: a test without it could only pass by not testing.
-pub fn program(name: &str) -> PathBuf {
-    let path = bin_dir().join(name);
-    assert!(path.is_file(), "{} is missing: build it with `./justw build`, or run the tests with `./justw test`", path.display());
-    path
 }
 
 fn urls(server: &TestNats, peers: &[TestNats]) -> String {
@@ -101,7 +85,7 @@ impl Cluster {
 
     async fn prepare(server: TestNats, peers: Vec<TestNats>, setup: &[&str]) -> Cluster {
         let common = Common { nats_url: urls(&server, &peers), ..Common::default() };
-        let nats = connect_once(&common, "test", "test").await.expect("the test's own NATS answers");
+        let nats = connect_once(&common, "admin", "test").await.expect("the test's own NATS answers");
         let logs = TempDir::new().expect("a temporary folder");
         let cluster =
             Cluster { server, peers, nats, links: None, processes: BTreeMap::new(), beside: Vec::new(), logs, log_level: "debug" };
@@ -156,14 +140,36 @@ impl Cluster {
         self.spawn(&name, "faultline-worker", &["--name", &name, "--first-node", &index.to_string(), "--faults", "off"]);
     }
 
+    /// From now on the wall clock of this process, and of those that are started under its name, is ahead by so much, or behind.
+    pub fn set_clock(&self, name: &str, ahead_ms: i64) {
+        let path = self.clock_file(name);
+        // In one step: the process may read it at any moment.
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, ahead_ms.to_string())
+            .and_then(|()| std::fs::rename(&fresh, &path))
+            .expect("the folder of the logs is there");
+    }
+
+    fn clock_file(&self, name: &str) -> PathBuf {
+        self.logs.path().join(format!("{name}.clock"))
+    }
+
     /// Starts a process under a name; a former one of that name must have ended.
     pub fn spawn(&mut self, name: &str, binary: &str, args: &[&str]) {
+        self.spawn_with(name, binary, args, &[]);
+    }
+
+    /// The same with these variables in its environment.
+    pub fn spawn_with(&mut self, name: &str, binary: &str, args: &[&str], environment: &[(&str, &str)]) {
         assert!(!self.processes.contains_key(name), "{name} runs already");
         let log = std::fs::File::create(self.logs.path().join(format!("{name}-{}.log", unix_ms()))).expect("a log file");
         let url = self.links.as_mut().map_or_else(|| urls(&self.server, &self.peers), |links| links.url(name));
         let child = Command::new(program(binary))
             .args(["--nats-url", &url, "--log-level", self.log_level, "--color", "never", "--stop-with-parent"])
+            .args(self.server.key_args(binary))
             .args(args)
+            .env(OFFSET_FILE_VARIABLE, self.clock_file(name))
+            .envs(environment.iter().copied())
             .current_dir(self.logs.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -182,6 +188,9 @@ impl Cluster {
     pub fn faultline_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("faultline"));
         command.args(args).env("FAULTLINE_NATS_URL", self.url()).env("NO_COLOR", "1").current_dir(self.logs.path()).stdin(Stdio::null());
+        if let Some(installation) = self.server.installation() {
+            command.env("FAULTLINE_UP_DATA_DIR", installation.data_dir());
+        }
         command
     }
 
@@ -239,7 +248,7 @@ impl Cluster {
         self.processes.iter().map(|(name, child)| (name.clone(), child.id())).collect()
     }
 
-    /// Takes a command along whose end nobody waits for.
+    /// Takes a command along without waiting for its end.
     pub fn reap_later(&mut self, child: Child) {
         self.beside.push(child);
     }
@@ -270,31 +279,23 @@ impl Cluster {
         self.processes.get_mut(name).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Asks the leading scheduler; `None` when nobody answers.
-    pub async fn query(&self, query: Query) -> Option<QueryReply> {
-        self.nats.request::<_, QueryReply>(subjects::SCHED_QUERY, &query, Duration::from_secs(2)).await.ok()
+    /// The leading scheduler, asked once.
+    pub fn leader(&self) -> Leader<'_> {
+        Leader::once(&self.nats, Duration::from_secs(2))
     }
 
+    /// Its figures; `None` when no scheduler answers.
     pub async fn stats(&self) -> Option<ClusterStats> {
-        match self.query(Query::Stats).await {
-            Some(QueryReply::Stats(stats)) => Some(*stats),
-            _ => None,
-        }
+        self.leader().stats().await.ok()
     }
 
     pub async fn nodes(&self) -> Vec<NodeView> {
-        match self.query(Query::Nodes { after: None, limit: 200 }).await {
-            Some(QueryReply::Nodes(nodes)) => nodes,
-            _ => Vec::new(),
-        }
+        self.leader().nodes().await.unwrap_or_default()
     }
 
     /// What the leader holds of one job.
     pub async fn job(&self, job: JobId) -> Option<JobView> {
-        match self.query(Query::Job { job }).await {
-            Some(QueryReply::Jobs(jobs)) => jobs.into_iter().next(),
-            _ => None,
-        }
+        self.leader().active_job(job).await.ok().flatten()
     }
 
     /// Waits until so many nodes are alive and have been heard of.
@@ -328,7 +329,7 @@ impl Cluster {
         }
     }
 
-    /// Submits jobs through the protocol that everybody uses.
+    /// Submits jobs through the protocol that every submitter uses.
     pub async fn submit(&self, specs: &[JobSpec]) -> Vec<JobId> {
         let submitter = Submitter::new(&self.nats);
         let mut ids = Vec::new();
@@ -368,8 +369,7 @@ impl Cluster {
     }
 
     pub async fn cancel(&self, job: JobId) -> CancelReply {
-        let request = CancelRequest { jobs: vec![job], by: "test".into() };
-        self.nats.request(subjects::SCHED_CANCEL, &request, Duration::from_secs(5)).await.expect("the leader answers")
+        Leader::once(&self.nats, Duration::from_secs(5)).cancel(&[job], "test").await.expect("the leader answers")
     }
 
     /// The last lines of every process' log, for a failing test's message.
@@ -411,6 +411,7 @@ pub fn sleep_job(duration_ms: i64) -> JobSpec {
         timeout_ms: 60_000,
         max_retries: 3,
         submitted_at_ms: now_ms,
+        origin: Default::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Status and body of `GET path`; `None` when nobody answers.
+/// Status and body of `GET path`; `None` without an answer.
 pub async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let answer = tokio::time::timeout(LIMIT, async {
         let mut stream = TcpStream::connect(address).await?;

@@ -4,16 +4,20 @@
 //!
 //! `FAULTLINE_TEST_NATS=docker|process` forces one of the two, and then a failure is a failure. Which one ran goes to standard
 //! error and, when `FAULTLINE_TEST_NATS_REPORT` names a file, as one line to its end: `just test` prints the sum of those.
-//! A cluster of three is always made of local processes. Not here: users and permissions; the settings are those of
-//! docker/nats/test.conf.
+//! A cluster of three is always made of local processes. Accounts, users and keys are those that `faultline nats-config` writes
+//! ([`Installation`]); a test of NATS itself takes the open server of docker/nats/test.conf.
 
 mod cluster;
 mod container;
+mod error;
+mod installation;
+mod ports;
 mod process;
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -22,57 +26,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use container::ContainerServer;
+use error::START_LIMIT;
+pub use error::TestNatsError;
+pub use installation::Installation;
+pub use ports::free_port;
+use ports::{PORT_TRIES, server_name};
 use process::ProcessServer;
 
-/// The configuration that every test server gets unless the test brings its own.
+/// One account in which every client may do everything.
 pub const TEST_CONFIG: &str = include_str!("../../docker/nats/test.conf");
-
-/// Image name and tag, as docker/nats/Dockerfile and `just test` build it.
-pub const IMAGE: (&str, &str) = ("faultline/nats", "2.15.1");
-
-/// How long a server may take from its start to its first `INFO`. Milliseconds usually; minutes only on a machine that swaps.
-const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// How often a start is tried again because somebody else took the port between our look and the server's bind.
-const PORT_TRIES: u32 = 5;
-
-/// Why there is no NATS for a test.
-#[derive(Debug, thiserror::Error)]
-pub enum TestNatsError {
-    /// `FAULTLINE_TEST_NATS` holds something else than `docker` or `process`.
-    #[error("FAULTLINE_TEST_NATS is '{0}': it takes docker or process, or is left unset")]
-    UnknownChoice(String),
-    /// No usable engine or image.
-    #[error("no NATS in a container: {0}")]
-    Container(String),
-    /// No usable local server.
-    #[error("no local nats-server: {0}")]
-    Process(String),
-    /// It started and ended by itself: a bad configuration, or somebody else took the port.
-    #[error("nats-server on port {port} ended: {detail}")]
-    Ended {
-        /// The loopback port.
-        port: u16,
-        /// Its last words.
-        detail: String,
-    },
-    /// It started and never answered.
-    #[error("nats-server on port {port} did not answer within {} s: {detail}", START_LIMIT.as_secs())]
-    Silent {
-        /// The loopback port.
-        port: u16,
-        /// What was seen last.
-        detail: String,
-    },
-}
-
-impl TestNatsError {
-    /// Did somebody else take the port between our look and the server's bind? The words are the server's and the engine's.
-    fn is_port_taken(&self) -> bool {
-        let text = self.to_string();
-        ["address already in use", "port is already allocated"].iter().any(|words| text.contains(words))
-    }
-}
 
 /// A server of a test's own. Dropping it ends and removes it with its data.
 #[derive(Debug)]
@@ -81,6 +43,7 @@ pub struct TestNats {
     port: u16,
     name: String,
     description: String,
+    installation: Option<Arc<Installation>>,
 }
 
 #[derive(Debug)]
@@ -97,11 +60,29 @@ enum Choice {
 }
 
 impl TestNats {
-    /// A fresh server with empty storage that answers.
+    /// A fresh server with empty storage that answers, with the accounts of a real installation.
     ///
     /// # Panics
     /// When no server can be had: the test cannot say anything then. [`TestNats::try_start`] tells instead.
     pub async fn start() -> TestNats {
+        Self::start_changed(str::to_owned).await
+    }
+
+    /// Like [`TestNats::start`], with a change to the configuration.
+    ///
+    /// # Panics
+    /// When no server can be had.
+    pub async fn start_changed(change: impl FnOnce(&str) -> String) -> TestNats {
+        let installation = Installation::write();
+        let config = change(installation.config());
+        TestNats { installation: Some(Arc::new(installation)), ..Self::start_with_config(&config).await }
+    }
+
+    /// A fresh server on which every client may do everything.
+    ///
+    /// # Panics
+    /// When no server can be had.
+    pub async fn start_open() -> TestNats {
         Self::start_with_config(TEST_CONFIG).await
     }
 
@@ -111,10 +92,29 @@ impl TestNats {
     /// # Panics
     /// When they cannot be had.
     pub async fn start_cluster() -> [TestNats; 3] {
-        match cluster::start().await {
-            Ok(servers) => servers.map(|server| server.announce("one of a cluster of three")),
-            Err(error) => panic!("{error}"),
+        for _ in 0..PORT_TRIES {
+            match Self::try_cluster().await {
+                Ok(servers) => return servers.map(|server| server.announce("one of a cluster of three")),
+                Err(error) if error.is_port_taken() => {}
+                Err(error) => panic!("{error}"),
+            }
         }
+        panic!("no free ports for three servers in {PORT_TRIES} tries")
+    }
+
+    async fn try_cluster() -> Result<[TestNats; 3], TestNatsError> {
+        let (members, installation) = cluster::start()?;
+        let mut servers = members.map(|member| TestNats {
+            server: Server::Process(member.server),
+            port: member.port,
+            name: member.name,
+            description: member.description,
+            installation: Some(Arc::clone(&installation)),
+        });
+        for server in &mut servers {
+            server.wait_until_ready().await?;
+        }
+        Ok(servers)
     }
 
     /// Like [`TestNats::start`], with another server configuration. Data belongs into `"/data"`, written exactly so: a local process gets
@@ -154,6 +154,17 @@ impl TestNats {
         Ok(Self::start_process(config).await?.announce(&why_no_container))
     }
 
+    /// The keys, where the server has the accounts of a real installation.
+    pub fn installation(&self) -> Option<&Installation> {
+        self.installation.as_deref()
+    }
+
+    /// What a service's program is given to connect as its user; nothing on an open server, or for another program.
+    pub fn key_args(&self, program: &str) -> Vec<String> {
+        let key = self.installation.as_ref().zip(program.strip_prefix("faultline-")).map(|(installation, user)| installation.key(user));
+        key.map(|key| vec!["--nkey-file".to_owned(), key.to_string_lossy().into_owned()]).unwrap_or_default()
+    }
+
     /// Where clients connect, `nats://127.0.0.1:<port>`; the same after a restart.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -167,6 +178,14 @@ impl TestNats {
     /// Engine and image, or the path and version of the local server.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// The folder that stands for `"/data"`; `None` for a server in a container.
+    pub fn data(&self) -> Option<PathBuf> {
+        match &self.server {
+            Server::Container(_) => None,
+            Server::Process(process) => Some(process.data()),
+        }
     }
 
     /// Ends the server with SIGKILL and returns when it is gone. Its files stay for [`TestNats::restart`].
@@ -190,7 +209,7 @@ impl TestNats {
     }
 
     async fn signal(&mut self, name: &str, signal: Signal) {
-        let sent = match &self.server {
+        let sent = match &mut self.server {
             Server::Container(container) => container.signal(name).await,
             Server::Process(process) => process.signal(signal).map_err(|error| error.to_string()),
         };
@@ -243,7 +262,7 @@ impl TestNats {
     }
 
     async fn ready(server: Result<Server, TestNatsError>, port: u16, name: String, description: &str) -> Result<TestNats, TestNatsError> {
-        let mut nats = TestNats { server: server?, port, name, description: description.to_owned() };
+        let mut nats = TestNats { server: server?, port, name, description: description.to_owned(), installation: None };
         nats.wait_until_ready().await?;
         Ok(nats)
     }
@@ -297,28 +316,6 @@ fn choice() -> Result<Choice, TestNatsError> {
         "process" => Ok(Choice::Process),
         other => Err(TestNatsError::UnknownChoice(other.to_owned())),
     }
-}
-
-/// A port below the range that the system hands out to outgoing connections: nobody takes it by accident while its server is down
-/// between a kill and the restart. Test processes start looking at different places.
-pub fn free_port() -> u16 {
-    const FIRST: u32 = 15_000;
-    const COUNT: u32 = 15_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(101);
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let candidate = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).expect("30,000 fits");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).is_ok() {
-            return candidate;
-        }
-    }
-    panic!("no free loopback port between {FIRST} and {}", FIRST + COUNT);
-}
-
-fn server_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    format!("faultline-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The greeting on a loopback port; with a limit, since a port forwarder accepts before its server does.

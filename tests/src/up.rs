@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use faultline_cluster::up::own::OwnUp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,16 +15,15 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::{PATIENCE, program};
 use crate::nats::free_port;
 use crate::proc;
+use crate::small_disk::SmallDisk;
 
 const POLL: Duration = Duration::from_millis(100);
 
 /// `faultline up` and its folder.
 pub struct Up {
-    folder: TempDir,
-    child: Child,
-    log: PathBuf,
+    own: OwnUp,
+    data_dir: PathBuf,
     port: u16,
-    args: Vec<String>,
     workers: usize,
 }
 
@@ -38,23 +38,42 @@ impl Up {
         Self::start_with(workers, &[&["--no-generator", "--no-dashboard"], more].concat(), config).await
     }
 
+    /// The same with its data on a small disk.
+    pub async fn start_on(disk: &SmallDisk, workers: usize, more: &[&str]) -> Up {
+        let data_dir = disk.path().join("data");
+        let config = format!("[up]\ndata_dir = \"{}\"\n", data_dir.display());
+        let mut up = Self::spawned(workers, &[&["--no-generator", "--no-dashboard"], more].concat(), &config);
+        up.data_dir = data_dir;
+        up.wait_until_whole().await;
+        up
+    }
+
     /// Starts it with all five services, without faults of its own, and waits until all nodes are alive.
     pub async fn start_all(workers: usize, more: &[&str]) -> Up {
-        Self::start_with(workers, more, "").await
+        Self::start_all_configured(workers, more, "").await
+    }
+
+    /// The same with a `faultline.toml` of its own.
+    pub async fn start_all_configured(workers: usize, more: &[&str], config: &str) -> Up {
+        Self::start_with(workers, more, config).await
     }
 
     async fn start_with(workers: usize, more: &[&str], config: &str) -> Up {
+        let mut up = Self::spawned(workers, more, config);
+        up.wait_until_whole().await;
+        up
+    }
+
+    fn spawned(workers: usize, more: &[&str], config: &str) -> Up {
         let folder = TempDir::new().expect("a temporary folder");
         std::fs::write(folder.path().join("faultline.toml"), config).expect("a configuration file");
-        let log = folder.path().join("up.log");
         let port = free_port();
         let (port_text, page, workers_text) = (port.to_string(), free_port().to_string(), workers.to_string());
         let fixed = ["--faults", "off", "--workers", &workers_text, "--nats-port", &port_text, "--dashboard-port", &page];
         let args: Vec<String> = fixed.iter().chain(more).map(|&arg| arg.to_owned()).collect();
-        let child = spawn(&folder, &log, &args);
-        let up = Up { folder, child, log, port, args, workers };
-        up.wait_until_whole().await;
-        up
+        let data_dir = folder.path().join(".data");
+        let own = OwnUp::start(program("faultline"), folder, args, None).expect("faultline starts");
+        Up { own, data_dir, port, workers }
     }
 
     /// Where its NATS server listens.
@@ -62,27 +81,37 @@ impl Up {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The port of its dashboard, once that listens.
+    pub async fn dashboard_port(&self) -> u16 {
+        let status = self.json(&["status"]).expect("it runs");
+        let port: u16 = status["dashboard_url"].as_str().and_then(|url| url.rsplit(':').next()?.parse().ok()).expect("a port");
+        self.wait_until("the dashboard listens", async || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        port
+    }
+
     /// The file with the key of one of its NATS users.
     pub fn nkey(&self, user: &str) -> PathBuf {
-        self.folder.path().join(".data/nkeys").join(format!("{user}.nk"))
+        self.data_dir.join("nkeys").join(format!("{user}.nk"))
     }
 
     /// Once it has ended: the same again on the same data.
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.folder, &self.log, &self.args);
+        self.own.start_again().expect("faultline starts");
         self.wait_until_whole().await;
     }
 
-    async fn wait_until_whole(&self) {
-        self.wait_until("all nodes are alive", async || self.nodes_alive() == self.workers).await;
+    async fn wait_until_whole(&mut self) {
+        let workers = self.workers;
+        let whole = self.own.until(PATIENCE, async |own| (nodes_alive(own) == workers).then_some(())).await;
+        whole.unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
     }
 
     /// A signal to `up` alone, as a terminal or an operator sends it, and waits until it has ended.
     pub async fn signal(&mut self, signal: Signal) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        kill_process(Pid::from_raw(self.own.pid() as i32).expect("a process"), signal).expect("it runs");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+            if let Some(status) = self.own.ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log_tail());
@@ -106,7 +135,7 @@ impl Up {
 
     /// Its folder: settings, and `.data` with the keys.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.own.folder()
     }
 
     /// A connection to its NATS as the user who may do everything.
@@ -121,7 +150,7 @@ impl Up {
 
     /// `faultline ARGS` on this cluster, not started yet.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = faultline(&self.folder);
+        let mut command = self.own.command();
         command.args(args).stdin(Stdio::null());
         command
     }
@@ -133,15 +162,7 @@ impl Up {
 
     /// What `faultline ARGS -o json` prints; `None` when it fails.
     pub fn json(&self, args: &[&str]) -> Option<Value> {
-        let output = self.command(args).args(["-o", "json"]).output().expect("faultline starts");
-        if output.status.success() { serde_json::from_slice(&output.stdout).ok() } else { None }
-    }
-
-    fn nodes_alive(&self) -> usize {
-        let nodes = self.json(&["nodes"]);
-        let rows = nodes.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let fresh = |node: &&Value| node["health"] == "alive" && node["heartbeat_age_ms"].as_u64().is_some_and(|age| age < 3_000);
-        rows.iter().filter(fresh).count()
+        json(&self.own, args)
     }
 
     /// One process of `faultline status`.
@@ -159,7 +180,7 @@ impl Up {
 
     /// Where its data is.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join(".data")
+        self.data_dir.clone()
     }
 
     /// The letter that Linux has for the state of a process, such as `T` for a stopped one.
@@ -184,29 +205,12 @@ impl Up {
 
     /// All that it and its processes have said so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        self.own.log()
     }
 
     /// The last lines of the log, for a failing test's message.
     pub fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // The end of its standard input tells it to stop in order, its children with it.
-        drop(self.child.stdin.take());
-        for _ in 0..100 {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.own.log_tail(60)
     }
 }
 
@@ -215,20 +219,14 @@ pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn spawn(folder: &TempDir, log: &Path, args: &[String]) -> Child {
-    let file = std::fs::File::options().create(true).append(true).open(log).expect("a log file");
-    let mut command = faultline(folder);
-    command.args(["--stop-with-parent", "up"]).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(file);
-    command.spawn().expect("faultline starts")
+fn json(own: &OwnUp, args: &[&str]) -> Option<Value> {
+    let output = own.command().args(args).args(["-o", "json"]).stdin(Stdio::null()).output().expect("faultline starts");
+    if output.status.success() { serde_json::from_slice(&output.stdout).ok() } else { None }
 }
 
-fn faultline(folder: &TempDir) -> Command {
-    let mut command = Command::new(program("faultline"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("FAULTLINE_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("NO_COLOR", "1").current_dir(folder.path());
-    command
+fn nodes_alive(own: &OwnUp) -> usize {
+    let nodes = json(own, &["nodes"]);
+    let rows = nodes.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let fresh = |node: &&Value| node["health"] == "alive" && node["heartbeat_age_ms"].as_u64().is_some_and(|age| age < 3_000);
+    rows.iter().filter(fresh).count()
 }

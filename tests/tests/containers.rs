@@ -151,7 +151,7 @@ impl Composed {
 
     fn leader(&self) -> Option<String> {
         let stats = self.stats()?;
-        // Older figures are shown while nobody answers.
+        // Older figures are shown while no scheduler answers.
         if stats["stale_since_ms"].is_u64() {
             return None;
         }
@@ -246,7 +246,7 @@ fn lines(arguments: &[&str]) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-/// Every service has its own key and no other, in a file for its eyes only, and is nobody in particular.
+/// Every service has its own key and no other, in a file that only it can read, and runs as an unprivileged user.
 fn check_keys(cluster: &Composed) {
     for (service, files) in [
         ("worker", &["worker.nk"][..]),
@@ -269,7 +269,7 @@ fn check_keys(cluster: &Composed) {
     }
 }
 
-/// The dashboard lets in whoever has the token, and has its page with it.
+/// The dashboard accepts clients with the token, and carries its page.
 fn check_door(cluster: &Composed) {
     assert_eq!(cluster.token.len(), 64, "64 hexadecimal digits");
     cluster.wait_until("the dashboard answers", |cluster| cluster.status("/healthz", "") == 200);
@@ -322,7 +322,7 @@ fn a_composed_cluster_is_scaled_and_killed_under_load_and_every_job_is_committed
     assert_eq!(names, (1..=16).map(|number| format!("worker-{number:02}")).collect());
     cluster.wait_for_work(100);
 
-    // A worker dies; its jobs run elsewhere, and a new replica takes a name that nobody has.
+    // A worker dies; its jobs run elsewhere, and a new replica takes a free name.
     cluster.kill("worker");
     cluster.wait_under_load("the worker is missed", |cluster| cluster.alive().len() == 15);
     cluster.wait_for_work(100);

@@ -38,7 +38,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("status", &[("faultline status", "processes with their pids"), ("faultline status -o json", "the same for a program")]),
     (
         "scale",
-        &[("faultline scale workers 12", "four more than usual"), ("faultline scale workers 4", "those that go finish their jobs first")],
+        &[("faultline scale workers 12", "four more than usual"), ("faultline scale workers 4", "leaving workers finish their jobs first")],
     ),
     (
         "kill",
@@ -54,7 +54,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("faultline link", "what is wrong with whose network"),
             ("faultline link worker-03 stall", "a partition: connections stay, no byte passes"),
-            ("faultline link all heal", "all is well again"),
+            ("faultline link all heal", "the network works again"),
         ],
     ),
     ("link cut", &[("faultline link scheduler-1 cut", "its connections are reset, and new ones too")]),
@@ -62,7 +62,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "link stall",
         &[
             ("faultline link worker-03 stall", "both ways"),
-            ("faultline link worker-03 stall --direction up", "it hears, and nobody hears it"),
+            ("faultline link worker-03 stall --direction up", "it receives, but cannot send"),
         ],
     ),
     ("link heal", &[("faultline link worker-03 heal", "what was held back arrives now")]),
@@ -74,7 +74,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("faultline setup --nats-url nats://10.0.0.1:4222 --nkey-file admin.nk", "creates what is missing"),
             ("faultline setup --replicas 3", "three copies, on a cluster of three servers"),
-            ("faultline setup --jobs-max-bytes 4294967296", "a queue of 4 GiB"),
+            ("faultline setup --jobs-max-bytes 4294967296 --results-max-bytes 8589934592", "a queue of 4 GiB"),
         ],
     ),
     (
@@ -154,6 +154,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline submit --kind matrix --size 512 --priority urgent --gpus 0.5 --count 100 --wait", "until all have ended"),
             ("faultline submit --kind fault --param fail_odds=0.5 --count 20", "they fail by themselves, and are retried"),
             ("faultline submit --kind compute --size 200000 --gpus 2 --model H100-80GB", "on certain GPUs"),
+            ("faultline submit --kind service:greet --param-text name=42", "text, although it looks like a number"),
         ],
     ),
     (
@@ -164,7 +165,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline jobs --state dead --limit 1000 -o jsonl", "for a program, one a line"),
         ],
     ),
-    ("job", &[(concat!("faultline job ", id!()), "every attempt, and why it ran there")]),
+    (
+        "job",
+        &[
+            (concat!("faultline job ", id!()), "what was submitted, every attempt, and why it ran there"),
+            ("faultline job M4N6P8R0S2T4", "the end of an id is enough where it is the only one"),
+        ],
+    ),
+    (
+        "resubmit",
+        &[
+            (concat!("faultline resubmit ", id!()), "the same job once more"),
+            (concat!("faultline resubmit ", id!(), " --priority urgent"), "and first in the queue"),
+        ],
+    ),
     ("nodes", &[("faultline nodes", "all of them"), ("faultline nodes -o json", "with the telemetry of each GPU")]),
     ("node", &[("faultline node gpu-node-03", "its GPUs, and what runs on them")]),
     (
@@ -177,12 +191,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("rate", &[("faultline rate get", "how many jobs a minute are generated"), ("faultline rate preset Extreme", "25 of them")]),
     ("rate get", &[("faultline rate get", "and who set it")]),
-    ("rate set", &[("faultline rate set 12.5", "jobs a minute"), ("faultline rate set 6000 --unbounded", "for load tests")]),
+    (
+        "rate set",
+        &[
+            ("faultline rate set 12.5", "jobs a minute"),
+            ("faultline rate set 6000 --unbounded", "for load tests, after `faultline up --unbounded-rate`"),
+        ],
+    ),
+    ("glossary", &[("faultline glossary", "every word"), ("faultline glossary | grep -A2 epoch", "one of them")]),
+    ("options", &[("faultline options", "settings, NATS, output, logs")]),
     ("rate preset", &[("faultline rate preset High Load", "10 jobs a minute")]),
     ("mix", &[("faultline mix get", "which kinds are generated"), ("faultline mix set sleep=4,matrix=1", "no others")]),
     ("mix get", &[("faultline mix get", "the weights")]),
     ("mix set", &[("faultline mix set sleep=4,compute=3,matrix=2,fault=1", "the usual")]),
-    ("cancel", &[(concat!("faultline cancel ", id!()), "one job"), ("faultline cancel --all-queued", "whatever waits")]),
+    ("cancel", &[(concat!("faultline cancel ", id!()), "one job"), ("faultline cancel --all-queued", "all waiting jobs")]),
     ("drain", &[("faultline drain gpu-node-01 --reason 'new cooler'", "nothing new is placed there")]),
     ("undrain", &[("faultline undrain gpu-node-01", "it takes jobs again")]),
     (
@@ -191,7 +213,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline fault gpu-node-05 crash --for 10s", "the node is gone for so long"),
             ("faultline fault gpu-node-01 xid-79 --gpu 3", "a GPU falls off the bus"),
             ("faultline fault gpu-node-02 slow --factor 4 --for 1m", "a straggler"),
-            ("faultline fault gpu-node-01 restore", "ends whatever is broken"),
+            ("faultline fault gpu-node-01 restore", "ends all faults"),
         ],
     ),
     ("faults", &[("faultline faults", "what each means, does here, and asks of an operator")]),
@@ -210,9 +232,9 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline chaos run gpu-error 79 --target gpu-node-02", "a GPU falls off the bus"),
         ],
     ),
-    ("chaos abort", &[("faultline chaos abort", "everything is put right at once")]),
+    ("chaos abort", &[("faultline chaos abort", "repairs everything at once")]),
     ("chaos ls", &[("faultline chaos ls", "kinds, and the runs so far"), ("faultline chaos ls -o json", "with all figures")]),
-    ("chaos metrics", &[("faultline chaos metrics", "what a hypothesis can claim")]),
+    ("chaos metrics", &[("faultline chaos metrics", "metrics for a hypothesis")]),
     ("decode", &[("faultline decode <message.bin", "one message as JSON"), ("faultline decode -o json <message.bin", "the same")]),
     (
         "audit",
@@ -262,7 +284,7 @@ fn add_below(command: Command, path: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition;
+    use crate::command_line::definition;
 
     /// Words as a shell makes them, for the little that examples use of it.
     fn words(line: &str) -> Vec<String> {

@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use faultline_client::ClientError;
+use faultline_runtime::connect::BucketError;
+use faultline_runtime::read::ReadError;
+
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 NATS unreachable, 4 not found, 5 a check failed";
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -45,6 +51,49 @@ impl std::fmt::Display for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Failure::Failed(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Disconnected | ClientError::Silent => Failure::Unreachable(error.to_string()),
+            ClientError::UnknownNode(_) | ClientError::NoUp { .. } | ClientError::UpSilent { .. } => Failure::NotFound(error.to_string()),
+            ClientError::InvalidFault(invalid) => Failure::Usage(format!("--{} {invalid}", invalid.field.as_str())),
+            ClientError::NoLeader { .. }
+            | ClientError::Refused(_)
+            | ClientError::Unexpected(_)
+            | ClientError::Bucket(_)
+            | ClientError::Read(_)
+            | ClientError::WorkerSilent { .. }
+            | ClientError::RefusedByUp(_)
+            | ClientError::UnexpectedFromUp
+            | ClientError::Failed(_) => Failure::Failed(error.into()),
+        }
+    }
+}
+
+impl From<faultline_cluster::error::Error> for Failure {
+    fn from(error: faultline_cluster::error::Error) -> Self {
+        use faultline_cluster::error::Error;
+        match error {
+            Error::Invalid(text) => Failure::Usage(text),
+            Error::Unreachable(text) => Failure::Unreachable(text),
+            Error::NotFound(text) => Failure::NotFound(text),
+            Error::Failed(error) => Failure::Failed(error),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Failure::Failed(error.into())
+    }
+}
+
+impl From<BucketError> for Failure {
+    fn from(error: BucketError) -> Self {
+        ClientError::from(error).into()
     }
 }
 

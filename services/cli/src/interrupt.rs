@@ -14,9 +14,9 @@ impl Interrupts {
         Self::listen_to(&[SignalKind::interrupt(), SignalKind::terminate()])
     }
 
-    /// Those, and the end of the terminal. Not for what may go on under `nohup`.
-    pub(crate) fn listen_with_hangup() -> Result<Self, Failure> {
-        Self::listen_to(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()])
+    /// Those, the end of the terminal and SIGQUIT: for a program that must give the terminal back. Not for what may go on under `nohup`.
+    pub(crate) fn listen_for_terminal() -> Result<Self, Failure> {
+        Self::listen_to(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()])
     }
 
     fn listen_to(kinds: &[SignalKind]) -> Result<Self, Failure> {

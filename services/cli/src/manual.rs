@@ -7,10 +7,10 @@ use anyhow::Context;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use faultline_runtime::shell;
 
-use crate::args::EXIT_CODES;
 use crate::examples;
-use crate::exit::Failure;
+use crate::exit::{EXIT_CODES, Failure};
 
 const NAME: &str = "faultline";
 
@@ -35,7 +35,7 @@ pub(crate) fn pages(command: Command, folder: Option<&Path>) -> Result<(), Failu
     let Some(folder) = folder else { return print(&page(command, "").context("writing the page")?) };
     std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     let written = write_pages(&command, "", folder).with_context(|| format!("writing pages into {}", folder.display()))?;
-    note!("{written} pages; `man -l {}/{NAME}.1` shows the first", folder.display());
+    note!("{written} pages; `man -l {}` shows the first", shell::word(&folder.join(format!("{NAME}.1"))));
     Ok(())
 }
 
@@ -63,8 +63,8 @@ fn page(command: Command, path: &str) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A reader that went away (`| head`) is no failure.
-fn print(text: &[u8]) -> Result<(), Failure> {
+/// A reader that went away (`| head`) is not a failure.
+pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
     match std::io::stdout().lock().write_all(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Failed(error.into())),
         Ok(()) | Err(_) => Ok(()),

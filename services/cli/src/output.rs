@@ -1,16 +1,24 @@
 //! What commands write to standard output: a table for people, JSON or JSON lines for programs. Logs, progress and
-//! errors go to standard error and are not made here. Also the one way to write times and durations in words.
+//! errors go to standard error and are not made here. Times are written by `runtime::times`, numbers by `engine::words`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+use faultline_engine::job::short_id;
+pub(crate) use faultline_engine::words::{count, plural, span};
 use faultline_runtime::config::Color;
+pub(crate) use faultline_runtime::times::{clock, date_and_clock, short_clock};
 use serde::Serialize;
 
 use crate::exit::Failure;
+
+/// Of a terminal that does not say.
+const USUAL_WIDTH: u16 = 80;
+/// Spaces behind each column.
+const GAP: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
@@ -29,6 +37,8 @@ pub(crate) struct Output {
     pub(crate) format: Format,
     color: bool,
     terminal: bool,
+    /// Columns of the terminal; `None` without a terminal, and everything is written in full.
+    width: Option<u16>,
 }
 
 impl Output {
@@ -40,7 +50,14 @@ impl Output {
             Color::Never => false,
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
-        Self { format, color, terminal }
+        let width = terminal.then(|| ratatui::crossterm::terminal::size().map_or(USUAL_WIDTH, |(width, _)| width));
+        Self { format, color, terminal, width }
+    }
+
+    /// As on a terminal of so many columns.
+    #[cfg(test)]
+    pub(crate) fn with_width(self, width: u16) -> Self {
+        Self { width: Some(width), ..self }
     }
 
     /// Whether a person looks at it, so that lines may be written over.
@@ -48,7 +65,7 @@ impl Output {
         self.terminal
     }
 
-    /// The same for something endless, which is no document: JSON comes in lines.
+    /// The same for endless output, which is not one document: JSON comes in lines.
     pub(crate) fn endless(self) -> Self {
         let format = if self.format == Format::Json { Format::Jsonl } else { self.format };
         Self { format, ..self }
@@ -80,6 +97,40 @@ impl Output {
         }
     }
 
+    /// How ids are written: whole where there is room and for programs, with their ends where a table would not fit otherwise.
+    pub(crate) fn rows_fitting<T: Serialize>(&self, rows: &[T], table: impl Fn(&[T], Ids) -> Table, drops: &[&str]) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.text(&self.fitting(|ids| table(rows, ids), drops)),
+            Format::Json | Format::Jsonl => self.rows(rows, |_| Table::new()),
+        }
+    }
+
+    /// Renders a table so that it fits the terminal: first with short ids, then without the columns of `drops`, the first of them first, at
+    /// last with cells cut off. Without a terminal, all of it.
+    pub(crate) fn fitting(&self, table: impl Fn(Ids) -> Table, drops: &[&str]) -> String {
+        let Some(width) = self.width.map(usize::from) else { return self.render(table(Ids::Whole)) };
+        let fits = |table: &Table| natural_width(table) <= width;
+        let mut whole = table(Ids::Whole);
+        if fits(&whole) {
+            close_the_end(&mut whole);
+            return self.render(whole);
+        }
+        let mut short = table(Ids::Short);
+        for title in drops {
+            if fits(&short) {
+                break;
+            }
+            hide(&mut short, title);
+        }
+        close_the_end(&mut short);
+        if !fits(&short) {
+            for row in short.row_iter_mut() {
+                row.max_height(1);
+            }
+        }
+        self.render(short)
+    }
+
     /// Renders a table as this output shows it.
     pub(crate) fn render(&self, mut table: Table) -> String {
         if self.color {
@@ -87,11 +138,10 @@ impl Output {
         } else {
             table.force_no_tty();
         }
-        if self.terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+        match self.width {
+            Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
+            None => table.set_content_arrangement(ContentArrangement::Disabled),
+        };
         let is_foul = |cell: &Cell| cell.content().contains(char::is_control);
         for row in table.row_iter_mut() {
             // What a message says stays in its cell: a line break would make it look like a row of ours.
@@ -107,7 +157,7 @@ impl Output {
         self.text(&self.render(table))
     }
 
-    /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is no failure.
+    /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is not a failure.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if text.is_empty() {
             return Ok(());
@@ -183,7 +233,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP as u16));
     }
     table
 }
@@ -196,9 +246,48 @@ pub(crate) fn facts(rows: &[(&str, String)]) -> Table {
         table.add_row([Cell::new(name).add_attribute(Attribute::Bold), Cell::new(value)]);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP as u16));
     }
     table
+}
+
+/// How a table writes ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    Whole,
+    Short,
+}
+
+impl Ids {
+    pub(crate) fn write(self, id: impl std::fmt::Display) -> String {
+        match self {
+            Ids::Whole => id.to_string(),
+            Ids::Short => short_id(id),
+        }
+    }
+}
+
+/// The columns that a table takes when nothing is wrapped.
+fn natural_width(table: &Table) -> usize {
+    let mut table = table.clone();
+    table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+    table.trim_fmt().lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+/// Behind the last column that is shown no gap is needed: it could make a table that fits wrap.
+fn close_the_end(table: &mut Table) {
+    let columns: Vec<_> = table.column_iter_mut().collect();
+    let shown = columns.into_iter().rev().find(|column| !matches!(column.constraint(), Some(ColumnConstraint::Hidden)));
+    if let Some(last) = shown {
+        last.set_padding((0, 0));
+    }
+}
+
+fn hide(table: &mut Table, title: &str) {
+    let at = table.header().and_then(|header| header.cell_iter().position(|cell| cell.content() == title));
+    if let Some(column) = at.and_then(|at| table.column_mut(at)) {
+        column.set_constraint(ColumnConstraint::Hidden);
+    }
 }
 
 /// A cell whose text stands at the right: figures.
@@ -229,18 +318,6 @@ pub(crate) fn mood(text: impl ToString, mood: Mood) -> Cell {
     }
 }
 
-/// A duration in words: `850 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`.
-pub(crate) fn span(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        60_000..3_600_000 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3_600_000..86_400_000 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
-    }
-}
-
 /// How long ago something was: `3.2 s ago`. Clocks of two machines differ a little, so the future is `now`.
 pub(crate) fn ago(now_ms: u64, then_ms: u64) -> String {
     match now_ms.checked_sub(then_ms) {
@@ -249,36 +326,12 @@ pub(crate) fn ago(now_ms: u64, then_ms: u64) -> String {
     }
 }
 
-/// `HH:MM:SS.mmm` in UTC.
-pub(crate) fn clock(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1000;
-    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, unix_ms % 1000)
-}
-
-/// A count with its thousands set apart: `1,234,567`.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 job`, `2 jobs`.
-pub(crate) fn plural(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn plain(format: Format) -> Output {
-        Output { format, color: false, terminal: false }
+        Output { format, color: false, terminal: false, width: None }
     }
 
     #[test]
@@ -296,35 +349,15 @@ mod tests {
     fn a_cell_stays_in_its_row() {
         let mut rows = table(&["ID", "NAME"]);
         rows.add_row(["01", "harmless\n02  forged\x1b[2J"]);
-        let text = Output { format: Format::Table, color: false, terminal: false }.render(rows);
+        let text = plain(Format::Table).render(rows);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.contains("harmless\\n02  forged\\u001b[2J"), "{text}");
     }
 
     #[test]
-    fn durations_carry_their_unit() {
-        let cases = [
-            (0, "0 ms"),
-            (850, "850 ms"),
-            (3_249, "3.2 s"),
-            (59_999, "59.9 s"),
-            (250_000, "4 min 10 s"),
-            (7_500_000, "2 h 5 min"),
-            (273_600_000, "3 d 4 h"),
-        ];
-        for (ms, words) in cases {
-            assert_eq!(span(ms), words);
-        }
+    fn ages_carry_their_unit() {
         assert_eq!(ago(10_000, 6_800), "3.2 s ago");
         assert_eq!(ago(10_000, 10_500), "now");
-        assert_eq!(clock(86_400_000 + 3_723_004), "01:02:03.004");
-    }
-
-    #[test]
-    fn counts_are_grouped() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(plural(1, "job"), "1 job");
-        assert_eq!(plural(2_000, "job"), "2,000 jobs");
     }
 
     #[test]
@@ -335,6 +368,23 @@ mod tests {
         assert_eq!(plain(Format::Table).render(table), "NAME    AGE\na       10 s\nlonger   1 s");
         let text = plain(Format::Table).render(facts(&[("id", "1".into()), ("state", "dead".into())]));
         assert_eq!(text, "id     1\nstate  dead");
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_by_importance() {
+        let make = |ids: Ids| {
+            let mut rows = table(&["ID", "NAME", "KIND", "TOOK"]);
+            rows.add_row([ids.write("01M8NRP1V0QQQM1FBTTF2P0ABC"), "gpu-algebra".into(), "matrix".into(), "3.2 s".into()]);
+            rows
+        };
+        let shown = |width: Option<u16>| Output { width, ..plain(Format::Table) }.fitting(make, &["TOOK", "KIND"]);
+        assert_eq!(shown(None).lines().next(), Some("ID                          NAME         KIND    TOOK"));
+        assert_eq!(shown(Some(80)), shown(None), "there is room");
+        assert_eq!(shown(Some(38)), "ID          NAME         KIND    TOOK\n…TTF2P0ABC  gpu-algebra  matrix  3.2 s");
+        assert_eq!(shown(Some(37)), "ID          NAME         KIND\n…TTF2P0ABC  gpu-algebra  matrix");
+        assert_eq!(shown(Some(30)), "ID          NAME\n…TTF2P0ABC  gpu-algebra");
+        let cut = shown(Some(22));
+        assert!(cut.lines().count() == 2 && cut.lines().all(|line| line.chars().count() <= 22), "{cut}");
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! `faultline config`: the settings that count, key by key, and where each comes from. Services own their sections, so each program
 //! is asked for its own (`--print-settings`), and checks its own.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Subcommand;
 use comfy_table::Table;
-use faultline_runtime::config::{self, CommonArgs, Setting};
+use faultline_cluster::up::services::bin_dir;
+use faultline_cluster::up::settings::UpSettings;
+use faultline_runtime::config::{self, CommonArgs, ConfigError, Setting};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Cli, UpFlags};
 use crate::exit::Failure;
+use crate::options::Options;
 use crate::output::{Output, plural, table};
-use crate::up::services::bin_dir;
-use crate::up::settings::UpSettings;
+use crate::up_flags::UpFlags;
 
 /// The services by short name, which is the name of the section too.
 pub(crate) const SERVICES: [&str; 5] = ["generator", "scheduler", "worker", "fault-detector", "dashboard"];
@@ -22,7 +24,7 @@ const OWN_SECTIONS: [&str; 2] = ["common", "up"];
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// List every key of every section with the value that counts
+    /// List every key of every section with its effective value
     Show {
         /// Say where each value comes from: a flag, a variable of the environment, a file, or the default
         #[arg(long)]
@@ -40,23 +42,23 @@ pub(crate) enum ConfigCommand {
 
 fn section_name(text: &str) -> Result<String, String> {
     let known: Vec<&str> = OWN_SECTIONS.into_iter().chain(SERVICES).collect();
-    if known.contains(&text) { Ok(text.to_owned()) } else { Err(format!("there are {}", known.join(", "))) }
+    if known.contains(&text) { Ok(text.to_owned()) } else { Err(format!("use one of {}", known.join(", "))) }
 }
 
-pub(crate) fn run(cli: &Cli, command: &ConfigCommand) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options, command: &ConfigCommand) -> Result<(), Failure> {
     // No settings are needed to look at settings: those for the output come from flags alone.
-    let out = Output::new(cli.output, cli.common.color.unwrap_or_default());
+    let out = Output::new(options.output, options.common.color.unwrap_or_default());
     match command {
-        ConfigCommand::Show { origin, section } => show(cli, &out, *origin, section.as_deref()),
+        ConfigCommand::Show { origin, section } => show(options, &out, *origin, section.as_deref()),
         ConfigCommand::Check { file } => check(&out, file),
     }
 }
 
-fn show(cli: &Cli, out: &Output, with_origin: bool, only: Option<&str>) -> Result<(), Failure> {
+fn show(options: &Options, out: &Output, with_origin: bool, only: Option<&str>) -> Result<(), Failure> {
     let mut settings = Vec::new();
     let mut problems = Vec::new();
     for section in OWN_SECTIONS.into_iter().chain(SERVICES).filter(|section| only.is_none_or(|only| only == *section)) {
-        match section_settings(cli, section) {
+        match section_settings(options, section) {
             Ok(rows) => settings.extend(rows),
             Err(problem) => problems.push(problem),
         }
@@ -66,16 +68,16 @@ fn show(cli: &Cli, out: &Output, with_origin: bool, only: Option<&str>) -> Resul
 }
 
 /// What counts for one section; or what is wrong with it.
-fn section_settings(cli: &Cli, section: &str) -> Result<Vec<Setting>, String> {
+fn section_settings(options: &Options, section: &str) -> Result<Vec<Setting>, String> {
     match section {
-        "common" => cli.common.settings().map_err(|error| error.to_string()),
+        "common" => options.common.settings().map_err(|error| error.to_string()),
         "up" => {
-            let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
-            let settings: UpSettings = config::load_section(&cli.common, "up", &flags).map_err(|error| error.to_string())?;
+            let flags = UpFlags { data_dir: options.data_dir.clone(), ..UpFlags::default() };
+            let settings: UpSettings = config::load_section(&options.common, "up", &flags).map_err(|error| error.to_string())?;
             settings.validate().map_err(|failure| format!("settings of [up]: {failure}"))?;
-            config::section_settings::<UpSettings>(&cli.common, "up", &flags).map_err(|error| error.to_string())
+            config::section_settings::<UpSettings>(&options.common, "up", &flags).map_err(|error| error.to_string())
         }
-        service => ask(service, cli.common.config.as_deref()),
+        service => ask(service, options.common.config.as_deref()),
     }
 }
 
@@ -83,12 +85,14 @@ fn ask(service: &str, file: Option<&Path>) -> Result<Vec<Setting>, String> {
     let program = bin_dir().map_err(|failure| failure.to_string())?.join(format!("faultline-{service}"));
     let mut command = Command::new(&program);
     command.arg("--print-settings");
+    // A pipe was read to its end by this process.
+    let piped = file.filter(|file| !file.is_file()).map(config::read_file).transpose().map_err(|error| error.to_string())?;
     if let Some(file) = file {
-        command.arg("--config").arg(file);
+        command.arg("--config").arg(if piped.is_some() { Path::new("/dev/stdin") } else { file });
     }
     let unknown =
         |reason: String| format!("settings of [{service}]: {} cannot be asked ({reason}); `./justw build` builds it", program.display());
-    let output = command.output().map_err(|error| unknown(error.to_string()))?;
+    let output = output_of(command, piped.as_deref()).map_err(|error| unknown(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         // With a problem of [common] every program says the same; its own name in front is of no use here.
@@ -96,6 +100,20 @@ fn ask(service: &str, file: Option<&Path>) -> Result<Vec<Setting>, String> {
         return Err(if said.contains('[') { said } else { format!("settings of [{service}]: {said}") });
     }
     serde_json::from_slice(&output.stdout).map_err(|error| unknown(error.to_string()))
+}
+
+/// Runs a program with this text as its standard input.
+fn output_of(mut command: Command, input: Option<&str>) -> std::io::Result<std::process::Output> {
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let (Some(mut stdin), Some(text)) = (child.stdin.take(), input) {
+        match stdin.write_all(text.as_bytes()) {
+            // It ended without reading all of it, and has said why.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+    }
+    child.wait_with_output()
 }
 
 /// `-` for what is not set.
@@ -142,9 +160,10 @@ fn check(out: &Output, file: &Path) -> Result<(), Failure> {
 
 /// What is wrong with a settings file, in words. The environment counts as it would at a start.
 pub(crate) fn problems_of(file: &Path) -> Vec<String> {
-    let text = match std::fs::read_to_string(file) {
+    let text = match config::read_file(file) {
         Ok(text) => text,
-        Err(error) => return vec![format!("it cannot be read: {error}")],
+        Err(ConfigError::NoFile(_)) => return vec!["it cannot be read: it does not exist".to_owned()],
+        Err(error) => return vec![error.to_string()],
     };
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
@@ -152,15 +171,15 @@ pub(crate) fn problems_of(file: &Path) -> Vec<String> {
     };
     let mut problems = Vec::new();
     let common = CommonArgs { config: Some(file.to_owned()), ..CommonArgs::default() };
-    let cli = Cli::for_settings(common);
+    let options = Options::for_settings(common);
     for section in table.keys() {
         match section_name(section) {
-            Ok(section) => problems.extend(section_settings(&cli, &section).err().iter().flat_map(|said| one_by_one(said))),
-            Err(known) => problems.push(format!("[{}] is no section: {known}", config::clipped(section))),
+            Ok(section) => problems.extend(section_settings(&options, &section).err().iter().flat_map(|said| one_by_one(said))),
+            Err(known) => problems.push(format!("unknown section [{}]: {known}", config::clipped(section))),
         }
     }
     if table.contains_key("common")
-        && let Ok(common) = cli.common.load()
+        && let Ok(common) = options.common.load()
     {
         problems.extend(common.connection_problems().iter().map(|problem| format!("settings of [common]: {}", config::clipped(problem))));
     }
@@ -216,11 +235,11 @@ up       workers  4      environment FAULTLINE_UP_WORKERS";
             ("[common]\nnats_url = \"http://me:secret@x\"\n", "`http://***@x`"),
             ("[common]\ntls_cert_file = \"cert.pem\"\n", "tls_key_file must name"),
             ("[common]\nnkey_file = \"no/such.nk\"\n", "nkey_file (no/such.nk)"),
-            ("[common]\ncolor = \"red\"\n", "color: there is no `red`, expected one of `auto`, `always`, `never`"),
+            ("[common]\ncolor = \"red\"\n", "color: unknown value `red`, expected one of `auto`, `always`, `never`"),
             ("[up]\nworker_number = 4\n", "worker_number"),
             ("[up]\nworkers = 100000\n", "workers"),
             ("[common]\nlog_level = \"loud\"\n", "log_level"),
-            ("[upp]\nworkers = 4\n", "[upp] is no section"),
+            ("[upp]\nworkers = 4\n", "unknown section [upp]"),
             ("[up\n", "TOML"),
         ] {
             std::fs::write(&file, text).unwrap();
@@ -230,7 +249,9 @@ up       workers  4      environment FAULTLINE_UP_WORKERS";
         std::fs::write(&file, "[up]\nworkers = \"eight\"\nbogus = 1\nfaults = \"none\"\n[common]\nlog_level = \"loud\"\ncolour = 1\n")
             .unwrap();
         let problems = problems_of(&file);
-        for part in ["[common]: colour: ", "[up]: bogus: ", "[up]: faults: there is no `none`", "[up]: workers: string \"eight\""] {
+        for part in
+            ["[common]: colour: ", "[up]: bogus: ", "[up]: faults: unknown value `none`", "[up]: workers: invalid type: string \"eight\""]
+        {
             assert!(problems.iter().filter(|problem| problem.contains(part)).count() == 1, "{part}: {problems:?}");
         }
         std::fs::write(&file, format!("[up]\nworkers = {}\n", "x".repeat(1 << 20))).unwrap();

@@ -1,42 +1,20 @@
 //! What every handler shares: the view, the cluster, the limits and the newest round of pushes.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
+use axum::http::{StatusCode, header};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::metrics::Metrics;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::LastMessaging;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LastMessaging};
+use crate::error::ApiError;
 use crate::guard::Guard;
+use crate::limits::{MAX_REQUESTS, MAX_STREAMS};
 use crate::metrics::DashboardMetrics;
 use crate::push::Newest;
-use crate::view::View;
-
-/// WebSockets and event streams that may be open at once.
-pub(crate) const MAX_STREAMS: usize = 64;
-/// Requests that may be answered at once.
-pub(crate) const MAX_REQUESTS: usize = 256;
-
-/// The view behind its lock. Held for moments only, never across an await.
-#[derive(Debug, Clone)]
-pub(crate) struct SharedView(Arc<RwLock<View>>);
-
-impl SharedView {
-    pub(crate) fn new(view: View) -> Self {
-        Self(Arc::new(RwLock::new(view)))
-    }
-
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, View> {
-        // A panic while it was held leaves a view that is merely older than it could be.
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, View> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::view::SharedView;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -77,6 +55,15 @@ impl App {
             arrivals: Arc::default(),
             stopping,
         }
+    }
+
+    /// Leave to keep a connection open: a WebSocket, or a stream of events.
+    pub(crate) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_STREAMS} WebSockets and event streams are open already"))
+                .remedy("close one of them")
+                .with_header(header::RETRY_AFTER, "5")
+        })
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

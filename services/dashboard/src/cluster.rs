@@ -1,47 +1,53 @@
 //! What the dashboard asks of the cluster, and orders. A trait, so that the routes are tested without NATS; nothing
 //! here keeps state or decides anything.
 
+mod last_messaging;
 mod messaging;
 mod stored;
 
 use std::time::Duration;
 
-use faultline_engine::job::{InvalidJob, JobId, JobSpec};
-use faultline_protocol::codec;
+use faultline_client::{ClientError, Leader, Up, faults, settings};
+use faultline_engine::job::{InvalidJob, JobId, JobSpec, Priority};
 use faultline_protocol::messages::{
-    CancelReply, CancelRequest, ChaosAbort, ChaosList, ChaosListQuery, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView,
-    OpenMarker, Query, QueryReply, RateSetting, TerminalRecord,
+    CancelReply, ChaosAbort, ChaosList, ChaosRequest, DrainSetting, FaultOrder, KillReply, KillRequest, Query, QueryReply, RateSetting,
 };
-use faultline_protocol::subjects::ControlVerb;
-use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
-use faultline_runtime::connect::{BucketError, Nats, RequestError, kv_put};
-use faultline_runtime::record::read_record;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::record::{read_queued, read_record};
 use faultline_runtime::submit::{SubmitError, Submitter};
 use futures::future::BoxFuture;
 
+pub(crate) use faultline_client::experiments::Started;
+pub(crate) use faultline_protocol::messages::Record;
+pub(crate) use last_messaging::LastMessaging;
 pub(crate) use messaging::Messaging;
 pub(crate) use stored::StoredMessage;
-
-use crate::view::ended_view;
 
 /// How long the leader may take to answer before the local view does.
 const QUERY_LIMIT: Duration = Duration::from_millis(1500);
 /// Cancelling writes to a stream first.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
-/// `up` looks whether the cluster is fit for it before it answers.
+/// `up` watches a killed process for up to 3 s before it answers.
 const CHAOS_LIMIT: Duration = Duration::from_secs(5);
-pub(crate) const OPERATOR: &str = "dashboard";
+const DOWN: &str = "the connection is down and being made again";
+/// As what orders that come through here are signed.
+pub(crate) const OPERATOR: &str = "the dashboard";
 
 /// Why the cluster did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClusterError {
     #[error("no scheduler answers: {0}")]
     NoScheduler(String),
-    #[error("no `faultline up` carries out experiments here: {0}")]
+    #[error("no `faultline up` answers for the processes of this cluster: {0}")]
     NoExperiments(String),
     #[error("NATS cannot be reached: {0}")]
     Unreachable(String),
+    /// The worker that should obey is not there.
+    #[error("{0}")]
+    NoWorker(String),
+    #[error("{0}")]
+    RefusedByUp(String),
     #[error("the queue is full: {0}")]
     QueueFull(String),
     #[error(transparent)]
@@ -50,55 +56,43 @@ pub(crate) enum ClusterError {
     Failed(String),
 }
 
-/// What RESULTS holds of a job.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Record {
-    Open(OpenMarker),
-    Ended(Box<TerminalRecord>),
-}
-
-impl Record {
-    /// Reads the body according to the header that says which of the two it is.
-    pub(crate) fn decode(headers: Option<&async_nats::HeaderMap>, body: &[u8]) -> Result<Self, codec::DecodeError> {
-        let state = headers.and_then(|headers| headers.get(codec::HEADER_JOB_STATE));
-        if state.is_some_and(|state| state.as_str() == faultline_runtime::record::OPEN) {
-            return codec::decode(headers, body).map(Record::Open);
-        }
-        codec::decode(headers, body).map(|record| Record::Ended(Box::new(record)))
-    }
-
-    /// The job as the record alone shows it; none while it is open, since the record then says too little.
-    pub(crate) fn ended(&self) -> Option<JobView> {
-        match self {
-            Record::Ended(record) => Some(ended_view(record)),
-            Record::Open(_) => None,
-        }
-    }
+/// How things stand with NATS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct NatsState {
+    pub(crate) connected: bool,
+    /// For how long it has not answered; none while it does.
+    pub(crate) silent_for: Option<Duration>,
 }
 
 /// The cluster, seen from here.
 pub(crate) trait Cluster: Send + Sync + 'static {
-    fn is_connected(&self) -> bool;
+    fn nats(&self) -> NatsState;
     /// Asks the leading scheduler.
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>>;
     /// Cancels all of these; at most 1,000.
     fn cancel(&self, jobs: Vec<JobId>) -> BoxFuture<'_, Result<CancelReply, ClusterError>>;
     fn submit(&self, spec: JobSpec) -> BoxFuture<'_, Result<(), ClusterError>>;
-    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<(), ClusterError>>;
+    /// The revision under which the setting is stored.
+    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<u64, ClusterError>>;
     /// Drains the node or, with no setting, takes that back.
     fn set_drain(&self, node: String, setting: Option<DrainSetting>) -> BoxFuture<'_, Result<(), ClusterError>>;
     /// What RESULTS holds of the job.
     fn record(&self, job: JobId) -> BoxFuture<'_, Result<Option<Record>, ClusterError>>;
+    /// What waits in the queue of the job; the class is the part of its kind before a colon.
+    fn queued(&self, job: JobId, priority: Priority, class: String) -> BoxFuture<'_, Result<Option<JobSpec>, ClusterError>>;
     /// The messages that the streams hold of the job. `queued_as` is the subject under which it waits, if that is known.
     fn messages(&self, job: JobId, queued_as: Option<String>) -> BoxFuture<'_, Result<Vec<StoredMessage>, ClusterError>>;
     /// Streams, consumers and buckets.
     fn messaging(&self) -> BoxFuture<'_, Result<Messaging, ClusterError>>;
     /// Puts a fault upon a node of that worker, or takes it off.
     fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>>;
+    /// Kills one process, now; answered once it has happened.
+    fn kill(&self, request: KillRequest) -> BoxFuture<'_, Result<KillReply, ClusterError>>;
     /// Asks who carries out experiments for the kinds and the newest runs.
     fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>>;
-    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>>;
-    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>>;
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<Started, ClusterError>>;
+    /// The run that is put right and ends.
+    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<String, ClusterError>>;
 }
 
 /// The cluster behind a NATS connection.
@@ -114,29 +108,34 @@ impl NatsCluster {
     }
 
     fn check_link(&self) -> Result<(), ClusterError> {
-        if self.nats.is_connected() { Ok(()) } else { Err(ClusterError::Unreachable("the connection is down and being made again".into())) }
+        if self.nats.is_connected() { Ok(()) } else { Err(ClusterError::Unreachable(DOWN.into())) }
     }
 
-    async fn ask_up<Q: codec::Message, A: codec::Message>(&self, subject: &'static str, question: &Q) -> Result<A, ClusterError> {
+    fn up(&self) -> Result<Up<'_>, ClusterError> {
         self.check_link()?;
-        self.nats.request::<Q, A>(subject, question, CHAOS_LIMIT).await.map_err(|error| match (self.check_link(), error) {
-            (Err(down), _) => down,
-            (Ok(()), error @ RequestError::NoResponders(_)) => ClusterError::NoExperiments(error.to_string()),
-            (Ok(()), error) => ClusterError::Failed(error.to_string()),
-        })
-    }
-
-    fn request_failed(&self, error: &RequestError) -> ClusterError {
-        match self.check_link() {
-            Err(down) => down,
-            Ok(()) => ClusterError::NoScheduler(error.to_string()),
-        }
+        Ok(Up::of(&self.nats, CHAOS_LIMIT))
     }
 }
 
-impl From<BucketError> for ClusterError {
-    fn from(error: BucketError) -> Self {
-        ClusterError::Failed(error.to_string())
+impl From<ClientError> for ClusterError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::NoLeader { reason } => ClusterError::NoScheduler(reason),
+            ClientError::NoUp { reason } => ClusterError::NoExperiments(reason),
+            ClientError::Disconnected => ClusterError::Unreachable(DOWN.into()),
+            ClientError::Silent => ClusterError::Unreachable(error.to_string()),
+            ClientError::WorkerSilent { .. } => ClusterError::NoWorker(error.to_string()),
+            ClientError::RefusedByUp(reason) => ClusterError::RefusedByUp(reason),
+            ClientError::UpSilent { reason } => ClusterError::Failed(reason),
+            ClientError::Refused(_)
+            | ClientError::Unexpected(_)
+            | ClientError::Bucket(_)
+            | ClientError::Read(_)
+            | ClientError::UnknownNode(_)
+            | ClientError::InvalidFault(_)
+            | ClientError::UnexpectedFromUp
+            | ClientError::Failed(_) => ClusterError::Failed(error.to_string()),
+        }
     }
 }
 
@@ -145,30 +144,29 @@ impl From<SubmitError> for ClusterError {
         match error {
             SubmitError::Invalid(invalid) => ClusterError::Invalid(invalid),
             SubmitError::QueueFull(reason) | SubmitError::ResultsFull(reason) => ClusterError::QueueFull(reason),
-            SubmitError::TooOld | SubmitError::Publish(_) | SubmitError::ReadBack(_) => ClusterError::Failed(error.to_string()),
+            SubmitError::TooOld | SubmitError::Stalled(_) | SubmitError::IdUsed | SubmitError::Publish(_) | SubmitError::ReadBack(_) => {
+                ClusterError::Failed(error.to_string())
+            }
         }
     }
 }
 
 impl Cluster for NatsCluster {
-    fn is_connected(&self) -> bool {
-        self.nats.is_connected()
+    fn nats(&self) -> NatsState {
+        NatsState { connected: self.nats.is_connected(), silent_for: self.nats.silent_for() }
     }
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let answer = self.nats.request::<Query, QueryReply>(subjects::SCHED_QUERY, &query, QUERY_LIMIT).await;
-            answer.map_err(|error| self.request_failed(&error))
+            Ok(Leader::once(&self.nats, QUERY_LIMIT).ask(&query).await?)
         })
     }
 
     fn cancel(&self, jobs: Vec<JobId>) -> BoxFuture<'_, Result<CancelReply, ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let order = CancelRequest { jobs, by: OPERATOR.into() };
-            let answer = self.nats.request::<CancelRequest, CancelReply>(subjects::SCHED_CANCEL, &order, CANCEL_LIMIT).await;
-            answer.map_err(|error| self.request_failed(&error))
+            Ok(Leader::once(&self.nats, CANCEL_LIMIT).cancel(&jobs, OPERATOR).await?)
         })
     }
 
@@ -180,23 +178,19 @@ impl Cluster for NatsCluster {
         })
     }
 
-    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<(), ClusterError>> {
+    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<u64, ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let control = self.nats.bucket(streams::KV_CONTROL).await?;
-            kv_put(&control, streams::KEY_RATE, &rate).await?;
-            Ok(())
+            Ok(settings::store_rate(&self.nats, &rate).await?)
         })
     }
 
     fn set_drain(&self, node: String, setting: Option<DrainSetting>) -> BoxFuture<'_, Result<(), ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let control = self.nats.bucket(streams::KV_CONTROL).await?;
-            let key = subjects::drain_key(&node);
             match setting {
-                Some(setting) => kv_put(&control, &key, &setting).await.map(drop)?,
-                None => control.delete(&key).await.map_err(|error| ClusterError::Failed(error.to_string()))?,
+                Some(setting) => settings::drain(&self.nats, &node, &setting).await?,
+                None => settings::undrain(&self.nats, &node).await.map(drop)?,
             }
             Ok(())
         })
@@ -208,6 +202,13 @@ impl Cluster for NatsCluster {
             let Some(found) = read_record(&self.nats, job).await.map_err(ClusterError::Failed)? else { return Ok(None) };
             let record = Record::decode(Some(&found.headers), &found.body);
             record.map(Some).map_err(|error| ClusterError::Failed(format!("the record of {job} cannot be read: {error}")))
+        })
+    }
+
+    fn queued(&self, job: JobId, priority: Priority, class: String) -> BoxFuture<'_, Result<Option<JobSpec>, ClusterError>> {
+        Box::pin(async move {
+            self.check_link()?;
+            read_queued(&self.nats, priority, &class, job).await.map_err(ClusterError::Failed)
         })
     }
 
@@ -228,20 +229,23 @@ impl Cluster for NatsCluster {
     fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>> {
         Box::pin(async move {
             self.check_link()?;
-            let sent = self.nats.publish(subjects::ctl(&worker, ControlVerb::Fault), &order).await;
-            sent.map_err(|error| ClusterError::Failed(error.to_string()))
+            Ok(faults::hand_over(&self.nats, &worker, &order).await?)
         })
     }
 
+    fn kill(&self, request: KillRequest) -> BoxFuture<'_, Result<KillReply, ClusterError>> {
+        Box::pin(async move { Ok(self.up()?.kill(&request).await?) })
+    }
+
     fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>> {
-        Box::pin(async move { self.ask_up(subjects::CHAOS_LIST, &ChaosListQuery { limit }).await })
+        Box::pin(async move { Ok(self.up()?.list(limit).await?) })
     }
 
-    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
-        Box::pin(async move { self.ask_up(subjects::CHAOS_RUN, &request).await })
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<Started, ClusterError>> {
+        Box::pin(async move { Ok(self.up()?.run(&request).await?) })
     }
 
-    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
-        Box::pin(async move { self.ask_up(subjects::CHAOS_ABORT, &order).await })
+    fn chaos_abort(&self, order: ChaosAbort) -> BoxFuture<'_, Result<String, ClusterError>> {
+        Box::pin(async move { Ok(self.up()?.abort(&order).await?) })
     }
 }

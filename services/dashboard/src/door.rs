@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::settings::{Settings, StartError, Token};
+use crate::guard::Caller;
+use crate::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, MAX_HEAD_BYTES};
+use crate::owner;
+use crate::settings::{Admission, Settings, StartError};
 
-/// Connections in all, and of one address. WebSockets and event streams among them have a limit of their own.
-const MAX_CONNECTIONS: usize = 512;
-const MAX_CONNECTIONS_EACH: usize = 128;
 /// The head of a request must be there after so long; also how long a connection may lie idle between two requests.
 const HEAD_LIMIT: Duration = Duration::from_secs(20);
-/// Bytes of a request's head. A page may ask for 200 nodes by name.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Two rounds of 10,000 nodes.
 const SEND_BUFFER_BYTES: u32 = 128 * 1024;
 /// Connections that wait to be accepted.
@@ -38,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Door {
     listener: TcpListener,
     address: SocketAddr,
-    pub(crate) token: Option<Token>,
+    pub(crate) admission: Admission,
 }
 
 impl Door {
@@ -50,7 +47,7 @@ impl Door {
 
 /// Checks the settings and takes the port.
 pub async fn open(settings: &Settings) -> Result<Door, StartError> {
-    let token = settings.token()?;
+    let admission = settings.admission()?;
     let (bind, port) = (settings.bind, settings.port);
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AddrInUse => StartError::PortInUse { bind, port },
@@ -59,7 +56,7 @@ pub async fn open(settings: &Settings) -> Result<Door, StartError> {
     };
     let listener = listen(settings.address()).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Door { listener, address, token })
+    Ok(Door { listener, address, admission })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -75,7 +72,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Accepts and answers until the stop signal; then it returns when the requests under way are answered.
 pub(crate) async fn serve(door: Door, router: Router, stop: CancellationToken) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let asks_for_owner = door.admission.owner;
     let (crowd, connections) = (Arc::new(Crowd::default()), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
@@ -84,8 +81,15 @@ pub(crate) async fn serve(door: Door, router: Router, stop: CancellationToken) {
         };
         match accepted {
             Ok((stream, peer)) => match Crowd::enter(&crowd, peer.ip()) {
-                Some(place) => drop(connections.spawn(talk(stream, peer, service.clone(), stop.clone(), place))),
-                None => tracing::debug!(%peer, "a connection too many was closed"),
+                Some(place) => {
+                    let (router, stop) = (router.clone(), stop.clone());
+                    connections.spawn(async move {
+                        // Asked once a connection, before anything is read from it.
+                        let is_owner = asks_for_owner && owner::is_own(&stream, peer).await;
+                        talk(stream, Caller { address: peer.ip(), is_owner }, router, stop, place).await;
+                    });
+                }
+                None => tracing::debug!(%peer, "too many connections: closed one"),
             },
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
@@ -100,24 +104,19 @@ pub(crate) async fn serve(door: Door, router: Router, stop: CancellationToken) {
 }
 
 /// One connection. A WebSocket goes on by itself when this is over.
-async fn talk(
-    stream: TcpStream,
-    peer: SocketAddr,
-    service: IntoMakeServiceWithConnectInfo<Router, SocketAddr>,
-    stop: CancellationToken,
-    _place: Place,
-) {
+async fn talk(stream: TcpStream, caller: Caller, router: Router, stop: CancellationToken, _place: Place) {
     // Small pushes must not wait for the acknowledgement of the ones before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
-    let Ok(service) = service.oneshot(peer).await;
-    let service = TowerToHyperService::new(
-        service.map_request(|request: hyper::Request<hyper::body::Incoming>| -> Request { request.map(axum::body::Body::new) }),
-    );
+    let service = TowerToHyperService::new(router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| -> Request {
+        request.extensions_mut().insert(caller);
+        request.map(axum::body::Body::new)
+    }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
+        // The reader gives up somewhere above this; what it still lets through is measured by the guard.
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -130,7 +129,7 @@ async fn talk(
         }
     };
     if let Err(error) = outcome {
-        tracing::trace!(%error, %peer, "a connection ended badly");
+        tracing::trace!(%error, peer = %caller.address, "a connection ended badly");
     }
 }
 

@@ -1,51 +1,40 @@
-//! Who is let in: Host, Origin, and the token or the session that stands for it are checked before any route; limits and security
-//! headers surround them all.
+//! Who is let in: Host, Origin, and the user, the token or the session that stands for it. Asked before any route.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use crate::api::error::ApiError;
-use crate::app::{App, MAX_REQUESTS};
+use crate::error::ApiError;
+use crate::limits::{GUESS_BURST, GUESSES_PER_S, REQUEST_BURST, REQUESTS_PER_S};
 use crate::page;
 use crate::rate_limit::RateLimit;
 use crate::session::{LIFETIME, Leave, Sessions};
-use crate::settings::Token;
+use crate::settings::Admission;
 
 /// Needs no token and has no rate limit.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 /// Where one signs in and out, so it needs no token either.
 pub(crate) const SESSION_PATH: &str = "/api/v1/session";
-/// A request that takes longer is given up; submitting 10,000 jobs takes a few seconds.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(60);
-/// Requests of one address at once and a second. A page asks about five times a second.
-const REQUEST_BURST: u32 = 600;
-const REQUESTS_PER_S: f64 = 100.0;
-/// Wrong tokens of one address at once and a second.
-const GUESS_BURST: u32 = 5;
-const GUESSES_PER_S: f64 = 0.1;
 
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
-const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
-    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+/// What proxies say of the request that they pass on.
+const FORWARDED: [HeaderName; 5] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-real-ip"),
 ];
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const ASK_FOR_TOKEN: &str = "start it with --token-file to let in others who know the token";
 
 /// What is asked of a request before it is looked at.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// Whether only this machine can connect. A web page from elsewhere still can, through the browser here.
     loopback_only: bool,
-    token: Option<Token>,
+    admission: Admission,
     sessions: Sessions,
     /// Browsers send a cookie to all ports of a host, so two dashboards on one need two names.
     cookie: String,
@@ -59,16 +48,33 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) peer: IpAddr,
+    pub(crate) caller: Caller,
     pub(crate) now: Instant,
+}
+
+/// Who made the connection on which a request came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    /// The kernel says that it is the user who runs this dashboard, or root.
+    pub(crate) is_owner: bool,
+}
+
+impl Caller {
+    pub(crate) const UNKNOWN: Caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_owner: false };
+
+    /// Tests of the routes have no connection.
+    pub(crate) fn of(request: &Request) -> Self {
+        request.extensions().get::<Caller>().copied().unwrap_or(Self::UNKNOWN)
+    }
 }
 
 impl Guard {
     /// For a dashboard that listens on `address`.
-    pub(crate) fn new(address: SocketAddr, token: Option<Token>) -> Self {
+    pub(crate) fn new(address: SocketAddr, admission: Admission) -> Self {
         Self {
             loopback_only: address.ip().is_loopback(),
-            token,
+            admission,
             sessions: Sessions::default(),
             cookie: format!("faultline_session_{}", address.port()),
             requests: RateLimit::new(REQUEST_BURST, REQUESTS_PER_S),
@@ -83,17 +89,21 @@ impl Guard {
                 .remedy("open the page as http://127.0.0.1:<port>/"));
         }
         check_origin(asked.headers, host)?;
-        if self.token.is_none() || matches!(asked.path, HEALTH_PATH | SESSION_PATH) || page::is_page(asked.path) {
+        let acts = !matches!(*asked.method, Method::GET | Method::HEAD) || asked.headers.contains_key(header::UPGRADE);
+        if acts {
+            check_site(asked.headers)?;
+        }
+        let open = matches!(asked.path, HEALTH_PATH | SESSION_PATH) || page::is_page(asked.path);
+        if open || self.needs_no_token(asked.caller, asked.headers) {
             return Ok(Leave::UNLIMITED);
         }
         if let Some(given) = asked.headers.get(header::AUTHORIZATION) {
             let bearer = given.as_bytes().split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-            let (_, secret) = bearer.ok_or_else(no_token)?;
-            return self.check_token(secret, asked.peer, asked.now).map(|()| Leave::UNLIMITED);
+            let (_, secret) = bearer.ok_or_else(|| self.no_token())?;
+            return self.check_token(secret, asked.caller.address, asked.now).map(|()| Leave::UNLIMITED);
         }
-        let leave = self.session(asked.headers, asked.now).ok_or_else(no_token)?;
-        // A browser sends the cookie by itself, whoever made it ask; only the Origin says who did.
-        let acts = !matches!(*asked.method, Method::GET | Method::HEAD) || asked.headers.contains_key(header::UPGRADE);
+        let leave = self.session(asked.headers, asked.now).ok_or_else(|| self.no_token())?;
+        // A browser sends the cookie by itself, for a request from any page; only the Origin says from which.
         if acts && !asked.headers.contains_key(header::ORIGIN) {
             return Err(ApiError::new(StatusCode::FORBIDDEN, "no_origin", "with a session the header Origin must name this dashboard")
                 .remedy("programs send the token itself: Authorization: Bearer"));
@@ -101,8 +111,21 @@ impl Guard {
         Ok(leave)
     }
 
-    pub(crate) fn needs_token(&self) -> bool {
-        self.token.is_some()
+    /// Whether an address may send another request now.
+    pub(crate) fn may_ask(&self, peer: IpAddr, now: Instant) -> bool {
+        self.requests.take(peer, now)
+    }
+
+    /// Whether the user at the other end is let in as such. What came through a proxy was sent by someone else.
+    pub(crate) fn needs_no_token(&self, caller: Caller, headers: &HeaderMap) -> bool {
+        self.admission.owner && caller.is_owner && !FORWARDED.iter().any(|name| headers.contains_key(name))
+    }
+
+    fn no_token(&self) -> ApiError {
+        if self.admission.token.is_none() {
+            return unauthorized("this dashboard answers only the user who runs it", ASK_FOR_TOKEN);
+        }
+        unauthorized("a token is needed", "sign in on the page, or send the header Authorization: Bearer <the token>")
     }
 
     /// The session whose cookie the headers hold.
@@ -110,7 +133,7 @@ impl Guard {
         self.sessions.find(self.cookie_of(headers)?, now)
     }
 
-    /// Begins a session for whoever knows the token: the cookie to set.
+    /// Begins a session for a client with the right token: the cookie to set.
     pub(crate) fn sign_in(&self, secret: &str, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<String, ApiError> {
         self.check_token(secret.trim().as_bytes(), peer, now)?;
         let id = self.sessions.begin(now);
@@ -135,7 +158,7 @@ impl Guard {
 
     /// Without leave to guess the token is not even looked at: else the answer would tell those who guess too fast.
     fn check_token(&self, secret: &[u8], peer: IpAddr, now: Instant) -> Result<(), ApiError> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = &self.admission.token else { return Err(self.no_token()) };
         if !self.guesses.take(peer, now) {
             return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", "too many wrong tokens came from this address")
                 .remedy("wait ten seconds; those who are signed in are not concerned")
@@ -145,15 +168,8 @@ impl Guard {
             self.guesses.give_back(peer);
             return Ok(());
         }
-        Err(unauthorized("this is not the token", "it is in the file that --token-file names"))
+        Err(unauthorized("this is not the token", "ask the person who runs the dashboard for the file that holds it"))
     }
-}
-
-fn no_token() -> ApiError {
-    unauthorized(
-        "a token is needed",
-        "sign in on the page, or send the header Authorization: Bearer <the token in the file of --token-file>",
-    )
 }
 
 fn unauthorized(message: &str, remedy: &str) -> ApiError {
@@ -189,59 +205,23 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_origin", "requests from pages of another origin are refused"))
 }
 
-/// Who asks. Tests of the routes have no connection.
-pub(crate) fn peer_of(request: &Request) -> IpAddr {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |info| info.0.ip())
-}
-
-/// Middleware: lets a request in or refuses it.
-pub(crate) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
-    let asked = Asked { method, path, headers, peer: peer_of(&request), now: Instant::now() };
-    match app.guard.check(&asked) {
-        Ok(leave) => {
-            request.extensions_mut().insert(leave);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
+/// A browser says whose page made it ask. One of another site, or of another port of this host, must not give orders, and not every
+/// request of such a page has an Origin. Programs do not send this header.
+fn check_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get_all(SEC_FETCH_SITE).iter().all(|site| matches!(site.as_bytes(), b"same-origin" | b"none")) {
+        return Ok(());
     }
-}
-
-/// Middleware: so many requests a second from one address, so many at once, and each not for ever.
-pub(crate) async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
-    // Whoever watches over this process must not take a flood for its death.
-    let counts = request.uri().path() != HEALTH_PATH;
-    if counts && !app.guard.requests.take(peer_of(&request), Instant::now()) {
-        return ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "this address asks too often")
-            .remedy(format!("stay below {REQUESTS_PER_S} requests a second"))
-            .with_header(header::RETRY_AFTER, "1")
-            .into_response();
-    }
-    let Ok(_permit) = app.requests.try_acquire() else {
-        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_REQUESTS} requests are being answered already"))
-            .remedy("try again in a moment")
-            .with_header(header::RETRY_AFTER, "1")
-            .into_response();
-    };
-    match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the request took too long and was given up").into_response(),
-    }
-}
-
-/// Middleware: the headers that every answer carries.
-pub(crate) async fn harden(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_site", "changes that pages of another site ask for are refused"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use axum::http::HeaderValue;
+
     use super::*;
+    use crate::settings::Token;
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -250,16 +230,61 @@ mod tests {
     }
 
     fn refusal(guard: &Guard, method: Method, path: &str, pairs: &[(HeaderName, &str)]) -> Option<&'static str> {
-        let (headers, now, peer) = (headers(pairs), Instant::now(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        guard.check(&Asked { method: &method, path, headers: &headers, peer, now }).err().map(|error| error.detail.code)
+        refusal_of(guard, method, path, pairs, Caller { is_owner: true, ..Caller::UNKNOWN })
+    }
+
+    fn refusal_of(guard: &Guard, method: Method, path: &str, pairs: &[(HeaderName, &str)], caller: Caller) -> Option<&'static str> {
+        let (headers, now) = (headers(pairs), Instant::now());
+        guard.check(&Asked { method: &method, path, headers: &headers, caller, now }).err().map(|error| error.detail.code)
     }
 
     fn local() -> Guard {
-        Guard::new("127.0.0.1:8080".parse().unwrap(), None)
+        Guard::new("127.0.0.1:8080".parse().unwrap(), Admission { owner: true, token: Some(Token::new(TOKEN).unwrap()) })
     }
 
     fn guarded() -> Guard {
-        Guard::new("0.0.0.0:8080".parse().unwrap(), Some(Token::new(TOKEN).unwrap()))
+        Guard::new("0.0.0.0:8080".parse().unwrap(), Admission { owner: false, token: Some(Token::new(TOKEN).unwrap()) })
+    }
+
+    #[test]
+    fn another_user_of_this_machine_needs_the_token_and_the_one_who_runs_it_does_not() {
+        let host = (header::HOST, "127.0.0.1:8080");
+        let bearer = (header::AUTHORIZATION, "Bearer 0123456789abcdef");
+        let owner = Caller { is_owner: true, ..Caller::UNKNOWN };
+        for (method, path) in [(Method::GET, "/api/v1/stats"), (Method::POST, "/api/v1/jobs"), (Method::PUT, "/api/v1/rate")] {
+            let by = |caller, more: &[(HeaderName, &str)]| {
+                refusal_of(&local(), method.clone(), path, &[std::slice::from_ref(&host), more].concat(), caller)
+            };
+            assert_eq!(by(owner, &[]), None, "{path}");
+            assert_eq!(by(Caller::UNKNOWN, &[]), Some("unauthorized"), "{path}");
+            assert_eq!(by(Caller::UNKNOWN, std::slice::from_ref(&bearer)), None, "{path}");
+            for header in ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"] {
+                let forwarded = (HeaderName::from_static(header), "127.0.0.1");
+                assert_eq!(by(owner, std::slice::from_ref(&forwarded)), Some("unauthorized"), "{path}: {header}");
+                assert_eq!(by(Caller::UNKNOWN, &[forwarded]), Some("unauthorized"), "{path}: {header}");
+            }
+        }
+        let alone = Guard::new("127.0.0.1:8080".parse().unwrap(), Admission { owner: true, token: None });
+        let refused = alone.check_token(b"", Caller::UNKNOWN.address, Instant::now()).unwrap_err();
+        assert!(refused.detail.message.contains("only the user who runs it"), "no token: none is right");
+    }
+
+    #[test]
+    fn changes_that_pages_of_other_sites_ask_for_are_refused_without_an_origin_too() {
+        let from =
+            |method: Method, site| refusal(&local(), method, "/api/v1/jobs", &[(header::HOST, "127.0.0.1:8080"), (SEC_FETCH_SITE, site)]);
+        for site in ["cross-site", "same-site", "", "Same-Origin"] {
+            for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+                assert_eq!(from(method.clone(), site), Some("foreign_site"), "{method} {site}");
+            }
+            assert_eq!(from(Method::GET, site), None, "a link from elsewhere opens the page");
+        }
+        assert_eq!((from(Method::POST, "same-origin"), from(Method::POST, "none")), (None, None));
+        let twice = [(header::HOST, "localhost"), (SEC_FETCH_SITE, "same-origin"), (header::UPGRADE, "websocket")];
+        let mut headers = headers(&twice);
+        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("cross-site"));
+        let asked = Asked { method: &Method::GET, path: "/api/v1/ws", headers: &headers, caller: Caller::UNKNOWN, now: Instant::now() };
+        assert_eq!(local().check(&asked).unwrap_err().detail.code, "foreign_site");
     }
 
     #[test]

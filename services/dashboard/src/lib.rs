@@ -4,10 +4,14 @@
 mod api;
 mod app;
 mod cluster;
+mod compress;
 mod door;
+mod error;
 mod feed;
 mod guard;
+mod limits;
 mod metrics;
+mod owner;
 mod page;
 mod push;
 mod rate_limit;
@@ -27,10 +31,10 @@ use faultline_runtime::service::Process;
 use faultline_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
 
-use crate::app::{App, SharedView};
+use crate::app::App;
 use crate::cluster::{Cluster, NatsCluster};
 use crate::guard::Guard;
-use crate::view::View;
+use crate::view::{SharedView, View};
 
 pub use door::{Door, open};
 pub use settings::{DEFAULT_PORT, Settings, StartError, Token};
@@ -44,7 +48,7 @@ pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown, metrics: Metrics)
     let view = SharedView::new(View::new(unix_ms()));
     let cluster: Arc<dyn Cluster> = Arc::new(NatsCluster::new(&nats));
     let (newest, rounds) = watch::channel(None);
-    let guard = Guard::new(door.address(), door.token.clone());
+    let guard = Guard::new(door.address(), door.admission.clone());
     let app = App::new(view.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
     feed::start(&nats, &view, &cluster, &shutdown);
     shutdown

@@ -34,6 +34,10 @@ struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     token_file: Option<PathBuf>,
+    /// As --token-file, but the user who runs the dashboard needs no token on a connection within this machine (Linux only)
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_token_file: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -43,7 +47,7 @@ async fn main() -> ExitCode {
     let check = |settings: &Settings| {
         // A probe asks the process that runs, whose token may have been named by a flag.
         if !probes {
-            settings.token()?;
+            settings.check()?;
         }
         Ok("dashboard".to_owned())
     };

@@ -6,7 +6,7 @@ use faultline_runtime::metrics::{Family, Kind, Metrics};
 use prometheus::IntCounter;
 use tokio::sync::Semaphore;
 
-use crate::app::MAX_STREAMS;
+use crate::limits::MAX_STREAMS;
 
 const FAMILIES: [Family; 1] =
     [Family { name: "faultline_dashboard_clients", help: "WebSockets and event streams that are open.", kind: Kind::Gauge, labels: &[] }];

@@ -6,7 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::error::{ApiError, ErrorBody, no_such_route};
+use crate::error::{ApiError, ErrorBody, no_such_route};
 
 /// One file of the page.
 struct File {
@@ -45,7 +45,7 @@ fn find(path: &str) -> Option<&'static File> {
 }
 
 /// Whether the browser takes an encoding. `q=0` refuses it; other weights do not matter with two encodings to choose from.
-fn takes(headers: &HeaderMap, encoding: &str) -> bool {
+pub(crate) fn takes(headers: &HeaderMap, encoding: &str) -> bool {
     let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|part| {
         let mut parameters = part.split(';').map(str::trim);
@@ -85,7 +85,7 @@ pub(crate) async fn index(headers: HeaderMap) -> Response {
     responses((status = 200, description = "the file"), (status = 304, description = "the browser has it"), (status = 404, body = ErrorBody)))]
 pub(crate) async fn asset(name: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, ApiError> {
     let found = name.ok().and_then(|Path(name)| find(&format!("assets/{name}")));
-    found.map(|file| answer(file, &headers, FOR_EVER)).ok_or_else(|| ApiError::not_found("the page has no such file"))
+    found.map(|file| answer(file, &headers, FOR_EVER)).ok_or_else(|| ApiError::not_found("unknown file"))
 }
 
 /// Whether a path is a place inside the page, such as `/jobs/ID`: the page itself then shows what belongs there.
@@ -94,7 +94,7 @@ fn is_place(path: &str) -> bool {
     path != "/api" && !path.starts_with("/api/") && !path.starts_with("/assets/") && !last.contains('.')
 }
 
-/// Whether a path is the page or belongs to it. All of that is the same for everybody and holds nothing of the cluster.
+/// Whether a path is the page or belongs to it. All of that is the same for every client and holds nothing of the cluster.
 pub(crate) fn is_page(path: &str) -> bool {
     is_place(path) || path.starts_with("/assets/")
 }

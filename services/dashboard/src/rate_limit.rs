@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// Addresses that are remembered. Whoever has many cannot fill the memory: the one that may do most is forgotten first.
+/// Addresses that are remembered. A client with many cannot fill the memory: the one that may do most is forgotten first.
 const MAX_ADDRESSES: usize = 4096;
 
 /// A limit with its buckets.

@@ -8,10 +8,10 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::MAX_SESSIONS;
+
 /// How long one stays signed in.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// Of more the oldest ends.
-pub(crate) const MAX_SESSIONS: usize = 64;
 
 /// All that are signed in, oldest first. They end with the process.
 #[derive(Debug, Default)]

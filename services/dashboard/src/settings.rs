@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
+use crate::owner;
+
 /// The port when none is given.
 pub const DEFAULT_PORT: u16 = 8080;
 const MIN_TOKEN_CHARS: usize = 16;
@@ -20,11 +22,22 @@ pub struct Settings {
     pub bind: IpAddr,
     /// Holds the token that requests must carry, or that one signs in with on the page. Without it only loopback addresses are accepted.
     pub token_file: Option<PathBuf>,
+    /// The same for a dashboard that lets in the user who runs it without a token: holds the token for all others on this machine.
+    pub local_token_file: Option<PathBuf>,
+}
+
+/// Who is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// The user who runs the dashboard, and root, need no token on a connection within this machine.
+    pub(crate) owner: bool,
+    /// All others need it; with none they are refused.
+    pub(crate) token: Option<Token>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: DEFAULT_PORT, bind: IpAddr::V4(Ipv4Addr::LOCALHOST), token_file: None }
+        Self { port: DEFAULT_PORT, bind: IpAddr::V4(Ipv4Addr::LOCALHOST), token_file: None, local_token_file: None }
     }
 }
 
@@ -39,6 +52,8 @@ pub enum StartError {
     Listen { bind: IpAddr, port: u16, reason: String },
     #[error("--bind {0} can be reached from other machines: give --token-file too, or stay on 127.0.0.1")]
     OpenToOthers(IpAddr),
+    #[error("this system does not tell the dashboard which user connects to it: give --token-file")]
+    OwnerUnknown,
     #[error("the token file {path} {problem}")]
     Token { path: PathBuf, problem: String },
 }
@@ -76,13 +91,28 @@ impl Settings {
         SocketAddr::new(self.bind, self.port)
     }
 
-    /// Reads the token and refuses to be open to other machines without one.
-    pub fn token(&self) -> Result<Option<Token>, StartError> {
-        match &self.token_file {
-            Some(path) => read_token(path).map(Some),
-            None if self.bind.is_loopback() => Ok(None),
-            None => Err(StartError::OpenToOthers(self.bind)),
+    /// Refuses settings with which no one could be let in, or everyone would be.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.admission().map(drop)
+    }
+
+    /// Reads the token and refuses to be open to other machines, or to other users of this one, without one.
+    pub(crate) fn admission(&self) -> Result<Admission, StartError> {
+        self.admission_where(owner::IS_KNOWN)
+    }
+
+    fn admission_where(&self, owner_is_known: bool) -> Result<Admission, StartError> {
+        if let Some(path) = &self.token_file {
+            return Ok(Admission { owner: false, token: Some(read_token(path)?) });
         }
+        if !self.bind.is_loopback() {
+            return Err(StartError::OpenToOthers(self.bind));
+        }
+        let token = self.local_token_file.as_deref().map(read_token).transpose()?;
+        if token.is_none() && !owner_is_known {
+            return Err(StartError::OwnerUnknown);
+        }
+        Ok(Admission { owner: owner_is_known, token })
     }
 }
 
@@ -101,18 +131,35 @@ mod tests {
     #[test]
     fn other_machines_need_a_token() {
         let open = Settings { bind: "0.0.0.0".parse().unwrap(), ..Settings::default() };
-        assert!(matches!(open.token(), Err(StartError::OpenToOthers(_))));
+        assert!(matches!(open.admission(), Err(StartError::OpenToOthers(_))));
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "a-token-of-some-length").unwrap();
-        let guarded = Settings { token_file: Some(file.path().to_owned()), ..open };
-        assert!(guarded.token().unwrap().unwrap().matches(b"a-token-of-some-length"));
-        assert_eq!(Settings::default().token().unwrap(), None);
+        let local = Settings { local_token_file: Some(file.path().to_owned()), ..open.clone() };
+        assert!(matches!(local.admission(), Err(StartError::OpenToOthers(_))), "that one is for this machine");
+        let guarded = Settings { token_file: Some(file.path().to_owned()), ..open }.admission().unwrap();
+        assert!(!guarded.owner && guarded.token.unwrap().matches(b"a-token-of-some-length"));
+    }
+
+    #[test]
+    fn on_loopback_the_owner_is_let_in_where_the_system_names_it() {
+        let alone = Settings::default();
+        assert_eq!(alone.admission_where(true).unwrap(), Admission { owner: true, token: None });
+        assert!(matches!(alone.admission_where(false), Err(StartError::OwnerUnknown)));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "a-token-of-some-length").unwrap();
+        let shared = Settings { local_token_file: Some(file.path().to_owned()), ..Settings::default() };
+        for known in [true, false] {
+            let admission = shared.admission_where(known).unwrap();
+            assert!(admission.owner == known && admission.token.is_some());
+        }
+        let strict = Settings { token_file: shared.local_token_file.clone(), ..Settings::default() };
+        assert!(!strict.admission_where(true).unwrap().owner, "who names a token wants it from everyone");
     }
 
     #[test]
     fn a_bad_token_file_is_named() {
         let missing = Settings { token_file: Some("no/such/file".into()), ..Settings::default() };
-        assert!(missing.token().unwrap_err().to_string().contains("no/such/file"));
+        assert!(missing.admission().unwrap_err().to_string().contains("no/such/file"));
         assert!(Token::new("short").unwrap_err().contains("16"));
         assert!(Token::new("sixteen characters with spaces").is_err());
     }

@@ -1,27 +1,24 @@
 //! The WebSocket: tells each client the whole state, then every change, as fast as that client takes it, and reads nothing.
 //! Nothing is queued for a client: one that missed a change is told the whole state again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{StatusCode, header};
 use axum::response::Response;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::api::error::{ApiError, ErrorBody};
-use crate::app::{App, MAX_STREAMS};
+use crate::app::App;
+use crate::error::{ApiError, ErrorBody};
+use crate::limits::MAX_INCOMING_BYTES;
 use crate::metrics::DashboardMetrics;
 use crate::push::Round;
 use crate::session::Leave;
 
 /// A client that takes nothing for so long is gone.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
-/// Clients have nothing to say; control frames are small.
-const MAX_INCOMING_BYTES: usize = 4096;
 
 /// The state, then its changes every 500 ms, over a WebSocket
 ///
@@ -44,18 +41,9 @@ pub(crate) async fn connect(
         ApiError::new(rejection.status(), "no_websocket", "this path speaks WebSocket only")
             .remedy("GET /api/v1/stats and its siblings answer plain requests")
     })?;
-    let permit = stream_permit(&app)?;
+    let permit = app.stream_permit()?;
     let upgrade = upgrade.max_message_size(MAX_INCOMING_BYTES).max_frame_size(MAX_INCOMING_BYTES);
     Ok(upgrade.on_upgrade(move |socket| push(socket, app, leave, permit)))
-}
-
-/// Leave to keep a connection open: a WebSocket, or a stream of events.
-pub(crate) fn stream_permit(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{MAX_STREAMS} WebSockets and event streams are open already"))
-            .remedy("close one of them")
-            .with_header(header::RETRY_AFTER, "5")
-    })
 }
 
 async fn push(mut socket: WebSocket, app: App, leave: Leave, _permit: OwnedSemaphorePermit) {
@@ -87,7 +75,7 @@ async fn push(mut socket: WebSocket, app: App, leave: Leave, _permit: OwnedSemap
             }
         }
     };
-    // Whoever does not take this will notice the end of the connection.
+    // A client that does not take this notices the end of the connection.
     let _ = tokio::time::timeout(SEND_LIMIT, socket.send(Message::Close(Some(frame)))).await;
 }
 

@@ -127,7 +127,7 @@ async fn orders_reach_the_cluster() {
     support::keep_beating(&nats, "gpu-node-01");
     dashboard.until("/api/v1/nodes/gpu-node-01", |node| node["health"] == "alive").await;
 
-    assert_eq!(dashboard.send("PUT", "/api/v1/rate", r#"{"preset":"MAXIMUM"}"#).await.0, 200);
+    assert_eq!(dashboard.send("PUT", "/api/v1/rate", r#"{"preset":"MAXIMUM"}"#).await.0, 202, "no generator runs");
     let control = nats.bucket(streams::KV_CONTROL).await.unwrap();
     assert_eq!(kv_get::<RateSetting>(&control, streams::KEY_RATE).await.unwrap().unwrap().jobs_per_minute, 50.0);
     assert_eq!(dashboard.send("POST", "/api/v1/nodes/gpu-node-01/drain", "").await.0, 200);
@@ -263,6 +263,53 @@ async fn a_session_opens_a_websocket_for_its_own_page_and_closes_it_when_it_ends
         }
     };
     assert_eq!(last.reason.as_str(), "signed out");
+    dashboard.stop().await;
+}
+
+/// Another user of this machine, with what it sends on its way: needs root, `setpriv` and `curl`.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_of_this_machine_gets_nothing_without_the_token() {
+    use std::process::Command;
+
+    const USER: &str = "54321";
+    let curl = |user: &[&str], args: &[String]| {
+        let words = [user, &["curl", "--silent", "--max-time", "10", "--output", "/dev/null", "--write-out", "%{http_code}"]].concat();
+        let output = Command::new(words[0]).args(&words[1..]).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let other = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--"];
+    if !Command::new(other[0]).args(&other[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this user may not become another one");
+        return;
+    }
+    let Some((server, _nats)) = support::start().await else { return };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"a-token-of-some-length\n").unwrap();
+    let settings = Settings { local_token_file: Some(file.path().to_owned()), ..Settings::default() };
+    let dashboard = Dashboard::start_with(support::connect(&server.url, "dashboard").await, settings).await;
+    let url = |path: &str| format!("http://{}{path}", dashboard.address);
+    let with = |path: &str, more: &[&str]| [&[url(path)][..], &more.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()].concat();
+    let Some(own) = tokio::task::block_in_place(|| curl(&[], &with("/api/v1/rate", &[]))) else {
+        eprintln!("SKIPPED: there is no curl");
+        return;
+    };
+    assert_eq!(own, "200", "whoever runs it needs no token");
+    let rate = ["-X", "PUT", "-H", "Content-Type: application/json", "-d", r#"{"jobs_per_minute":3}"#];
+    let token = ["-H", "Authorization: Bearer a-token-of-some-length"];
+    for (user, path, more, status) in [
+        (&other[..], "/api/v1/rate", &[][..], "401"),
+        (&other, "/api/v1/rate", &rate, "401"),
+        (&other, "/api/v1/nodes/gpu-node-01/kill", &["-X", "POST"], "401"),
+        (&other, "/api/v1/rate", &token, "200"),
+        (&other, "/api/v1/rate", &["-H", "X-Forwarded-For: 127.0.0.1"], "401"),
+        (&other, "/healthz", &[], "200"),
+        (&[], "/api/v1/rate", &["-H", "X-Forwarded-For: 10.0.0.1"], "401"),
+        (&[], "/api/v1/rate", &["-H", "Sec-Fetch-Site: cross-site", "-X", "PUT"], "403"),
+    ] {
+        let answered = tokio::task::block_in_place(|| curl(user, &with(path, more)));
+        assert_eq!(answered.as_deref(), Some(status), "{user:?} {path} {more:?}");
+    }
     dashboard.stop().await;
 }
 

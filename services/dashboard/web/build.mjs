@@ -22,7 +22,7 @@ function bundle() {
     jsxImportSource: 'preact',
     entryNames: '[name]-[hash]',
     assetNames: '[name]-[hash]',
-    loader: { '.woff2': 'file', '.svg': 'copy' },
+    loader: { '.woff2': 'file', '.svg': 'copy', '.md': 'text' },
     legalComments: 'none',
     metafile: true,
     logLevel: 'warning',

@@ -8,32 +8,6 @@ use faultline_protocol::messages::{Goodbye, Heartbeat, NodeRegistration};
 use faultline_protocol::subjects;
 use serde::Deserialize;
 
-/// At most one line in the log within this time.
-const LOG_EVERY_MS: u64 = 5000;
-
-/// Counts messages that could not be read, and says when that is worth a line.
-#[derive(Debug, Default)]
-pub(crate) struct Poison {
-    total: u64,
-    logged_at_ms: Option<u64>,
-}
-
-impl Poison {
-    pub(crate) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The number so far, when it is time to log it.
-    pub(crate) fn count(&mut self, now_ms: u64) -> Option<u64> {
-        self.total += 1;
-        let is_due = self.logged_at_ms.is_none_or(|logged| now_ms.abs_diff(logged) >= LOG_EVERY_MS);
-        is_due.then(|| {
-            self.logged_at_ms = Some(now_ms);
-            self.total
-        })
-    }
-}
-
 pub(crate) fn heartbeat(message: &Message) -> Result<Heartbeat, String> {
     let beat: Heartbeat = codec::decode_plain(subjects::HEARTBEAT_ALL, message).map_err(|error| error.to_string())?;
     check_names(&message.subject, &subjects::heartbeat(&beat.node), &beat.node, &beat.worker)?;
@@ -56,7 +30,7 @@ pub(crate) fn registration(key: &str, body: &[u8]) -> Result<NodeSpec, String> {
 fn check_names(from: &str, expected: &str, node: &str, worker: &str) -> Result<(), String> {
     let clip = |text: &str| text.chars().take(64).collect::<String>();
     if !is_token(node) || !is_token(worker) {
-        return Err(format!("`{}` or `{}` is no name: 1 to 64 letters, digits, `-` or `_`", clip(node), clip(worker)));
+        return Err(format!("invalid name `{}` or `{}`: use 1 to 64 letters, digits, `-`, or `_`", clip(node), clip(worker)));
     }
     if from != expected {
         return Err(format!("it is about `{node}`, which belongs to {expected}"));
@@ -115,7 +89,7 @@ mod tests {
     fn a_node_speaks_for_itself_alone() {
         assert_eq!(goodbye(&message("node.bye.gpu-node-01", &bye("gpu-node-01"))).unwrap().incarnation, 3);
         assert!(goodbye(&message("node.bye.gpu-node-02", &bye("gpu-node-01"))).unwrap_err().contains("node.bye.gpu-node-01"));
-        assert!(goodbye(&message("node.bye.a_b", &bye("a.b"))).unwrap_err().contains("no name"));
+        assert!(goodbye(&message("node.bye.a_b", &bye("a.b"))).unwrap_err().contains("invalid name"));
     }
 
     #[test]
@@ -137,14 +111,6 @@ mod tests {
         assert_eq!((event.client.name.as_str(), event.reason()), ("worker-01", "Client Closed"));
         let nameless = SystemEvent::decode(br#"{"client":{"id":1}}"#).unwrap();
         assert_eq!((nameless.client.name.as_str(), nameless.reason()), ("", "no reason given"));
-    }
-
-    #[test]
-    fn poison_is_logged_now_and_then() {
-        let mut poison = Poison::default();
-        assert_eq!(poison.count(10), Some(1));
-        assert_eq!(poison.count(20), None);
-        assert_eq!(poison.count(5_010), Some(3));
     }
 
     // `Message` holds what the server sent, so any bytes may be in it.

@@ -1,12 +1,12 @@
 //! What is to be written to KV HEALTH: the newest of each node, until it is there. The loop must not wait for a disk.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::jetstream::kv;
 use faultline_protocol::messages::Verdict;
-use faultline_runtime::connect::kv_put;
+use faultline_runtime::connection::put;
+use faultline_runtime::wire::Bucket;
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -53,28 +53,29 @@ impl Outbox {
 }
 
 /// Writes until cancelled, and then once more.
-pub(crate) async fn run(outbox: std::sync::Arc<Outbox>, store: kv::Store, stop: CancellationToken) {
+pub(crate) async fn run(outbox: Arc<Outbox>, store: Arc<dyn Bucket>, stop: CancellationToken) {
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => {
-                write_all(&outbox, &store).await;
+                write_all(&outbox, &*store).await;
                 return;
             }
             () = outbox.filled.notified() => {}
         }
-        while !write_all(&outbox, &store).await && !stop.is_cancelled() {
+        while !write_all(&outbox, &*store).await && !stop.is_cancelled() {
             tokio::time::sleep(PAUSE).await;
         }
     }
 }
 
 /// False when something is left.
-async fn write_all(outbox: &Outbox, store: &kv::Store) -> bool {
+async fn write_all(outbox: &Outbox, store: &dyn Bucket) -> bool {
     let failed: Vec<Write> = futures::stream::iter(outbox.take())
         .map(|(node, write)| async {
             let outcome = match &write {
-                Some(verdict) => kv_put(store, &node, verdict).await.map(drop).map_err(|error| error.to_string()),
-                None => store.delete(&node).await.map_err(|error| error.to_string()),
+                Some(verdict) => put(store, &node, verdict).await.map(drop).map_err(|error| error.to_string()),
+                None => store.remove(&node, None).await,
             };
             let error = outcome.err()?;
             tracing::debug!(node, error, "a verdict was not kept yet");

@@ -25,7 +25,7 @@ impl Arrivals {
         self.next_ms
     }
 
-    /// The wait under way is drawn again: after an hour-long interval nobody wants to wait for a rate of 50.
+    /// The wait under way is drawn again: an hour-long interval must not delay a new rate of 50.
     pub(crate) fn set_rate(&mut self, per_minute: f64, now_ms: u64, workload: &mut Workload) {
         *self = Self::new(per_minute, now_ms, workload);
     }

@@ -1,12 +1,22 @@
 //! What operators set in KV CONTROL: read, checked, and refused with a reason when it makes no sense.
 
+use std::time::Duration;
+
 use async_nats::jetstream::kv;
 use faultline_engine::workload::WorkloadConfig;
 use faultline_protocol::codec;
-use faultline_protocol::messages::{KindMix, RateSetting};
-use faultline_protocol::streams::{KEY_MIX, KEY_RATE};
+use faultline_protocol::messages::{IN_FORCE_EVERY, InForce, KindMix, RateSetting};
+use faultline_protocol::streams::{KEY_IN_FORCE, KEY_MIX, KEY_RATE, KV_CONTROL};
+use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connect::{BucketError, Nats, kv_put};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
+
+/// A write that takes longer is given up.
+const WRITE_LIMIT: Duration = Duration::from_secs(1);
+const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
 /// A setting that can be used.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +45,57 @@ pub(crate) fn read(key: &str, operation: kv::Operation, body: &[u8], settings: &
         KEY_MIX => Ok(Some(Setting::Mix(WorkloadConfig::default()))),
         _ => Ok(None),
     }
+}
+
+/// What is said before any setting was read.
+pub(crate) fn nothing_read() -> InForce {
+    InForce {
+        jobs_per_minute: DEFAULT_RATE_PER_MINUTE,
+        rate_revision: 0,
+        rate_refused: None,
+        weights: WorkloadConfig::default().to_weights(),
+        mix_revision: 0,
+        mix_refused: None,
+        at_ms: 0,
+    }
+}
+
+/// Takes down what became of a setting; false when the key holds none of the generator's.
+pub(crate) fn answer(said: &mut InForce, key: &str, revision: u64, refused: Option<String>) -> bool {
+    match key {
+        KEY_RATE => (said.rate_revision, said.rate_refused) = (revision, refused),
+        KEY_MIX => (said.mix_revision, said.mix_refused) = (revision, refused),
+        _ => return false,
+    }
+    true
+}
+
+/// Writes what is in force, at every change and now and then, until stopped; then nothing is.
+pub(crate) async fn report(nats: Nats, mut said: watch::Receiver<InForce>, stop: CancellationToken) {
+    loop {
+        let now = InForce { at_ms: unix_ms(), ..said.borrow_and_update().clone() };
+        let pause = match tokio::time::timeout(WRITE_LIMIT, write(&nats, &now)).await {
+            Ok(Ok(_)) => IN_FORCE_EVERY,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "settings in force not written: trying again");
+                WRITE_PAUSE
+            }
+            Err(_) => WRITE_PAUSE,
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(pause) => {}
+            changed = said.changed() => if changed.is_err() { break },
+        }
+    }
+    // Who asks then is told at once that no generator runs; without it, when the last word is too old.
+    let _ =
+        tokio::time::timeout(WRITE_LIMIT, async { nats.bucket(KV_CONTROL).await?.delete(KEY_IN_FORCE).await.map_err(anyhow::Error::from) })
+            .await;
+}
+
+async fn write(nats: &Nats, said: &InForce) -> Result<u64, BucketError> {
+    kv_put(&nats.bucket(KV_CONTROL).await?, KEY_IN_FORCE, said).await
 }
 
 #[cfg(test)]
@@ -76,6 +137,16 @@ mod tests {
         assert!(refused(KEY_MIX, &mix("mining", 1.0)).contains("mining"));
         assert!(refused(KEY_MIX, &mix("sleep", f64::NAN)).contains("weight"));
         assert!(refused(KEY_MIX, &mix("sleep", 0.0)).contains("weight"));
+    }
+
+    #[test]
+    fn what_became_of_each_setting_is_said_with_its_revision() {
+        let mut said = nothing_read();
+        assert!(answer(&mut said, KEY_RATE, 7, Some("too high".into())) && answer(&mut said, KEY_MIX, 8, None));
+        assert!(!answer(&mut said, KEY_IN_FORCE, 9, None) && !answer(&mut said, "drain.gpu-node-01", 10, None));
+        assert_eq!((said.rate_revision, said.rate_refused.as_deref()), (7, Some("too high")));
+        assert_eq!((said.mix_revision, said.mix_refused.as_deref()), (8, None));
+        assert!(answer(&mut said, KEY_RATE, 11, None) && said.rate_refused.is_none());
     }
 
     proptest::proptest! {

@@ -45,7 +45,7 @@ pub(crate) async fn run(
     // Without a limit of its own: the submitter refuses what is older than `MAX_SUBMIT_AGE`.
     let delays = ExponentialBuilder::default().with_min_delay(FIRST_DELAY).with_max_delay(MAX_DELAY).with_jitter().without_max_times();
     let repeated = attempt.retry(delays).when(SubmitError::is_transient).notify(|error, delay| {
-        tracing::debug!(job = %spec.id, %error, delay_ms = delay.as_millis(), "handing over again");
+        tracing::debug!(job = %spec.id, %error, delay_ms = delay.as_millis(), "submitting again");
         last_error = error.to_string();
         metrics.repeated.inc();
         // When there is no room for it the loop has heard the same from others.
@@ -63,11 +63,9 @@ pub(crate) async fn run(
             tracing::debug!(job = %spec.id, name = spec.name, kind = spec.kind, open_seq = submitted.open_seq, "submitted");
             News::HandedOver
         }
-        Some(Err(SubmitError::TooOld)) => {
-            News::GivenUp { job: spec.id, reason: format!("it was tried for too long; the last error: {last_error}") }
-        }
+        Some(Err(SubmitError::TooOld)) => News::GivenUp { job: spec.id, reason: format!("timed out; last error: {last_error}") },
         Some(Err(error)) => News::GivenUp { job: spec.id, reason: error.to_string() },
-        None => News::GivenUp { job: spec.id, reason: format!("the generator stopped; the last error: {last_error}") },
+        None => News::GivenUp { job: spec.id, reason: format!("the generator stopped; last error: {last_error}") },
     };
     metrics.in_flight.dec();
     match &ending {

@@ -23,7 +23,7 @@ struct Flags {
     #[arg(long, value_name = "JOBS_A_MINUTE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
-    /// Seed of everything that is drawn about jobs
+    /// Seed of the generated jobs
     #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,

@@ -5,7 +5,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 #[derive(Debug, Clone)]
 pub(crate) struct GeneratorMetrics {
-    pub(crate) asked_per_second: Gauge,
+    pub(crate) in_force_per_second: Gauge,
     pub(crate) submitted: IntCounter,
     pub(crate) repeated: IntCounter,
     pub(crate) given_up: IntCounter,
@@ -16,7 +16,10 @@ pub(crate) struct GeneratorMetrics {
 impl GeneratorMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
-            asked_per_second: metrics.real_gauge("faultline_generator_asked_jobs_per_second", "The rate that operators asked for."),
+            in_force_per_second: metrics.real_gauge(
+                "faultline_generator_in_force_jobs_per_second",
+                "The rate at which jobs are generated: the setting, unless it was refused.",
+            ),
             submitted: metrics
                 .counter("faultline_generator_submitted_jobs_total", "Jobs that were handed over: its rate is the achieved one."),
             repeated: metrics

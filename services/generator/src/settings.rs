@@ -2,13 +2,11 @@
 
 use anyhow::{Context, ensure};
 use faultline_engine::workload::WorkloadConfig;
-use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE};
+use faultline_protocol::messages::check_rate;
 use serde::{Deserialize, Serialize};
 
-/// Jobs a minute when nobody has said anything.
+/// Jobs a minute when no rate is set.
 pub const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
-/// Beyond this even `--unbounded-rate` is a slip of the finger: 10 million a second.
-const ABSURD_RATE_PER_MINUTE: f64 = 6e8;
 const MAX_FIRST_JOBS: u32 = 1000;
 const MAX_IN_FLIGHT: usize = 65_536;
 
@@ -54,18 +52,8 @@ impl Settings {
 
     /// Why a rate is refused, if it is.
     pub fn check_rate(&self, per_minute: f64) -> Result<(), String> {
-        if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&per_minute) {
-            return Ok(());
-        }
-        if !self.unbounded_rate {
-            return Err(format!(
-                "{per_minute} jobs a minute is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE}; start the generator with --unbounded-rate for more"
-            ));
-        }
-        if (0.0..=ABSURD_RATE_PER_MINUTE).contains(&per_minute) {
-            return Ok(());
-        }
-        Err(format!("{per_minute} jobs a minute is outside 0 to {ABSURD_RATE_PER_MINUTE}"))
+        let remedy = if self.unbounded_rate { "" } else { "; start the generator, or `faultline up`, with --unbounded-rate" };
+        check_rate(per_minute, self.unbounded_rate).map_err(|problem| format!("{problem}{remedy}"))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Cancels jobs: the commit decides, whatever runs is stopped afterwards.
 
-use async_nats::jetstream::stream::Stream;
-use faultline_engine::job::{AttemptOutcome, AttemptSummary, JobId, JobState};
-use faultline_protocol::messages::{CancelAnswer, CancelOutcome, EventKind, Level};
+use faultline_engine::job::{AttemptOutcome, AttemptSummary, JobId, JobState, Path, Submission, class};
+use faultline_engine::ledger::Took;
+use faultline_engine::ledger::survey::Orphan;
+use faultline_protocol::messages::{CancelAnswer, CancelOutcome, EventKind, Level, TerminalRecord};
 use faultline_protocol::{streams, subjects};
-use faultline_runtime::clock::unix_ms;
-use faultline_runtime::connect::Nats;
+use faultline_runtime::clock::ms;
+use faultline_runtime::connection::Connection;
 use faultline_runtime::events::EventSink;
-use faultline_runtime::record::{Commit, commit, read_record};
+use faultline_runtime::record::{Commit, JobRecord, commit, commit_without_message, count_messages, read_queued, read_record};
 use tokio::sync::mpsc;
 
 use crate::intake::Input;
@@ -19,19 +20,22 @@ const TRIES: usize = 5;
 
 /// What the books say of a job that is to be cancelled.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Past {
-    pub(crate) path: Vec<AttemptSummary>,
-    pub(crate) failures: u32,
-    pub(crate) requeues: u32,
+pub(crate) struct Known {
+    /// The attempt that runs included.
+    pub(crate) path: Path,
+    /// None for a job that the scheduler has not pulled yet: its message in the queue says it.
+    pub(crate) submission: Option<Submission>,
+    /// The scheduler holds it, so it was queued.
+    pub(crate) is_held: bool,
 }
 
 /// Cancels one job and says what became of it.
 pub(crate) async fn cancel(
-    nats: &Nats,
+    nats: &Connection,
     events: &EventSink,
     inputs: &mpsc::Sender<Input>,
     job: JobId,
-    past: Past,
+    known: Known,
     by: &str,
     ttl_s: u64,
 ) -> CancelAnswer {
@@ -39,18 +43,28 @@ pub(crate) async fn cancel(
     for _ in 0..TRIES {
         let found = match read_record(nats, job).await {
             Err(reason) => return answer(CancelOutcome::Failed, reason),
-            Ok(None) => return answer(CancelOutcome::NotFound, "no such job, or it ended so long ago that its record expired".into()),
+            Ok(None) => return answer(CancelOutcome::NotFound, "unknown job, or its record has expired".into()),
             Ok(Some(found)) if !found.is_open => {
                 let state = found.terminal_state().map_or("ended", JobState::as_str);
                 return answer(CancelOutcome::AlreadyEnded, format!("it is {state} already"));
             }
             Ok(Some(found)) => found,
         };
-        let mut record = ended_from_marker(job, &found, JobState::Cancelled, &format!("cancelled by {by}"));
-        (record.failures, record.requeues) = (past.failures, past.requeues);
-        record.history = past.path.iter().cloned().map(|row| ended_row(row, record.ended_at_ms)).collect();
-        match commit(nats, &record, ttl_s, None).await {
-            Ok(Commit::TooLate(_)) => {}
+        let mut record = ended_from_marker(job, &found, JobState::Cancelled, &format!("cancelled by {by}"), nats.unix_ms());
+        (record.failures, record.requeues) = (known.path.failures, known.path.requeues);
+        record.history = known.path.history.iter().cloned().map(|row| ended_row(row, record.ended_at_ms)).collect();
+        record.submission = match &known.submission {
+            Some(submission) => Some(submission.clone()),
+            None => queued_submission(nats, &record).await,
+        };
+        // A job without a message must not be counted among those whose end took one out of JOBS.
+        let messages = if known.is_held { None } else { count_messages(nats, job).await.ok() };
+        let committed = match messages {
+            Some(0) => commit_without_message(nats, &record, ttl_s, Took::Nothing).await,
+            _ => commit(nats, &record, ttl_s, None).await,
+        };
+        match committed {
+            Ok(Commit::TooLate(_) | Commit::NoRecord) => {}
             Err(error) => return answer(CancelOutcome::Failed, error.to_string()),
             Ok(Commit::Committed) => {
                 purge(nats, job).await;
@@ -66,6 +80,17 @@ pub(crate) async fn cancel(
     answer(CancelOutcome::Failed, "the record kept changing: try again".into())
 }
 
+/// What was submitted of a job that still waits in the queue.
+async fn queued_submission(nats: &Connection, record: &TerminalRecord) -> Option<Submission> {
+    match read_queued(nats, record.priority, class(&record.kind), record.job).await {
+        Ok(spec) => spec.as_ref().map(Submission::for_record),
+        Err(reason) => {
+            tracing::debug!(job = %record.job, reason, "the record of a cancelled job says nothing of what was submitted");
+            None
+        }
+    }
+}
+
 fn ended_row(mut row: AttemptSummary, ended_at_ms: u64) -> AttemptSummary {
     if row.outcome == AttemptOutcome::Running {
         row.outcome = AttemptOutcome::Cancelled;
@@ -74,36 +99,54 @@ fn ended_row(mut row: AttemptSummary, ended_at_ms: u64) -> AttemptSummary {
     row
 }
 
-/// Takes the queued message away. When that fails it is delivered, found ended and acknowledged.
-async fn purge(nats: &Nats, job: JobId) {
-    let stream: Result<Stream<()>, _> = nats.jetstream.get_stream_no_info(streams::JOBS).await;
-    if let Ok(stream) = stream
-        && let Err(error) = stream.purge().filter(subjects::queue_any(job)).await
-    {
+/// Takes the queued message away. When that fails it is delivered, found ended and acknowledged; so are several of one job, each of which
+/// is then counted.
+async fn purge(nats: &Connection, job: JobId) {
+    if !matches!(count_messages(nats, job).await, Ok(1)) {
+        return;
+    }
+    if let Err(error) = nats.purge(streams::JOBS, subjects::queue_any(job)).await {
         tracing::debug!(%job, %error, "the cancelled job's message was not purged");
     }
 }
 
-/// Marks a job whose submitter died between its two writes: an open marker, and no message in JOBS.
-pub(crate) async fn abandon_if_orphan(nats: &Nats, events: &EventSink, job: JobId, open_seq: u64, ttl_s: u64) {
-    let Ok(stream) = nats.jetstream.get_stream(streams::JOBS).await else { return };
-    let queued = stream.info_with_subjects(subjects::queue_any(job)).await;
-    match queued {
-        Err(_) => return,
-        Ok(mut subjects) => {
-            if futures::StreamExt::next(&mut subjects).await.is_some() {
-                return;
-            }
-        }
+/// Closes an opening of a job that had ended, with a record that says so and nothing about the job.
+async fn close_returned(nats: &Connection, job: JobId, found: &JobRecord) {
+    let reason = "it had ended, and NATS brought its opening back when the server was killed";
+    let record = ended_from_marker(job, found, JobState::Abandoned, reason, nats.unix_ms());
+    match commit_without_message(nats, &record, ms(streams::MIN_TERMINAL_TTL) / 1000, Took::Returned).await {
+        Ok(_) => tracing::info!(%job, "closed an opening that NATS brought back after the job had ended"),
+        Err(error) => tracing::debug!(%job, %error, "an opening that NATS brought back is not closed yet"),
+    }
+}
+
+/// Ends an open job that has no message in JOBS, when that is still true.
+pub(crate) async fn end_orphan(nats: &Connection, events: &EventSink, orphan: &Orphan, ttl_s: u64) {
+    let Orphan { job, open_seq, took, .. } = *orphan;
+    if !matches!(count_messages(nats, job).await, Ok(0)) {
+        return;
     }
     let Ok(Some(found)) = read_record(nats, job).await else { return };
     if !found.is_open || found.seq != open_seq {
         return;
     }
-    let record = ended_from_marker(job, &found, JobState::Abandoned, "its submitter stopped between opening it and queueing it");
-    if let Ok(Commit::Committed) = commit(nats, &record, ttl_s, None).await {
-        tracing::warn!(%job, age_ms = unix_ms().saturating_sub(job.unix_ms()), "an open job without a message was abandoned");
-        let mut event = events.event(Level::Warn, EventKind::JobAbandoned, record.reason);
+    let (level, reason) = match took {
+        Took::Returned => {
+            close_returned(nats, job, &found).await;
+            return;
+        }
+        Took::Vanished => (Level::Error, "lost: it had been queued, and its message was removed from JOBS before it had ended"),
+        Took::Unclear => (Level::Error, "it has no message in JOBS: it was never queued, or it is one of those whose message was removed"),
+        Took::Message | Took::Nothing => (Level::Warn, "its submitter stopped between opening it and queueing it"),
+    };
+    let record = ended_from_marker(job, &found, JobState::Abandoned, reason, nats.unix_ms());
+    if let Ok(Commit::Committed) = commit_without_message(nats, &record, ttl_s, took).await {
+        if level == Level::Error {
+            tracing::error!(%job, reason, "an open job without a message was ended");
+        } else {
+            tracing::warn!(%job, reason, "an open job without a message was abandoned");
+        }
+        let mut event = events.event(level, EventKind::JobAbandoned, record.reason);
         event.job = Some(job);
         events.send(event).await;
     }

@@ -1,6 +1,7 @@
 //! What comes in from buckets and queues, as one stream of inputs for the leader's loop: watches that end are made anew,
 //! messages that cannot be read are told apart from jobs. Nothing is decided here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,11 +10,13 @@ use faultline_engine::job::{JobId, Priority, is_token};
 use faultline_engine::node::NodeSpec;
 use faultline_engine::scheduler::{Delivery, PendingMessage, RecordRead};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
-use faultline_protocol::messages::{NodeRegistration, QueuedJob};
+use faultline_protocol::messages::{DrainSetting, NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
-use faultline_runtime::connect::Nats;
-use faultline_runtime::{pull, watch};
-use tokio::sync::mpsc;
+use faultline_runtime::connection::Connection;
+use faultline_runtime::pull;
+use faultline_runtime::watch::{self, Watched};
+use faultline_runtime::wire::Delivered;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +33,8 @@ pub(crate) enum Input {
     Drain {
         node: String,
         draining: bool,
+        /// Why, and which user asked; empty where it is unknown.
+        why: String,
     },
     RecordRead {
         job: JobId,
@@ -38,9 +43,14 @@ pub(crate) enum Input {
     Cancelled(JobId),
     /// What JetStream has delivered and waits for.
     Pending(Vec<PendingMessage>),
+    /// The ledger asks which of these jobs the scheduler holds.
+    AreHeld {
+        jobs: Vec<JobId>,
+        answer: oneshot::Sender<BTreeSet<JobId>>,
+    },
 }
 
-/// A message of JOBS that is no job.
+/// An unreadable message of JOBS.
 #[derive(Debug)]
 pub(crate) struct Poison {
     pub(crate) reason: String,
@@ -63,28 +73,29 @@ impl Room {
 
 /// Pulls every priority by itself, so that a backlog of one cannot keep another out.
 pub(crate) fn spawn_pulls(
-    nats: &Nats,
+    nats: &Connection,
     room: &Arc<Room>,
-    out: &mpsc::Sender<async_nats::jetstream::Message>,
+    out: &mpsc::Sender<Delivered>,
     cancel: &CancellationToken,
     tasks: &TaskTracker,
 ) {
     for priority in Priority::ALL {
         let room = Arc::clone(room);
         let want = move || room.get(priority);
-        tasks.spawn(pull::run(nats.clone(), streams::JOBS, streams::queue_consumer_name(priority), want, out.clone(), cancel.clone()));
+        let pulling = pull::run(nats.clone(), streams::JOBS, streams::queue_consumer_name(priority), want, out.clone(), cancel.clone());
+        nats.spawner().spawn_tracked(tasks, pulling);
     }
 }
 
 /// Follows the registrations and the operator's settings. What an entry means is read by [`read_registration`] and [`read_control`].
 pub(crate) fn spawn_watches(
-    nats: &Nats,
+    nats: &Connection,
     cancel: &CancellationToken,
     tasks: &TaskTracker,
-) -> (mpsc::Receiver<kv::Entry>, mpsc::Receiver<kv::Entry>) {
+) -> (mpsc::Receiver<Watched>, mpsc::Receiver<Watched>) {
     let follow = |bucket| {
         let (out, entries) = mpsc::channel(WATCHED);
-        tasks.spawn(watch::run(nats.clone(), bucket, out, cancel.clone()));
+        nats.spawner().spawn_tracked(tasks, watch::run(nats.clone(), bucket, out, cancel.clone()));
         entries
     };
     (follow(streams::KV_NODES), follow(streams::KV_CONTROL))
@@ -104,27 +115,37 @@ pub(crate) fn read_registration(entry: &kv::Entry) -> Result<Input, String> {
 
 pub(crate) fn read_control(entry: &kv::Entry) -> Option<Input> {
     let node = subjects::drained_node(&entry.key)?.to_owned();
-    Some(Input::Drain { node, draining: entry.operation == kv::Operation::Put })
+    let draining = entry.operation == kv::Operation::Put;
+    // The key alone counts, whatever its value says.
+    let why = codec::decode_body::<DrainSetting>(&entry.value).ok().filter(|_| draining).map(drain_words).unwrap_or_default();
+    Some(Input::Drain { node, draining, why })
+}
+
+fn drain_words(setting: DrainSetting) -> String {
+    let by = if setting.by.is_empty() { String::new() } else { format!("by {}", setting.by) };
+    [setting.reason, by].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// Turns a message into a job, or says why it is none.
-pub(crate) fn read_delivery(message: &async_nats::jetstream::Message) -> Result<Delivery, Poison> {
+pub(crate) fn read_delivery(message: &Delivered) -> Result<Delivery, Poison> {
     let header = |name| message.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
     let open_seq = header(HEADER_JOB_OPEN_SEQ).and_then(|text| text.parse::<u64>().ok());
     let poison = |reason: String| Poison { reason, open_seq };
-    // The server can be made to put a stored message of another stream here, by somebody who may not submit.
+    // The server can be made to put a stored message of another stream here, by a client that may not submit.
     if header("Nats-Stream").is_some() {
         return Err(poison("it is a copy of a stored message, not a submission".into()));
     }
     let queued: QueuedJob =
         codec::decode(message.headers.as_ref(), &message.payload).map_err(|error| poison(format!("undecodable: {error}")))?;
     let Some(seq) = open_seq else {
-        return Err(poison(format!("the header {HEADER_JOB_OPEN_SEQ} is missing or no number: publish the open marker first")));
+        return Err(poison(format!("the header {HEADER_JOB_OPEN_SEQ} is missing or invalid: publish the open marker first")));
     };
     if subjects::queued_job_id(&message.subject) != Some(queued.spec.id) {
         return Err(poison(format!("the subject {} names another job than the body, {}", message.subject, queued.spec.id)));
     }
     let Some(ack_subject) = message.reply.as_ref().map(ToString::to_string) else { return Err(poison("it has no ack subject".into())) };
-    let redelivered = message.info().map_or(true, |info| info.delivered > 1);
-    Ok(Delivery { spec: queued.spec, open_seq: seq, ack_subject, traceparent: header(HEADER_TRACEPARENT).map(str::to_owned), redelivered })
+    let info = message.info.as_ref().map_err(|error| poison(format!("JetStream does not say when it was stored: {error}")))?;
+    let stored_at_ms = info.stored_at_ms;
+    let traceparent = header(HEADER_TRACEPARENT).map(str::to_owned);
+    Ok(Delivery { spec: queued.spec, open_seq: seq, stored_at_ms, ack_subject, traceparent, redelivered: info.delivered > 1 })
 }

@@ -22,7 +22,7 @@ struct Args {
     #[arg(long, value_parser = PolicyName::from_str)]
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyName>,
-    /// Seed of whatever is drawn
+    /// Seed of random decisions
     #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,

@@ -11,7 +11,7 @@ use faultline_engine::scheduler::{Counters, HeldState, Scheduler};
 use faultline_runtime::metrics::{Family, Kind, Metrics, Readings};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
-use crate::leader::InStream;
+use crate::pending::InStream;
 
 const HEALTHS: [Health; 4] = [Health::Alive, Health::Suspect, Health::Gone, Health::Dead];
 
@@ -51,7 +51,7 @@ const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str],
     Family { name, help, kind, labels }
 }
 
-const FAMILIES: [Family; 25] = [
+const FAMILIES: [Family; 26] = [
     family("faultline_scheduler_epoch", Kind::Gauge, &[], "The epoch under which this scheduler leads."),
     family("faultline_jobs_queued", Kind::Gauge, &["priority"], "Jobs that wait, in the stream or with the leader."),
     family(
@@ -73,7 +73,7 @@ const FAMILIES: [Family; 25] = [
     family("faultline_gpus", Kind::Gauge, &[], "GPUs of all registered nodes."),
     family("faultline_gpus_allocated", Kind::Gauge, &[], "GPUs that are booked by attempts, shares added up."),
     family("faultline_attempts_placed_total", Kind::Counter, &[], "Attempts that this leader handed to workers."),
-    family("faultline_attempts_requeued_total", Kind::Counter, &[], "Attempts that were lost with their node or worker."),
+    family("faultline_attempts_interrupted_total", Kind::Counter, &[], "Attempts that their node or worker took with it."),
     family("faultline_attempts_retried_total", Kind::Counter, &[], "Attempts in which the job itself failed or ran out of time."),
     family("faultline_redeliveries_total", Kind::Counter, &[], "Deliveries of jobs that JetStream had delivered before."),
     family("faultline_reclaimed_messages_total", Kind::Counter, &[], "Messages without an owner that this leader had delivered again."),
@@ -87,11 +87,27 @@ const FAMILIES: [Family; 25] = [
     family("faultline_queue_wait_seconds", Kind::Histogram, &[], "From a job's submission to its first placement."),
     family("faultline_placement_seconds", Kind::Histogram, &[], "From the moment at which the leader could place a job to its placement."),
     family("faultline_requeue_seconds", Kind::Histogram, &[], "From a node's last sign of life to the requeue of an attempt on it."),
-    family("faultline_recovery_seconds", Kind::Histogram, &[], "From the loss of an attempt to the next placement of its job."),
+    family(
+        "faultline_reaction_seconds",
+        Kind::Histogram,
+        &[],
+        "From the verdict that interrupted an attempt to the next placement of its job.",
+    ),
     family("faultline_jobs_submitted_total", Kind::Counter, &[], "Jobs that were ever opened in RESULTS, by the ledger."),
     family("faultline_jobs_ended_total", Kind::Counter, &["end"], "Jobs that have ended, by the ledger."),
     family("faultline_ledger_duplicates_total", Kind::Counter, &[], "Ends of jobs that had already ended. Each is a broken promise."),
-    family("faultline_ledger_missed_total", Kind::Counter, &[], "Ends that expired before the ledger counted them."),
+    family(
+        "faultline_ledger_missed_total",
+        Kind::Counter,
+        &[],
+        "Jobs that ended and whose records expired before the ledger counted them.",
+    ),
+    family(
+        "faultline_jobs_lost",
+        Kind::Gauge,
+        &[],
+        "Jobs that were queued and whose message left JOBS before they had ended. Each is a broken promise.",
+    ),
 ];
 
 impl SchedulerMetrics {
@@ -139,7 +155,7 @@ impl SchedulerMetrics {
             if matches!(held.state, HeldState::Waiting { .. } | HeldState::ReadingBack) {
                 let (count, oldest) = &mut queued[held.spec.priority as usize];
                 *count += 1;
-                *oldest = Some(now_ms.saturating_sub(held.spec.submitted_at_ms).max(oldest.unwrap_or(0)));
+                *oldest = Some(scheduler.cluster_time(now_ms).saturating_sub(held.stored_at_ms).max(oldest.unwrap_or(0)));
             }
         }
         let mut nodes: BTreeMap<Health, u64> = HEALTHS.map(|health| (health, 0)).into();
@@ -193,7 +209,7 @@ impl Term {
         let counters = &self.counters;
         for (name, value) in [
             ("faultline_attempts_placed_total", counters.placed),
-            ("faultline_attempts_requeued_total", counters.requeued),
+            ("faultline_attempts_interrupted_total", counters.requeued),
             ("faultline_attempts_retried_total", counters.retried),
             ("faultline_redeliveries_total", counters.redelivered),
             ("faultline_reclaimed_messages_total", counters.reclaimed),
@@ -204,7 +220,7 @@ impl Term {
         let time = counters.gpu_time;
         for (outcome, milli_ms) in [
             ("committed", time.committed_milli_ms),
-            ("lost", time.lost_milli_ms),
+            ("interrupted", time.lost_milli_ms),
             ("failed", time.failed_milli_ms),
             ("cancelled", time.cancelled_milli_ms),
         ] {
@@ -214,7 +230,7 @@ impl Term {
             ("faultline_queue_wait_seconds", &counters.wait),
             ("faultline_placement_seconds", &counters.placement),
             ("faultline_requeue_seconds", &counters.detection),
-            ("faultline_recovery_seconds", &counters.replacement),
+            ("faultline_reaction_seconds", &counters.replacement),
         ] {
             out.put_durations(name, &[], durations);
         }
@@ -230,5 +246,6 @@ impl Term {
         }
         out.put("faultline_ledger_duplicates_total", &[], ledger.duplicates as f64);
         out.put("faultline_ledger_missed_total", &[], ledger.missed as f64);
+        out.put("faultline_jobs_lost", &[], ledger.vanished as f64);
     }
 }

@@ -1,5 +1,5 @@
 //! What the scheduler tells of a job's trace when it places the job: how long it had waited, and what came before. An attempt that was
-//! lost is told here, since whoever ran it may be dead.
+//! lost is told here, since the worker that ran it may be dead.
 
 use faultline_engine::job::{Assignment, AttemptOutcome};
 use faultline_runtime::trace::{Span, SpanId, Tracer};
@@ -30,10 +30,10 @@ pub(crate) fn tell_placement(tracer: &Tracer, assignment: &Assignment) {
             name: format!("attempt {number}"),
             start_ms: last.placed_at_ms,
             end_ms: ended_ms,
-            attributes: vec![("node", last.node.clone()), ("outcome", "lost".into())],
+            attributes: vec![("node", last.node.clone()), ("outcome", "interrupted".into())],
             error: Some(last.detail.clone()),
             ..span("", 0)
         };
-        vec![lost, span("recovery", ended_ms)]
+        vec![lost, span("reaction", ended_ms)]
     });
 }

@@ -1,10 +1,12 @@
 //! Answers queries from the engine's books. Changes nothing.
 
-use faultline_engine::job::{JobId, JobState};
+use faultline_engine::job::{JobId, JobState, Submission};
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
 use faultline_engine::scheduler::{Held, HeldState, NodeState, Scheduler};
-use faultline_protocol::messages::{ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, RunningBrief};
+use faultline_protocol::batch;
+use faultline_protocol::messages::{ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, RunningBrief, possible_time};
+use serde::Serialize;
 
 /// What the engine does not know and a reply wants.
 pub(crate) struct Surroundings<'a> {
@@ -13,24 +15,39 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) leader_since_ms: u64,
     pub(crate) jobs_in_stream: u64,
     pub(crate) ledger: LedgerSnapshot,
+    /// By the leader's own time.
     pub(crate) now_ms: u64,
+    /// What a reply may take.
+    pub(crate) most_bytes: usize,
+}
+
+/// A page of rows: as many as one message carries. The client continues behind the last of them, until a page is empty.
+fn page<T: Serialize>(rows: impl Iterator<Item = T>, around: &Surroundings<'_>, reply: impl Fn(Vec<T>) -> QueryReply) -> QueryReply {
+    match batch::first_that_fit(rows, batch::bytes_of(&reply(Vec::new())), around.most_bytes) {
+        Ok(rows) => reply(rows),
+        Err(bytes) => QueryReply::Error(format!("the answer takes {bytes} bytes, more than the {} that NATS allows", around.most_bytes)),
+    }
 }
 
 pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings<'_>) -> QueryReply {
     let rows = |limit: u32| limit.clamp(1, MAX_QUERY_ROWS) as usize;
     match query {
         Query::Stats => QueryReply::Stats(Box::new(stats(scheduler, around))),
-        Query::Nodes { after, limit } => QueryReply::Nodes(
-            scheduler.nodes_after(after.as_deref()).take(rows(*limit)).map(|node| node_view(node, scheduler, around.now_ms)).collect(),
-        ),
+        Query::Nodes { after, limit } => {
+            let nodes = scheduler.nodes_after(after.as_deref()).take(rows(*limit));
+            page(nodes.map(|node| node_view(node, scheduler, around.now_ms)), around, QueryReply::Nodes)
+        }
         Query::Node { node } => {
-            QueryReply::Nodes(scheduler.node(node).map(|node| node_view(node, scheduler, around.now_ms)).into_iter().collect())
+            let node = scheduler.node(node).into_iter();
+            page(node.map(|node| node_view(node, scheduler, around.now_ms)), around, QueryReply::Nodes)
         }
         Query::Jobs { after, limit } => {
-            QueryReply::Jobs(scheduler.jobs_after(*after).take(rows(*limit)).map(|held| job_view(held, scheduler, around.now_ms)).collect())
+            let jobs = scheduler.jobs_after(*after).take(rows(*limit));
+            page(jobs.map(|held| job_view(held, scheduler, around.now_ms)), around, QueryReply::Jobs)
         }
         Query::Job { job } => {
-            QueryReply::Jobs(scheduler.job(*job).map(|held| job_view(held, scheduler, around.now_ms)).into_iter().collect())
+            let view = |held: &Held| job_view(held, scheduler, around.now_ms).with_submission(Some(Submission::from(&held.spec)));
+            page(scheduler.job(*job).map(view).into_iter(), around, QueryReply::Jobs)
         }
     }
 }
@@ -64,27 +81,35 @@ fn job_view(held: &Held, scheduler: &Scheduler, now_ms: u64) -> JobView {
     let (state, node, progress_permille) = match &held.state {
         HeldState::Running(running) => (JobState::Running, Some(running.node.clone()), running.progress_permille),
         HeldState::ReadingBack | HeldState::Waiting { .. } | HeldState::Returning { .. } => {
-            (JobState::Queued, held.history.last().map(|row| row.node.clone()), 0)
+            (JobState::Queued, held.path.history.last().map(|row| row.node.clone()), 0)
         }
     };
+    let path = held.path_so_far();
     JobView {
         id: held.spec.id,
         name: held.spec.name.clone(),
         kind: held.spec.kind.clone(),
         priority: held.spec.priority,
         state,
-        submitted_at_ms: held.spec.submitted_at_ms,
+        submitted_at_ms: submitted_at_ms(held),
         ended_at_ms: None,
         demand: Some(held.spec.demand.clone()),
         node,
         progress_permille,
-        failures: held.failures,
-        requeues: held.requeues,
-        attempts: held.path(),
+        failures: path.failures,
+        requeues: path.requeues,
+        attempts: path.history,
         result: String::new(),
         reason: String::new(),
         waiting: scheduler.why_waiting(held.spec.id, now_ms),
+        submission: None,
     }
+}
+
+/// The submitter's word, where it can be true of a job that JetStream stored then.
+fn submitted_at_ms(held: &Held) -> u64 {
+    let said_ms = held.spec.submitted_at_ms;
+    if held.stored_at_ms == 0 { said_ms } else { possible_time(said_ms, held.stored_at_ms) }
 }
 
 fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
@@ -116,7 +141,9 @@ fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
         recovery_p95_ms: counters.recovery.percentile_ms(95),
         violations_total: counters.violations,
         last_violation: counters.last_violation.clone(),
+        refused_total: scheduler.refusals().total,
+        refusal: scheduler.refusals().standing.clone(),
         ledger: around.ledger.clone(),
-        at_ms: around.now_ms,
+        at_ms: scheduler.cluster_time(around.now_ms),
     }
 }

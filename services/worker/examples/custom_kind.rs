@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use faultline_engine::job::{AttemptId, Demand, JobId, JobSpec, Params, Priority};
+use faultline_engine::job::{AttemptId, Demand, JobId, JobSpec, Origin, Params, Priority};
 use faultline_worker::executor::{
-    AttemptContext, AttemptIdentity, BoxFuture, Executor, ExecutorError, NodeConditions, Output, Registry, run_attempt,
+    AttemptContext, AttemptIdentity, BoxFuture, Executor, ExecutorError, NodeConditions, Output, run_attempt,
 };
+use faultline_worker::executors;
 use tokio_util::sync::CancellationToken;
 
 struct Greet;
@@ -26,13 +27,24 @@ impl Executor for Greet {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut registry = Registry::with_defaults();
+    let mut registry = executors::defaults();
     registry.register(Greet);
     let (id, kind, priority) = (JobId::new(1, 1), "greet".to_owned(), Priority::Normal);
     let demand = Demand { gpu_milli: 100, ..Demand::default() };
     let (timeout_ms, expected_ms, params) = (1000, 100, Params::new());
-    let spec =
-        JobSpec { id, name: "world".into(), kind, params, priority, demand, expected_ms, timeout_ms, max_retries: 0, submitted_at_ms: 1 };
+    let spec = JobSpec {
+        id,
+        name: "world".into(),
+        kind,
+        params,
+        priority,
+        demand,
+        expected_ms,
+        timeout_ms,
+        max_retries: 0,
+        submitted_at_ms: 1,
+        origin: Origin::default(),
+    };
     let executor = registry.find(&spec).expect("it was registered above");
     let identity = AttemptIdentity::first(AttemptId::new(1, 1));
     let ctx = AttemptContext::new(Arc::new(spec), identity, vec![0], Arc::new(NodeConditions::new(1)), CancellationToken::new());

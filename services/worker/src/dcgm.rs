@@ -113,24 +113,24 @@ fn tell(node: &str, index: usize, identity: &GpuIdentity, reading: &GpuReading, 
     let (gpu, device) = (index.to_string(), format!("nvidia{index}"));
     let labels = [gpu.as_str(), &identity.uuid, &device, &identity.product, node];
     let told = &reading.telemetry;
-    out.put("DCGM_FI_DEV_XID_ERRORS", &labels, f64::from(told.xid));
-    // Nobody can ask a GPU that fell off the bus anything more; every GPU that answers has a clock.
-    if told.sm_clock_mhz == 0 {
-        return;
-    }
+    let free_mib = told.memory_total_mib.zip(told.memory_used_mib).map(|(total, used)| total.saturating_sub(used));
     for (name, value) in [
-        ("DCGM_FI_DEV_SM_CLOCK", f64::from(told.sm_clock_mhz)),
-        ("DCGM_FI_DEV_MEM_CLOCK", f64::from(told.memory_clock_mhz)),
-        ("DCGM_FI_DEV_MEMORY_TEMP", f64::from(told.memory_temperature_c).round()),
-        ("DCGM_FI_DEV_GPU_TEMP", f64::from(told.temperature_c).round()),
-        ("DCGM_FI_DEV_POWER_USAGE", f64::from(told.power_w)),
-        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", (told.energy_j * 1000.0).round()),
-        ("DCGM_FI_DEV_GPU_UTIL", f64::from(told.utilisation_percent).round()),
-        ("DCGM_FI_DEV_MEM_COPY_UTIL", f64::from(told.memory_utilisation_percent).round()),
-        ("DCGM_FI_DEV_FB_FREE", f64::from(told.memory_total_mib.saturating_sub(told.memory_used_mib))),
-        ("DCGM_FI_DEV_FB_USED", f64::from(told.memory_used_mib)),
+        ("DCGM_FI_DEV_XID_ERRORS", told.xid.map(f64::from)),
+        ("DCGM_FI_DEV_SM_CLOCK", told.sm_clock_mhz.map(f64::from)),
+        ("DCGM_FI_DEV_MEM_CLOCK", told.memory_clock_mhz.map(f64::from)),
+        ("DCGM_FI_DEV_MEMORY_TEMP", told.memory_temperature_c.map(|celsius| f64::from(celsius).round())),
+        ("DCGM_FI_DEV_GPU_TEMP", told.temperature_c.map(|celsius| f64::from(celsius).round())),
+        ("DCGM_FI_DEV_POWER_USAGE", told.power_w.map(f64::from)),
+        ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", told.energy_j.map(|joules| (joules * 1000.0).round())),
+        ("DCGM_FI_DEV_GPU_UTIL", told.utilisation_percent.map(|percent| f64::from(percent).round())),
+        ("DCGM_FI_DEV_MEM_COPY_UTIL", told.memory_utilisation_percent.map(|percent| f64::from(percent).round())),
+        ("DCGM_FI_DEV_FB_FREE", free_mib.map(f64::from)),
+        ("DCGM_FI_DEV_FB_USED", told.memory_used_mib.map(f64::from)),
     ] {
-        out.put(name, &labels, value);
+        // A series without a value is absent: 0 would be a reading.
+        if let Some(value) = value {
+            out.put(name, &labels, value);
+        }
     }
     if let Some(profile) = reading.profile {
         out.put("DCGM_FI_PROF_GR_ENGINE_ACTIVE", &labels, profile.engine_active);
@@ -144,11 +144,12 @@ mod tests {
 
     fn telemetry() -> GpuTelemetry {
         GpuTelemetry {
-            utilisation_percent: 95.0,
-            memory_used_mib: 1000,
-            memory_total_mib: 16_384,
-            energy_j: 12.5,
-            sm_clock_mhz: 1590,
+            utilisation_percent: Some(95.0),
+            memory_used_mib: Some(1000),
+            memory_total_mib: Some(16_384),
+            energy_j: Some(12.5),
+            sm_clock_mhz: Some(1590),
+            memory_clock_mhz: Some(0),
             ..GpuTelemetry::default()
         }
     }
@@ -163,7 +164,7 @@ mod tests {
         let uuid = &identities[0].uuid;
         assert_eq!((uuid.len(), uuid.matches('-').count()), (40, 5), "{uuid}");
         let profile = Some(Profile { engine_active: 0.95, tensor_active: 0.6 });
-        let lost = GpuTelemetry { memory_total_mib: 16_384, xid: 79, ..GpuTelemetry::default() };
+        let lost = GpuTelemetry { memory_total_mib: Some(16_384), xid: Some(79), ..GpuTelemetry::default() };
         let readings = vec![GpuReading { telemetry: telemetry(), profile }, GpuReading { telemetry: lost, profile: None }];
         series.set("gpu-node-07", &identities, readings);
         let text = metrics.render().unwrap();
@@ -183,7 +184,11 @@ mod tests {
         }
         assert!(text.contains("# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter\n"), "{text}");
         assert!(text.contains(&format!("\nDCGM_FI_DEV_XID_ERRORS{} 79\n", of(1))), "{text}");
-        assert!(!text.contains(&format!("DCGM_FI_DEV_GPU_TEMP{}", of(1))), "a GPU off the bus tells nothing else");
+        assert_eq!(text.lines().filter(|line| line.contains(&of(1))).count(), 1, "a GPU off the bus tells nothing else: {text}");
+        for absent in ["DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_TEMP"] {
+            assert!(!text.contains(&format!("{absent}{}", of(0))), "{absent} was not read: {text}");
+        }
+        assert!(text.contains(&format!("\nDCGM_FI_DEV_MEM_CLOCK{} 0\n", of(0))), "0 is a reading that hides no other: {text}");
         series.end("gpu-node-07");
         assert!(!metrics.render().unwrap().contains("DCGM_FI_DEV"));
     }

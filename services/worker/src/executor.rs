@@ -14,11 +14,13 @@ use futures::FutureExt;
 mod blocking;
 mod conditions;
 mod context;
+mod error;
 pub mod params;
 
 pub use blocking::BlockingControl;
 pub use conditions::NodeConditions;
 pub use context::{AttemptContext, AttemptIdentity, Progress};
+pub use error::{Cancelled, ExecutorError};
 
 /// A future that an executor hands back.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,40 +35,6 @@ pub struct Output {
 impl Output {
     pub fn new(result: impl Into<String>) -> Self {
         Self { result: result.into() }
-    }
-}
-
-/// Somebody wants the attempt to stop: a cancelled job, a lost node, a time limit, a worker that shuts down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cancelled")]
-pub struct Cancelled;
-
-/// Why an attempt did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExecutorError {
-    /// The job itself failed; a retry may help.
-    #[error("{0}")]
-    Failed(String),
-    /// The job itself failed, and would again: no retry helps.
-    #[error("{0}")]
-    Final(String),
-    /// The executor panicked; a retry may help.
-    #[error("panicked: {0}")]
-    Panicked(String),
-    /// The job wanted more GPU memory than it had demanded; a retry may help.
-    #[error("out of GPU memory: {wanted_mib} MiB on top of {used_mib} MiB, of {limit_mib} MiB that the job demanded")]
-    OutOfMemory { wanted_mib: u32, used_mib: u32, limit_mib: u32 },
-    /// Stopped on request.
-    #[error("cancelled")]
-    Cancelled,
-    /// The job can never run like this: no retry helps.
-    #[error(transparent)]
-    Invalid(#[from] InvalidJob),
-}
-
-impl From<Cancelled> for ExecutorError {
-    fn from(_: Cancelled) -> Self {
-        Self::Cancelled
     }
 }
 
@@ -113,16 +81,6 @@ impl Registry {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// With `sleep`, `compute`, `matrix` and `fault`.
-    pub fn with_defaults() -> Self {
-        let mut registry = Self::new();
-        registry.register(crate::executors::Sleep);
-        registry.register(crate::executors::Compute);
-        registry.register(crate::executors::Matrix);
-        registry.register(crate::executors::Fault);
-        registry
     }
 
     /// Adds a kind; one of the same name is replaced.

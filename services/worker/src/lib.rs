@@ -1,7 +1,6 @@
 //! The worker: hosts nodes, runs attempts on them, and owns the ack of every job that it runs.
 //! It never decides where a job runs, and never writes a result over another one.
 
-mod agent;
 mod attempt;
 mod birth;
 mod claim;
@@ -10,43 +9,80 @@ pub mod executor;
 pub mod executors;
 mod metrics;
 mod node;
+mod refusing;
+mod registrations;
+mod service;
 mod settings;
+mod sync;
 pub mod telemetry;
 mod trace;
 
+use std::time::Duration;
+
+use faultline_runtime::connection::Connection;
+use faultline_runtime::micro;
 use faultline_runtime::service::Process;
 
+pub use birth::OpenDevices;
 pub use dcgm::GpuIdentity;
 use executor::Registry;
+use service::Heard;
 pub use settings::{Identity, Settings};
 
 /// Runs a worker with the kinds that come with it, until it is told to stop.
 pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {
-    run_with(settings, Registry::with_defaults(), process).await
+    run_with(settings, executors::defaults(), process).await
 }
 
 /// Runs a worker with kinds of your own, and with those of executors elsewhere as the settings say. It takes a free name when they give
 /// none.
-pub async fn run_with(settings: Settings, registry: Registry, mut process: Process) -> anyhow::Result<()> {
-    process.readiness.unmet(agent::NODES_CONDITION, "the nodes have not been set up yet");
-    let (identity, claim) = match settings.identity() {
-        Some(identity) => (identity, None),
-        None => match claim_name(&settings, &process).await? {
-            Some(claim) => {
-                process.rename(&claim.identity.name);
-                (claim.identity.clone(), Some(claim))
-            }
-            None => return Ok(()),
-        },
+pub async fn run_with(settings: Settings, mut registry: Registry, mut process: Process) -> anyhow::Result<()> {
+    process.readiness.unmet(service::NODES_CONDITION, "nodes not set up yet");
+    let stop = process.shutdown.token();
+    let (nats, claim) = match settings.identity() {
+        Some(identity) => {
+            let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+            let claim = tokio::select! {
+                claim = claim::take_named(&nats, identity) => claim?,
+                () = stop.cancelled() => return Ok(()),
+            };
+            (nats, claim)
+        }
+        None => {
+            let Some(claim) = claim_name(&settings, &process).await? else { return Ok(()) };
+            process.rename(&claim.identity.name);
+            let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
+            let claim = claim.moved_to(&nats).await?;
+            (nats, claim)
+        }
     };
-    let Some(nats) = process.connect_to_streams().await? else { return Ok(()) };
-    let work = agent::run(identity, settings, registry, nats.clone(), process);
-    match claim {
-        Some(claim) => claim.moved_to(&nats).await?.hold_while(work).await?,
-        None => work.await?,
+    if settings.service_executors {
+        registry.register(executors::Service::new(nats.client.clone(), Duration::from_millis(settings.service_silence_ms)));
     }
+    let identity = claim.identity.clone();
+    let work = async {
+        let heard = Heard::subscribe(&nats, &identity.name).await?;
+        let _service = micro::register(&nats, "worker", &identity.name).await;
+        let telemetry = settings.telemetry;
+        let open = move |index| telemetry::open_devices(telemetry, index);
+        service::run(identity.clone(), settings, registry, &open, (nats.connection(), heard), &process).await
+    };
+    claim.hold_while(work).await?;
     nats.close().await;
     Ok(())
+}
+
+/// Runs a worker over any wire, with devices of your own, until it is told to stop. Its name is nobody else's.
+pub async fn serve(
+    identity: Identity,
+    settings: Settings,
+    registry: Registry,
+    open_devices: &OpenDevices,
+    nats: Connection,
+    process: &Process,
+) -> anyhow::Result<()> {
+    let heard = Heard::subscribe(&nats, &identity.name).await?;
+    service::run(identity, settings, registry, open_devices, (nats, heard), process).await
 }
 
 /// NATS knows a connection by the name that it began with, and the fault detector goes by it: so a name is claimed on a connection of its

@@ -31,7 +31,7 @@ struct Args {
     #[arg(long, value_parser = FaultPreset::from_str)]
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<FaultPreset>,
-    /// How many times faster than life faults come and go, with calibrated, rsc-1 and rsc-2 (default 1)
+    /// How many times faster than in reality faults come and go, with calibrated, rsc-1 and rsc-2 (default 1)
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     fault_time_scale: Option<f64>,

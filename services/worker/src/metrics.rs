@@ -14,7 +14,7 @@ const OUTCOMES: [(AttemptOutcome, &str); 6] = [
     (AttemptOutcome::Committed, "committed"),
     (AttemptOutcome::Failed, "failed"),
     (AttemptOutcome::TimedOut, "timed_out"),
-    (AttemptOutcome::Lost, "lost"),
+    (AttemptOutcome::Lost, "interrupted"),
     (AttemptOutcome::Cancelled, "cancelled"),
     (AttemptOutcome::Superseded, "superseded"),
 ];
@@ -35,11 +35,15 @@ impl WorkerMetrics {
         let ended = metrics.counters("faultline_worker_attempts_total", "Attempts that ended here, by how.", &["outcome"]);
         let executor_seconds = metrics.histograms(
             "faultline_worker_executor_seconds",
-            "How long executors worked on an attempt, whatever came of it.",
+            "How long executors worked on an attempt, whatever its outcome.",
             &["kind"],
             &SECONDS,
         );
-        let faults = metrics.counters("faultline_worker_faults_total", "Simulated faults that began on this worker's nodes.", &["kind"]);
+        let faults = metrics.counters(
+            "faultline_worker_faults_total",
+            "Faults that began on this worker's nodes, simulated or of real GPUs.",
+            &["kind"],
+        );
         for kind in FaultKind::ALL {
             faults.with_label_values(&[kind.as_str()]);
         }

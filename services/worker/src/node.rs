@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use faultline_engine::agent::{AgentNode, Hosted};
 use faultline_engine::device::{GpuLoad, hazard_factor};
-use faultline_engine::fault::{AttemptEnd, Fault, FaultInjector, FaultKind, FaultTransition, FaultTruth, Order, Toll};
+use faultline_engine::fault::{
+    AttemptEnd, Fault, FaultInjector, FaultKind, FaultTransition, FaultTruth, GpuNews, Injection, ObservedFaults, Toll, interruption_words,
+};
 use faultline_engine::job::{AttemptId, GPU_MILLI};
 use faultline_engine::node::GpuTelemetry;
+use faultline_engine::words::{limit, plural};
 use faultline_protocol::messages::{FaultOrder, FaultOrderKind, Heartbeat, RunningBrief};
+use faultline_runtime::clock::random_u128;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +36,8 @@ pub(crate) struct HostedNode {
     tasks: BTreeMap<AttemptId, Task>,
     devices: Box<dyn DeviceSource>,
     injector: FaultInjector,
+    /// Faults of real GPUs.
+    observed: ObservedFaults,
     telemetry: Vec<GpuTelemetry>,
     /// How busy the tensor cores of each GPU are, 0 to 1.
     tensor_active: Vec<f64>,
@@ -62,7 +68,7 @@ fn intensity(kind: &str) -> (f64, f64) {
 }
 
 /// How hard a kind drives the tensor cores, 0 to 1: dense products of matrices do, nothing else here does. As [`intensity`] it stands
-/// in for a profile, and is no measurement.
+/// in for a profile, and is not measured.
 fn tensor_intensity(kind: &str) -> f64 {
     if kind == "matrix" { 0.6 } else { 0.0 }
 }
@@ -74,6 +80,7 @@ impl HostedNode {
             tasks: BTreeMap::new(),
             devices,
             injector,
+            observed: ObservedFaults::default(),
             telemetry: vec![GpuTelemetry::default(); gpus],
             tensor_active: vec![0.0; gpus],
             last_xid: vec![0; gpus],
@@ -106,7 +113,7 @@ impl HostedNode {
     }
 
     /// The next heartbeat; none while nothing is heard of the node.
-    pub(crate) fn heartbeat(&self, agent: &mut AgentNode, now_ms: u64) -> Option<Heartbeat> {
+    pub(crate) fn heartbeat(&self, agent: &mut AgentNode, sent_at_ms: u64) -> Option<Heartbeat> {
         let seq = agent.next_heartbeat()?;
         let brief = |(attempt, hosted): (&AttemptId, &Hosted)| RunningBrief {
             attempt: *attempt,
@@ -119,7 +126,7 @@ impl HostedNode {
             worker: agent.spec().worker.clone(),
             incarnation: agent.spec().incarnation,
             seq,
-            sent_at_ms: now_ms,
+            sent_at_ms,
             running: agent.running().iter().map(brief).collect(),
             gpus: self.telemetry.clone(),
             leaving: agent.is_leaving(),
@@ -150,13 +157,13 @@ impl HostedNode {
             self.conditions.set_gpu_slowdown(gpu, self.devices.slowdown(gpu));
         }
         for (telemetry, xid) in self.telemetry.iter_mut().zip(&self.last_xid) {
-            telemetry.xid = *xid;
+            // A GPU without XIDs of its own has one when a fault was simulated there, or when it was found lost.
+            telemetry.xid = if *xid > 0 { Some(*xid) } else { telemetry.xid };
         }
-        for fault in self.injector.active() {
+        for fault in self.injector.active().chain(self.observed.active()) {
             let Some(telemetry) = fault.gpu.and_then(|gpu| self.telemetry.get_mut(usize::from(gpu))) else { continue };
             if fault.kind == FaultKind::Xid79 {
-                // Nobody can ask it any more.
-                *telemetry = GpuTelemetry { memory_total_mib: telemetry.memory_total_mib, xid: telemetry.xid, ..GpuTelemetry::default() };
+                *telemetry = telemetry.of_unreachable();
             }
             telemetry.out_of_service |= fault.kind.takes_gpu_out();
         }
@@ -172,16 +179,29 @@ impl HostedNode {
         let is_simulated = self.devices.kind() == "simulated";
         let reading = |(telemetry, tensor_active): (&GpuTelemetry, &f64)| GpuReading {
             telemetry: *telemetry,
-            profile: is_simulated
-                .then(|| Profile { engine_active: f64::from(telemetry.utilisation_percent) / 100.0, tensor_active: *tensor_active }),
+            profile: telemetry
+                .utilisation_percent
+                .filter(|_| is_simulated)
+                .map(|percent| Profile { engine_active: f64::from(percent) / 100.0, tensor_active: *tensor_active }),
         };
         self.telemetry.iter().zip(&self.tensor_active).map(reading).collect()
     }
 
-    /// Lets time work on the node: heat makes faults likelier.
+    /// Lets time work on the node: heat makes faults likelier, and real GPUs report what happened to them.
     pub(crate) fn age(&mut self, agent: &mut AgentNode, now_ms: u64) -> Vec<FaultNews> {
-        let hottest = self.telemetry.iter().map(|gpu| f64::from(gpu.temperature_c)).fold(0.0, f64::max);
-        let transitions = self.injector.tick(now_ms, hazard_factor(hottest));
+        let hottest = self.telemetry.iter().filter_map(|gpu| gpu.temperature_c).fold(0.0, f32::max);
+        let mut transitions = self.injector.tick(now_ms, hazard_factor(f64::from(hottest)));
+        for (gpu, news) in self.devices.news() {
+            match (news, self.last_xid.get_mut(usize::from(gpu))) {
+                (GpuNews::Xid(code), Some(last)) => {
+                    tracing::warn!(node = agent.spec().node, gpu, xid = code, "the driver reported an XID");
+                    *last = code;
+                }
+                (GpuNews::Back, Some(last)) => *last = 0,
+                (GpuNews::Lost, _) | (_, None) => {}
+            }
+            transitions.extend(self.observed.on_news(gpu, news, now_ms, random_u128()));
+        }
         self.apply(agent, transitions)
     }
 
@@ -190,9 +210,13 @@ impl HostedNode {
         let transitions = match order.kind {
             FaultOrderKind::Break(kind) => {
                 let gpu = order.gpu.unwrap_or_else(|| self.worst_hit_by(agent, kind));
-                self.injector.order(Order { kind, gpu, for_ms: order.for_ms, factor: order.factor }, now_ms)
+                self.injector.order(Injection { kind, gpu, for_ms: order.for_ms, factor: order.factor }, &order.by, now_ms)
             }
-            FaultOrderKind::Restore => self.injector.restore(order.gpu, now_ms),
+            FaultOrderKind::Restore => {
+                let mut transitions = self.injector.restore(order.gpu, now_ms);
+                transitions.extend(self.observed.restore(order.gpu, now_ms));
+                transitions
+            }
         };
         self.apply(agent, transitions)
     }
@@ -218,14 +242,18 @@ impl HostedNode {
             detail.push_str(&format!(" on GPU {gpu}"));
             detail.push_str(&self.break_gpu(agent, fault.kind, gpu));
         }
-        if !fault.kind.is_momentary() {
-            detail.push_str(&format!(" for {:.1} s", (fault.until_ms - fault.from_ms) as f64 / 1000.0));
+        match fault.planned_end_ms() {
+            Some(until_ms) if !fault.kind.is_momentary() => {
+                detail.push_str(&format!(" for {}", limit(until_ms - fault.from_ms)));
+            }
+            Some(_) => {}
+            None => detail.push_str(", until the GPU is reset"),
         }
         match fault.kind {
             FaultKind::Crash => {
                 self.abort_all();
                 let dropped = agent.on_crash();
-                detail.push_str(&format!(", {dropped} attempts dropped"));
+                detail.push_str(&format!(", {} dropped", plural(dropped as u64, "attempt")));
             }
             FaultKind::Slow => detail.push_str(&format!(", {:.1} times slower", fault.factor)),
             _ => {}
@@ -233,8 +261,11 @@ impl HostedNode {
         if let Some(domain) = fault.domain {
             detail.push_str(&format!(", because {domain} failed"));
         }
+        if !fault.by.is_empty() {
+            detail.push_str(&format!(", ordered by {}", fault.by));
+        }
         self.set_condition(agent, fault, true);
-        news(agent, fault, true, detail, fault.until_ms)
+        news(agent, fault, true, detail, fault.planned_end_ms())
     }
 
     fn end(&mut self, agent: &mut AgentNode, fault: &Fault, at_ms: u64) -> FaultNews {
@@ -250,7 +281,7 @@ impl HostedNode {
             self.last_xid[usize::from(gpu)] = 0;
         }
         let verb = if fault.kind.is_momentary() { "over" } else { "repaired" };
-        news(agent, fault, false, format!("{} {verb}", fault.kind), at_ms)
+        news(agent, fault, false, format!("{} {verb}", fault.kind), Some(at_ms))
     }
 
     /// What lasts as long as the fault.
@@ -258,7 +289,7 @@ impl HostedNode {
         let gpu = fault.gpu.map_or(0, usize::from);
         if let Some(broken) = fault.gpu.filter(|_| fault.kind.takes_gpu_out()) {
             let is_out = |other: &Fault| other.gpu == Some(broken) && other.kind.takes_gpu_out();
-            agent.on_gpu_service(broken, self.injector.active().any(is_out));
+            agent.on_gpu_service(broken, self.injector.active().chain(self.observed.active()).any(is_out));
         }
         match fault.kind {
             FaultKind::Hang => self.conditions.set_hung(is_broken),
@@ -290,10 +321,10 @@ impl HostedNode {
         for (attempt, end) in &victims {
             if let Some(task) = self.tasks.get(attempt) {
                 // Whatever else has ended it before comes first.
-                let _ = task.interruption.set((*end, format!("{kind} on GPU {gpu} of {}", agent.spec().node)));
+                let _ = task.interruption.set((*end, interruption_words(kind, gpu, &agent.spec().node)));
             }
         }
-        if kind.toll() == Toll::None { String::new() } else { format!(", {} attempts hit", victims.len()) }
+        if kind.toll() == Toll::None { String::new() } else { format!(", {} hit", plural(victims.len() as u64, "attempt")) }
     }
 }
 
@@ -301,7 +332,7 @@ fn victims(agent: &AgentNode, kind: FaultKind, gpu: u8) -> Vec<(AttemptId, Attem
     kind.toll().victims(gpu, agent.running().iter().map(|(attempt, hosted)| (*attempt, hosted.assignment.gpus.as_slice())))
 }
 
-fn news(agent: &AgentNode, fault: &Fault, began: bool, detail: String, until_ms: u64) -> FaultNews {
+fn news(agent: &AgentNode, fault: &Fault, began: bool, detail: String, until_ms: Option<u64>) -> FaultNews {
     FaultNews {
         began,
         detail,

@@ -29,7 +29,7 @@ pub struct Settings {
     pub retry_cap_ms: u64,
     /// How long terminal records are kept, in seconds.
     pub terminal_ttl_s: u64,
-    /// Whether `service:NAME` jobs are run here, by handing them to whoever answers `exec.NAME`.
+    /// Whether `service:NAME` jobs are run here, by passing them to the executor that answers `exec.NAME`.
     pub service_executors: bool,
     /// After so long without a word the executor of a `service:NAME` job counts as dead, and the attempt fails.
     pub service_silence_ms: u64,
@@ -59,6 +59,9 @@ impl Default for Settings {
     }
 }
 
+/// Beyond it a number in a name is none of a worker: its nodes' numbers stay small enough to be counted.
+const MAX_NUMBER: usize = 100_000;
+
 /// Who a worker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -74,10 +77,18 @@ impl Identity {
     }
 }
 
+/// The number of a worker that is called as one without a name would be: `worker-02` hosts the nodes of the second one.
+fn number_of(name: &str) -> Option<usize> {
+    name.strip_prefix("worker-")?.parse().ok().filter(|number| (1..=MAX_NUMBER).contains(number))
+}
+
 impl Settings {
     /// Who the settings say that this worker is, if they do.
     pub fn identity(&self) -> Option<Identity> {
-        self.name.clone().map(|name| Identity { name, first_node: self.first_node.unwrap_or(1) })
+        let name = self.name.clone()?;
+        let numbered = number_of(&name).map(|number| Identity::numbered(number, self.nodes)).filter(|numbered| numbered.name == name);
+        let first_node = self.first_node.or(numbered.map(|numbered| numbered.first_node)).unwrap_or(1);
+        Some(Identity { name, first_node })
     }
 
     /// Refuses what cannot work, naming the setting.
@@ -103,7 +114,8 @@ impl Settings {
         within("retry_base_ms", self.retry_base_ms, 1, 600_000)?;
         within("retry_cap_ms", self.retry_cap_ms, self.retry_base_ms, 3_600_000)?;
         within("service_silence_ms", self.service_silence_ms, 100, 3_600_000)?;
-        within("terminal_ttl_s", self.terminal_ttl_s, 2, 7 * 86_400)?;
+        faultline_protocol::streams::check_terminal_ttl(self.terminal_ttl_s)
+            .map_err(|problem| format!("worker.terminal_ttl_s: {problem}"))?;
         check_time_scale(self.fault_time_scale).map_err(|problem| format!("worker.fault_time_scale {problem}"))
     }
 }
@@ -124,6 +136,8 @@ mod tests {
         assert!(refused(|s| s.first_node = Some(3)).starts_with("worker.first_node"));
         assert!(refused(|s| s.nodes = 0).starts_with("worker.nodes"));
         assert!(refused(|s| s.retry_cap_ms = 1).starts_with("worker.retry_cap_ms"));
+        let short = refused(|s| s.terminal_ttl_s = 179);
+        assert!(short.starts_with("worker.terminal_ttl_s: 179 s is too short") && short.ends_with("use 180 or more"), "{short}");
         assert!(refused(|s| s.service_silence_ms = 0).starts_with("worker.service_silence_ms"));
         assert!(refused(|s| s.fault_time_scale = f64::NAN).starts_with("worker.fault_time_scale"));
     }
@@ -135,5 +149,10 @@ mod tests {
         assert_eq!([1, 2, 3].map(|number| of(number, 4).first_node), [1, 5, 9]);
         assert_eq!(Settings { name: Some("a".into()), ..Settings::default() }.identity().unwrap().first_node, 1);
         assert_eq!(Settings::default().identity(), None);
+        let named = |name: &str, nodes| Settings { name: Some(name.into()), nodes, ..Settings::default() }.identity().unwrap().first_node;
+        assert_eq!([named("worker-01", 4), named("worker-02", 4), named("worker-12", 1)], [1, 5, 12], "two of them do not share a node");
+        assert_eq!([named("worker-0", 1), named("worker-2", 1), named("worker-x", 1), named("worker-99999999999999999999", 1)], [1; 4]);
+        let set = Settings { name: Some("worker-02".into()), first_node: Some(7), ..Settings::default() };
+        assert_eq!(set.identity().unwrap().first_node, 7);
     }
 }

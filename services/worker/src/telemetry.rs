@@ -2,41 +2,20 @@
 //! one trait. When to sample, and what to do with the figures, is the agent's business.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use faultline_engine::device::{GpuDevice, GpuLoad, default_node};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry};
 use serde::{Deserialize, Serialize};
 
-use crate::dcgm::GpuIdentity;
-
+mod blind;
 mod nvml;
+mod source;
 
+pub use blind::BlindDevices;
 pub use nvml::NvmlDevices;
-
-/// The GPUs of one node.
-pub trait DeviceSource: Send {
-    /// What they are, in the order of their indexes.
-    fn descriptors(&self) -> Vec<GpuDescriptor>;
-
-    /// `simulated` or `nvml`, as in `NodeSpec::telemetry`.
-    fn kind(&self) -> &'static str;
-
-    /// What each GPU reports now, in the order of their indexes. `loads` says what runs on each (missing ones are idle); real GPUs know
-    /// better and ignore it. May take some milliseconds on real GPUs.
-    fn sample(&mut self, now_ms: u64, loads: &[GpuLoad]) -> Vec<GpuTelemetry>;
-
-    /// What each GPU is called, in the order of their indexes. `node` is the name of theirs.
-    fn identities(&self, node: &str) -> Vec<GpuIdentity> {
-        self.descriptors().iter().enumerate().map(|(gpu, descriptor)| GpuIdentity::simulated(node, gpu, &descriptor.model)).collect()
-    }
-
-    /// How many times longer the attempts on this GPU shall take since the last sample; 1 where real GPUs are slow by themselves.
-    fn slowdown(&self, gpu: usize) -> f64;
-
-    /// Lets a simulated GPU lose its heat sink, or get it back. Nobody takes that of a real one.
-    fn set_cooled(&mut self, _gpu: usize, _cooled: bool) {}
-}
+pub use source::{DeviceSource, TelemetryError};
 
 /// The GPUs that a default node would have, simulated.
 #[derive(Debug, Clone)]
@@ -112,37 +91,49 @@ impl FromStr for TelemetryMode {
     }
 }
 
-/// Why a node has no devices.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    #[error("NVML cannot be used: {0}. Install NVIDIA's driver, or use simulated devices")]
-    Nvml(#[from] nvml_wrapper::error::NvmlError),
-    #[error("NVML answers, but there is no GPU: use simulated devices")]
-    NoGpu,
-    #[error("telemetry: use auto, nvml or simulated")]
-    UnknownMode,
+/// Whether the PCI bus shows a display or compute device of NVIDIA's, whatever its driver. `devices` is `/sys/bus/pci/devices`.
+fn has_nvidia_gpu(devices: &Path) -> bool {
+    // https://pci-ids.ucw.cz: vendor 10de is NVIDIA, class 03 is a display controller, 3D controllers among them.
+    let reads = |file: &Path, prefix: &str| std::fs::read_to_string(file).is_ok_and(|text| text.trim().starts_with(prefix));
+    let is_gpu = |device: &Path| reads(&device.join("vendor"), "0x10de") && reads(&device.join("class"), "0x03");
+    std::fs::read_dir(devices).is_ok_and(|entries| entries.flatten().any(|entry| is_gpu(&entry.path())))
 }
 
 /// The GPUs of the node number `node_index` (counted from 1) of this host. In `auto` only number 1 takes the real ones: a machine is
-/// one node, and its GPUs must not be counted twice.
+/// one node, and its GPUs must not be counted twice. Where there are real ones that cannot be used it has none, and says why.
 pub fn open_devices(mode: TelemetryMode, node_index: usize) -> Result<Box<dyn DeviceSource>, TelemetryError> {
-    let simulated = || Box::new(SimulatedDevices::of_default_node(node_index));
     match mode {
-        TelemetryMode::Simulated => Ok(simulated()),
         TelemetryMode::Nvml => Ok(Box::new(NvmlDevices::open()?)),
-        TelemetryMode::Auto if node_index != 1 => Ok(simulated()),
-        TelemetryMode::Auto => match NvmlDevices::open() {
-            Ok(devices) => Ok(Box::new(devices)),
-            Err(error) => {
-                tracing::debug!(%error, "no real GPUs, simulating them");
-                Ok(simulated())
+        TelemetryMode::Auto if node_index == 1 => {
+            Ok(chosen(NvmlDevices::open(), has_nvidia_gpu(Path::new("/sys/bus/pci/devices")), node_index))
+        }
+        TelemetryMode::Auto | TelemetryMode::Simulated => Ok(Box::new(SimulatedDevices::of_default_node(node_index))),
+    }
+}
+
+fn chosen(real: Result<NvmlDevices, TelemetryError>, has_gpu: bool, node_index: usize) -> Box<dyn DeviceSource> {
+    match real {
+        Ok(devices) => Box::new(devices),
+        Err(error) if error.means_nothing_real(has_gpu) => {
+            if has_gpu {
+                tracing::warn!(%error, "this machine has an NVIDIA GPU without NVIDIA's driver library: simulating GPUs");
+            } else {
+                tracing::debug!(%error, "no real GPUs: simulating them");
             }
-        },
+            Box::new(SimulatedDevices::of_default_node(node_index))
+        }
+        Err(error) => {
+            tracing::error!(%error, "the real GPUs of this machine cannot be used: its node takes no jobs that need a GPU");
+            Box::new(BlindDevices::new(error.to_string()))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nvml_wrapper::error::NvmlError;
+
+    use super::source::is_missing_library;
     use super::*;
 
     #[test]
@@ -152,17 +143,59 @@ mod tests {
         devices.sample(0, &[]);
         let busy = GpuLoad { utilisation: 1.0, memory_used_mib: 100, memory_intensity: 0.5 };
         let reports = devices.sample(60_000, &[busy]);
-        assert_eq!((reports.len(), reports[0].utilisation_percent, reports[0].memory_used_mib), (8, 100.0, 100));
-        assert!(reports[1].utilisation_percent == 0.0 && reports[1].power_w == 70.0);
+        assert_eq!((reports.len(), reports[0].utilisation_percent, reports[0].memory_used_mib), (8, Some(100.0), Some(100)));
+        assert_eq!((reports[1].utilisation_percent, reports[1].power_w), (Some(0.0), Some(70.0)));
         assert!(reports[0].temperature_c > reports[1].temperature_c);
         assert_eq!((devices.slowdown(0), devices.slowdown(99)), (1.0, 1.0));
     }
 
     #[test]
     fn auto_takes_real_gpus_for_the_first_node_only() {
-        let expected = if NvmlDevices::open().is_ok() { "nvml" } else { "simulated" };
-        assert_eq!(open_devices(TelemetryMode::Auto, 1).unwrap().kind(), expected);
         assert_eq!(open_devices(TelemetryMode::Auto, 2).unwrap().kind(), "simulated");
+    }
+
+    #[test]
+    fn gpus_are_simulated_only_where_there_is_nothing_real() {
+        let nvml = |error| TelemetryError::Nvml { error };
+        let library = |words: &str| words.to_owned();
+        assert!(is_missing_library(&library("libnvidia-ml.so.1: cannot open shared object file: No such file or directory")));
+        assert!(!is_missing_library(&library("libnvidia-ml.so.1: invalid ELF header")));
+        for (error, without_gpu, with_gpu) in [
+            (nvml(NvmlError::LibraryNotFound), true, true),
+            (nvml(NvmlError::DriverNotLoaded), true, false),
+            (TelemetryError::NoGpu, true, false),
+            (nvml(NvmlError::LibRmVersionMismatch), false, false),
+            (nvml(NvmlError::NoPermission), false, false),
+            (nvml(NvmlError::GpuLost), false, false),
+            (nvml(NvmlError::FailedToLoadSymbol("nvmlInit_v2".into())), false, false),
+            (nvml(NvmlError::Unknown), false, false),
+        ] {
+            let words = error.to_string();
+            assert_eq!((error.means_nothing_real(false), error.means_nothing_real(true)), (without_gpu, with_gpu), "{words}");
+            let devices = chosen(Err(error), true, 1);
+            if with_gpu {
+                assert_eq!((devices.kind(), devices.problem()), ("simulated", None), "{words}");
+            } else {
+                assert_eq!((devices.descriptors().len(), devices.problem()), (0, Some(words.as_str())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_found_on_the_pci_bus_by_vendor_and_class() {
+        let bus = tempfile::tempdir().unwrap();
+        let device = |name: &str, vendor: &str, class: &str| {
+            let folder = bus.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("vendor"), vendor).unwrap();
+            std::fs::write(folder.join("class"), class).unwrap();
+        };
+        device("0000:00:02.0", "0x8086\n", "0x030000\n");
+        device("0000:01:00.1", "0x10de\n", "0x040300\n");
+        assert!(!has_nvidia_gpu(bus.path()), "another maker's GPU and NVIDIA's sound");
+        device("0000:01:00.0", "0x10de\n", "0x030200\n");
+        assert!(has_nvidia_gpu(bus.path()));
+        assert!(!has_nvidia_gpu(&bus.path().join("none")));
     }
 
     #[test]
@@ -171,9 +204,8 @@ mod tests {
             Ok(mut devices) => {
                 let reports = devices.sample(0, &[]);
                 assert_eq!(reports.len(), devices.descriptors().len());
-                assert!(reports.iter().all(|report| report.memory_total_mib > 0));
             }
-            Err(error) => assert!(error.to_string().contains("simulated devices"), "{error}"),
+            Err(error) => assert!(error.to_string().contains("`simulated`"), "{error}"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a worker tells of a job's trace: how the job came here, its attempt, and the commit.
 
 use faultline_engine::job::{Assignment, AttemptOutcome, Commit, EndedAttempt};
-use faultline_runtime::clock::unix_ms;
+use faultline_runtime::connection::Connection;
 use faultline_runtime::trace::{Span, SpanId, Tracer};
 
 /// An attempt that ended here. A lost one is told by the scheduler, which also knows of those whose worker is dead.
@@ -40,13 +40,14 @@ pub(crate) fn tell_attempt(tracer: &Tracer, assignment: &Assignment, started_at_
 }
 
 /// The stream's answer to a result.
-pub(crate) fn tell_commit(tracer: &Tracer, assignment: &Assignment, start_ms: u64, commit: &Commit) {
-    tracer.tell(assignment.traceparent.as_deref(), |trace, _| {
+pub(crate) fn tell_commit(nats: &Connection, assignment: &Assignment, start_ms: u64, commit: &Commit) {
+    nats.tracer().tell(assignment.traceparent.as_deref(), |trace, _| {
         let error = match commit {
             Commit::Committed => None,
             Commit::TooLate(ended) => Some(format!("the job had already ended: {ended:?}")),
+            Commit::NoRecord => Some("the job's record is missing in RESULTS".into()),
         };
         let (id, parent, name) = (SpanId::random(), Some(SpanId::of_attempt(assignment.attempt)), "commit".to_owned());
-        vec![Span { trace, id, parent, name, start_ms, end_ms: unix_ms(), attributes: vec![("node", assignment.node.clone())], error }]
+        vec![Span { trace, id, parent, name, start_ms, end_ms: nats.unix_ms(), attributes: vec![("node", assignment.node.clone())], error }]
     });
 }

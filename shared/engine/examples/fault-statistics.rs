@@ -33,7 +33,7 @@ fn run(arguments: &[String]) -> Result<String, String> {
 }
 
 fn number<T: std::str::FromStr>(text: &str, name: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{name}: `{text}` is no number"))
+    text.parse().map_err(|_| format!("{name}: invalid number `{text}`"))
 }
 
 /// The trace quotes nothing; a description may hold commas, but nothing behind it is read.
@@ -48,7 +48,7 @@ fn records(text: &str) -> Result<Vec<FaultRecord>, String> {
         let [start_day, end_day, node, _level, class, _description] = fields[..] else {
             return Err(format!("line {}: six fields are expected: `{line}`", index + 2));
         };
-        let day = |text: &str| text.parse::<f64>().map_err(|_| format!("line {}: `{text}` is no day", index + 2));
+        let day = |text: &str| text.parse::<f64>().map_err(|_| format!("line {}: invalid day `{text}`", index + 2));
         Ok(FaultRecord { start_day: day(start_day)?, end_day: day(end_day)?, node: node.into(), class: class.into() })
     };
     lines.enumerate().filter(|(_, line)| !line.trim().is_empty()).map(record).collect()
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_is_no_trace_is_refused_by_line() {
         assert!(records("a,b\n1,2\n").unwrap_err().contains("the first line"));
-        assert!(records(&TRACE.replace("2.0,3.0", "two,3.0")).unwrap_err().starts_with("line 3: `two` is no day"));
+        assert!(records(&TRACE.replace("2.0,3.0", "two,3.0")).unwrap_err().starts_with("line 3: invalid day `two`"));
         assert!(records(&format!("{TRACE}7.0,8.0\n")).unwrap_err().starts_with("line 5: six fields"));
         assert!(run(&[]).unwrap_err().starts_with("usage:"));
     }

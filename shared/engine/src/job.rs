@@ -1,22 +1,36 @@
 //! Jobs, attempts and what they ask of a GPU. Validation of everything that a submitter may write lives here;
 //! the life of a job inside the cluster does not (see `scheduler`).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use ulid::Ulid;
 use utoipa::ToSchema;
 
+use crate::words::limit;
+
 mod attempt;
+mod id;
+mod id_part;
 pub mod options;
+mod origin;
+mod param;
+mod path;
 mod record;
+mod submission;
 
 pub use attempt::{
-    Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, MAX_HISTORY, RunningAttempt, push_history, retry_delay_ms,
+    Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, MAX_DETAIL_BYTES, MAX_HISTORY, RunningAttempt, Told, cut,
+    push_history, retry_delay_ms,
 };
+use id::clip;
+pub use id::{AttemptId, InvalidJob, JobId, PackId};
+pub use id_part::{JobRef, MIN_PART_CHARS, short_id};
+pub use origin::Origin;
+pub use param::{Param, Params, UnfitNumber, is_whole};
+pub use path::Path;
 pub use record::{Commit, Found, TerminalRecord};
+pub use submission::{NotKept, Submission};
 
 /// One whole GPU in the unit of [`Demand::gpu_milli`].
 pub const GPU_MILLI: u32 = 1000;
@@ -26,7 +40,7 @@ pub const MAX_GPUS: u32 = 8;
 pub const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 /// The largest retry budget.
 pub const MAX_RETRIES: u32 = 100;
-/// The class of the jobs that are run by whoever answers a NATS service: their kind is `service:NAME`.
+/// The class of the jobs that an external executor runs through a NATS service: their kind is `service:NAME`.
 pub const SERVICE_CLASS: &str = "service";
 const MAX_NAME_CHARS: usize = 120;
 const MAX_KIND_CHARS: usize = 64;
@@ -34,106 +48,6 @@ const MAX_PARAMS: usize = 32;
 const MAX_PARAM_KEY_CHARS: usize = 64;
 const MAX_PARAM_TEXT_CHARS: usize = 4096;
 const MAX_MODELS: usize = 16;
-
-macro_rules! ulid_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Ulid);
-
-        impl $name {
-            /// Builds an id from a Unix time in milliseconds and 80 random bits (higher bits are dropped).
-            pub fn new(unix_ms: u64, random: u128) -> Self {
-                Self(Ulid::from_parts(unix_ms, random))
-            }
-
-            /// All 128 bits: 48 of time, 80 random.
-            pub fn to_u128(self) -> u128 {
-                u128::from_be_bytes(self.0.to_bytes())
-            }
-
-            /// When the id was made, in Unix milliseconds.
-            pub fn unix_ms(self) -> u64 {
-                self.0.timestamp_ms()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut text = [0; ulid::ULID_LEN];
-                f.pad(self.0.array_to_str(&mut text))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidJob;
-
-            fn from_str(text: &str) -> Result<Self, InvalidJob> {
-                // 26 characters hold 130 bits: a first one above 7 would lose two of them and name another id.
-                let fits = text.bytes().next().is_some_and(|first| first <= b'7');
-                match Ulid::from_string(text) {
-                    Ok(id) if fits => Ok(Self(id)),
-                    Ok(_) | Err(_) => Err(InvalidJob::new("id", format!("`{}` is no ULID: 26 characters of Crockford base 32, the first from 0 to 7, are expected", clip(text)))),
-                }
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut text = [0; ulid::ULID_LEN];
-                serializer.serialize_str(self.0.array_to_str(&mut text))
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-
-        impl utoipa::PartialSchema for $name {
-            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                String::schema()
-            }
-        }
-
-        impl ToSchema for $name {}
-    };
-}
-
-ulid_id!(
-    /// Names a job from its submission to its terminal record. A ULID: sorts by the time of its making.
-    JobId
-);
-ulid_id!(
-    /// Names one try of a job. A ULID.
-    AttemptId
-);
-
-fn clip(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-/// Why a job cannot be accepted: the field, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct InvalidJob {
-    pub field: &'static str,
-    pub problem: String,
-}
-
-impl InvalidJob {
-    pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: problem.into() }
-    }
-}
 
 /// Who goes first when GPUs are short. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -227,58 +141,29 @@ pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-/// One parameter of a job, read by its executor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Param {
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-}
-
-impl Param {
-    /// The value as a floating point number, when it is a number.
-    pub fn as_f64(&self) -> Option<f64> {
-        match self {
-            Param::Int(value) => Some(*value as f64),
-            Param::Float(value) => Some(*value),
-            Param::Bool(_) | Param::Text(_) => None,
-        }
-    }
-
-    /// The value as a non-negative whole number, when it is one.
-    pub fn as_u64(&self) -> Option<u64> {
-        match self {
-            Param::Int(value) => u64::try_from(*value).ok(),
-            Param::Bool(_) | Param::Float(_) | Param::Text(_) => None,
-        }
-    }
-}
-
-/// A job's parameters, by name.
-pub type Params = BTreeMap<String, Param>;
-
 /// What is submitted: everything that is needed to place and run a job, and nothing about how it went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobSpec {
     pub id: JobId,
     /// For people, such as `gpu-algebra-5678`; not unique.
     pub name: String,
-    /// Which executor runs it: `sleep`, `compute`, `matrix`, `fault`, `service:NAME` for whoever answers the NATS service
+    /// Which executor runs it: `sleep`, `compute`, `matrix`, `fault`, `service:NAME` for the executor that answers the NATS service
     /// `exec.NAME`, or a registered kind of your own.
     pub kind: String,
     #[serde(default)]
     pub params: Params,
     pub priority: Priority,
     pub demand: Demand,
-    /// How long the job is expected to run, in milliseconds; informs placement and progress, binds nobody.
+    /// How long the job is expected to run, in milliseconds; informs placement and progress, and is no limit.
     pub expected_ms: u64,
     /// An attempt that runs longer than this fails, in milliseconds.
     pub timeout_ms: u64,
     /// How many times the job itself may fail and be tried again. A node's death costs nothing of it.
     pub max_retries: u32,
     pub submitted_at_ms: u64,
+    /// Who submitted it, as the submitter states it.
+    #[serde(default, skip_serializing_if = "Origin::is_unstated")]
+    pub origin: Origin,
 }
 
 impl JobSpec {
@@ -288,7 +173,7 @@ impl JobSpec {
         if self.kind.len() > MAX_KIND_CHARS || !self.kind.split(':').all(is_token) {
             return Err(InvalidJob::new(
                 "kind",
-                format!("`{}` is no kind: letters, digits, `-`, `_`, parts joined by `:`", clip(&self.kind)),
+                format!("invalid kind `{}`: use letters, digits, `-`, `_`, and parts joined by `:`", clip(&self.kind)),
             ));
         }
         if self.class() == SERVICE_CLASS && self.service().is_none() {
@@ -319,11 +204,12 @@ impl JobSpec {
             }
         }
         self.demand.validate()?;
+        self.origin.validate()?;
         if self.timeout_ms == 0 || self.timeout_ms > MAX_TIMEOUT_MS {
-            return Err(InvalidJob::new("timeout", format!("{} ms is outside 1 ms to 7 days", self.timeout_ms)));
+            return Err(InvalidJob::new("timeout", format!("{} is outside 1 ms to 7 days", limit(self.timeout_ms))));
         }
         if self.expected_ms > MAX_TIMEOUT_MS {
-            return Err(InvalidJob::new("expected", format!("{} ms is longer than 7 days", self.expected_ms)));
+            return Err(InvalidJob::new("expected", format!("{} is longer than 7 days", limit(self.expected_ms))));
         }
         if self.max_retries > MAX_RETRIES {
             return Err(InvalidJob::new("max_retries", format!("{} is more than {MAX_RETRIES}", self.max_retries)));
@@ -359,6 +245,7 @@ mod tests {
             timeout_ms: 1000,
             max_retries: 3,
             submitted_at_ms: 1,
+            origin: Origin::default(),
         }
     }
 

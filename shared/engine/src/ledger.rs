@@ -1,9 +1,14 @@
 //! The proof that nothing was lost and nothing committed twice: RESULTS folded, message by message, into counts
-//! that outlive the records. Reading the stream and storing the snapshot is the caller's.
+//! that outlive the records. Reading the streams and storing the state is the caller's.
 //!
 //! Every message that RESULTS ever accepted is either the opening of a job or its end, so the number of openings is
 //! the sequence reached less the ends seen. That count does not come from the submitters, so it can disagree with them.
+//! Whether a job was queued does not depend on a submitter's word either: `queue` counts what left JOBS, `survey` finds out whose it was.
 
+pub mod memory;
+pub mod queue;
+pub mod stores;
+pub mod survey;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -12,6 +17,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::job::{JobId, JobState};
+use queue::QueueBook;
+use stores::{Change, Setback, Sight, Stream};
+
+/// Ids of lost jobs that are kept; all are counted.
+const NAMED: usize = 1_000;
 
 /// RESULTS folded up to `through_seq`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,13 +34,18 @@ pub struct LedgerSnapshot {
     pub abandoned: u64,
     /// Ends of a job that had already ended: each is a broken promise.
     pub duplicates: u64,
-    /// Ends that expired before they were counted: the ledger was away for longer than the records live.
+    /// Jobs whose end expired before it was counted: the ledger was away for longer than the records live. They have ended; how, nothing
+    /// tells any more.
     pub missed: u64,
+    /// By the server's clock.
     pub at_ms: u64,
+    /// Jobs that were queued and whose message left JOBS before they had ended: each is a broken promise.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub vanished: u64,
 }
 
 impl LedgerSnapshot {
-    /// Jobs that have ended, in any way.
+    /// Jobs that have ended, in any way that is known.
     pub fn ended(&self) -> u64 {
         self.committed + self.dead + self.cancelled + self.abandoned
     }
@@ -41,6 +56,119 @@ impl LedgerSnapshot {
     }
 }
 
+/// The message that the ledger has counted last of all ends, by which the stream is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    pub seq: u64,
+    pub stored_at_ms: u64,
+}
+
+/// All that the ledger knows, as it is stored. A reader of the counts alone reads it as a [`LedgerSnapshot`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerState {
+    #[serde(flatten)]
+    pub counts: LedgerSnapshot,
+    /// One more with each time that it is stored; 0 in what was stored before there were versions.
+    #[serde(default)]
+    pub version: u64,
+    /// Whether every message that RESULTS ever had was counted.
+    #[serde(default)]
+    pub is_whole: bool,
+    /// Ends that took no message out of JOBS, among those counted.
+    #[serde(default)]
+    pub unqueued: u64,
+    /// What a setback of RESULTS has done to the equation: jobs that are open again although their end was counted, less those whose
+    /// marker is gone.
+    #[serde(default)]
+    pub restated: i64,
+    /// RESULTS as it was last seen.
+    #[serde(default)]
+    pub results: Option<Sight>,
+    #[serde(default)]
+    pub anchor: Option<Anchor>,
+    #[serde(default)]
+    pub queue: QueueBook,
+    /// Jobs that ended as abandoned although they had been queued.
+    #[serde(default)]
+    pub lost: u64,
+    /// The first of them.
+    #[serde(default)]
+    pub lost_jobs: Vec<JobId>,
+    /// Messages that left JOBS for no reason, and no open job misses one.
+    #[serde(default)]
+    pub unnamed: u64,
+    /// Abandoned jobs of which some may be lost.
+    #[serde(default)]
+    pub suspects: Vec<JobId>,
+    #[serde(default)]
+    pub setbacks: Vec<Setback>,
+}
+
+impl LedgerState {
+    /// Jobs that had a message in JOBS and have ended.
+    pub fn ended_with_message(&self) -> u64 {
+        (self.counts.ended() + self.counts.missed).saturating_sub(self.unqueued + self.counts.duplicates)
+    }
+
+    /// Whether both sides of the equation are the same, given how many jobs are open.
+    pub fn imbalance(&self, open: u64) -> i64 {
+        let right = self.counts.ended() + self.counts.missed + open;
+        self.restated.saturating_add_unsigned(self.counts.submitted).saturating_sub_unsigned(right)
+    }
+}
+
+impl From<LedgerSnapshot> for LedgerState {
+    fn from(counts: LedgerSnapshot) -> Self {
+        Self { unqueued: counts.abandoned, counts, ..Self::default() }
+    }
+}
+
+/// How many of the open jobs had ended before, by the sum. A NATS server that is killed forgets which openings were replaced once their ends
+/// have expired, and brings them back.
+pub fn returned(imbalance: i64, duplicates: u64) -> u64 {
+    u64::try_from(-imbalance).unwrap_or(0).saturating_sub(duplicates)
+}
+
+/// What a job's end did to its message in JOBS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Took {
+    /// It is acknowledged.
+    #[default]
+    Message,
+    /// There never was one.
+    Nothing,
+    /// There was one, and it had vanished: the job is lost.
+    Vanished,
+    /// There is none, and whether there was one nothing tells.
+    Unclear,
+    /// The job had ended before, and its end was counted and has expired; then a NATS server that was killed brought the opening back.
+    Returned,
+}
+
+impl Took {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Took::Message => "acknowledged",
+            Took::Nothing => "none",
+            Took::Vanished => "vanished",
+            Took::Unclear => "unclear",
+            Took::Returned => "returned",
+        }
+    }
+
+    /// Reads what [`Took::as_str`] wrote. An abandoned job had no message, unless its record says more.
+    pub fn read(text: Option<&str>, state: JobState) -> Self {
+        match text {
+            Some("none") => Took::Nothing,
+            Some("vanished") => Took::Vanished,
+            Some("unclear") => Took::Unclear,
+            Some("returned") => Took::Returned,
+            _ if state == JobState::Abandoned => Took::Nothing,
+            _ => Took::Message,
+        }
+    }
+}
+
 /// One message of RESULTS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRecord {
@@ -48,58 +176,123 @@ pub struct LedgerRecord {
     pub job: JobId,
     /// `Queued` for an open marker, else how the job ended.
     pub state: JobState,
+    pub stored_at_ms: u64,
+    pub took: Took,
+}
+
+/// An open marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Marker {
+    seq: u64,
+    stored_at_ms: u64,
+    /// Its message has been seen in JOBS.
+    was_queued: bool,
+    /// So many surveys in a row have not found its message.
+    missing: u32,
+    /// It was queued, and its message is not there any more.
+    is_gone: bool,
 }
 
 /// The fold.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    counts: LedgerSnapshot,
+    state: LedgerState,
     /// Jobs known to have ended, with the sequence: an end for any of them is a duplicate. Forgotten with the records.
     ended: BTreeMap<JobId, u64>,
-    /// Open jobs by id, with the sequence of the marker.
-    open: BTreeMap<JobId, u64>,
+    open: BTreeMap<JobId, Marker>,
     /// Ended jobs in the order of their sequence, for forgetting.
     by_seq: BTreeMap<u64, JobId>,
+    /// How many open jobs miss their message.
+    gone: u64,
+    /// When JOBS was seen last, by the server's clock.
+    jobs_seen_at_ms: u64,
+    /// RESULTS lost what had been counted: what it holds now is the truth.
+    restates: bool,
 }
 
 /// How many ended jobs are remembered for finding a second end.
 const REMEMBERED: usize = 2_000_000;
 
 impl Ledger {
-    /// Goes on from a snapshot. Records up to its sequence are remembered when they come again, but not counted.
-    pub fn new(snapshot: LedgerSnapshot) -> Self {
-        Self { counts: snapshot, ended: BTreeMap::new(), open: BTreeMap::new(), by_seq: BTreeMap::new() }
+    /// Goes on from what was stored. Records up to its sequence are remembered when they come again, but not counted.
+    pub fn new(state: impl Into<LedgerState>) -> Self {
+        let mut state: LedgerState = state.into();
+        state.is_whole |= state.version == 0 && state.counts.through_seq == 0;
+        let (ended, open, by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false }
+    }
+
+    /// To be called before the first record: RESULTS as it is. When it lost what had been counted, counting goes on from what it holds, and
+    /// that is kept in mind. `is_rewritten`: the message that was counted last is another one now.
+    pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) {
+        let seen = self.change_of_results(now, replicas);
+        let change = seen.or(is_rewritten.then_some(Change::WentBack));
+        let known = self.state.results.replace(now).unwrap_or(now);
+        let Some(change) = change else { return };
+        // The message at the anchor is another one now, so what is left of before ends below it.
+        let left = self.state.anchor.filter(|_| seen.is_none()).map_or(now.last_seq, |anchor| anchor.seq.saturating_sub(1));
+        let (store, to_seq) = (Stream::Results.as_str().to_owned(), now.last_seq.min(left));
+        let from_seq = known.last_seq.max(self.state.counts.through_seq);
+        self.keep(Setback { store, change, from_seq, to_seq, messages: known.messages, at_ms });
+        self.state.counts.through_seq = if change == Change::MadeAnew { 0 } else { now.last_seq };
+        self.state.anchor = None;
+        self.state.queue.is_measured = false;
+        (self.state.is_whole, self.restates) = (false, true);
+    }
+
+    /// RESULTS as it is now, with no more than what it was known to hold lost.
+    pub fn saw_results(&mut self, now: Sight) {
+        self.state.results = Some(now);
+    }
+
+    /// What happened to RESULTS, if anything, since it was folded this far.
+    pub fn change_of_results(&self, now: Sight, replicas: usize) -> Option<Change> {
+        let counted = self.state.counts.through_seq;
+        let known = self.state.results.map(|known| Sight { last_seq: known.last_seq.max(counted), ..known });
+        known.unwrap_or(Sight { last_seq: counted, ..now }).change_to(now, replicas)
+    }
+
+    /// A store lost what it had.
+    pub fn keep(&mut self, setback: Setback) {
+        stores::keep(&mut self.state.setbacks, setback);
+    }
+
+    /// A message of JOBS is about to be removed that no job's end accounts for.
+    pub fn on_extra(&mut self, seq: u64) {
+        self.state.queue.on_extra(seq);
     }
 
     /// Takes the records in the order of their sequences.
     pub fn fold(&mut self, record: LedgerRecord) {
-        let is_new = record.seq > self.counts.through_seq;
+        let is_new = record.seq > self.state.counts.through_seq;
+        // Sequences that are passed over were openings whose end came before we looked, or ends that expired.
+        self.pass_over(record.seq.saturating_sub(1));
         if is_new {
-            // Sequences that are passed over were openings whose end came before we looked, or ends that expired.
-            self.counts.submitted += record.seq - self.counts.through_seq - 1;
-            self.counts.through_seq = record.seq;
+            self.state.counts.through_seq = record.seq;
         }
         if !record.state.is_terminal() {
-            self.open.insert(record.job, record.seq);
-            self.counts.submitted += u64::from(is_new);
+            let marker = Marker { seq: record.seq, stored_at_ms: record.stored_at_ms, was_queued: false, missing: 0, is_gone: false };
+            if self.open.insert(record.job, marker).is_some_and(|marker| marker.is_gone) {
+                self.gone -= 1;
+            }
+            self.state.counts.submitted += u64::from(is_new);
             return;
         }
-        self.open.remove(&record.job);
+        if self.open.remove(&record.job).is_some_and(|marker| marker.is_gone) {
+            self.gone -= 1;
+        }
+        // It closes what was counted long ago, and is neither an opening nor an end.
+        if record.took == Took::Returned {
+            return self.sum_up();
+        }
         let ended_before = self.ended.insert(record.job, record.seq);
         if ended_before != Some(record.seq) {
             self.by_seq.insert(record.seq, record.job);
         }
-        if !is_new {
-            return;
+        if is_new {
+            self.count(record, ended_before.is_some());
         }
-        self.counts.duplicates += u64::from(ended_before.is_some());
-        match record.state {
-            JobState::Committed => self.counts.committed += 1,
-            JobState::Dead => self.counts.dead += 1,
-            JobState::Cancelled => self.counts.cancelled += 1,
-            JobState::Abandoned => self.counts.abandoned += 1,
-            JobState::Queued | JobState::Running => {}
-        }
+        self.sum_up();
         if self.by_seq.len() > REMEMBERED
             && let Some((_, oldest)) = self.by_seq.pop_first()
         {
@@ -107,31 +300,95 @@ impl Ledger {
         }
     }
 
-    /// To be called once the fold has caught up with the stream after it was away for longer than records live. Ends
-    /// that expired unread were taken for openings, as were their openings: two for each. They become `missed`.
-    pub fn settle_absence(&mut self) {
-        let accounted = self.counts.ended() + self.counts.missed + self.open.len() as u64;
-        let missed = self.counts.submitted.saturating_sub(accounted) / 2;
-        self.counts.missed += missed;
-        self.counts.submitted -= missed;
+    fn count(&mut self, record: LedgerRecord, is_second: bool) {
+        let state = &mut self.state;
+        let counts = &mut state.counts;
+        counts.duplicates += u64::from(is_second);
+        match record.state {
+            JobState::Committed => counts.committed += 1,
+            JobState::Dead => counts.dead += 1,
+            JobState::Cancelled => counts.cancelled += 1,
+            JobState::Abandoned => counts.abandoned += 1,
+            JobState::Queued | JobState::Running => {}
+        }
+        state.anchor = Some(Anchor { seq: record.seq, stored_at_ms: record.stored_at_ms });
+        // A second end takes no message either, and is in `duplicates` already.
+        state.unqueued += u64::from(record.took != Took::Message && !is_second);
+        match record.took {
+            Took::Message | Took::Nothing | Took::Returned => {}
+            Took::Vanished => {
+                state.lost += 1;
+                name(&mut state.lost_jobs, record.job);
+            }
+            Took::Unclear => {
+                name(&mut state.suspects, record.job);
+                // Some of those that end like this were lost: as many as the sum misses.
+                let misses_one = self.unexplained() > 0;
+                self.state.unnamed += u64::from(misses_one);
+            }
+        }
     }
 
-    /// Open jobs with the sequence of their marker, oldest id first.
-    pub fn open_jobs(&self) -> impl Iterator<Item = (JobId, u64)> + '_ {
-        self.open.iter().map(|(job, seq)| (*job, *seq))
+    /// Everything that RESULTS still holds up to this sequence has been folded: what is missing was replaced, or has expired.
+    pub fn pass_over(&mut self, seq: u64) {
+        let counts = &mut self.state.counts;
+        counts.submitted += seq.saturating_sub(counts.through_seq);
+        counts.through_seq = counts.through_seq.max(seq);
+    }
+
+    /// To be called once the fold has caught up with the stream. When the ledger was away for longer than records live, ends have expired
+    /// unread. They were taken for openings, as were their openings: two for each. They become `missed`.
+    pub fn on_caught_up(&mut self, may_have_missed: bool) {
+        let imbalance = self.state.imbalance(self.open.len() as u64);
+        if std::mem::take(&mut self.restates) {
+            self.state.restated -= imbalance;
+        } else if may_have_missed && let Ok(uncounted) = u64::try_from(imbalance / 2) {
+            self.state.counts.missed += uncounted;
+            self.state.counts.submitted -= uncounted;
+            self.state.is_whole &= uncounted == 0;
+        }
+    }
+
+    fn sum_up(&mut self) {
+        self.state.counts.vanished = self.state.lost + self.state.unnamed + self.gone;
     }
 
     pub fn is_open(&self, job: JobId) -> bool {
         self.open.contains_key(&job)
     }
 
+    /// Open jobs with the sequence of their marker, oldest id first.
+    pub fn open_jobs(&self) -> impl Iterator<Item = (JobId, u64)> + '_ {
+        self.open.iter().map(|(job, marker)| (*job, marker.seq))
+    }
+
     /// The counts so far, dated.
     pub fn snapshot(&self, now_ms: u64) -> LedgerSnapshot {
-        LedgerSnapshot { at_ms: now_ms, ..self.counts.clone() }
+        LedgerSnapshot { at_ms: now_ms, ..self.state.counts.clone() }
+    }
+
+    /// What is to be stored.
+    pub fn to_store(&self, now_ms: u64) -> LedgerState {
+        LedgerState { counts: self.snapshot(now_ms), version: self.state.version + 1, ..self.state.clone() }
+    }
+
+    /// This has been stored.
+    pub fn on_stored(&mut self, state: &LedgerState) {
+        self.state.version = state.version;
     }
 
     pub fn counts(&self) -> &LedgerSnapshot {
-        &self.counts
+        &self.state.counts
+    }
+
+    pub fn state(&self) -> &LedgerState {
+        &self.state
+    }
+}
+
+fn name(jobs: &mut Vec<JobId>, job: JobId) {
+    if jobs.len() < NAMED && !jobs.contains(&job) {
+        jobs.push(job);
     }
 }
 
@@ -142,7 +399,7 @@ mod tests {
     use super::*;
 
     fn record(seq: u64, job: u128, state: JobState) -> LedgerRecord {
-        LedgerRecord { seq, job: JobId::new(0, job), state }
+        LedgerRecord { seq, job: JobId::new(0, job), state, stored_at_ms: seq, took: Took::read(None, state) }
     }
 
     #[test]
@@ -184,11 +441,82 @@ mod tests {
         // Jobs 1 to 3 took the sequences 1 to 6 and expired; 7 and 8 are there.
         ledger.fold(record(7, 4, JobState::Queued));
         ledger.fold(record(8, 5, JobState::Queued));
-        ledger.settle_absence();
+        ledger.on_caught_up(true);
         let counts = ledger.counts();
         assert_eq!((counts.submitted, counts.missed, counts.open()), (5, 3, 2));
-        ledger.settle_absence();
+        ledger.on_caught_up(true);
         assert_eq!(ledger.counts().missed, 3);
+    }
+
+    #[test]
+    fn after_a_night_in_which_everything_expired_the_counts_are_right_at_once_and_stay_so() {
+        let mut ledger = Ledger::new(LedgerSnapshot::default());
+        ledger.fold(record(1, 1, JobState::Queued));
+        ledger.fold(record(2, 2, JobState::Queued));
+        let stored = ledger.to_store(1);
+        // The power went; both jobs had ended and one more had come and gone. In the morning RESULTS is empty, at sequence 6.
+        let mut morning = Ledger::new(stored);
+        morning.pass_over(6);
+        morning.on_caught_up(true);
+        let counts = morning.counts().clone();
+        assert_eq!((counts.submitted, counts.missed, counts.ended(), counts.open()), (3, 3, 0, 0));
+        morning.fold(record(7, 4, JobState::Queued));
+        morning.fold(record(8, 4, JobState::Committed));
+        let counts = morning.counts();
+        assert_eq!((counts.submitted, counts.missed, counts.committed, counts.open()), (4, 3, 1, 0));
+        assert_eq!(morning.state().imbalance(0), 0);
+    }
+
+    #[test]
+    fn a_marker_that_was_deleted_is_no_end_that_expired() {
+        let mut ledger = Ledger::new(LedgerSnapshot::default());
+        ledger.fold(record(1, 1, JobState::Queued));
+        let mut next = Ledger::new(ledger.to_store(1));
+        next.on_caught_up(true);
+        assert_eq!((next.counts().missed, next.state().imbalance(0)), (0, 1));
+    }
+
+    #[test]
+    fn an_older_copy_of_results_is_noticed_and_counting_goes_on_from_what_it_holds() {
+        let sight = |last_seq| Sight { made_at_ms: 5, last_seq, messages: 2 };
+        let mut ledger = Ledger::new(LedgerState::default());
+        ledger.on_results(sight(0), 1, false, 1);
+        for (seq, job, state) in
+            [(1, 1, JobState::Queued), (2, 2, JobState::Queued), (3, 1, JobState::Committed), (4, 2, JobState::Committed)]
+        {
+            ledger.fold(record(seq, job, state));
+        }
+        let mut next = Ledger::new(ledger.to_store(9));
+        next.on_results(sight(2), 1, false, 10);
+        next.fold(record(1, 1, JobState::Queued));
+        next.fold(record(2, 2, JobState::Queued));
+        next.on_caught_up(false);
+        let setback = &next.state().setbacks[0];
+        assert_eq!((setback.store.as_str(), setback.from_seq, setback.to_seq, setback.is_loss()), ("RESULTS", 4, 2, true));
+        assert_eq!((next.counts().committed, next.state().imbalance(2)), (2, 0), "what was counted stays counted");
+        next.fold(record(3, 3, JobState::Queued));
+        assert_eq!((next.counts().submitted, next.state().imbalance(3)), (3, 0));
+        // And the leader after it sees nothing new.
+        let mut third = Ledger::new(next.to_store(11));
+        third.on_results(sight(3), 1, false, 12);
+        assert_eq!(third.state().setbacks.len(), 1);
+    }
+
+    #[test]
+    fn results_made_anew_and_results_that_have_outgrown_an_older_copy_are_noticed() {
+        let mut ledger = Ledger::new(LedgerState::default());
+        ledger.on_results(Sight { made_at_ms: 5, last_seq: 0, messages: 0 }, 1, false, 1);
+        ledger.fold(record(1, 1, JobState::Queued));
+        ledger.fold(record(2, 1, JobState::Committed));
+        let stored = ledger.to_store(9);
+        let mut anew = Ledger::new(stored.clone());
+        anew.on_results(Sight { made_at_ms: 6, last_seq: 1, messages: 1 }, 1, false, 10);
+        anew.fold(record(1, 2, JobState::Queued));
+        anew.on_caught_up(false);
+        assert_eq!((anew.counts().submitted, anew.counts().committed, anew.state().imbalance(1)), (2, 1, 0));
+        let mut outgrown = Ledger::new(stored);
+        outgrown.on_results(Sight { made_at_ms: 5, last_seq: 7, messages: 7 }, 1, true, 10);
+        assert_eq!(outgrown.state().setbacks[0].change, Change::WentBack);
     }
 
     proptest! {

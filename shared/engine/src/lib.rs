@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod detector;
 pub mod device;
+pub mod ends;
 pub mod fault;
 pub mod job;
 pub mod ledger;
@@ -13,4 +14,6 @@ pub mod node;
 pub mod placement;
 pub mod queue;
 pub mod scheduler;
+pub mod unset;
+pub mod words;
 pub mod workload;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 pub struct GpuDescriptor {
     /// Model name as one token, such as `H100-80GB`.
     pub model: String,
+    /// 0 when the GPU does not say: no job that asks for GPU memory is placed there.
     pub memory_mib: u32,
 }
 
@@ -33,6 +34,9 @@ pub struct NodeSpec {
     pub fault_percent_per_min: f64,
     /// `simulated` or `nvml`.
     pub telemetry_source: String,
+    /// Why the machine's real GPUs cannot be used, if they cannot: the node then offers no GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_problem: Option<String>,
 }
 
 /// The detector's opinion of a node.
@@ -60,27 +64,54 @@ impl Health {
     }
 }
 
-/// What one GPU reports once a second.
+/// What one GPU reports once a second. A reading is absent where the GPU does not give it: a board without a memory sensor, a GPU in
+/// MIG mode, a virtual GPU, one that fell off the bus. Absent is not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct GpuTelemetry {
     /// Share of the last second in which the GPU worked, 0 to 100.
-    pub utilisation_percent: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilisation_percent: Option<f32>,
     /// Share of the last second in which its memory was read or written, 0 to 100.
-    pub memory_utilisation_percent: f32,
-    pub memory_used_mib: u32,
-    pub memory_total_mib: u32,
-    pub temperature_c: f32,
-    pub memory_temperature_c: f32,
-    pub power_w: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_utilisation_percent: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_used_mib: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_total_mib: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_temperature_c: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_w: Option<f32>,
     /// Energy since the device was started.
-    pub energy_j: f64,
-    pub sm_clock_mhz: u32,
-    pub memory_clock_mhz: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_j: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sm_clock_mhz: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_clock_mhz: Option<u32>,
     /// Whether the clocks are lowered because of heat or power.
-    pub throttled: bool,
-    /// The last XID error code since the GPU was reset; 0 for none.
-    pub xid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<bool>,
+    /// The last XID error code since the GPU was reset; 0 for none. Absent where the driver does not report XIDs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xid: Option<u32>,
     /// Whether nothing can run on it until it has been reset.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub out_of_service: bool,
+}
+
+impl GpuTelemetry {
+    /// What is still known of a GPU that does not answer: how much memory it had, and its last XID.
+    pub fn of_unreachable(self) -> Self {
+        Self { memory_total_mib: self.memory_total_mib, xid: self.xid, ..Self::default() }
+    }
+
+    /// Used memory as a share of all its memory, 0 to 100.
+    pub fn memory_percent(&self) -> Option<f32> {
+        let (used, total) = (self.memory_used_mib?, self.memory_total_mib.filter(|&total| total > 0)?);
+        Some((f64::from(used) * 100.0 / f64::from(total)) as f32)
+    }
 }

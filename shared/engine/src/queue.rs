@@ -1,5 +1,7 @@
 //! The jobs that wait for room, in the order in which they are tried. Aging is part of the key: a job one priority
-//! lower goes first once it has waited one aging step longer, so nobody starves behind a stream of urgent work.
+//! lower goes first once it has waited one aging step longer, so no job starves behind a stream of urgent work.
+//!
+//! The times are those at which JetStream stored the jobs: one clock for all of them. Submitters' clocks decide nothing.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -30,19 +32,19 @@ impl Queue {
         Self { aging_ms, order: BTreeSet::new(), by_priority: [0; Priority::ALL.len()] }
     }
 
-    fn key(&self, priority: Priority, submitted_at_ms: u64) -> u64 {
-        submitted_at_ms.saturating_add(self.aging_ms.saturating_mul(priority as u64))
+    fn key(&self, priority: Priority, stored_at_ms: u64) -> u64 {
+        stored_at_ms.saturating_add(self.aging_ms.saturating_mul(priority as u64))
     }
 
-    pub fn insert(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) {
-        if self.order.insert((self.key(priority, submitted_at_ms), job)) {
+    pub fn insert(&mut self, job: JobId, priority: Priority, stored_at_ms: u64) {
+        if self.order.insert((self.key(priority, stored_at_ms), job)) {
             self.by_priority[priority as usize] += 1;
         }
     }
 
     /// Takes a job out; false when it was not waiting.
-    pub fn remove(&mut self, job: JobId, priority: Priority, submitted_at_ms: u64) -> bool {
-        let removed = self.order.remove(&(self.key(priority, submitted_at_ms), job));
+    pub fn remove(&mut self, job: JobId, priority: Priority, stored_at_ms: u64) -> bool {
+        let removed = self.order.remove(&(self.key(priority, stored_at_ms), job));
         self.by_priority[priority as usize] -= usize::from(removed);
         removed
     }

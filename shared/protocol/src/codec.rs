@@ -15,17 +15,49 @@ pub const HEADER_VERSION: &str = "Faultline-Version";
 pub const HEADER_JOB_STATE: &str = "Job-State";
 /// On `job.q.*`: the sequence of the job's open marker in RESULTS; every commit expects it.
 pub const HEADER_JOB_OPEN_SEQ: &str = "Job-Open-Seq";
+/// What became of the job's message in JOBS, where its end was committed without acknowledging one.
+pub const HEADER_JOB_MESSAGE: &str = "Job-Message";
 /// W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 pub const HEADER_TRACEPARENT: &str = "traceparent";
 
 /// The largest body that is decoded; the server's `max_payload` is the same.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A message with a name and a version.
+/// A message with a name and a version. The macro `message!` implements it.
 pub trait Message: Serialize + DeserializeOwned {
     const KIND: &'static str;
-    const VERSION: u32 = 1;
+    const VERSION: u32;
+
+    /// Appends the body.
+    ///
+    /// # Panics
+    /// When a type cannot be expressed in MessagePack, which is a bug in its definition.
+    fn write(&self, body: &mut Vec<u8>);
+
+    /// # Errors
+    /// What is wrong with the body.
+    fn read(body: &[u8]) -> Result<Self, rmp_serde::decode::Error>;
 }
+
+/// Implements [`Message`]. The bodies of the methods are compiled where the type is defined; methods of the trait that were generic would
+/// be compiled again in each crate that sends or reads the message.
+macro_rules! message {
+    ($message:ty, $kind:literal) => {
+        impl crate::codec::Message for $message {
+            const KIND: &'static str = $kind;
+            const VERSION: u32 = 1;
+
+            fn write(&self, body: &mut Vec<u8>) {
+                crate::codec::encoded(body, self);
+            }
+
+            fn read(body: &[u8]) -> std::result::Result<Self, rmp_serde::decode::Error> {
+                rmp_serde::from_slice(body)
+            }
+        }
+    };
+}
+pub(crate) use message;
 
 /// Why a message could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +66,7 @@ pub enum DecodeError {
     NoKind { expected: &'static str },
     #[error("the message is of kind `{found}`, expected `{expected}`")]
     Kind { found: String, expected: &'static str },
-    #[error("version `{found}` of `{kind}` is unknown: this build reads up to {known}")]
+    #[error("unsupported version `{found}` of `{kind}`: this build reads up to {known}")]
     Version { kind: &'static str, found: String, known: u32 },
     #[error("it was stored, and came from the server as `{subject}`: plain messages come straight from their sender")]
     Relayed { subject: String },
@@ -57,7 +89,14 @@ pub fn headers_for<M: Message>() -> HeaderMap {
 /// # Panics
 /// When a type cannot be expressed in MessagePack, which is a bug in its definition.
 pub fn encode<M: Message>(message: &M) -> Bytes {
-    Bytes::from(rmp_serde::to_vec_named(message).expect("message types are plain data"))
+    let mut body = Vec::with_capacity(128);
+    message.write(&mut body);
+    Bytes::from(body)
+}
+
+/// Writes a message's body, or a part of one, in the encoding of all of them.
+pub(crate) fn encoded(out: &mut impl std::io::Write, value: &impl Serialize) {
+    rmp_serde::encode::write_named(out, value).expect("message types are plain data");
 }
 
 /// Decodes a body after checking kind, version and size.
@@ -77,7 +116,7 @@ pub fn decode<M: Message>(headers: Option<&HeaderMap>, body: &[u8]) -> Result<M,
     decode_body(body)
 }
 
-/// Decodes a plain message that was heard on `filter`, after checking that it is one. Whoever may read a stream can have JetStream deliver
+/// Decodes a plain message that was heard on `filter`, after checking that it is one. A client that may read a stream can have JetStream deliver
 /// what is stored there to any subject, past the allow-lists: the answer to a direct read goes where the reader says, with headers that tell.
 pub fn decode_plain<M: Message>(filter: &str, message: &async_nats::Message) -> Result<M, DecodeError> {
     let is_read = message.headers.as_ref().is_some_and(|headers| headers.get(header::NATS_STREAM).is_some());
@@ -92,10 +131,10 @@ pub fn decode_body<M: Message>(body: &[u8]) -> Result<M, DecodeError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(DecodeError::TooLarge { bytes: body.len() });
     }
-    rmp_serde::from_slice(body).map_err(|error| DecodeError::Body { kind: M::KIND, reason: shown(&error.to_string(), 300) })
+    M::read(body).map_err(|error| DecodeError::Body { kind: M::KIND, reason: shown(&error.to_string(), 300) })
 }
 
 /// What a message says of itself, as an error may repeat it: not for ever, and nothing that steers a terminal.
-fn shown(text: &str, most: usize) -> String {
+pub(crate) fn shown(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

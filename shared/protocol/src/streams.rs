@@ -1,4 +1,4 @@
-//! The only place with stream, consumer and bucket definitions. `faultline setup` creates them; nobody else does.
+//! The only place with stream, consumer and bucket definitions. only `faultline setup` and `up` create them.
 
 use std::time::Duration;
 
@@ -25,14 +25,19 @@ pub const KV_CLAIMS: &str = "CLAIMS";
 pub const KEY_LEASE: &str = "scheduler";
 pub const KEY_RATE: &str = "rate";
 pub const KEY_MIX: &str = "mix";
+/// Where the generator says what it made of these two.
+pub const KEY_IN_FORCE: &str = "in-force";
 pub const KEY_LEDGER: &str = "snapshot";
 
 /// Without an acknowledgement or a sign of progress for this long, JetStream delivers a job again.
 pub const ACK_WAIT: Duration = Duration::from_secs(15);
 /// How long a terminal record is kept. Under load tests 2 minutes: a subject costs the server about 250 B of memory.
 pub const TERMINAL_TTL: Duration = Duration::from_secs(600);
-/// Nobody resubmits an id that is older than this: its terminal record may have expired, so it could run again.
+/// No submitter repeats an id that is older than this: its terminal record may have expired, so it could run again.
 pub const MAX_SUBMIT_AGE: Duration = Duration::from_secs(60);
+/// A shorter life of terminal records than this is refused: for so long the same id may come once more, from a submitter that repeats it or
+/// as a message that the server takes for a new one, and only the record says that the job has ended.
+pub const MIN_TERMINAL_TTL: Duration = Duration::from_secs(MAX_SUBMIT_AGE.as_secs() + DEDUPE_WINDOW.as_secs());
 /// An open marker this old without a message in JOBS will never get one, and is swept up.
 pub const ORPHAN_AFTER: Duration = Duration::from_secs(120);
 /// A job message whose id was already seen within this window is dropped by the server.
@@ -55,17 +60,39 @@ pub struct Provision {
     pub jobs_max_bytes: i64,
     /// The most bytes that RESULTS holds.
     pub results_max_bytes: i64,
+    /// When it is created, in milliseconds since 1970; 0 when that is not said. The buckets' revisions begin there, so those of a bucket
+    /// that is made anew are above all former ones. Streams of which sequences are counted begin at 1.
+    pub created_ms: u64,
 }
 
 impl Default for Provision {
     fn default() -> Self {
-        Self { replicas: 1, jobs_max_bytes: 1 << 30, results_max_bytes: 2 << 30 }
+        Self { replicas: 1, jobs_max_bytes: 1 << 30, results_max_bytes: 2 << 30, created_ms: 0 }
     }
 }
 
 /// How long the scheduler's lease lives without a renewal.
 pub fn lease_max_age(replicas: usize) -> Duration {
     if replicas > 1 { LEASE_MAX_AGE_REPLICATED } else { LEASE_MAX_AGE }
+}
+
+/// Says why terminal records cannot be kept for so long, if they cannot.
+pub fn check_terminal_ttl(ttl_s: u64) -> Result<(), String> {
+    const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+    if ttl_s < MIN_TERMINAL_TTL.as_secs() {
+        return Err(format!(
+            "{ttl_s} s is too short: an id is accepted again until it is {} s old, and JOBS forgets ids after {} s, so a record that is kept \
+             for less than {} s lets a job run and end twice; use {} or more",
+            MAX_SUBMIT_AGE.as_secs(),
+            DEDUPE_WINDOW.as_secs(),
+            MIN_TERMINAL_TTL.as_secs(),
+            MIN_TERMINAL_TTL.as_secs()
+        ));
+    }
+    if ttl_s > LONGEST.as_secs() {
+        return Err(format!("{ttl_s} s is too long: use {} or less", LONGEST.as_secs()));
+    }
+    Ok(())
 }
 
 /// The streams, in the order in which they are created.
@@ -142,6 +169,36 @@ pub fn bucket_configs(provision: Provision) -> Vec<kv::Config> {
         base(KV_LEDGER),
         kv::Config { max_age: CLAIM_MAX_AGE, limit_markers: Some(MARKER_AGE), ..base(KV_CLAIMS) },
     ]
+}
+
+/// The names of all streams, those of the buckets included.
+pub fn names() -> Vec<String> {
+    let streams = stream_configs(Provision::default()).into_iter().map(|config| config.name);
+    streams.chain(bucket_configs(Provision::default()).into_iter().map(|config| format!("KV_{}", config.bucket))).collect()
+}
+
+fn first_sequence(wanted: u64) -> Option<u64> {
+    (wanted > 0).then_some(wanted)
+}
+
+/// The stream that a bucket is.
+pub fn bucket_stream(bucket: &kv::Config, created_ms: u64) -> Config {
+    Config {
+        name: format!("KV_{}", bucket.bucket),
+        subjects: vec![format!("$KV.{}.>", bucket.bucket)],
+        max_messages_per_subject: bucket.history.max(1),
+        max_age: bucket.max_age,
+        storage: bucket.storage,
+        num_replicas: bucket.num_replicas.max(1),
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        allow_message_ttl: bucket.limit_markers.is_some(),
+        subject_delete_marker_ttl: bucket.limit_markers,
+        first_sequence: first_sequence(created_ms),
+        ..Config::default()
+    }
 }
 
 /// The durable consumer's name for one priority.

@@ -25,7 +25,8 @@ pub const SCHED_SYNCED: &str = "sched.synced";
 pub const ASSIGN_ALL: &str = "assign.*";
 pub const CTL_ALL: &str = "ctl.*.*";
 pub const CTL_ALL_SYNC: &str = "ctl.all.sync";
-/// Experiments, answered by `faultline up`.
+/// Kills and experiments, answered by `faultline up`.
+pub const CHAOS_KILL: &str = "chaos.kill";
 pub const CHAOS_RUN: &str = "chaos.run";
 pub const CHAOS_ABORT: &str = "chaos.abort";
 pub const CHAOS_LIST: &str = "chaos.list";
@@ -65,10 +66,17 @@ pub fn queued_job_id(subject: &str) -> Option<JobId> {
     tokens.nth(2)?.parse().ok()
 }
 
-/// An ack subject of JOBS that acts on the message with this stream sequence. The server looks at the consumer's sequence
+/// An ack subject of a stream that acts on the message with this stream sequence. The server looks at the consumer's sequence
 /// only to see that it lies behind the ack floor and was handed out, so that of the last delivery serves for every message.
-pub fn ack_of(consumer: &str, stream_seq: u64, last_delivered_seq: u64) -> String {
-    format!("$JS.ACK.{}.{consumer}.1.{stream_seq}.{last_delivered_seq}.0.0", crate::streams::JOBS)
+pub fn ack_of(stream: &str, consumer: &str, stream_seq: u64, last_delivered_seq: u64) -> String {
+    format!("$JS.ACK.{stream}.{consumer}.1.{stream_seq}.{last_delivered_seq}.0.0")
+}
+
+/// The stream's sequence in an ack subject. A server that names domain and account puts two tokens more in front, and one behind.
+pub fn ack_seq(subject: &str) -> Option<u64> {
+    let mut tokens = subject.strip_prefix("$JS.ACK.")?.split('.');
+    let count = tokens.clone().count();
+    tokens.nth(if count > 7 { 5 } else { 3 })?.parse().ok()
 }
 
 /// Whether this is an ack subject of JOBS: a worker publishes to what an assignment names, and to nothing else.
@@ -93,6 +101,11 @@ pub fn job_event(job: JobId) -> String {
     format!("job.ev.{job}")
 }
 
+/// The job's interrupted attempts, apart from its last event: that one may be a failure which is read back, and must not be covered up.
+pub fn job_interrupted_event(job: JobId) -> String {
+    format!("job.ev.{job}-interrupted")
+}
+
 pub fn node_event(node: &str) -> String {
     format!("node.ev.{}", token(node))
 }
@@ -101,7 +114,7 @@ pub fn fault_event(node: &str) -> String {
     format!("fault.ev.{}", token(node))
 }
 
-/// `job.dead.<id>`; anything that is no token is replaced.
+/// `job.dead.<id>`; anything else than a token is replaced.
 pub fn dead(id: &str) -> String {
     format!("job.dead.{}", token(id))
 }
@@ -136,7 +149,7 @@ pub fn chaos_progress(run: &str) -> String {
     format!("chaos.progress.{}", token(run))
 }
 
-/// Where whoever runs the jobs of kind `service:<name>` is asked.
+/// Where the executor of `service:<name>` jobs is asked.
 pub fn exec(name: &str) -> String {
     format!("exec.{}", token(name))
 }
@@ -210,7 +223,7 @@ pub fn matches(filter: &str, subject: &str) -> bool {
     }
 }
 
-/// Names come from validated places; a name that is no token after all must not widen a subject.
+/// Names come from validated places; an invalid one must not widen a subject.
 fn token(name: &str) -> std::borrow::Cow<'_, str> {
     if is_token(name) {
         return name.into();
@@ -235,7 +248,9 @@ mod tests {
 
     #[test]
     fn an_ack_subject_is_one_of_jobs_and_nothing_else() {
-        assert!(is_ack("$JS.ACK.JOBS.sched-high.1.2.3.4.5") && is_ack(&ack_of("sched-low", 7, 9)));
+        assert!(is_ack("$JS.ACK.JOBS.sched-high.1.2.3.4.5") && is_ack(&ack_of("JOBS", "sched-low", 7, 9)));
+        assert_eq!((ack_seq(&ack_of("JOBS", "sched-low", 7, 9)), ack_seq("$JS.ACK._.hash.JOBS.sched-low.1.7.9.0.0.x")), (Some(7), Some(7)));
+        assert_eq!((ack_seq("assign.worker-01"), ack_seq("$JS.ACK.JOBS")), (None, None));
         for other in [
             "",
             "assign.worker-01",

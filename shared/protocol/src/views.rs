@@ -1,12 +1,18 @@
 //! What the command prints as JSON and the REST API answers, where both say the same thing and no message on NATS has its form: one
 //! definition for both. Jobs, nodes, events, cancellations and experiments are shown in the form of their messages.
 
+use std::collections::BTreeMap;
+
+use faultline_engine::fault::FaultTruth;
+use faultline_engine::fault::cause::{BrokenAttempt, cause_of};
+use faultline_engine::job::{AttemptId, AttemptSummary};
+use faultline_engine::words::job_rate;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::messages::{FaultOrder, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting};
+use crate::messages::{FaultOrder, InForce, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting};
 
-/// What the generator uses while nobody has set a rate, in jobs a minute.
+/// What the generator uses while no rate is set, in jobs a minute.
 pub const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
 
 /// A rate with a name.
@@ -22,16 +28,23 @@ pub struct RateView {
     pub jobs_per_minute: f64,
     /// The preset that has this rate, if one does.
     pub preset: Option<&'static str>,
-    /// Empty while nobody has set it.
+    /// Empty while it is not set.
     pub set_by: String,
     pub at_ms: u64,
     pub min_per_minute: f64,
     pub max_per_minute: f64,
     pub presets: Vec<RatePreset>,
+    /// The rate at which the generator submits jobs, by its own word; none when no generator runs.
+    pub in_force_per_minute: Option<f64>,
+    /// When it said so last, by its clock; it does every 5 s.
+    pub in_force_at_ms: Option<u64>,
+    /// Why that is not the rate that was set.
+    pub refused: Option<String>,
 }
 
 impl RateView {
-    pub fn new(setting: Option<&RateSetting>) -> Self {
+    /// `in_force` is the generator's word, if there is one.
+    pub fn new(setting: Option<&RateSetting>, in_force: Option<&InForce>) -> Self {
         let rate = setting.map_or(DEFAULT_RATE_PER_MINUTE, |setting| setting.jobs_per_minute);
         Self {
             jobs_per_minute: rate,
@@ -41,7 +54,40 @@ impl RateView {
             min_per_minute: MIN_RATE_PER_MINUTE,
             max_per_minute: MAX_RATE_PER_MINUTE,
             presets: RATE_PRESETS.iter().map(|&(name, jobs_per_minute)| RatePreset { name, jobs_per_minute }).collect(),
+            in_force_per_minute: in_force.map(|said| said.jobs_per_minute),
+            in_force_at_ms: in_force.map(|said| said.at_ms),
+            refused: in_force.and_then(|said| said.rate_refused.clone()),
         }
+    }
+
+    /// What of the setting is not so, in words; none when it is in force.
+    pub fn deviation(&self) -> Option<String> {
+        match (self.in_force_per_minute, &self.refused) {
+            (None, _) => Some("no generator runs: the rate applies as soon as one runs".to_owned()),
+            (Some(rate), Some(reason)) => {
+                Some(format!("refused, {} {} in force: {reason}", job_rate(rate), if rate == 1.0 { "stays" } else { "stay" }))
+            }
+            (Some(rate), None) if !self.set_by.is_empty() && rate != self.jobs_per_minute => {
+                Some(format!("{} {} in force so far", job_rate(rate), if rate == 1.0 { "is" } else { "are" }))
+            }
+            (Some(_), None) => None,
+        }
+    }
+}
+
+/// Which kinds of jobs are generated, by weight.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct MixView {
+    pub weights: BTreeMap<String, f64>,
+    /// The weights that the generator uses, by its own word; none when no generator runs.
+    pub in_force: Option<BTreeMap<String, f64>>,
+    /// Why those are not the ones that were set.
+    pub refused: Option<String>,
+}
+
+impl MixView {
+    pub fn new(weights: BTreeMap<String, f64>, in_force: Option<&InForce>) -> Self {
+        Self { weights, in_force: in_force.map(|said| said.weights.clone()), refused: in_force.and_then(|said| said.mix_refused.clone()) }
     }
 }
 
@@ -49,14 +95,16 @@ impl RateView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DrainView {
     pub node: String,
-    /// Whether nothing new is placed there from now on; what runs goes on to its end.
+    /// Whether nothing new is to be placed there; what runs goes on to its end.
     pub draining: bool,
+    /// Whether the leading scheduler says so too. If not, the setting is stored, and holds as soon as a scheduler that knows the node leads.
+    pub in_force: bool,
     /// Why; present while it is drained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A fault that was ordered. Whether and when it takes effect is in the events.
+/// A fault that was ordered.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct FaultView {
     pub node: String,
@@ -70,10 +118,12 @@ pub struct FaultView {
     /// For faults of one GPU: which one; the one that works most when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<u8>,
+    /// What its worker says that it did; none while it has not said so, and nothing is known of it then.
+    pub outcome: Option<String>,
 }
 
 impl FaultView {
-    pub fn new(order: &FaultOrder, worker: &str) -> Self {
+    pub fn new(order: &FaultOrder, worker: &str, outcome: Option<String>) -> Self {
         Self {
             node: order.node.clone(),
             worker: worker.to_owned(),
@@ -81,6 +131,53 @@ impl FaultView {
             for_ms: order.for_ms,
             factor: order.factor,
             gpu: order.gpu,
+            outcome,
         }
+    }
+}
+
+/// The fault that an attempt broke off by, as it really was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AttemptCause {
+    pub attempt: AttemptId,
+    /// What was done, to what and by whom, in one line.
+    pub headline: String,
+    /// Such as `kill` or `xid_79`.
+    pub kind: String,
+    /// The node or the process that was broken.
+    pub target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u8>,
+    /// Which user ordered it and through what; empty when it came by itself.
+    pub by: String,
+    pub from_ms: u64,
+    /// None while it lasts and no end is planned.
+    pub until_ms: Option<u64>,
+    /// From the beginning of the fault, or from the attempt's placement when that was later, until the attempt was given up.
+    pub noticed_after_ms: u64,
+}
+
+impl AttemptCause {
+    /// None when no fault explains how the attempt ended, or it has not ended. `worker` is the process of its node.
+    pub fn of<'f>(row: &AttemptSummary, worker: Option<&str>, faults: impl IntoIterator<Item = &'f FaultTruth>) -> Option<Self> {
+        let attempt = BrokenAttempt {
+            node: &row.node,
+            worker,
+            from_ms: row.placed_at_ms,
+            ended_ms: row.ended_at_ms?,
+            outcome: row.outcome,
+            detail: &row.detail,
+        };
+        cause_of(&attempt, faults).map(|fault| Self {
+            attempt: row.attempt,
+            headline: fault.headline(),
+            kind: fault.kind.clone(),
+            target: fault.target.clone(),
+            gpu: fault.gpu,
+            by: fault.by.clone(),
+            from_ms: fault.from_ms,
+            until_ms: fault.until_ms,
+            noticed_after_ms: attempt.noticed_after_ms(fault),
+        })
     }
 }

@@ -50,7 +50,7 @@ pub struct LinkConditions {
     pub delay_ms: u64,
     /// Up to so many milliseconds more, drawn evenly for each chunk. Order is kept, as TCP keeps it.
     pub jitter_ms: u64,
-    /// Bytes a second; none is no limit.
+    /// Bytes a second; unlimited if `None`.
     pub bytes_per_s: Option<u64>,
     /// Percent of the chunks that are lost, 0 to 90. Bytes of a TCP stream cannot be missing, so a lost chunk is one that comes
     /// late: after a retransmission timeout of 200 ms (Linux' `TCP_RTO_MIN`) plus the round trip, doubled each time it is lost
@@ -80,7 +80,7 @@ impl LinkConditions {
         Self { state: LinkState::Closed, ..Self::default() }
     }
 
-    /// Whether nothing is wrong with the link.
+    /// Whether no problem found with the link.
     pub fn is_clean(&self) -> bool {
         Self { direction: Direction::Both, ..*self } == Self::default()
     }

@@ -7,8 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::conditions::{Direction, LinkConditions, LinkState};
-use crate::proxy::Counts;
-use crate::pump::Pump;
+use crate::pump::{Counts, Pump};
 use crate::shaper::Shaper;
 
 /// A server that does not take a connection by then does not answer; the service may try again.

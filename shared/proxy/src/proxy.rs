@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,19 +13,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::conditions::{InvalidConditions, LinkConditions, LinkState};
 use crate::connection::{Connection, reset};
-use crate::pump::Counters;
+use crate::pump::Counts;
 pub use crate::pump::Flow;
 
 /// Out of file descriptors, say: it may pass.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) up: Counters,
-    pub(crate) down: Counters,
-    open: AtomicU64,
-    accepted: AtomicU64,
-}
 
 /// What passed through a proxy since it started, and what is in it now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -19,6 +19,15 @@ const SMALLEST_ROOM: usize = 4 * 1024;
 /// What a direction holds before it stops reading.
 const MOST_HELD: usize = 1024 * 1024;
 
+/// Counts of both directions, and of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) up: Counters,
+    pub(crate) down: Counters,
+    pub(crate) open: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+}
+
 /// Counts of one direction, over all connections of a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -1,31 +1,32 @@
 //! Settings: flag > `FAULTLINE_*` environment > `faultline.toml` > default. Where each value came from is remembered, so that
 //! `faultline config show` can say it.
 
+mod clip;
+mod common;
+mod environment;
+mod error;
 mod layers;
-mod mistakes;
 mod origin;
+mod reader;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use layers::layered;
-pub use mistakes::clipped;
+pub use clip::clipped;
+pub use common::{COMMON_HEADING, Color, Common, CommonArgs, DEFAULT_NATS_URL, LogFormat};
+pub use error::ConfigError;
+pub use layers::{DEFAULT_CONFIG_FILE, read_file};
+use layers::{Variables, layered};
 use origin::Origins;
 pub use origin::{Origin, Setting, without_secrets};
 
 use crate::connect::{self, ConnectError};
 use crate::{credentials, trace};
 
-/// The file that is read when it is there and no other is named.
-pub const DEFAULT_CONFIG_FILE: &str = "faultline.toml";
 /// Of all OpenTelemetry programs.
 const OTLP_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// Where a NATS server is looked for when nothing names one.
-pub const DEFAULT_NATS_URL: &str = "nats://127.0.0.1:4222";
 
 /// The largest seed that can be handed on as a setting, which holds signed whole numbers.
 pub const MAX_SEED: u64 = i64::MAX as u64;
@@ -34,129 +35,6 @@ pub const MAX_SEED: u64 = i64::MAX as u64;
 pub fn seed(text: &str) -> Result<u64, String> {
     let fits = text.trim().parse::<u64>().ok().filter(|seed| *seed <= MAX_SEED);
     fits.ok_or_else(|| format!("a seed is a whole number from 0 to {MAX_SEED}"))
-}
-
-/// Why settings cannot be used: the source, the field and what is wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("the configuration file {0} does not exist: leave --config out or name one that does")]
-    NoFile(PathBuf),
-    /// One line each.
-    #[error("{}", in_lines(section, reasons))]
-    Invalid { section: String, reasons: Vec<String> },
-}
-
-fn in_lines(section: &str, reasons: &[String]) -> String {
-    reasons.iter().map(|reason| format!("settings of [{section}]: {}", clipped(reason))).collect::<Vec<_>>().join("\n")
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-/// What the help calls the flags that every program takes.
-pub const COMMON_HEADING: &str = "Options of every command";
-
-/// The flags that every program of Faultline takes.
-#[derive(Debug, Clone, Default, clap::Args, Serialize)]
-#[command(next_help_heading = COMMON_HEADING)]
-pub struct CommonArgs {
-    /// Settings file (default: faultline.toml, when it is there)
-    #[arg(long, global = true, value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
-    /// NATS server, for example nats://127.0.0.1:4222; all servers of a cluster, with commas between
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nats_url: Option<String>,
-    /// File with the nkey seed of this program's NATS user
-    #[arg(long, global = true, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nkey_file: Option<PathBuf>,
-    /// CA certificates (PEM) that the NATS server's certificate must come from; with it no connection without TLS
-    #[arg(long, global = true, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_ca_file: Option<PathBuf>,
-    /// Certificate (PEM) that this program shows to the NATS server
-    #[arg(long, global = true, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// Private key (PEM) of that certificate
-    #[arg(long, global = true, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_key_file: Option<PathBuf>,
-    /// Log filter: error, warn, info, debug, trace, or module=level pairs
-    #[arg(long, global = true, value_name = "LEVEL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_level: Option<String>,
-    #[arg(long, global = true, value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_format: Option<LogFormat>,
-    /// Also write a rolling log file into this folder
-    #[arg(long, global = true, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_dir: Option<PathBuf>,
-    #[arg(long, global = true, value_enum)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub color: Option<Color>,
-    /// Send traces of jobs to this OpenTelemetry collector, for example http://127.0.0.1:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
-    #[arg(long, global = true, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub otlp_endpoint: Option<String>,
-    /// Stop when standard input ends: a parent that holds the other end takes its children with it
-    #[arg(long, global = true, hide = true)]
-    #[serde(skip)]
-    pub stop_with_parent: bool,
-}
-
-/// What [`CommonArgs`], the environment and the file add up to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Common {
-    pub nats_url: String,
-    pub nkey_file: Option<PathBuf>,
-    pub tls_ca_file: Option<PathBuf>,
-    pub tls_cert_file: Option<PathBuf>,
-    pub tls_key_file: Option<PathBuf>,
-    pub log_level: String,
-    pub log_format: LogFormat,
-    pub log_dir: Option<PathBuf>,
-    pub color: Color,
-    pub otlp_endpoint: Option<String>,
-    #[serde(skip)]
-    pub stop_with_parent: bool,
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self {
-            nats_url: DEFAULT_NATS_URL.to_owned(),
-            nkey_file: None,
-            tls_ca_file: None,
-            tls_cert_file: None,
-            tls_key_file: None,
-            log_level: "info".to_owned(),
-            log_format: LogFormat::Text,
-            log_dir: None,
-            color: Color::Auto,
-            otlp_endpoint: None,
-            stop_with_parent: false,
-        }
-    }
 }
 
 impl CommonArgs {
@@ -172,12 +50,11 @@ impl CommonArgs {
     }
 
     fn load_with_origins(&self) -> Result<(Common, Origins), ConfigError> {
-        let mut environment: Vec<(String, String)> =
-            ["nats_url", "nkey_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "log_level", "log_format", "log_dir", "color"]
-                .map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase())))
-                .into();
+        let mut environment = common_variables();
         environment.push(("otlp_endpoint".to_owned(), OTLP_VARIABLE.to_owned()));
-        let (mut common, origins): (Common, _) = layered(self.config.as_deref(), "common", &[], &Common::default(), &environment, self)?;
+        let known: Vec<String> = environment.iter().map(|(_, variable)| variable.clone()).collect();
+        let variables = Variables { wanted: environment, mistakes: environment::unknown(None, &known, std::env::vars_os()) };
+        let (mut common, origins): (Common, _) = layered(self.config.as_deref(), "common", &[], &Common::default(), variables, self)?;
         common.stop_with_parent = self.stop_with_parent;
         let endpoint = common.otlp_endpoint.as_deref().map_or(Ok(()), |endpoint| trace::read_endpoint(endpoint).map(drop));
         let filter = crate::telemetry::check_filter(&common.log_level).map_err(|reason| format!("log_level: {reason}"));
@@ -190,12 +67,26 @@ impl Common {
     /// What keeps every connection with these settings from being made, whatever server is there.
     pub fn connection_problems(&self) -> Vec<String> {
         let url = connect::servers(&self.nats_url).err().map(|error| match error {
-            // What a URL carries is no business of whoever reads what is wrong with it.
+            // A URL may carry a secret, which must not appear in a message about what is wrong with it.
             ConnectError::BadUrl { reason, .. } => ConnectError::BadUrl { url: without_secrets(&self.nats_url), reason }.to_string(),
             other => other.to_string(),
         });
         url.into_iter().chain(credentials::problems(self)).collect()
     }
+}
+
+/// The variables of the common settings, but for the one that is not only ours.
+fn common_variables() -> Vec<(String, String)> {
+    const KEYS: [&str; 10] =
+        ["nats_url", "nkey_file", "tls_ca_file", "tls_cert_file", "tls_key_file", "log_level", "log_format", "log_dir", "color", "utc"];
+    KEYS.map(|key| (key.to_owned(), format!("FAULTLINE_{}", key.to_uppercase()))).into()
+}
+
+/// Variables of the environment that look like settings and that no program reads, in words.
+pub fn unheeded_variables() -> Vec<String> {
+    let known: Vec<String> = common_variables().into_iter().map(|(_, variable)| variable).collect();
+    let names = environment::unheeded(&known, std::env::vars_os()).into_iter();
+    names.map(|name| format!("unknown variable {name}: ignored; `faultline config show` lists all settings")).collect()
 }
 
 /// The settings of one program: `[section]` of the file, and variables `FAULTLINE_<SECTION>_<KEY>`.
@@ -279,35 +170,43 @@ where
 }
 
 fn load_admin(args: &CommonArgs, section: &str, flag: Option<SocketAddr>) -> Result<(AdminSettings, Origins), ConfigError> {
-    let environment = [(ADMIN_BIND.to_owned(), variable(section, ADMIN_BIND))];
+    let variables = Variables { wanted: vec![(ADMIN_BIND.to_owned(), variable(section, ADMIN_BIND))], mistakes: Vec::new() };
     // What was not given must not hide what was set elsewhere.
     let given: std::collections::BTreeMap<&str, String> = flag.iter().map(|address| (ADMIN_BIND, address.to_string())).collect();
     // The file's section has keys of the service, too: they are checked with its own.
-    layered(args.config.as_deref(), section, &[], &AdminSettings::default(), &environment, &given)
+    layered(args.config.as_deref(), section, &[], &AdminSettings::default(), variables, &given)
 }
 
 fn variable(section: &str, key: &str) -> String {
-    format!("FAULTLINE_{}_{}", section.replace('-', "_").to_uppercase(), key.to_uppercase())
+    format!("FAULTLINE_{}_{}", section_word(section), key.to_uppercase())
 }
 
-/// A section of the file without the keys that somebody else reads.
+/// A section's name as it stands in variables.
+fn section_word(section: &str) -> String {
+    section.replace('-', "_").to_uppercase()
+}
+
+/// A section of the file without the keys that other programs read.
 fn section_without<T>(others: &[&str], args: &CommonArgs, section: &str, flags: &impl Serialize) -> Result<(T, Origins), ConfigError>
 where
     T: Serialize + DeserializeOwned + Default,
 {
     let defaults = T::default();
-    let environment: Vec<(String, String)> =
+    let wanted: Vec<(String, String)> =
         keys_of(&defaults, section)?.into_iter().map(|key| (key.clone(), variable(section, &key))).collect();
-    layered(args.config.as_deref(), section, others, &defaults, &environment, flags)
+    let others_names = others.iter().map(|key| variable(section, key));
+    let known: Vec<String> = wanted.iter().map(|(_, variable)| variable.clone()).chain(others_names).collect();
+    let mistakes = environment::unknown(Some(&section_word(section)), &known, std::env::vars_os());
+    layered(args.config.as_deref(), section, others, &defaults, Variables { wanted, mistakes }, flags)
 }
 
+/// The keys of a section. JSON has those without a value, too.
 fn keys_of(defaults: &impl Serialize, section: &str) -> Result<Vec<String>, ConfigError> {
-    let table = config::Config::try_from(defaults).and_then(|c| c.try_deserialize::<std::collections::BTreeMap<String, config::Value>>());
-    table.map(|table| table.into_keys().collect()).map_err(|error| invalid(section, &error))
-}
-
-fn invalid(section: &str, error: &config::ConfigError) -> ConfigError {
-    ConfigError::Invalid { section: section.to_owned(), reasons: vec![error.to_string()] }
+    match serde_json::to_value(defaults) {
+        Ok(serde_json::Value::Object(table)) => Ok(table.into_iter().map(|(key, _)| key).collect()),
+        Ok(other) => Err(ConfigError::Invalid { section: section.to_owned(), reasons: vec![format!("{other} has no keys")] }),
+        Err(error) => Err(ConfigError::Invalid { section: section.to_owned(), reasons: vec![error.to_string()] }),
+    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,26 @@
 //! One way to reach NATS, with the client settings that notice a dead link in seconds, and typed publish and request.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::jetstream::context::{PublishErrorKind, RequestErrorKind as JetStreamRequestErrorKind};
+use async_nats::jetstream::context::RequestErrorKind as JetStreamRequestErrorKind;
 use async_nats::jetstream::{self, kv};
-use async_nats::{ConnectOptions, Event, RequestErrorKind, ServerAddr, Subject};
-use faultline_protocol::codec::{self, DecodeError, Message};
+use async_nats::{ConnectOptions, Event, ServerAddr, Subject};
+use faultline_protocol::codec::{self, Message};
 use faultline_protocol::subjects;
-use prometheus::{IntCounter, PullingGauge};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use prometheus::PullingGauge;
 
 use crate::config::Common;
+use crate::connection::Connection;
+use crate::count::Counter;
 use crate::credentials::{self, CredentialError};
+pub use crate::failure::{BucketError, PublishError, RequestError};
+use crate::link_health::LinkHealth;
 use crate::metrics::Metrics;
-use crate::provisioned::Missing;
+use crate::nats_wire::NatsWire;
 use crate::trace::{BadEndpoint, Tracer};
 
 /// With the default of 60 s a half-open link is noticed after 3 minutes; with 2 s after about 5 s.
@@ -33,7 +36,7 @@ const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("the NATS URL `{url}` cannot be read: {reason}. It is nats://HOST:PORT, or several with commas between for a cluster")]
+    #[error("invalid NATS URL `{url}`: {reason}. Use nats://HOST:PORT, or several separated by commas for a cluster")]
     BadUrl { url: String, reason: String },
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -50,93 +53,20 @@ pub enum ConnectError {
     Refused { url: String, reason: String },
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    #[error("another message came first on this subject")]
-    WrongLastSequence,
-    #[error("the stream is full: {0}")]
-    StreamFull(String),
-    #[error("the message is larger than the server allows: {0}")]
-    TooLarge(String),
-    #[error("no stream listens to this subject: run `faultline setup`")]
-    NoStream,
-    #[error("no acknowledgement in time")]
-    Timeout,
-    #[error("publishing failed: {0}")]
-    Other(String),
-}
-
-impl PublishError {
-    /// Whether the same publish may succeed a little later.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Other(_) | Self::StreamFull(_) | Self::NoStream)
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    #[error("nobody listens on {0}")]
-    NoResponders(String),
-    #[error("no answer from {0} in time")]
-    Timeout(String),
-    #[error("the answer from {subject} cannot be read: {source}")]
-    Decode { subject: String, source: DecodeError },
-    #[error("asking {subject} failed: {reason}")]
-    Other { subject: String, reason: String },
-}
-
-/// Why a bucket cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("bucket {bucket}: {reason}")]
-pub struct BucketError {
-    pub bucket: String,
-    pub reason: String,
-}
-
 /// A connection and what is kept about it. Cheap to clone.
 #[derive(Clone)]
 pub struct Nats {
     pub client: async_nats::Client,
     pub jetstream: jetstream::Context,
-    health: Arc<LinkHealth>,
-    connections: watch::Receiver<u64>,
-    tracer: Tracer,
+    connection: Connection,
 }
 
-/// What is known about the link: most of it comes from the event callback.
-#[derive(Debug)]
-struct LinkHealth {
-    connects: IntCounter,
-    slow_consumer_drops: IntCounter,
-    permission_errors: IntCounter,
-    malformed: IntCounter,
-    closed: AtomicBool,
-    /// Cancelled when the client's own task has ended, which it does by itself only when it panics.
-    lost: CancellationToken,
-    missing: Missing,
-}
+/// A connection to a server does all that a connection does.
+impl Deref for Nats {
+    type Target = Connection;
 
-impl LinkHealth {
-    fn new() -> Self {
-        let counter = |name, help| IntCounter::new(name, help).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self {
-            connects: counter("faultline_nats_connects_total", "Times that the connection to NATS was made, the first one included."),
-            slow_consumer_drops: counter(
-                "faultline_nats_slow_consumer_drops_total",
-                "Times that messages were dropped because they came faster than they were read.",
-            ),
-            permission_errors: counter(
-                "faultline_nats_permission_errors_total",
-                "Publishes and subscriptions that NATS refused to this user.",
-            ),
-            malformed: counter(
-                "faultline_messages_malformed_total",
-                "Messages that could not be read: they were ignored, or sent to DEAD.",
-            ),
-            closed: AtomicBool::new(false),
-            lost: CancellationToken::new(),
-            missing: Missing::default(),
-        }
+    fn deref(&self) -> &Connection {
+        &self.connection
     }
 }
 
@@ -151,7 +81,7 @@ impl Drop for Lifeline {
 
 impl std::fmt::Debug for Nats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nats").field("health", &self.health).finish_non_exhaustive()
+        f.debug_struct("Nats").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
@@ -190,7 +120,8 @@ async fn end_with_client(health: Arc<LinkHealth>) {
 pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Result<Nats, ConnectError> {
     let servers = servers(&common.nats_url)?;
     let health = Arc::new(LinkHealth::new());
-    let (connected, connections) = watch::channel(0_u64);
+    let connected = Counter::default();
+    let connections = connected.subscribe();
     let for_events = (Lifeline(Arc::clone(&health)), connected, client_name.to_owned());
     let mut options = ConnectOptions::new()
         .name(client_name)
@@ -222,7 +153,9 @@ pub async fn connect_once(common: &Common, user: &str, client_name: &str) -> Res
         .backpressure_on_inflight(true)
         .build(client.clone());
     let tracer = Tracer::start(common.otlp_endpoint.as_deref(), user, client_name)?;
-    Ok(Nats { client, jetstream, health, connections, tracer })
+    let wire = Arc::new(NatsWire::new(client.clone(), jetstream.clone()));
+    let connection = Connection::new(wire, connections, health, tracer);
+    Ok(Nats { client, jetstream, connection })
 }
 
 /// The servers that a URL names: one, or those of a cluster with commas between.
@@ -236,7 +169,7 @@ fn server(url: &str) -> Result<ServerAddr, ConnectError> {
     match url.split_once("://") {
         None if url.is_empty() => Err(refuse("it is empty".into())),
         Some((scheme, _)) if !["nats", "tls", "ws", "wss"].contains(&scheme) => {
-            Err(refuse(format!("`{scheme}` is no scheme of NATS: use nats, tls, ws or wss")))
+            Err(refuse(format!("unsupported scheme `{scheme}`: use nats, tls, ws, or wss")))
         }
         _ => url.parse().map_err(|error: std::io::Error| refuse(error.to_string())),
     }
@@ -254,11 +187,11 @@ fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> Conn
     }
 }
 
-fn on_link_event(event: &Event, health: &LinkHealth, connections: &watch::Sender<u64>, name: &str) {
+fn on_link_event(event: &Event, health: &LinkHealth, connections: &Counter, name: &str) {
     match event {
         Event::Connected => {
             health.connects.inc();
-            connections.send_modify(|count| *count += 1);
+            connections.increment();
             tracing::debug!(client = name, "connected to NATS");
         }
         Event::Disconnected => tracing::warn!(client = name, "disconnected from NATS: reconnecting"),
@@ -283,14 +216,30 @@ fn on_link_event(event: &Event, health: &LinkHealth, connections: &watch::Sender
 }
 
 impl Nats {
-    pub fn is_connected(&self) -> bool {
-        self.client.connection_state() == State::Connected
+    /// The connection alone, for loops that run over any wire.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// As [`Connection::send_message`].
+    pub async fn send<M: Message>(&self, subject: Subject, message: &M) -> Result<(), PublishError> {
+        self.connection.send_message(subject, message).await
+    }
+
+    /// As [`Connection::ask`].
+    pub async fn request<Q: Message, A: Message>(
+        &self,
+        subject: impl Into<String>,
+        question: &Q,
+        limit: Duration,
+    ) -> Result<A, RequestError> {
+        self.connection.ask(subject, question, limit).await
     }
 
     /// Shows the state of the link in the metrics of the process. Once a process.
     pub fn register_metrics(&self, metrics: &Metrics) {
         let health = &self.health;
-        for counter in [&health.connects, &health.slow_consumer_drops, &health.permission_errors, &health.malformed] {
+        for counter in [&health.connects, &health.slow_consumer_drops, &health.permission_errors, &health.malformed, &health.unsent] {
             metrics.register(counter.clone());
         }
         if let Some(dropped) = self.tracer.dropped() {
@@ -305,79 +254,6 @@ impl Nats {
             }),
         );
         metrics.register(connected.unwrap_or_else(|error| panic!("faultline_nats_connected: {error}")));
-    }
-
-    /// Where spans of jobs are told.
-    pub fn tracer(&self) -> &Tracer {
-        &self.tracer
-    }
-
-    /// Counts a message that could not be read.
-    pub fn note_malformed(&self) {
-        self.health.malformed.inc();
-    }
-
-    /// What the process works with and is not there.
-    pub(crate) fn missing(&self) -> &Missing {
-        &self.health.missing
-    }
-
-    /// Counts connections; changes at every reconnect.
-    pub fn connections(&self) -> watch::Receiver<u64> {
-        self.connections.clone()
-    }
-
-    /// Plain publish: may be lost. Refuses while disconnected, so that old news does not burst out later.
-    pub async fn publish<M: Message>(&self, subject: impl Into<String>, message: &M) -> Result<(), PublishError> {
-        if !self.is_connected() {
-            return Err(PublishError::Other("not connected".into()));
-        }
-        let sent = self.client.publish_with_headers(subject.into(), codec::headers_for::<M>(), codec::encode(message)).await;
-        sent.map_err(|error| PublishError::Other(error.to_string()))
-    }
-
-    /// Publishes to a stream and awaits the acknowledgement. Returns the message's sequence.
-    pub async fn publish_durable<M: Message>(&self, subject: impl Into<String>, message: &M) -> Result<u64, PublishError> {
-        self.publish_durable_with(subject, codec::headers_for::<M>(), message).await
-    }
-
-    /// As [`Nats::publish_durable`], with further headers.
-    pub async fn publish_durable_with<M: Message>(
-        &self,
-        subject: impl Into<String>,
-        headers: async_nats::HeaderMap,
-        message: &M,
-    ) -> Result<u64, PublishError> {
-        let ack =
-            self.jetstream.publish_with_headers(subject.into(), headers, codec::encode(message)).await.map_err(classify_publish_error)?;
-        ack.await.map(|ack| ack.sequence).map_err(classify_publish_error)
-    }
-
-    /// Asks and awaits one answer.
-    pub async fn request<Q: Message, A: Message>(
-        &self,
-        subject: impl Into<String>,
-        question: &Q,
-        limit: Duration,
-    ) -> Result<A, RequestError> {
-        let subject = subject.into();
-        let request = async_nats::Request::new().headers(codec::headers_for::<Q>()).payload(codec::encode(question)).timeout(Some(limit));
-        let answer = self.client.send_request(subject.clone(), request).await.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => RequestError::NoResponders(subject.clone()),
-            RequestErrorKind::TimedOut => RequestError::Timeout(subject.clone()),
-            _ => RequestError::Other { subject: subject.clone(), reason: error.to_string() },
-        })?;
-        codec::decode(answer.headers.as_ref(), &answer.payload).map_err(|source| RequestError::Decode { subject, source })
-    }
-
-    /// Answers a request. Whoever asks chooses where the answer goes, and the server lets an answer pass: only an inbox may be chosen, so
-    /// that nobody borrows this process's voice.
-    pub async fn reply<M: Message>(&self, reply_to: Subject, message: &M) -> Result<(), PublishError> {
-        if !reply_to.starts_with("_INBOX") {
-            return Err(PublishError::Other(format!("`{reply_to}` is no inbox")));
-        }
-        let sent = self.client.publish_with_headers(reply_to, codec::headers_for::<M>(), codec::encode(message)).await;
-        sent.map_err(|error| PublishError::Other(error.to_string()))
     }
 
     pub async fn bucket(&self, name: &str) -> Result<kv::Store, BucketError> {
@@ -397,25 +273,6 @@ impl Nats {
         if tokio::time::timeout(DRAIN_LIMIT, closing).await.is_err() {
             tracing::warn!("NATS did not take the last messages in time");
         }
-    }
-}
-
-/// JetStream's words for a full stream (errors 10077 and 10167) and for exhausted resources.
-fn says_full(reason: &str) -> bool {
-    ["maximum bytes exceeded", "maximum messages exceeded", "insufficient", "resource limits exceeded", "no space"]
-        .iter()
-        .any(|words| reason.contains(words))
-}
-
-pub(crate) fn classify_publish_error(error: jetstream::context::PublishError) -> PublishError {
-    let reason = error.to_string();
-    match error.kind() {
-        PublishErrorKind::WrongLastSequence => PublishError::WrongLastSequence,
-        PublishErrorKind::TimedOut => PublishError::Timeout,
-        PublishErrorKind::StreamNotFound => PublishError::NoStream,
-        PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge(reason),
-        _ if says_full(&reason) => PublishError::StreamFull(reason),
-        _ => PublishError::Other(reason),
     }
 }
 
@@ -449,7 +306,7 @@ mod tests {
         assert_eq!(ports("nats://10.0.0.1:4301, nats://10.0.0.2:4302,10.0.0.3").unwrap(), [4301, 4302, 4222]);
         for bad in ["", "nats://127.0.0.1:4222,", "nats://127.0.0.1:notaport", "http://127.0.0.1:4222"] {
             let error = ports(bad).unwrap_err().to_string();
-            assert!(error.contains("with commas between"), "{bad}: {error}");
+            assert!(error.contains("separated by commas"), "{bad}: {error}");
         }
     }
 }

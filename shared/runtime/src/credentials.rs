@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use async_nats::ConnectOptions;
 
 use crate::config::Common;
+use crate::shell;
 
 /// Why a file with credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub(crate) fn apply(mut options: ConnectOptions, common: &Common) -> Result<Conn
         (None, Some(key)) => return Err(alone("tls_key_file", key, "tls_cert_file", "the certificate of this key")),
         (None, None) => {}
     }
-    // Whoever names certificates must not end up without encryption because a server offers none.
+    // With certificates in the settings, a connection must not be unencrypted because a server offers no TLS.
     Ok(if common.names_tls() { options.require_tls(true) } else { options })
 }
 
@@ -82,7 +83,7 @@ fn read(setting: &'static str, path: &Path) -> Result<String, CredentialError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads a file that is nobody else's business. A group may read it, since that is how containers share keys.
+/// Reads a file that only its owner may read. A group may read it, since that is how containers share keys.
 fn read_secret(setting: &'static str, path: &Path) -> Result<String, CredentialError> {
     check_mode(setting, path)?;
     read(setting, path)
@@ -95,7 +96,7 @@ pub fn check_mode(setting: &'static str, path: &Path) -> Result<(), CredentialEr
     let metadata = std::fs::metadata(path).map_err(|error| failed(setting, path, format!("it cannot be read: {error}")))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o027 != 0 {
-        let reason = format!("others may read or change this secret (mode {mode:04o}): chmod 600 {}", path.display());
+        let reason = format!("others may read or change this secret (mode {mode:04o}): chmod 600 {}", shell::word(path));
         return Err(failed(setting, path, reason));
     }
     Ok(())

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use async_nats::header::NATS_MESSAGE_ID;
 use backon::{ConstantBuilder, Retryable};
 use faultline_protocol::codec;
 use faultline_protocol::messages::{ClusterEvent, EventBatch, EventKind, Level};
 use faultline_protocol::subjects;
 
-use crate::connect::Nats;
+use crate::connection::Connection;
 
 /// Where one service's events go.
 #[derive(Debug, Clone)]
 pub struct EventSink {
-    nats: Nats,
+    connection: Connection,
     service: String,
 }
 
 impl EventSink {
-    pub fn new(nats: &Nats, service: &str) -> Self {
-        Self { nats: nats.clone(), service: service.to_owned() }
+    pub fn new(connection: &Connection, service: &str) -> Self {
+        Self { connection: connection.clone(), service: service.to_owned() }
     }
 
     pub fn service(&self) -> &str {
@@ -27,7 +28,7 @@ impl EventSink {
 
     /// An event of this service, now.
     pub fn event(&self, level: Level, kind: EventKind, detail: impl Into<String>) -> ClusterEvent {
-        ClusterEvent::new(crate::clock::unix_ms(), &self.service, level, kind, detail)
+        ClusterEvent::new(self.connection.unix_ms(), &self.service, level, kind, detail)
     }
 
     /// Publishes one event under the subject that fits it; does not wait for the acknowledgement.
@@ -41,7 +42,10 @@ impl EventSink {
     pub async fn send_durably(&self, event: ClusterEvent, limit: Duration) -> bool {
         let subject = subject_of(&event);
         let batch = EventBatch { events: vec![event] };
-        let publish = || async { self.nats.publish_durable(subject.clone(), &batch).await.map(drop) };
+        // A publish that was not acknowledged in time may be stored all the same: the server drops what it has already.
+        let mut headers = codec::headers_for::<EventBatch>();
+        headers.insert(NATS_MESSAGE_ID, format!("{}-{:032x}", self.service, self.connection.random_u128()));
+        let publish = || async { self.connection.publish_durable_with(subject.clone(), headers.clone(), &batch).await.map(drop) };
         let repeated = publish.retry(ConstantBuilder::default().with_delay(Duration::from_millis(200)).with_max_times(usize::MAX));
         let is_written = matches!(tokio::time::timeout(limit, repeated).await, Ok(Ok(())));
         if !is_written {
@@ -50,15 +54,26 @@ impl EventSink {
         is_written
     }
 
-    /// Publishes events about jobs in one message, which is nobody's last event: those of a job are on its own subject.
+    /// Publishes an event about an interrupted attempt where a new leader finds it beside the last event of its job.
+    pub async fn send_interrupted(&self, event: ClusterEvent) {
+        let subject = event.job.map_or_else(|| subject_of(&event), subjects::job_interrupted_event);
+        self.publish(subject, &EventBatch { events: vec![event] }).await;
+    }
+
+    /// Publishes events about jobs together, not as the last event of any job: those are on the job's own subject.
     pub async fn send_many(&self, events: Vec<ClusterEvent>) {
-        self.publish(subjects::JOB_EVENT_MANY.to_owned(), &EventBatch { events }).await;
+        let parts = self.connection.parts(events, |events| EventBatch { events });
+        for batch in &parts.messages {
+            self.publish(subjects::JOB_EVENT_MANY.to_owned(), batch).await;
+        }
+        for (event, bytes) in parts.too_large {
+            self.connection.note_unsent("an event", &format!("{:?} would take {bytes} bytes", event.kind));
+        }
     }
 
     async fn publish(&self, subject: String, batch: &EventBatch) {
-        let sent = self.nats.client.publish_with_headers(subject.clone(), codec::headers_for::<EventBatch>(), codec::encode(batch)).await;
-        if let Err(error) = sent {
-            tracing::warn!(subject, %error, "an event was not written");
+        if let Err(error) = self.connection.send_message(subject.clone().into(), batch).await {
+            tracing::debug!(subject, %error, "an event was not written");
         }
     }
 }

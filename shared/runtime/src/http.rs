@@ -20,7 +20,7 @@ pub(crate) async fn request(authority: &str, head: &str, body: &[u8], limit: Dur
         stream.write_all(body).await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
-        parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| Error::new(ErrorKind::InvalidData, "the answer is no HTTP"))
+        parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| Error::new(ErrorKind::InvalidData, "invalid HTTP answer"))
     };
     tokio::time::timeout(limit, asking)
         .await

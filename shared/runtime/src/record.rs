@@ -1,20 +1,24 @@
 //! The record of a job in RESULTS: read it, and replace an open marker by the job's end, once and for all.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream};
 use async_nats::{HeaderMap, header};
 pub use faultline_engine::job::Commit;
-use faultline_engine::job::{Found, JobId, JobState};
-use faultline_protocol::codec::{self, HEADER_JOB_STATE, HEADER_TRACEPARENT};
-use faultline_protocol::messages::TerminalRecord;
+use faultline_engine::job::{Found, JobId, JobSpec, JobState, Priority, is_token};
+use faultline_engine::ledger::{LedgerRecord, Took};
+use faultline_protocol::codec::{self, HEADER_JOB_MESSAGE, HEADER_JOB_STATE, HEADER_TRACEPARENT};
+use faultline_protocol::messages::{QueuedJob, RecordState, TerminalRecord};
 use faultline_protocol::{streams, subjects};
 use futures::TryStreamExt;
 
-use crate::connect::{Nats, PublishError};
+use crate::connect::PublishError;
+use crate::connection::Connection;
+use crate::wire::Post;
 
-/// The value of the header Job-State of an open marker.
-pub const OPEN: &str = "open";
+/// How long reading a queued job may take.
+const QUEUE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What RESULTS holds of a job.
 #[derive(Debug, Clone)]
@@ -28,61 +32,102 @@ pub struct JobRecord {
 impl JobRecord {
     /// How the job ended, by the header; `None` while it is open, or when the header says nothing known.
     pub fn terminal_state(&self) -> Option<JobState> {
-        JobState::terminal(self.headers.get(HEADER_JOB_STATE)?.as_str())
+        match RecordState::of(Some(&self.headers))? {
+            RecordState::Ended(state) => Some(state),
+            RecordState::Open => None,
+        }
     }
 }
 
 impl From<StreamMessage> for JobRecord {
     fn from(message: StreamMessage) -> Self {
-        let is_open = message.headers.get(HEADER_JOB_STATE).is_some_and(|state| state.as_str() == OPEN);
+        let is_open = RecordState::of(Some(&message.headers)) == Some(RecordState::Open);
         Self { seq: message.sequence, is_open, headers: message.headers, body: message.payload }
     }
 }
 
+/// What a message of RESULTS means to the ledger; `None` when it is not a record.
+pub fn read_for_ledger(subject: &str, headers: Option<&HeaderMap>, seq: u64, stored_at_ms: u64) -> Option<LedgerRecord> {
+    let state = match RecordState::of(headers)? {
+        RecordState::Open => JobState::Queued,
+        RecordState::Ended(state) => state,
+    };
+    let job = subjects::result_job_id(subject)?;
+    let message = headers.and_then(|headers| headers.get(HEADER_JOB_MESSAGE)).map(|value| value.as_str());
+    Some(LedgerRecord { seq, job, state, stored_at_ms, took: Took::read(message, state) })
+}
+
+/// How many messages JOBS holds of a job.
+pub async fn count_messages(nats: &Connection, job: JobId) -> anyhow::Result<usize> {
+    let listed = nats.subjects(streams::JOBS, subjects::queue_any(job)).await.map_err(anyhow::Error::msg);
+    let listed = listed.context("asking for the stream JOBS failed")?.map_err(anyhow::Error::msg);
+    let counts: Vec<(String, usize)> = listed.try_collect().await.context("the list of JOBS broke off")?;
+    Ok(counts.into_iter().map(|(_, count)| count).sum())
+}
+
 /// Reads the record of a job; `None` when there is none. On a cluster any server that has a copy answers, and one that has just
 /// come back may be behind: who concludes something from `None` calls [`read_record_surely`].
-pub async fn read_record(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
-    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
-    match stream.direct_get_last_for_subject(subjects::result(job)).await {
-        Ok(message) => Ok(Some(message.into())),
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-    }
+pub async fn read_record(nats: &Connection, job: JobId) -> Result<Option<JobRecord>, String> {
+    Ok(nats.last(streams::RESULTS, &subjects::result(job), false).await?.map(JobRecord::from))
 }
 
 /// The same, but that there is none is the word of the server that leads the stream, which knows everything that was acknowledged.
-pub async fn read_record_surely(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
-    match read_record(nats, job).await {
-        Ok(None) => read_record_from_leader(nats, job).await,
-        found => found,
-    }
+pub async fn read_record_surely(nats: &Connection, job: JobId) -> Result<Option<JobRecord>, String> {
+    Ok(nats.last(streams::RESULTS, &subjects::result(job), true).await?.map(JobRecord::from))
 }
 
-async fn read_record_from_leader(nats: &Nats, job: JobId) -> Result<Option<JobRecord>, String> {
-    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::RESULTS).await.map_err(|error| error.to_string())?;
-    match stream.get_last_raw_message_by_subject(&subjects::result(job)).await {
-        Ok(message) => Ok(Some(message.into())),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(error.to_string()),
+/// What the queue holds of a job; `None` when it is not there. Of a kind, `class` is the part before the colon.
+pub async fn read_queued(nats: &Connection, priority: Priority, class: &str, job: JobId) -> Result<Option<JobSpec>, String> {
+    /// What the server answers for "no message".
+    const NOT_FOUND: u16 = 404;
+    if !is_token(class) {
+        return Ok(None);
     }
+    let ask = serde_json::json!({ "last_by_subj": subjects::queue(priority, class, job) }).to_string();
+    let asked = nats.request(Post::bare(subjects::JOBS_DIRECT_GET, ask), None);
+    let answer = tokio::time::timeout(QUEUE_LIMIT, asked).await.map_err(|_| "JetStream did not answer in time".to_owned())?;
+    let answer = answer.map_err(|(_, reason)| reason)?;
+    match answer.status.map(|status| status.as_u16()) {
+        None => {}
+        Some(NOT_FOUND) => return Ok(None),
+        Some(status) => return Err(format!("JetStream answered {status}")),
+    }
+    let queued: QueuedJob = codec::decode(answer.headers.as_ref(), &answer.payload).map_err(|error| error.to_string())?;
+    Ok(Some(queued.spec))
 }
 
 /// Calls `take` with the subject of every message in JOBS. A work queue lends no second consumer: its subjects are listed, in as many pages
 /// as it takes, which costs the server something when the queue is long.
-pub async fn each_queued(nats: &Nats, mut take: impl FnMut(String)) -> anyhow::Result<()> {
-    let stream: Stream<()> = nats.jetstream.get_stream_no_info(streams::JOBS).await.context("JOBS cannot be looked at")?;
+pub async fn each_queued(nats: &Connection, mut take: impl FnMut(String)) -> anyhow::Result<()> {
+    let listed = nats.subjects(streams::JOBS, ">".into()).await.map_err(anyhow::Error::msg);
     let mut listed =
-        stream.info_with_subjects(">").await.context("JOBS cannot be looked at; run `faultline setup` if it does not exist")?;
+        listed.context("the state of JOBS cannot be read; run `faultline setup` if it does not exist")?.map_err(anyhow::Error::msg);
     while let Some((subject, _messages)) = listed.try_next().await.context("the list of JOBS broke off")? {
         take(subject);
     }
     Ok(())
 }
 
-/// Replaces the open marker `record.open_seq` by `record`. Whoever comes first wins; everybody else is told so.
+/// Replaces the open marker `record.open_seq` by `record`. The first writer wins; all others are told so.
 /// A transient error may have committed all the same: call again, it is found out by reading back.
-pub async fn commit(nats: &Nats, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Result<Commit, PublishError> {
+pub async fn commit(nats: &Connection, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Result<Commit, PublishError> {
+    commit_with(nats, record, ttl_s, codec::headers_for::<TerminalRecord>(), traceparent).await
+}
+
+/// As [`commit`], for the end of a job that has no message in JOBS which could be acknowledged.
+pub async fn commit_without_message(nats: &Connection, record: &TerminalRecord, ttl_s: u64, took: Took) -> Result<Commit, PublishError> {
     let mut headers = codec::headers_for::<TerminalRecord>();
+    headers.insert(HEADER_JOB_MESSAGE, took.as_str());
+    commit_with(nats, record, ttl_s, headers, None).await
+}
+
+async fn commit_with(
+    nats: &Connection,
+    record: &TerminalRecord,
+    ttl_s: u64,
+    mut headers: HeaderMap,
+    traceparent: Option<&str>,
+) -> Result<Commit, PublishError> {
     headers.insert(HEADER_JOB_STATE, record.state.as_str());
     headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, record.open_seq.to_string());
     headers.insert(header::NATS_MESSAGE_TTL, format!("{ttl_s}s"));

@@ -1,6 +1,7 @@
 //! What all five services do before they do anything of their own: read their settings, start logging, listen for signals, open the
 //! admin listener, connect. A service is its library's `run`; its `main` names it and passes the command line on.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::admin::{self, Admin, Readiness};
+use crate::clock_check;
 use crate::config::{self, Common, CommonArgs};
 use crate::connect::{self, Nats};
 use crate::metrics::Metrics;
@@ -21,7 +23,7 @@ pub struct ServiceArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Answer /healthz, /readyz and /metrics there, for example on 127.0.0.1:9100; not given: nowhere. No password is asked for: on
-    /// another address than a loopback one, everybody who reaches it can read it. There are no secrets in it
+    /// another address than a loopback one, everyone who reaches it can read it. There are no secrets in it
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin_bind: Option<SocketAddr>,
     /// Ask the process that runs with these settings whether it is ready, and exit with 0 or 1
@@ -45,6 +47,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// One that is given its connection, and cannot make another.
+    pub fn over_any_wire(service: &'static str, name: &str, shutdown: Shutdown) -> Self {
+        let (readiness, metrics) = (Readiness::new(service, name, shutdown.token()), Metrics::new(service, name));
+        Self { name: name.to_owned(), shutdown, readiness, metrics, user: service, common: Common::default() }
+    }
+
     /// For one that learns its name after it began.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -57,6 +65,9 @@ impl Process {
         let Some(nats) = self.connect_aside(&self.name).await? else { return Ok(None) };
         nats.register_metrics(&self.metrics);
         self.readiness.connected(&nats);
+        clock_check::register_metric(&self.metrics);
+        self.shutdown.spawn("clock", clock_check::watch(self.readiness.clone(), self.shutdown.token()));
+        self.shutdown.spawn("answering", nats.clone().keep_asking(self.shutdown.token()));
         Ok(Some(nats))
     }
 
@@ -72,7 +83,7 @@ impl Process {
     pub async fn connect_to_streams(&self) -> anyhow::Result<Option<Nats>> {
         match self.connect().await? {
             Some(nats) if nats.wait_until_provisioned(&self.shutdown.token()).await => {
-                self.shutdown.spawn("provisioned", nats.clone().keep_looking(self.shutdown.token()));
+                self.shutdown.spawn("provisioned", nats.connection().keep_looking(self.shutdown.token()));
                 Ok(Some(nats))
             }
             _ => Ok(None),
@@ -107,7 +118,7 @@ where
     if args.probe {
         return match admin::probe(service, admin_bind).await {
             Ok(report) => {
-                println!("{} is ready: {}", report.process, report.state);
+                print(&format!("{} is ready: {}", report.process, report.state));
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -125,9 +136,9 @@ where
             // A parent that takes its children with it may hold their ports between two lives.
             let admin = Admin { readiness: readiness.clone(), metrics: metrics.clone() };
             let address = admin::start(address, common.stop_with_parent, admin)?;
-            tracing::info!(address = %address, "health and metrics are to be had");
+            tracing::info!(address = %address, "serving /healthz, /readyz, and /metrics");
             if !address.ip().is_loopback() {
-                tracing::warn!(address = %address, "the admin address can be reached from other machines, as was asked for; it has no password");
+                tracing::warn!(address = %address, "the admin address can be reached from other machines, and it has no password");
             }
         }
         run(settings, Process { name, shutdown, readiness, metrics, user: service, common }).await
@@ -141,6 +152,11 @@ where
     }
 }
 
+/// A line on standard output, whose reader may have gone.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn print_settings<S>(service: &str, args: &ServiceArgs, flags: &impl Serialize) -> ExitCode
 where
     S: Serialize + DeserializeOwned + Default,
@@ -148,7 +164,7 @@ where
     let settings = config::service_settings::<S>(&args.common, service, args.admin_bind, flags).map_err(|error| error.to_string());
     match settings.and_then(|settings| serde_json::to_string(&settings).map_err(|error| error.to_string())) {
         Ok(text) => {
-            println!("{text}");
+            print(&text);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -171,7 +187,7 @@ where
 {
     let common = args.common.load();
     let own = config::load_service(&args.common, service, args.admin_bind, flags);
-    // Whoever starts a program mends the first; `faultline config` wants all.
+    // At a start the first mistake is enough; `faultline config` wants all.
     if let (true, Err(one), Err(other)) = (args.print_settings, &common, &own) {
         anyhow::bail!("{one}\n{other}");
     }

@@ -8,18 +8,26 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::spawner::Spawner;
+
 /// The stop signal and the tasks that must hear it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     token: CancellationToken,
     hurry: CancellationToken,
     tasks: TaskTracker,
+    spawner: Spawner,
 }
 
 impl Shutdown {
     /// A shutdown that only [`Shutdown::stop`] triggers.
     pub fn manual() -> Self {
         Self::default()
+    }
+
+    /// The same, with its tasks where the spawner puts them.
+    pub fn manual_with(spawner: Spawner) -> Self {
+        Self { spawner, ..Self::default() }
     }
 
     /// Stops on SIGTERM and, in a hurry, on SIGINT, on a second signal and (when asked) at the end of standard input.
@@ -67,9 +75,8 @@ impl Shutdown {
 
     /// Spawns a task that [`Shutdown::wait_for_tasks`] waits for. A task that panics stops the process: the supervisor restarts it whole.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
-        let token = self.token.clone();
-        self.tasks.spawn(async move {
-            let guard = StopOnPanic { name, token };
+        let guard = StopOnPanic { name, token: self.token.clone() };
+        self.spawner.spawn_tracked(&self.tasks, async move {
             future.await;
             drop(guard);
         });
@@ -103,7 +110,7 @@ impl Drop for StopOnPanic {
 pub fn wake_when_parent_dies() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT)) {
-        tracing::warn!(%error, "frozen, this process would not notice its parent's end");
+        tracing::warn!(%error, "while frozen, this process would not notice that its parent ended");
     }
 }
 

@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Color, Common, LogFormat};
+use crate::times;
 
 /// How many days of log files are kept.
 const LOG_FILES_KEPT: usize = 7;
@@ -33,14 +34,14 @@ pub fn use_color(color: Color) -> bool {
     }
 }
 
-/// Whether a log filter says something: a lone word that is no level would be taken for a module, and all else fall silent.
+/// Whether a log filter says something: a lone word that is not a level would be taken for a module, and all else fall silent.
 pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     let wrong = filter
         .split(',')
         .map(str::trim)
         .find(|part| part.is_empty() || !part.contains('=') && part.parse::<tracing::level_filters::LevelFilter>().is_err());
     let reason = match wrong {
-        Some(part) => format!("`{part}` is no level"),
+        Some(part) => format!("invalid level `{part}`"),
         None => match EnvFilter::try_new(filter) {
             Ok(_) => return Ok(()),
             Err(error) => format!("`{filter}`: {error}"),
@@ -56,6 +57,7 @@ pub fn init(service: &str, common: &Common) -> TelemetryGuard {
 
 /// As [`init`], with `prefix` in front of each plain line on standard error.
 pub fn init_with_prefix(service: &str, common: &Common, prefix: String) -> TelemetryGuard {
+    times::show_utc(common.utc);
     // The client's own news of every connection would bury ours; `--log-level info,async_nats=info` shows them.
     let level = if common.log_level == "info" { "info,async_nats=warn" } else { &common.log_level };
     let filter = || EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -124,7 +126,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
         let (on, off) = if self.color { (ansi(level), RESET) } else { ("", "") };
-        write!(writer, "{}{} {on}{level:<5}{off} ", self.prefix, utc_time(crate::clock::unix_ms()))?;
+        write!(writer, "{}{} {on}{level:<5}{off} ", self.prefix, times::clock(crate::clock::unix_ms()))?;
         // Fields may carry what a message says, and a line break in one would start a line that looks like another event.
         let mut plain = String::new();
         context.field_format().format_fields(Writer::new(&mut plain), event)?;
@@ -146,12 +148,6 @@ where
     }
 }
 
-/// `HH:MM:SS.mmm` in UTC.
-fn utc_time(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1000;
-    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, unix_ms % 1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +155,5 @@ mod tests {
     #[test]
     fn levels_have_the_promised_colours() {
         assert_eq!([Level::INFO, Level::WARN, Level::ERROR, Level::DEBUG].map(ansi), ["\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[36m"]);
-        assert_eq!(utc_time(86_400_000 + 3_723_004), "01:02:03.004");
     }
 }

@@ -1,6 +1,6 @@
 //! Traces of jobs for those who collect them: spans from submit to commit, sent to an OpenTelemetry collector as OTLP over HTTP, in its
-//! JSON form (<https://opentelemetry.io/docs/specs/otlp/>). Off unless an endpoint is set. Spans are told when they are over, by whoever
-//! knows their times, so nothing is kept for a job that is under way and a killed process leaves no span open.
+//! JSON form (<https://opentelemetry.io/docs/specs/otlp/>). Off unless an endpoint is set. Spans are sent when they are over, by the process
+//! that knows their times, so nothing is kept for a job that is under way and a killed process leaves no span open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl SpanId {
         Self(random_u128() as u64 | 1)
     }
 
-    /// The same for everybody who tells of this attempt.
+    /// The same for every process that tells of this attempt.
     pub fn of_attempt(attempt: AttemptId) -> Self {
         Self(attempt.to_u128() as u64 | 1)
     }
@@ -79,11 +79,11 @@ pub struct Tracer(Option<Arc<Sender>>);
 
 #[derive(Debug)]
 struct Sender {
-    spans: mpsc::Sender<Order>,
+    spans: mpsc::Sender<ToSender>,
     dropped: IntCounter,
 }
 
-enum Order {
+enum ToSender {
     Send(Box<Span>),
     /// Send what there is, and say when that is done.
     Flush(oneshot::Sender<()>),
@@ -91,7 +91,7 @@ enum Order {
 
 /// Why an endpoint is refused.
 #[derive(Debug, thiserror::Error)]
-#[error("otlp_endpoint: `{0}` is no http://HOST:PORT. Name a collector's OTLP/HTTP port, for example http://127.0.0.1:4318")]
+#[error("otlp_endpoint: invalid URL `{0}`: use http://HOST:PORT with a collector's OTLP/HTTP port, for example http://127.0.0.1:4318")]
 pub struct BadEndpoint(String);
 
 /// `host:port` and the path of an endpoint such as `http://127.0.0.1:4318`.
@@ -130,7 +130,7 @@ impl Tracer {
         let Some(sender) = &self.0 else { return };
         let Some((trace, root)) = traceparent.and_then(read_traceparent) else { return };
         for span in spans(trace, root) {
-            if sender.spans.try_send(Order::Send(Box::new(span))).is_err() {
+            if sender.spans.try_send(ToSender::Send(Box::new(span))).is_err() {
                 sender.dropped.inc();
             }
         }
@@ -140,7 +140,7 @@ impl Tracer {
     pub async fn flush(&self) {
         let Some(sender) = &self.0 else { return };
         let (done, sent) = oneshot::channel();
-        if sender.spans.send(Order::Flush(done)).await.is_ok() {
+        if sender.spans.send(ToSender::Flush(done)).await.is_ok() {
             let _ = sent.await;
         }
     }
@@ -155,15 +155,15 @@ struct Exporter {
 }
 
 impl Exporter {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::Receiver<ToSender>) {
         let mut ticks = tokio::time::interval(SEND_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut spans: Vec<Span> = Vec::new();
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Send(span)) => spans.push(*span),
-                    Some(Order::Flush(done)) => {
+                    Some(ToSender::Send(span)) => spans.push(*span),
+                    Some(ToSender::Flush(done)) => {
                         self.send(std::mem::take(&mut spans)).await;
                         let _ = done.send(());
                     }

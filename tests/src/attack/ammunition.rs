@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use async_nats::HeaderMap;
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_TRACEPARENT, HEADER_VERSION};
 use faultline_protocol::messages::{
-    AssignBatch, ChaosRequest, FaultOrder, KillAttempts, LedgerSnapshot, NodeRegistration, SyncOrder, Verdict,
+    AssignBatch, ChaosRequest, FaultOrder, KillAttempts, KillRequest, LedgerSnapshot, NodeRegistration, SyncOrder, Verdict,
 };
 use faultline_runtime::clock::unix_ms;
 use rand::seq::IndexedRandom as _;
@@ -52,8 +52,8 @@ const fn target(name: &'static str, subject: &'static str, kinds: &'static [&'st
     Target { name, subject, kinds, never }
 }
 
-/// Everything that some process listens to, but RESULTS.
-const TARGETS: [Target; 38] = [
+/// Everything that some process listens to and a key can publish, but RESULTS.
+const TARGETS: [Target; 36] = [
     target("job.q", "job.q.{priority}.{token}.{id}", &["queued-job"], None),
     target("job.q", "job.q.{priority}.sleep.{token}", &["queued-job", "open-marker"], None),
     target("job.done", "job.done.{id}", &["open-marker", "terminal-record"], None),
@@ -76,6 +76,7 @@ const TARGETS: [Target; 38] = [
     target("sched.cancel", "sched.cancel", &["cancel-request"], None),
     target("sched.ended", "sched.ended", &["ended-batch"], None),
     target("sched.synced", "sched.synced", &["worker-sync"], None),
+    target("chaos", "chaos.kill", &["kill-request"], Some(reads::<KillRequest>)),
     target("chaos", "chaos.run", &["chaos-request"], Some(reads::<ChaosRequest>)),
     target("chaos", "chaos.abort", &["chaos-abort"], None),
     target("chaos", "chaos.list", &["chaos-list-query"], None),
@@ -83,15 +84,12 @@ const TARGETS: [Target; 38] = [
     target("exec", "exec.{token}", &["ping"], None),
     target("exec", "exec.reply.{id}", &["ping"], None),
     target("exec", "exec.cancel.{id}", &["ping"], None),
-    target("sysev", "sysev.connect", &["ping"], None),
-    target("sysev", "sysev.disconnect", &["ping"], None),
     target("KV NODES", "$KV.NODES.{stranger}", &["node-registration"], Some(reads::<NodeRegistration>)),
     target("KV HEALTH", "$KV.HEALTH.{stranger}", &["verdict"], Some(reads::<Verdict>)),
     target("KV CONTROL", "$KV.CONTROL.{setting}", &["rate-setting", "kind-mix", "drain-setting"], None),
     target("KV LEASE", "$KV.LEASE.{stranger}", &["lease-record"], None),
     target("KV LEDGER", "$KV.LEDGER.{stranger}", &["ledger-snapshot"], Some(reads::<LedgerSnapshot>)),
     target("$SRV", "$SRV.{srv}", &["ping"], None),
-    target("advisory", "$JS.EVENT.ADVISORY.CONSUMER.{advisory}.JOBS.sched-high", &["ping"], None),
 ];
 
 /// The records: what is written there stays in the books.
@@ -160,7 +158,7 @@ impl Arsenal {
             let id = faultline_engine::job::JobId::new(unix_ms(), u128::from(rng.next_u64()));
             subject = subject.replace("{id}", &id.to_string());
         }
-        // Real names with false bodies, and names that nobody has.
+        // Real names with false bodies, and names that no process has.
         let number = rng.random_range(1..=self.workers * 2);
         let name = |real: &str| if number > self.workers { format!("{STRANGER}-{number:02}") } else { format!("{real}-{number:02}") };
         subject = subject.replace("{node}", &name("gpu-node")).replace("{worker}", &name("worker"));
@@ -170,7 +168,6 @@ impl Arsenal {
             ("{stranger}", &["nobody-01", "nobody-02", "nobody_x", "nobody=/a"][..]),
             ("{setting}", &["rate", "mix", "drain.nobody-01", "nobody", "drain.nobody/x"][..]),
             ("{srv}", &["PING", "INFO", "STATS", "PING.faultline-scheduler", "INFO.faultline-worker", "STATS.nobody"][..]),
-            ("{advisory}", &["MAX_DELIVERIES", "MSG_TERMINATED"][..]),
         ] {
             if subject.contains(part) {
                 subject = subject.replace(part, one_of(rng, choices));

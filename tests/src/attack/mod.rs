@@ -1,9 +1,10 @@
 //! Malformed messages by the hundred thousand, published by the administrator on every subject that any process listens to, while normal
 //! jobs run: every process goes on, keeps its memory, and all jobs commit. At last the one place where garbage stays in the books,
-//! RESULTS: nobody stops there either, and `audit` has to find it. What is sent is drawn from a seed in [`ammunition`].
+//! RESULTS: no service stops there either, and `audit` has to find it. What is sent is drawn from a seed in [`ammunition`].
 
 pub mod ammunition;
 mod report;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -21,6 +22,7 @@ use crate::up::Up;
 use ammunition::{Arsenal, Shot};
 
 pub use report::Report;
+pub use settings::{Process, Settings};
 
 /// How many are sent before the server has to answer.
 const BURST: u64 = 250;
@@ -30,32 +32,11 @@ const CALM: Duration = Duration::from_secs(60);
 /// The part of all messages that goes into RESULTS, after the first audit.
 const RECORDS_SHARE: u64 = 50;
 
-/// What one run is made of.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub messages: u64,
-    pub seed: u64,
-    /// Messages a second, at most.
-    pub rate: u64,
-    /// Normal jobs that run meanwhile.
-    pub jobs: u64,
-    /// How much any process may grow, in MiB.
-    pub max_growth_mib: u64,
-}
-
-/// One process of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    pub pid: u64,
-    pub restarts: u64,
-    pub resident_kib: u64,
-}
-
 /// Starts a cluster, attacks it, and says what came of it.
 pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
     let up = Up::start_all(WORKERS, &["--rate", "30"]).await;
     let nats = administrator(&up).await?;
-    // The first jobs make everybody touch the memory that normal work takes.
+    // The first jobs make every process touch the memory that normal work takes.
     let warm_up = up.faultline(&["submit", "--kind", "sleep", "--duration", "50ms", "--count", "200", "--wait"]);
     anyhow::ensure!(warm_up.status.success(), "no job commits before anything is sent: {}", crate::up::text(&warm_up));
     let mut report = Report::new(settings, processes(&up));
@@ -136,7 +117,7 @@ async fn tidy_up(nats: &Nats) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the queue is empty, and all nodes and nobody else are alive; what is wrong when that does not come.
+/// Waits until the queue is empty, and exactly the cluster's nodes are alive; what is wrong when that does not come.
 async fn wait_until_calm(up: &Up) -> Result<(), String> {
     let deadline = Instant::now() + CALM;
     loop {

@@ -51,6 +51,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (journal, entries) = Journal::open(&args.journal)?;
     let journal = Arc::new(Mutex::new(journal));
     let nats = connect(&common, "test", "chaos-submitter").await?;
+    // As every program that submits: its ids are in the cluster's time, whatever its own clock shows.
+    while !nats.learn_time().await && !stop.is_cancelled() {
+        sleep(TICK).await;
+    }
     let mut tasks = JoinSet::new();
     let settled: BTreeSet<JobId> = entries.confirmed.union(&entries.refused).copied().collect();
     let unconfirmed = entries.ids.iter().filter(|id| !settled.contains(id));

@@ -18,7 +18,7 @@ fn mixed(id: JobId) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Whether somebody cancels the job soon after its submission.
+/// Whether the job is cancelled soon after its submission.
 pub fn is_cancelled(id: JobId) -> bool {
     mixed(id) >> 40 & 0x7f == 0
 }
@@ -53,6 +53,7 @@ pub fn job_of(id: JobId) -> JobSpec {
         timeout_ms: 60_000,
         max_retries,
         submitted_at_ms: id.unix_ms(),
+        origin: Default::default(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The chaos suite: real processes, a real NATS, and a seeded plan that kills, freezes and breaks all of them under load.
 //! Afterwards everything heals, and each job that anybody submitted must have ended exactly once. `plan` says what happens
-//! when, `stage` does it, `load` says which jobs there are, `witness` watches RESULTS by itself, `verdict` holds it all against
+//! when, `stores` what happens to NATS' store, `stage` does it, `load` says which jobs there are, `witness` watches RESULTS by itself, `verdict` holds it all against
 //! each other. Run by `just chaos` and, shorter, by the tests.
 
 pub mod load;
 pub mod plan;
+mod settings;
 pub mod stage;
+mod step;
+pub mod stores;
 pub mod verdict;
 pub mod witness;
 
@@ -14,22 +17,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::nats::TestNats;
 use plan::Plan;
+pub use settings::Settings;
 use stage::Stage;
 use verdict::{Evidence, Report};
 use witness::Witness;
-
-/// What one run is asked to do.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub seed: u64,
-    pub length: Duration,
-    /// Jobs a second that each of the two submitters makes.
-    pub rate: u32,
-    /// The most resident memory of any process, in MiB.
-    pub max_memory_mib: u64,
-}
 
 /// How long the cluster may take after the last fault until every job has ended. A job whose submitter died between its two
 /// writes is swept up after 2 minutes.
@@ -39,11 +31,12 @@ const POLL: Duration = Duration::from_millis(500);
 /// Runs the plan of the seed and says what came of it.
 pub async fn run(settings: &Settings) -> anyhow::Result<Report> {
     let plan = Plan::new(settings.seed, settings.length);
-    let mut cluster = Cluster::bare(TestNats::start().await).await;
+    let (server, disk) = stores::server().await;
+    let mut cluster = Cluster::bare(server).await;
     cluster.log_level("info");
     cluster.with_links();
     let witness = Witness::start(&cluster.nats);
-    let mut stage = Stage::raise(cluster, settings).await?;
+    let mut stage = Stage::raise(cluster, disk, settings).await?;
     let started = Instant::now();
     for step in &plan.steps {
         let at = started + Duration::from_millis(step.at_ms);

@@ -1,12 +1,14 @@
 //! Which fault comes when: drawn from a seed and nothing else, so that the same seed gives the same plan.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+
+pub use super::step::{LinkFault, Op, Service, Step};
+use super::stores;
 
 /// Workers that run from the beginning. Those that come later are numbered on from here.
 pub const WORKERS: usize = 6;
@@ -16,92 +18,14 @@ pub const KILLS_PER_MIN: f64 = 6.0;
 pub const NATS_KILLS_PER_MIN: f64 = 1.0;
 /// Freezes of NATS in each minute, at least.
 pub const NATS_FREEZES_PER_MIN: f64 = 0.5;
+/// Wall clocks that are set in each minute, at least.
+pub const CLOCK_JUMPS_PER_MIN: f64 = 4.0;
+/// Buckets deleted and set up again, and fillings of a small disk, in each minute, at least.
+pub const BUCKETS_PER_MIN: f64 = 2.0;
+pub const FILLS_PER_MIN: f64 = 0.5;
 /// What is planned is a little more than what must be reached.
 const PLANNED_KILLS_PER_MIN: f64 = 8.0;
 const PLANNED_NATS_KILLS_PER_MIN: f64 = 1.4;
-
-/// Something that can be killed, started, frozen and thawed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
-    Scheduler(usize),
-    Worker(usize),
-    Detector,
-    Generator,
-    Dashboard,
-    Submitter(usize),
-    Nats,
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Service::Scheduler(index) => write!(f, "scheduler-{index}"),
-            Service::Worker(index) => write!(f, "worker-{index:02}"),
-            Service::Detector => f.write_str("fault-detector"),
-            Service::Generator => f.write_str("generator"),
-            Service::Dashboard => f.write_str("dashboard"),
-            Service::Submitter(index) => write!(f, "submitter-{index}"),
-            Service::Nats => f.write_str("nats"),
-        }
-    }
-}
-
-impl Service {
-    /// All of a kind are counted together.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Service::Scheduler(_) => "scheduler",
-            Service::Worker(_) => "worker",
-            Service::Detector => "fault-detector",
-            Service::Generator => "generator",
-            Service::Dashboard => "dashboard",
-            Service::Submitter(_) => "submitter",
-            Service::Nats => "nats",
-        }
-    }
-}
-
-/// What can be wrong with a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkFault {
-    /// Connections are reset, and so are new ones.
-    Cut,
-    /// Connections stay, nothing passes.
-    Stall,
-    /// 20 to 220 ms more each way.
-    Delay,
-    /// A tenth of the chunks come late, by a retransmission.
-    Loss,
-}
-
-impl LinkFault {
-    const ALL: [LinkFault; 4] = [LinkFault::Cut, LinkFault::Stall, LinkFault::Delay, LinkFault::Loss];
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
-    Kill(Service),
-    Start(Service),
-    Freeze(Service),
-    Thaw(Service),
-    /// SIGTERM: it finishes what it runs.
-    Stop(Service),
-    /// Something is wrong with the network between a process and NATS.
-    Link(Service, LinkFault),
-    HealLink(Service),
-    /// `faultline fault gpu-node-NN KIND --for Ns`.
-    Fault {
-        node: usize,
-        kind: &'static str,
-        for_s: u64,
-    },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    pub at_ms: u64,
-    pub op: Op,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -147,6 +71,7 @@ impl Plan {
             }
         }
         due.sort_unstable();
+        draw.set_clocks(length_ms);
         let mut next_worker = WORKERS + 1;
         for (at_ms, what) in due {
             match what {
@@ -169,6 +94,8 @@ impl Plan {
             }
         }
         let mut steps = draw.steps;
+        steps.sort_by_key(|step| step.at_ms);
+        steps.extend(stores::draw(&mut draw.rng, length_ms, &steps));
         // Everything that ends a fault comes at the end at the latest: `heal` does what is left.
         steps.retain(|step| step.at_ms < length_ms);
         steps.sort_by_key(|step| step.at_ms);
@@ -188,6 +115,27 @@ impl Plan {
 }
 
 impl Draw {
+    /// Every few seconds one process of any kind finds its wall clock set, by seconds, minutes or hours, to and fro.
+    fn set_clocks(&mut self, length_ms: u64) {
+        let mut services = vec![Service::Scheduler(1), Service::Scheduler(2), Service::Detector, Service::Generator, Service::Dashboard];
+        services.extend((1..=WORKERS).map(Service::Worker));
+        services.extend((1..=SUBMITTERS).map(Service::Submitter));
+        let mut deck = Vec::new();
+        let mut at_ms = self.rng.random_range(1_000..6_000);
+        while at_ms < length_ms {
+            if deck.is_empty() {
+                deck.clone_from(&services);
+                deck.shuffle(&mut self.rng);
+            }
+            let longest_ms = *[5_000, 180_000, 10_800_000].choose(&mut self.rng).unwrap_or(&180_000);
+            if let Some(service) = deck.pop() {
+                let ahead_ms = self.rng.random_range(-longest_ms..=longest_ms);
+                self.push(at_ms, Op::SetClock(service, ahead_ms));
+            }
+            at_ms += self.rng.random_range(4_000..12_000);
+        }
+    }
+
     fn is_free(&self, service: Service, at_ms: u64) -> bool {
         self.free_at_ms.get(&service).is_none_or(|free| *free <= at_ms)
     }
@@ -322,6 +270,11 @@ mod tests {
                 assert_eq!(kills.len(), 7, "every kind dies at least once; seed {seed}: {kills:?}");
                 let freezes = plan.steps.iter().filter(|step| step.op == Op::Freeze(Service::Nats)).count();
                 assert!(freezes as f64 >= (NATS_FREEZES_PER_MIN * minutes).floor(), "seed {seed}: {freezes} freezes of NATS");
+                let clocks = plan.steps.iter().filter(|step| matches!(step.op, Op::SetClock(..))).count();
+                assert!(clocks as f64 >= CLOCK_JUMPS_PER_MIN * minutes, "seed {seed}: {clocks} clocks are set");
+                let of_store = |wanted: fn(&Op) -> bool| plan.steps.iter().filter(|step| wanted(&step.op)).count() as f64;
+                assert!(of_store(|op| matches!(op, Op::Anew(_))) >= (BUCKETS_PER_MIN * minutes).floor(), "seed {seed}: buckets");
+                assert!(of_store(|op| matches!(op, Op::FillDisk)) >= (FILLS_PER_MIN * minutes).floor(), "seed {seed}: disk");
                 check_order(&plan, seed);
             }
         }
@@ -342,7 +295,10 @@ mod tests {
                 ),
                 Op::Freeze(service) => assert!(!down.contains(&service) && frozen.insert(service), "seed {seed}: {service} cannot freeze"),
                 Op::Thaw(service) => assert!(frozen.remove(&service), "seed {seed}: {service} is not frozen"),
-                Op::Stop(_) | Op::Fault { .. } | Op::Link(..) | Op::HealLink(_) => {}
+                Op::Stop(_) | Op::Fault { .. } | Op::Link(..) | Op::HealLink(_) | Op::SetClock(..) => {}
+                Op::FillDisk | Op::FreeDisk | Op::Anew(_) => {
+                    assert!(!down.contains(&Service::Nats) && !frozen.contains(&Service::Nats), "seed {seed}: NATS cannot do that now");
+                }
             }
         }
     }

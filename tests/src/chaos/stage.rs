@@ -1,5 +1,5 @@
-//! Carries out the plan on a real cluster, and keeps an eye on its processes: nobody may end whom we did not end, and
-//! nobody's memory may grow without bound.
+//! Carries out the plan on a real cluster, and keeps an eye on its processes: no process may end that the plan did not end, and
+//! no process's memory may grow without bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::Settings;
 use super::load::Journal;
 use super::plan::{LinkFault, Op, SUBMITTERS, Service, WORKERS};
+use super::stores::SmallDisk;
 use super::witness::Witness;
 use crate::cluster::Cluster;
 use crate::proc;
@@ -27,6 +28,8 @@ const FIRST_STEPS: Duration = Duration::from_secs(3);
 /// The cluster, and what has been done to it.
 pub struct Stage {
     pub cluster: Cluster,
+    /// On which NATS keeps its files, where one could be had.
+    pub disk: Option<SmallDisk>,
     journals: TempDir,
     rate: u32,
     seed: u64,
@@ -39,15 +42,16 @@ pub struct Stage {
     pub done: BTreeMap<String, u64>,
     /// The most resident memory of each process, in KiB.
     pub memory_kib: BTreeMap<String, u64>,
-    /// Processes that ended although nobody had killed them.
+    /// Processes that ended although the plan had not killed them.
     pub ended: BTreeSet<String>,
 }
 
 impl Stage {
     /// Starts everything and waits until all nodes are there.
-    pub async fn raise(cluster: Cluster, settings: &Settings) -> anyhow::Result<Stage> {
+    pub async fn raise(cluster: Cluster, disk: Option<SmallDisk>, settings: &Settings) -> anyhow::Result<Stage> {
         let mut stage = Stage {
             cluster,
+            disk,
             journals: TempDir::new()?,
             rate: settings.rate,
             seed: settings.seed,
@@ -167,16 +171,56 @@ impl Stage {
                 self.broken_links.remove(&service);
                 self.cluster.heal(&service.to_string());
             }
+            Op::SetClock(service, ahead_ms) => {
+                eprintln!("chaos: the wall clock of {service} is set to {ahead_ms} ms ahead");
+                self.count("clock", service);
+                self.cluster.set_clock(&service.to_string(), ahead_ms);
+            }
+            Op::Anew(bucket) => self.make_anew(bucket).await,
+            Op::FillDisk => self.fill_disk(),
+            Op::FreeDisk => self.free_disk().await,
             Op::Fault { node, kind, for_s } => {
                 *self.done.entry(format!("fault {kind}")).or_default() += 1;
                 let (node, length) = (format!("gpu-node-{node:02}"), format!("{for_s}s"));
-                // Nobody waits for it, and it may be refused: the leader may just be dead.
+                // The stage does not wait for it, and it may be refused: the leader may just be dead.
                 let mut command = self.cluster.faultline_command(&["fault", &node, kind, "--for", &length]);
                 if let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
                     self.cluster.reap_later(child);
                 }
             }
         }
+    }
+
+    /// A bucket is deleted, and `faultline setup` is started. Its end is not waited for.
+    async fn make_anew(&mut self, bucket: &str) {
+        eprintln!("chaos: delete the bucket {bucket} and set it up again");
+        let deleted = self.cluster.nats.jetstream.delete_stream(format!("KV_{bucket}")).await;
+        if let Err(error) = deleted {
+            return eprintln!("chaos: {bucket} could not be deleted: {error}");
+        }
+        *self.done.entry("bucket made anew".to_owned()).or_default() += 1;
+        let mut command = self.cluster.faultline_command(&["setup"]);
+        if let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            self.cluster.reap_later(child);
+        }
+    }
+
+    fn fill_disk(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        eprintln!("chaos: fill the disk of NATS");
+        match disk.fill() {
+            Ok(()) => *self.done.entry("disk filled".to_owned()).or_default() += 1,
+            Err(error) => eprintln!("chaos: the disk could not be filled: {error}"),
+        }
+    }
+
+    /// There is room again. NATS keeps its write error until it is restarted, which `faultline up` and its operators do.
+    async fn free_disk(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        if let Err(error) = disk.free() {
+            eprintln!("chaos: the disk could not be freed: {error}");
+        }
+        self.cluster.server.restart().await;
     }
 
     async fn thaw(&mut self, service: Service) {
@@ -197,6 +241,11 @@ impl Stage {
         }
         for service in std::mem::take(&mut self.down) {
             self.act(&Op::Start(service)).await;
+        }
+        // Whatever a setup did not get through to make.
+        let setup = self.cluster.faultline(&["setup", "--wait", "20"]);
+        if !setup.status.success() {
+            eprintln!("chaos: setup: {}", String::from_utf8_lossy(&setup.stderr));
         }
         // A process that was started just now must hear signals before it gets one.
         sleep(FIRST_STEPS).await;

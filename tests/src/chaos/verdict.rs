@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::load::{Entries, Journal, may_end};
-use super::plan::{KILLS_PER_MIN, NATS_FREEZES_PER_MIN, NATS_KILLS_PER_MIN, Plan, SUBMITTERS};
+use super::plan::{
+    BUCKETS_PER_MIN, CLOCK_JUMPS_PER_MIN, FILLS_PER_MIN, KILLS_PER_MIN, NATS_FREEZES_PER_MIN, NATS_KILLS_PER_MIN, Plan, SUBMITTERS,
+};
 use super::stage::Stage;
 use super::witness::{Record, Witness};
 
@@ -213,7 +215,14 @@ fn judge_size(settings: &Settings, stage: &Stage, ended: u64, found: &mut Findin
     at_least("kills", kills, (KILLS_PER_MIN * minutes).floor());
     at_least("kills of NATS", of_nats, (NATS_KILLS_PER_MIN * minutes).floor());
     let freezes = stage.done.get("freeze nats").copied().unwrap_or(0);
+    let clocks: u64 = stage.done.iter().filter(|(what, _)| what.starts_with("clock ")).map(|(_, count)| count).sum();
+    at_least("wall clocks set", clocks, (CLOCK_JUMPS_PER_MIN * minutes).floor());
     at_least("freezes of NATS", freezes, (NATS_FREEZES_PER_MIN * minutes).floor());
+    let done = |what: &str| stage.done.get(what).copied().unwrap_or(0);
+    at_least("buckets made anew", done("bucket made anew"), (BUCKETS_PER_MIN * minutes).floor());
+    if stage.disk.is_some() {
+        at_least("fillings of the disk", done("disk filled"), (FILLS_PER_MIN * minutes).floor());
+    }
     kills
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use faultline_engine::job::{JobId, JobState};
 use faultline_protocol::codec::HEADER_JOB_STATE;
+use faultline_protocol::messages::OPEN;
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::Nats;
-use faultline_runtime::record::OPEN;
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 

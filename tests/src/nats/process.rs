@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::TestNatsError;
+use super::error::TestNatsError;
 
 /// The oldest server with the message schedules that we use.
 const OLDEST: (u32, u32) = (2, 12);
@@ -88,6 +88,10 @@ impl ProcessServer {
         Ok(server)
     }
 
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     pub(super) fn start(&mut self) -> std::io::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut server =
@@ -118,7 +122,7 @@ impl ProcessServer {
 
     pub(super) fn kill9(&mut self) -> std::io::Result<()> {
         let Some(Running { mut server, mut watcher }) = self.running.take() else { return Ok(()) };
-        // The watcher first: afterwards the server's process id may belong to somebody else.
+        // The watcher first: afterwards the server's process id may belong to another process.
         watcher.kill()?;
         watcher.wait()?;
         server.kill()?;

@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use faultline_cluster::experiment::kinds::of_kind;
+use faultline_cluster::up::who;
+use faultline_engine::fault::slow_factor_words;
 use faultline_protocol::messages::{ChaosKind, ChaosRequest};
 use faultline_runtime::clock::ms;
 
-use super::kinds::of_kind;
 use crate::commands::parse;
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ChaosCommand {
-    /// Break something, watch, put it right, judge; Ctrl-C puts everything right at once
+    /// Run an experiment: inject a fault, watch, repair, check; Ctrl-C repairs everything at once
     Run(RunFlags),
-    /// Put everything right and end the experiment that runs
+    /// Repair everything and end the running experiment
     Abort,
     /// List the kinds of experiments with what they do, and the runs since `up` was started
     Ls,
-    /// List what a hypothesis can claim something about
+    /// List the metrics that a hypothesis can use
     Metrics,
 }
 
@@ -32,7 +34,7 @@ pub(crate) struct RunFlags {
     /// A node, worker or service by name, or `random`: drawn from the seed
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// How long the fault lasts, up to 10m (default: as the kind has it)
+    /// How long the fault lasts, up to 10m (default: depends on the kind)
     #[arg(long = "for", value_name = "DURATION", value_parser = parse::positive_duration, allow_hyphen_values = true)]
     length: Option<Duration>,
     /// How many targets are drawn (default 1)
@@ -41,8 +43,7 @@ pub(crate) struct RunFlags {
     /// For kill-percent: the share of the workers (default 25)
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     percent: Option<f64>,
-    /// For slow: how many times slower, 2 to 10 (default 4)
-    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, help = format!("For slow: {}", slow_factor_words()))]
     factor: Option<f64>,
     /// Clauses joined by commas, such as lost=0,recovery_p99<5s; exit code 5 when one does not hold
     #[arg(long, value_name = "CLAUSES", default_value = "")]
@@ -56,12 +57,15 @@ pub(crate) struct RunFlags {
     /// The same seed draws the same targets from the same cluster
     #[arg(long, value_name = "N", value_parser = faultline_runtime::config::seed)]
     seed: Option<u64>,
+    /// Wait until all of the cluster is whole, before the fault and after it; without it only the targets need be
+    #[arg(long)]
+    wait_whole: bool,
 }
 
 fn kind(text: &str) -> Result<ChaosKind, String> {
     ChaosKind::of_name(text).ok_or_else(|| {
         let known = ChaosKind::ALL.map(ChaosKind::as_str).join(", ");
-        format!("there is no such experiment; there are {known}")
+        format!("unknown experiment: use one of {known}")
     })
 }
 
@@ -78,10 +82,11 @@ impl RunFlags {
             before_ms: self.before.map(ms),
             after_ms: self.after.map(ms),
             seed: self.seed,
-            ..of_kind(self.kind, "cli")
+            wait_whole: self.wait_whole,
+            ..of_kind(self.kind, &who::me("faultline chaos run"))
         };
         if self.percent == Some(0.0) {
-            return Err("--percent: 0 % of the workers is nothing to break".into());
+            return Err("--percent must be above 0".into());
         }
         match (&self.what, self.kind) {
             (None, _) => {}
@@ -91,9 +96,11 @@ impl RunFlags {
             (Some(name), ChaosKind::KillService) => request.target.clone_from(name),
             (Some(xid), ChaosKind::GpuError) => {
                 request.xid =
-                    xid.parse().ok().filter(|xid| *xid > 0).ok_or_else(|| format!("`{xid}` is no XID: a number such as 79 is"))?;
+                    xid.parse().ok().filter(|xid| *xid > 0).ok_or_else(|| format!("invalid XID `{xid}`: use a number such as 79"))?;
             }
-            (Some(what), kind) => return Err(format!("`{what}`: {} takes nothing there; a target goes to --target", kind.as_str())),
+            (Some(what), kind) => {
+                return Err(format!("unexpected argument `{what}`: {} takes no value; name a target with --target", kind.as_str()));
+            }
         }
         Ok(request)
     }

@@ -1,29 +1,30 @@
-//! `faultline chaos ...`: asks the running `up`, shows the progress, and is no part of the experiment: when the command dies, the
+//! `faultline chaos ...`: asks the running `up`, shows the progress, and is not part of the experiment: when the command dies, the
 //! experiment goes on and ends by itself; Ctrl-C aborts it.
 
 use std::time::Duration;
 
 use anyhow::anyhow;
+use faultline_client::experiments::Started;
+use faultline_client::observe::hypothesis::{self, Unit};
+use faultline_client::{ClientError, Up};
+use faultline_cluster::experiment::kinds;
+use faultline_cluster::up::remote;
+use faultline_cluster::up::state::{self, RunningState};
+use faultline_cluster::up::who;
 use faultline_protocol::codec;
-use faultline_protocol::messages::{
-    ChaosAbort, ChaosList, ChaosListQuery, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReply, ChaosReport,
-};
+use faultline_protocol::messages::{ChaosAbort, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReport};
 use faultline_protocol::subjects;
 use faultline_runtime::clock::unix_ms;
-use faultline_runtime::connect::RequestError;
-use faultline_runtime::observe::hypothesis::{self, Unit};
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::args::{ChaosCommand, RunFlags};
-use super::{kinds, report};
-use crate::commands::ask::Link;
+use super::report;
+use crate::commands::link::{self, Link};
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
-use crate::output::{Format, one_line, span, table};
-use crate::up::control::{Order, Reply};
-use crate::up::remote;
-use crate::up::state::{self, RunningState};
+use crate::output::{Format, one_line, plural, span, table};
+use crate::session::Session;
 
 const ANSWER: Duration = Duration::from_secs(3);
 /// After this much silence the list is asked: progress is plain messages, and NATS may be the victim.
@@ -32,12 +33,19 @@ const ASK_AFTER: Duration = Duration::from_secs(3);
 const GONE_AFTER: Duration = Duration::from_secs(60);
 const RUNS_LISTED: u32 = 20;
 
-pub(crate) async fn run(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, command: ChaosCommand) -> Result<(), Failure> {
+    if let (ChaosCommand::Abort, Some(up)) = (&command, session.here()) {
+        return abort_here(&up).await;
+    }
+    link::with(session, async |link| on_link(link, command).await).await
+}
+
+async fn on_link(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
     match command {
         ChaosCommand::Run(flags) => experiment(link, &flags).await,
         ChaosCommand::Abort => abort(link, None).await.map(|run| put_right(&run)),
         ChaosCommand::Ls => {
-            let list = list(link, RUNS_LISTED).await.map_err(nobody)?;
+            let list = up(link).list(RUNS_LISTED).await?;
             link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
         }
         ChaosCommand::Metrics => metrics(link),
@@ -73,43 +81,31 @@ fn unit(unit: Unit) -> &'static str {
     }
 }
 
-fn nobody(error: RequestError) -> Failure {
-    match error {
-        RequestError::NoResponders(_) | RequestError::Timeout(_) => {
-            Failure::NotFound("no `faultline up` answers on this NATS: experiments run inside it".into())
-        }
-        error => Failure::Failed(error.into()),
-    }
-}
-
-async fn list(link: &Link, limit: u32) -> Result<ChaosList, RequestError> {
-    link.nats.request(subjects::CHAOS_LIST, &ChaosListQuery { limit }, ANSWER).await
+fn up(link: &Link) -> Up<'_> {
+    Up::of(&link.nats, ANSWER)
 }
 
 fn put_right(run: &str) {
-    note!("{run} is put right and ends");
+    note!("{run}: repairing everything, then it ends");
 }
 
 /// `chaos abort` beside the `up` that experiments: NATS, which may be what is broken, is not needed.
-pub(crate) async fn abort_here(up: &RunningState) -> Result<(), Failure> {
+async fn abort_here(up: &RunningState) -> Result<(), Failure> {
     order_abort(up, None).await.map(|run| put_right(&run))
 }
 
 async fn order_abort(up: &RunningState, run: Option<String>) -> Result<String, Failure> {
-    match remote::ask(up, &Order::Abort { run }).await? {
-        Reply::Aborting { run } => Ok(run),
-        _ => Err(Failure::Failed(anyhow!("`up` gave another answer than was asked for"))),
-    }
+    Ok(remote::abort(up, run).await?)
 }
 
 async fn abort(link: &Link, run: Option<String>) -> Result<String, Failure> {
     if let Some(up) = &link.up {
         return order_abort(up, run).await;
     }
-    let abort = ChaosAbort { run, by: "cli".into() };
-    match link.nats.request(subjects::CHAOS_ABORT, &abort, ANSWER).await.map_err(nobody)? {
-        ChaosReply::Aborting { run } | ChaosReply::Started { run, .. } => Ok(run),
-        ChaosReply::Refused { reason } => Err(Failure::NotFound(reason)),
+    let abort = ChaosAbort { run, by: who::me("faultline chaos abort") };
+    match up(link).abort(&abort).await {
+        Err(ClientError::RefusedByUp(reason)) => Err(Failure::NotFound(reason)),
+        answered => Ok(answered?),
     }
 }
 
@@ -122,18 +118,12 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     let failed = |error: String| Failure::Failed(anyhow!("the progress cannot be listened to: {error}"));
     let mut heard = link.nats.client.subscribe(subjects::CHAOS_PROGRESS_ALL).await.map_err(|error| failed(error.to_string()))?;
     link.nats.client.flush().await.map_err(|error| failed(error.to_string()))?;
-    let run = match link.nats.request(subjects::CHAOS_RUN, &request, ANSWER).await.map_err(nobody)? {
-        ChaosReply::Started { run, seed } => {
-            note!("experiment {run}: {}, seed {seed}", request.kind.as_str());
-            run
-        }
-        ChaosReply::Refused { reason } => return Err(Failure::Failed(anyhow!(reason))),
-        ChaosReply::Aborting { .. } => return Err(Failure::Failed(anyhow!("`up` gave another answer than was asked for"))),
-    };
+    let Started { run, seed } = up(link).run(&request).await?;
+    note!("experiment {run}: {}, seed {seed}", request.kind.as_str());
     let report = tokio::select! {
         report = follow(link, &mut heard, &run, patience) => report?,
         () = interrupts.next() => {
-            note!("aborting: everything is put right");
+            note!("aborting: repairing everything");
             abort(link, Some(run.clone())).await?;
             follow(link, &mut heard, &run, GONE_AFTER).await?
         }
@@ -143,13 +133,11 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
         ChaosOutcome::Passed => Ok(()),
         ChaosOutcome::Failed => Err(Failure::CheckFailed(format!("the experiment failed: {}", report.reason))),
         ChaosOutcome::Aborted => Err(Failure::Failed(anyhow!("the experiment ended early: {}", report.reason))),
-        ChaosOutcome::Refused | ChaosOutcome::Broken => {
-            Err(Failure::Failed(anyhow!("the experiment was not carried out: {}", report.reason)))
-        }
+        ChaosOutcome::Refused | ChaosOutcome::Broken => Err(Failure::Failed(anyhow!("the experiment did not run: {}", report.reason))),
     }
 }
 
-/// Shows the progress until the report is there. Silence is borne for so long: while NATS is broken, nobody can say anything.
+/// Shows the progress until the report is there. Silence is borne for so long: while NATS is broken, no progress arrives.
 async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str, patience: Duration) -> Result<ChaosReport, Failure> {
     let mut last_word = Instant::now();
     let mut shown = String::new();
@@ -158,7 +146,7 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str, pati
         let progress = match tokio::time::timeout(ASK_AFTER, heard.next()).await {
             Ok(Some(message)) => codec::decode_plain::<ChaosProgress>(subjects::CHAOS_PROGRESS_ALL, &message).ok(),
             Ok(None) => return Err(Failure::Unreachable("the connection to NATS was closed".into())),
-            Err(_) => match list(link, RUNS_LISTED).await {
+            Err(_) => match up(link).list(RUNS_LISTED).await {
                 Ok(list) => {
                     last_word = Instant::now();
                     is_answered = true;
@@ -170,13 +158,13 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str, pati
                     }
                     list.running
                 }
-                Err(error) if last_word.elapsed() >= patience => return Err(nobody(error)),
+                Err(error) if last_word.elapsed() >= patience => return Err(error.into()),
                 Err(_) if link.up.as_ref().is_some_and(|up| state::holder(&link.data_dir) != Some(up.pid)) => {
                     return Err(Failure::NotFound("`faultline up` has ended, and the experiment with it".into()));
                 }
                 Err(_) => {
                     if std::mem::take(&mut is_answered) {
-                        note!("nobody answers; NATS may be what was broken, and the experiment goes on: waiting");
+                        note!("no answer: NATS may be the target; the experiment continues, waiting");
                     }
                     None
                 }
@@ -195,7 +183,10 @@ async fn follow(link: &Link, heard: &mut async_nats::Subscriber, run: &str, pati
 fn show(link: &Link, progress: &ChaosProgress, shown: &mut String) {
     let jobs = progress.sample.map_or_else(
         || "no scheduler answers".to_owned(),
-        |sample| format!("{} of {} nodes alive, {} jobs run", sample.nodes_alive, sample.nodes_known, sample.jobs_running),
+        |sample| {
+            let (nodes, jobs) = (plural(sample.nodes_known.into(), "node"), plural(sample.jobs_running, "running job"));
+            format!("{} of {nodes} alive, {jobs}", sample.nodes_alive)
+        },
     );
     let left = span(progress.left_ms.div_ceil(1000) * 1000);
     let limit = if matches!(progress.phase, ChaosPhase::Checking | ChaosPhase::After) { "at most " } else { "" };

@@ -1,9 +1,9 @@
 //! Reports for people: before, during and after side by side, what was measured, and each clause's verdict.
 
 use comfy_table::Table;
-use faultline_protocol::messages::{ChaosList, ChaosOutcome, ChaosReport, ClauseResult, Measurements, PhaseFigures, Spread};
+use faultline_protocol::messages::{ChaosBaseline, ChaosList, ChaosOutcome, ChaosReport, ClauseResult, Measurements, PhaseFigures, Spread};
 
-use crate::output::{Mood, Output, ago, facts, figure, mood, span, table};
+use crate::output::{Mood, Output, ago, count, facts, figure, mood, plural, span, table};
 
 /// All of one run.
 pub(crate) fn words(report: &ChaosReport, out: &Output) -> String {
@@ -26,7 +26,17 @@ fn closing(report: &ChaosReport) -> String {
     let whole = report.whole_after_ms.map(|ms| format!("; whole again {} after the fault", span(ms))).unwrap_or_default();
     let reason = if report.reason.is_empty() { String::new() } else { format!(": {}", report.reason) };
     let (kind, outcome) = (kind_words(report), report.outcome.as_str());
-    format!("{kind}{targets} {outcome}{reason}{whole}; seed {}", report.seed)
+    let before = report.baseline.as_ref().map(|baseline| format!("; {}", baseline_words(baseline))).unwrap_or_default();
+    format!("{kind}{targets} {outcome}{reason}{whole}{before}; seed {}", report.seed)
+}
+
+/// Such as: 6 of 1,000 nodes were down before; not counted.
+fn baseline_words(baseline: &ChaosBaseline) -> String {
+    match baseline.nodes_down {
+        0 => format!("before it: {}; not counted", baseline.examples.join(", ")),
+        1 => format!("1 of {} was down before; not counted", plural(baseline.nodes_known.into(), "node")),
+        down => format!("{} of {} were down before; not counted", count(down.into()), plural(baseline.nodes_known.into(), "node")),
+    }
 }
 
 /// The kind, with what was chosen of it.
@@ -68,11 +78,11 @@ pub(crate) fn figures(measured: &Measurements) -> Vec<(&'static str, String)> {
     };
     let lost = measured.lost.map_or_else(|| "unknown".to_owned(), |lost| lost.to_string());
     let ends = format!(
-        "{} committed, {} dead, {} cancelled, {} open; {lost} lost, {} ended twice",
+        "{} committed, {} given up, {} cancelled, {} open; {lost} lost, {} ended twice",
         measured.committed, measured.dead, measured.cancelled, measured.open, measured.duplicates
     );
     let attempts = format!(
-        "{} placed, {} lost, {} failed, {} not repeated",
+        "{} placed, {} interrupted, {} failed, {} not repeated",
         measured.attempts_placed, measured.attempts_lost, measured.attempts_failed, measured.unrecovered
     );
     let faults =
@@ -141,4 +151,20 @@ pub(crate) fn list_words(list: &ChaosList, out: &Output, now_ms: u64) -> String 
         parts.push(out.render(runs));
     }
     parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_broken_before_is_named_and_said_not_to_count() {
+        let words = |nodes_down, examples: &[&str]| {
+            let examples = examples.iter().map(|&text| text.to_owned()).collect();
+            baseline_words(&ChaosBaseline { nodes_down, nodes_known: 1_000, examples })
+        };
+        assert_eq!(words(6, &["gpu-node-07 is dead"]), "6 of 1,000 nodes were down before; not counted");
+        assert_eq!(words(1, &["gpu-node-07 is dead"]), "1 of 1,000 nodes was down before; not counted");
+        assert_eq!(words(0, &["scheduler-2 does not run"]), "before it: scheduler-2 does not run; not counted");
+    }
 }

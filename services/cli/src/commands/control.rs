@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::anyhow;
 use clap::Subcommand;
 use comfy_table::Table;
-use faultline_engine::job::JobId;
+use faultline_client::{Leader, audit, settings};
+use faultline_engine::job::{JobId, JobRef};
+use faultline_engine::words::job_rate;
 use faultline_engine::workload::WorkloadConfig;
 use faultline_protocol::messages::{CancelAnswer, CancelOutcome, JobState, KindMix, MAX_QUERY_ROWS, RateSetting};
-use faultline_protocol::streams::{KEY_MIX, KEY_RATE, KV_CONTROL};
-use faultline_protocol::views::RateView;
+use faultline_protocol::views::{MixView, RateView};
 use faultline_runtime::clock;
-use faultline_runtime::connect::{BucketError, kv_get, kv_put};
 
-use super::ask::{self, Link};
-use super::{audit, parse};
+use super::link::Link;
+use super::{ids, parse};
 use crate::exit::Failure;
 use crate::output::{Mood, ago, mood, plural, table};
 
@@ -22,11 +22,11 @@ use crate::output::{Mood, ago, mood, plural, table};
 pub(crate) enum RateCommand {
     /// Show the rate
     Get,
-    /// Set it, in jobs a minute: 0.1 to 50
+    /// Set it, in jobs a minute: 0.1 to 50; waits for the generator's answer
     Set {
         #[arg(value_name = "JOBS_PER_MINUTE", allow_negative_numbers = true)]
         rate: String,
-        /// Allow more than 50, for load tests
+        /// Ask for more than 50, for load tests: the generator takes it when `up` was started with --unbounded-rate
         #[arg(long)]
         unbounded: bool,
     },
@@ -64,65 +64,73 @@ impl RateCommand {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct CancelFlags {
-    #[arg(value_name = "ID", value_parser = parse::job_id, required_unless_present = "all_queued")]
-    jobs: Vec<JobId>,
+    /// The job's id, or at least 8 characters from its beginning or end; several may be given
+    #[arg(value_name = "ID", value_parser = parse::job_ref, required_unless_present = "all_queued")]
+    jobs: Vec<JobRef>,
     /// Every job that waits in the queue
     #[arg(long, conflicts_with = "jobs")]
     all_queued: bool,
 }
 
-pub(crate) fn bucket_failure(error: BucketError) -> Failure {
-    Failure::Failed(anyhow!("{error}; if it does not exist yet, run `faultline setup`"))
-}
-
 fn rate_words(view: &RateView, now_ms: u64) -> String {
     if view.set_by.is_empty() {
-        return "no rate is set: the generator uses the one that it was started with, 2 jobs a minute unless told otherwise".to_owned();
+        return "no rate is set: the generator uses its own, 2 jobs a minute by default".to_owned();
     }
     let preset = view.preset.map(|name| format!(" ({name})")).unwrap_or_default();
-    format!("{} jobs a minute{preset}, set by {} {}", view.jobs_per_minute, view.set_by, ago(now_ms, view.at_ms))
+    let asked = format!("{}{preset}, set by {} {}", job_rate(view.jobs_per_minute), view.set_by, ago(now_ms, view.at_ms));
+    match view.deviation() {
+        Some(deviation) => format!("{asked}; {deviation}"),
+        None => asked,
+    }
 }
 
 pub(crate) async fn rate(link: &Link, command: &RateCommand) -> Result<(), Failure> {
-    let wanted = command.wanted()?;
-    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
-    let setting = match wanted {
-        None => kv_get(&store, KEY_RATE).await.map_err(bucket_failure)?,
+    let (setting, said) = match command.wanted()? {
+        None => settings::rate(&link.nats).await?,
         Some(jobs_per_minute) => {
             let setting = RateSetting { jobs_per_minute, set_by: "cli".into(), at_ms: clock::unix_ms() };
-            kv_put(&store, KEY_RATE, &setting).await.map_err(bucket_failure)?;
-            Some(setting)
+            let said = settings::set_rate(&link.nats, &setting).await?;
+            (Some(setting), Some(said))
         }
     };
-    link.out.one(&RateView::new(setting.as_ref()), |view| rate_words(view, clock::unix_ms()))
+    link.out.one(&RateView::new(setting.as_ref(), said.as_ref()), |view| rate_words(view, clock::unix_ms()))
 }
 
-fn mix_words(mix: &KindMix) -> String {
-    mix.weights.iter().map(|(kind, weight)| format!("{kind}={weight}")).collect::<Vec<_>>().join(",")
+fn weights_words(weights: &Weights) -> String {
+    weights.iter().map(|(kind, weight)| format!("{kind}={weight}")).collect::<Vec<_>>().join(",")
+}
+
+fn mix_words(mix: &MixView) -> String {
+    let asked = weights_words(&mix.weights);
+    match (&mix.in_force, &mix.refused) {
+        (None, _) => format!("{asked}; no generator runs: the mix applies as soon as one runs"),
+        (Some(weights), Some(reason)) => format!("{asked}; refused, {} stays in force: {reason}", weights_words(weights)),
+        (Some(weights), None) if *weights != mix.weights => format!("{asked}; {} is in force so far", weights_words(weights)),
+        (Some(_), None) => asked,
+    }
 }
 
 pub(crate) async fn mix(link: &Link, command: MixCommand) -> Result<(), Failure> {
-    let store = link.nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
     let mix = match command {
         MixCommand::Get => {
-            let set: Option<KindMix> = kv_get(&store, KEY_MIX).await.map_err(bucket_failure)?;
-            set.unwrap_or_else(|| KindMix { weights: WorkloadConfig::default().to_weights() })
+            let (set, said) = settings::mix(&link.nats).await?;
+            MixView::new(set.map_or_else(|| WorkloadConfig::default().to_weights(), |set| set.weights), said.as_ref())
         }
         MixCommand::Set { weights } => {
             let mix = KindMix { weights };
-            kv_put(&store, KEY_MIX, &mix).await.map_err(bucket_failure)?;
-            mix
+            let said = settings::set_mix(&link.nats, &mix).await?;
+            MixView::new(mix.weights, Some(&said))
         }
     };
     link.out.one(&mix, mix_words)
 }
 
 pub(crate) async fn cancel(link: &Link, flags: &CancelFlags) -> Result<(), Failure> {
-    let jobs: Vec<JobId> = if flags.all_queued { queued_jobs(link).await? } else { flags.jobs.clone() };
+    let jobs: Vec<JobId> = if flags.all_queued { queued_jobs(link).await? } else { ids::resolve_all(&link.nats, &flags.jobs).await? };
     let jobs: Vec<JobId> = jobs.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut answers: Vec<CancelAnswer> = Vec::with_capacity(jobs.len());
     for chunk in jobs.chunks(MAX_QUERY_ROWS as usize) {
-        answers.extend(ask::cancel(&link.nats, chunk).await?.answers);
+        answers.extend(Leader::of(&link.nats).cancel(chunk, "cli").await?.answers);
     }
     link.out.rows(&answers, cancel_table)?;
     if answers.is_empty() && flags.all_queued {
@@ -135,7 +143,7 @@ pub(crate) async fn cancel(link: &Link, flags: &CancelFlags) -> Result<(), Failu
 async fn queued_jobs(link: &Link) -> Result<Vec<JobId>, Failure> {
     let waiting = audit::jobs_in_queue(&link.nats).await?;
     let running: BTreeSet<JobId> =
-        ask::active_jobs(&link.nats).await?.into_iter().filter(|job| job.state == JobState::Running).map(|job| job.id).collect();
+        Leader::of(&link.nats).active_jobs().await?.into_iter().filter(|job| job.state == JobState::Running).map(|job| job.id).collect();
     Ok(waiting.jobs.into_iter().filter(|job| !running.contains(job)).collect())
 }
 
@@ -153,7 +161,7 @@ fn cancel_table(answers: &[CancelAnswer]) -> Table {
     rows
 }
 
-/// Unknown jobs and failures are failures; a job that has ended already is as good as cancelled for whoever repeats the command.
+/// Unknown jobs and failures are failures; a job that has ended already counts as cancelled when the command is repeated.
 fn cancel_verdict(answers: &[CancelAnswer]) -> Result<(), Failure> {
     let number = |outcome| answers.iter().filter(|answer| answer.outcome == outcome).count() as u64;
     let (failed, unknown) = (number(CancelOutcome::Failed), number(CancelOutcome::NotFound));
@@ -168,20 +176,45 @@ fn cancel_verdict(answers: &[CancelAnswer]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use faultline_protocol::messages::InForce;
+
     use super::*;
 
     #[test]
     fn a_rate_is_shown_with_its_preset() {
-        let view = RateView::new(Some(&RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1_000 }));
-        assert_eq!(rate_words(&view, 4_500), "10 jobs a minute (High Load), set by cli 3.5 s ago");
-        assert!(rate_words(&RateView::new(None), 0).starts_with("no rate is set"));
+        let setting = RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1_000 };
+        let words = |said: Option<&InForce>| rate_words(&RateView::new(Some(&setting), said), 4_500);
+        let said = InForce { jobs_per_minute: 10.0, ..in_force_words() };
+        assert_eq!(words(Some(&said)), "10 jobs a minute (High Load), set by cli 3.5 s ago");
+        assert!(words(None).ends_with("ago; no generator runs: the rate applies as soon as one runs"));
+        let refused = InForce { rate_refused: Some("too many".into()), ..in_force_words() };
+        assert!(words(Some(&refused)).ends_with("ago; refused, 2 jobs a minute stay in force: too many"));
+        assert!(words(Some(&in_force_words())).ends_with("ago; 2 jobs a minute are in force so far"));
+        assert!(rate_words(&RateView::new(None, Some(&said)), 0).starts_with("no rate is set"));
+    }
+
+    fn in_force_words() -> InForce {
+        InForce {
+            jobs_per_minute: 2.0,
+            rate_revision: 7,
+            rate_refused: None,
+            weights: parse::mix("sleep=1").unwrap(),
+            mix_revision: 8,
+            mix_refused: None,
+            at_ms: 4_000,
+        }
     }
 
     #[test]
     fn a_mix_reads_as_it_is_written() {
-        let mix = KindMix { weights: parse::mix("sleep=4,compute=3.5").unwrap() };
+        let weights = parse::mix("sleep=4,compute=3.5").unwrap();
+        let said = InForce { weights: weights.clone(), ..in_force_words() };
+        let mix = MixView::new(weights.clone(), Some(&said));
         assert_eq!(mix_words(&mix), "compute=3.5,fault=0,matrix=0,sleep=4");
         assert!(parse::mix(&mix_words(&mix)).is_ok());
+        assert!(
+            mix_words(&MixView::new(weights, Some(&in_force_words()))).ends_with("; compute=0,fault=0,matrix=0,sleep=1 is in force so far")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::output::Output;
 
 /// Four times the largest message; a value in memory takes up to 40 times its bytes.
 const MAX_INPUT_BYTES: u64 = 4 << 20;
-/// Our own messages are at most eight deep; deeper input could exhaust the stack of whoever reads the JSON.
+/// Our own messages are at most eight deep; deeper input could exhaust the stack of a JSON reader.
 const MAX_DEPTH: usize = 100;
 
 /// Reads standard input to its end and writes each value as one line.
@@ -52,9 +52,9 @@ fn to_lines(input: &[u8]) -> (String, Option<String>) {
 fn explain(error: &rmpv::decode::Error, at: usize, size: usize) -> String {
     use rmpv::decode::Error;
     match error {
-        Error::DepthLimitExceeded => format!("the value at byte {at} is nested deeper than {MAX_DEPTH}: this is no message of Faultline"),
+        Error::DepthLimitExceeded => format!("the value at byte {at} is nested deeper than {MAX_DEPTH}: not a message of Faultline"),
         Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => {
-            format!("the input is no MessagePack: the value that starts at byte {at} of {size} is cut off or malformed")
+            format!("invalid MessagePack: the value that starts at byte {at} of {size} is truncated or malformed")
         }
     }
 }

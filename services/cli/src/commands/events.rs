@@ -5,24 +5,25 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use comfy_table::Table;
-use faultline_engine::job::JobId;
+use faultline_engine::job::JobRef;
 use faultline_protocol::messages::{ClusterEvent, EventBatch, EventKind, Level};
 use faultline_protocol::{codec, streams, subjects};
 use faultline_runtime::clock;
+use faultline_runtime::read::{From, Reader, Row};
 use serde::Deserialize;
 
-use super::ask::Link;
+use super::ids;
+use super::link::Link;
 use super::parse;
-use super::read::{From, Reader, Row};
 use crate::exit::Failure;
-use crate::output::{Mood, clock as clock_words, mood, table};
+use crate::output::{Mood, clock as clock_words, mood, span, table};
 
 /// One round of listening; events are shown at once as they come.
 const ROUND: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct EventsFlags {
-    /// Go on with what happens, until Ctrl-C
+    /// Keep showing new events until Ctrl-C
     #[arg(short, long)]
     follow: bool,
     /// Only what happened at most this long ago (the history holds one hour)
@@ -37,21 +38,25 @@ pub(crate) struct EventsFlags {
     /// Only about this node
     #[arg(long, value_name = "NODE", value_parser = parse::node_name)]
     node: Option<String>,
-    /// Only about this job
-    #[arg(long, value_name = "ID", value_parser = parse::job_id)]
-    job: Option<JobId>,
+    /// Only about this job: its id, or at least 8 characters from its beginning or end
+    #[arg(long, value_name = "ID", value_parser = parse::job_ref)]
+    job: Option<JobRef>,
 }
 
-/// The kind by the name that it has in JSON; `-` does as well as `_`.
+/// The glossary's words for kinds that have older names in JSON.
+const WORDS: [(&str, &str); 2] = [("attempt_interrupted", "attempt_lost"), ("job_given_up", "job_dead")];
+
+/// The kind by the name that it is shown with, or that it has in JSON; `-` does as well as `_`.
 fn event_kind(text: &str) -> Result<EventKind, String> {
     let name = text.to_ascii_lowercase().replace('-', "_");
+    let name = WORDS.iter().find(|(word, _)| *word == name).map_or(name, |(_, json)| (*json).to_owned());
     let input = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name);
     EventKind::deserialize(input).map_err(|error| error.to_string())
 }
 
 fn kind_name(kind: EventKind) -> String {
     match serde_json::to_value(kind) {
-        Ok(serde_json::Value::String(name)) => name,
+        Ok(serde_json::Value::String(name)) => WORDS.iter().find(|(_, json)| *json == name).map_or(name, |(word, _)| (*word).to_owned()),
         Ok(_) | Err(_) => format!("{kind:?}"),
     }
 }
@@ -61,15 +66,15 @@ impl EventsFlags {
         event.at_ms >= since_ms
             && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
             && self.node.as_ref().is_none_or(|node| event.node.as_ref() == Some(node))
-            && self.job.is_none_or(|job| event.job == Some(job))
+            && self.job.as_ref().is_none_or(|job| event.job.is_some_and(|id| job.is_of(id)))
     }
 
     /// The wanted events of one message; a message that cannot be read is reported, not fatal.
     fn pick(&self, row: &Row, since_ms: u64) -> Vec<ClusterEvent> {
         match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
-            Ok(batch) => batch.events.into_iter().filter(|event| self.wants(event, since_ms)).collect(),
+            Ok(batch) => batch.anchored(row.stored_at_ms).into_iter().filter(|event| self.wants(event, since_ms)).collect(),
             Err(error) => {
-                tracing::warn!(subject = row.subject, %error, "an event cannot be read");
+                tracing::warn!(subject = row.subject, %error, "unreadable event");
                 Vec::new()
             }
         }
@@ -79,7 +84,13 @@ impl EventsFlags {
 pub(crate) async fn run(link: &Link, flags: &EventsFlags) -> Result<(), Failure> {
     let since_ms = flags.since.map_or(0, |since| clock::unix_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
     let from = if since_ms == 0 { From::Start } else { From::Time(since_ms) };
-    let filters = flags.job.map_or_else(Vec::new, |job| vec![subjects::job_event(job), subjects::JOB_EVENT_MANY.to_owned()]);
+    let filters = match flags.job {
+        Some(JobRef::Whole(job)) => {
+            vec![subjects::job_event(job), subjects::job_interrupted_event(job), subjects::JOB_EVENT_MANY.to_owned()]
+        }
+        // The history goes further back than the records: a part of an id is looked for in the events themselves.
+        Some(JobRef::Part(_)) | None => Vec::new(),
+    };
     let limit = usize::try_from(flags.limit).unwrap_or(usize::MAX);
     let mut newest: VecDeque<ClusterEvent> = VecDeque::new();
     let mut reader = Reader::new(&link.nats, streams::EVENTS, from).filters(filters);
@@ -95,6 +106,10 @@ pub(crate) async fn run(link: &Link, flags: &EventsFlags) -> Result<(), Failure>
         })
         .await?;
     let newest: Vec<ClusterEvent> = newest.into();
+    // What does not happen yet may still come.
+    if let Some(job @ JobRef::Part(_)) = flags.job.as_ref().filter(|_| !flags.follow || !newest.is_empty()) {
+        ids::only_one(job, newest.iter().filter_map(|event| event.job))?;
+    }
     if !flags.follow {
         return link.out.rows(&newest, events_table);
     }
@@ -115,9 +130,15 @@ pub(crate) async fn run(link: &Link, flags: &EventsFlags) -> Result<(), Failure>
     }
 }
 
+/// What a service itself said of the time, when that cannot have been.
+fn moved_words(by_ms: i64) -> String {
+    let way = if by_ms < 0 { "ahead" } else { "behind" };
+    format!(" (the service's clock was {} {way})", span(by_ms.unsigned_abs()))
+}
+
 fn events_table(events: &[ClusterEvent]) -> Table {
     // Fixed widths: what `--follow` adds later must stand under the same heads.
-    let mut rows = table(&["TIME (UTC)", "LEVEL", "SERVICE", "EVENT", "WHAT"]);
+    let mut rows = table(&["TIME", "LEVEL", "SERVICE", "EVENT", "WHAT"]);
     for event in events {
         let (level, how) = match event.level {
             Level::Debug => ("debug", Mood::Busy),
@@ -134,11 +155,12 @@ fn events_table(events: &[ClusterEvent]) -> Table {
             (false, true) => about,
             (false, false) => format!("{about}: {}", event.detail),
         };
+        let text = format!("{text}{}", event.moved_by_ms.map(moved_words).unwrap_or_default());
         rows.add_row([
             clock_words(event.at_ms).into(),
             mood(format!("{level:<5}"), how),
             format!("{:<14}", event.service).into(),
-            format!("{:<18}", kind_name(event.kind)).into(),
+            format!("{:<19}", kind_name(event.kind)).into(),
             text.into(),
         ]);
     }
@@ -147,6 +169,8 @@ fn events_table(events: &[ClusterEvent]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::job::JobId;
+
     use super::*;
 
     fn event() -> ClusterEvent {
@@ -165,8 +189,19 @@ mod tests {
         assert_eq!(event_kind("node_dead"), Ok(EventKind::NodeDead));
         assert_eq!(event_kind("Fault-Began"), Ok(EventKind::FaultBegan));
         assert_eq!(kind_name(EventKind::RateChanged), "rate_changed");
+        assert_eq!(kind_name(EventKind::AttemptLost), "attempt_interrupted");
+        assert_eq!(
+            (event_kind("attempt-interrupted"), event_kind("attempt_lost")),
+            (Ok(EventKind::AttemptLost), Ok(EventKind::AttemptLost))
+        );
         let refused = event_kind("boom").unwrap_err();
         assert!(refused.contains("boom") && refused.contains("leader_elected"), "{refused}");
+    }
+
+    #[test]
+    fn a_clock_that_was_off_is_told_in_words() {
+        assert_eq!(moved_words(-3_600_000), " (the service's clock was 1 h ahead)");
+        assert_eq!(moved_words(700_000), " (the service's clock was 11 min 40 s behind)");
     }
 
     #[test]
@@ -180,11 +215,12 @@ mod tests {
 
     #[test]
     fn one_line_an_event() {
+        faultline_runtime::times::show_utc(true);
         let mut rows = events_table(&[event()]);
         rows.force_no_tty().set_content_arrangement(comfy_table::ContentArrangement::Disabled);
         let expected = "\
-TIME (UTC)    LEVEL  SERVICE         EVENT               WHAT
-01:02:03.004  warn   scheduler-1     attempt_lost        gpu-node-01 00000000000000000000000001: its node is gone";
+TIME           LEVEL  SERVICE         EVENT                WHAT
+01:02:03.004Z  warn   scheduler-1     attempt_interrupted  gpu-node-01 00000000000000000000000001: its node is gone";
         assert_eq!(rows.trim_fmt(), expected);
     }
 }

@@ -1,8 +1,10 @@
-//! What the tables of jobs and paths look like, and how a record becomes a view.
+//! What the table of jobs looks like, and how a record becomes a view.
 
 use comfy_table::ContentArrangement;
-use faultline_engine::job::AttemptId;
-use faultline_engine::placement::WhyWaiting;
+use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, Demand, Submission};
+use faultline_runtime::config::Color;
+
+use crate::output::{Format, Output};
 
 use super::*;
 
@@ -43,29 +45,25 @@ fn record() -> TerminalRecord {
         failures: 0,
         requeues: 1,
         history: vec![attempt(1, AttemptOutcome::Lost), attempt(2, AttemptOutcome::Committed)],
+        submission: Some(Submission {
+            demand: Demand { gpu_milli: 500, gpu_memory_mib: 0, models: vec![] },
+            expected_ms: 1,
+            timeout_ms: 30_000,
+            max_retries: 3,
+            params: Default::default(),
+            params_left_out_bytes: 0,
+            origin: Default::default(),
+        }),
     }
 }
 
 #[test]
-fn the_path_of_a_job_that_was_moved() {
+fn an_ended_job_still_says_what_was_submitted() {
     let view = view_of_terminal(record());
     assert_eq!(view.node.as_deref(), Some("gpu-node-02"));
-    let expected = "\
-ATTEMPT                     NODE                  GPUS  PLACED        WAITED  RAN     OUTCOME    DETAIL            WHY HERE
-00000000000000000000000001  gpu-node-01 (life 1)  0,1   00:00:01.000  200 ms  500 ms  lost       its node crashed  least loaded
-00000000000000000000000002  gpu-node-02 (life 1)  0,1   00:00:02.000  490 ms  500 ms  committed                    least loaded";
-    assert_eq!(text(path_table(&view.attempts, view.submitted_at_ms)), expected);
-    let expected = "\
-id         00000000000000000000000009
-name       gpu-algebra-5678
-kind       matrix
-priority   urgent
-state      committed
-submitted  00:00:00.800 UTC, 9.2 s ago
-ended      00:00:02.510 UTC, after 1.7 s
-failures   0 of the job itself, 1 by nodes that went away
-result     512x512 verified";
-    assert_eq!(text(facts(&job_facts(&view, 10_000))), expected);
+    assert_eq!(view.demand.as_ref().map(|demand| demand.gpu_milli), Some(500));
+    assert_eq!(view.submission, record().submission);
+    assert_eq!(view_of_terminal(TerminalRecord { submission: None, ..record() }).demand, None, "of an older build");
 }
 
 #[test]
@@ -76,17 +74,33 @@ fn the_list_of_jobs() {
 ID                          NAME              KIND    PRIORITY  STATE         NODE         ATTEMPTS  SUBMITTED  TOOK
 00000000000000000000000009  gpu-algebra-5678  matrix  urgent    committed     gpu-node-02         2  9.2 s ago  1.7 s
 00000000000000000000000009  gpu-algebra-5678  matrix  urgent    running 42 %  gpu-node-02         2  9.2 s ago      -";
-    assert_eq!(text(jobs_table(&[view_of_terminal(record()), running], 10_000)), expected);
+    assert_eq!(text(jobs_table(&[view_of_terminal(record()), running.clone()], Ids::Whole, 10_000)), expected);
+    running.state = JobState::Queued;
+    running.attempts.truncate(1);
+    assert_eq!(running.state_words(), "queued", "its node took the attempt with it");
+    running.attempts[0].outcome = AttemptOutcome::Failed;
+    assert!(text(jobs_table(std::slice::from_ref(&running), Ids::Whole, 10_000)).contains("  waiting for a retry  "));
+    running.state = JobState::Dead;
+    assert!(text(jobs_table(&[running], Ids::Whole, 10_000)).contains("  given up  "));
 }
 
 #[test]
-fn a_waiting_job_says_why() {
-    let marker = OpenMarker { job: JobId::new(0, 9), name: "n".into(), kind: "sleep".into(), priority: Priority::Low, submitted_at_ms: 0 };
-    let mut view = view_of_marker(marker);
-    let waits = |view: &JobView| job_facts(view, 5_000).into_iter().find(|(name, _)| *name == "waits").map(|(_, words)| words);
-    assert_eq!(waits(&view).as_deref(), Some("in the queue, or for a submitter that died before it queued it: no scheduler has it"));
-    view.waiting = Some(WhyWaiting { since_ms: 2_000, rejects: vec![], summary: "8 nodes: GPU share taken".into() });
-    assert_eq!(waits(&view).as_deref(), Some("since 3.0 s ago: 8 nodes: GPU share taken"));
+fn the_list_fits_eighty_columns_whatever_the_names() {
+    let mut job = view_of_terminal(record());
+    (job.state, job.progress_permille, job.submitted_at_ms) = (JobState::Running, 1000, 10_000_000_000 - 3_599_000);
+    let shown = |job: &JobView| {
+        let out = Output::new(Format::Table, Color::Never).with_width(80);
+        out.fitting(|ids| jobs_table(std::slice::from_ref(job), ids, 10_000_000_000), &DROPS)
+    };
+    let usual = shown(&job);
+    let expected = "\
+ID          NAME              STATE          NODE         SUBMITTED        TOOK
+…000000009  gpu-algebra-5678  running 100 %  gpu-node-02  59 min 59 s ago  0 ms";
+    assert_eq!(usual, expected);
+    (job.name, job.node) = ("n".repeat(120), Some("x".repeat(64)));
+    let long = shown(&job);
+    assert!(long.lines().count() == 2 && long.lines().all(|line| line.chars().count() <= 80), "{long}");
+    assert!(long.contains("…000000009") && long.contains("running 100 %"), "{long}");
 }
 
 #[test]

@@ -1,41 +1,46 @@
-//! Commands that ask or tell the running cluster something. Each file holds one group: its flags, the work, the table.
-//! Running the cluster itself (`up`, `scale`, `setup`, ...) is not here.
+//! Commands that need a cluster: they ask or tell it something over NATS. Each file holds one group: its flags, the work, the table.
 
-use clap::Subcommand;
-
-use crate::chaos::args::ChaosCommand;
-use crate::exit::Failure;
-use crate::output::Output;
-use crate::session::Session;
-use crate::up::remote;
-use ask::Link;
-
-pub(crate) mod ask;
 pub(crate) mod audit;
-mod audit_check;
 mod audit_watch;
+mod causes;
 pub(crate) mod control;
-mod decode;
+pub(crate) mod decode;
 mod events;
 pub(crate) mod faults;
+mod ids;
+mod job;
 mod jobs;
+pub(crate) mod link;
 pub(crate) mod nodes;
 pub(crate) mod parse;
-pub(crate) mod read;
+mod resubmit;
 mod submit;
 mod wait;
 
+use clap::Subcommand;
+
+use crate::chaos;
+use crate::chaos::args::ChaosCommand;
+use crate::exit::Failure;
+use crate::session::Session;
+use crate::setup::{self, SetupFlags};
+use crate::top::{self, TopFlags};
+use link::Link;
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum DataCommand {
+pub(crate) enum ClusterCommand {
     /// Submit jobs
     Submit(submit::SubmitFlags),
     /// List jobs, the newest first: active ones, and those that ended in the last ten minutes
     Jobs(jobs::JobsFlags),
-    /// Show one job's path: every attempt with its node, times and outcome
+    /// Show one job: what was submitted, how it stands, and every attempt with its node, times and outcome
     Job {
-        #[arg(value_parser = parse::job_id)]
-        id: faultline_engine::job::JobId,
+        /// The job's id, or at least 8 characters from its beginning or end
+        #[arg(value_parser = parse::job_ref)]
+        id: faultline_engine::job::JobRef,
     },
+    /// Submit a job once more: a new job with the same parameters, demand and limits
+    Resubmit(resubmit::ResubmitFlags),
     /// List the nodes
     Nodes,
     /// Show one node
@@ -66,59 +71,53 @@ pub(crate) enum DataCommand {
         #[arg(value_parser = parse::node_name)]
         node: String,
     },
-    /// Break a simulated node, or one of its GPUs, on purpose
+    /// Inject a fault into a simulated node or one of its GPUs
     Fault(faults::FaultFlags),
-    /// List the faults that can be ordered: what each means, does here, and what an operator does about it
-    Faults,
-    /// Break something on purpose, watch, put it right, judge
+    /// Run experiments: inject a fault, watch, repair, check a hypothesis
     #[command(subcommand)]
     Chaos(ChaosCommand),
-    /// Turn MessagePack on standard input into JSON: nats sub 'job.>' --translate 'faultline decode'
-    Decode,
-    /// Check that no job was lost and none ended twice; exit code 5 when the books do not balance
+    /// Check that no job was lost and none ended twice; exit code 5 when a check fails
     Audit(audit::AuditFlags),
+    /// Watch nodes and jobs live, and act on them; `?` lists the keys
+    Top(TopFlags),
+    /// Create streams, consumers, and buckets on an existing NATS server; can be repeated
+    Setup(SetupFlags),
 }
 
 /// Runs one command. Data goes to standard output; a failure is returned, not printed.
-pub(crate) async fn run(command: DataCommand, session: &Session) -> Result<(), Failure> {
-    // Those that need no cluster.
+pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<(), Failure> {
     match command {
-        DataCommand::Decode => return decode::run(&Output::new(session.format, session.common.color)),
-        DataCommand::Faults => return faults::catalogue(&Output::new(session.format, session.common.color)),
-        _ => {}
+        // It has the terminal for itself.
+        ClusterCommand::Top(flags) => top::run(session, &flags).await,
+        ClusterCommand::Setup(flags) => session.logged(setup::run(session, &flags)).await,
+        ClusterCommand::Chaos(command) => session.logged(chaos::command::run(session, command)).await,
+        // Nonsense is refused whether or not there is a cluster.
+        ClusterCommand::Submit(flags) => {
+            flags.check()?;
+            on_link(session, async |link| submit::run(link, &flags).await).await
+        }
+        ClusterCommand::Rate(command) => {
+            command.wanted()?;
+            on_link(session, async |link| control::rate(link, &command).await).await
+        }
+        ClusterCommand::Fault(flags) => {
+            flags.check()?;
+            on_link(session, async |link| faults::order(link, &flags).await).await
+        }
+        ClusterCommand::Jobs(flags) => on_link(session, async |link| jobs::list(link, &flags).await).await,
+        ClusterCommand::Job { id } => on_link(session, async |link| job::show(link, &id).await).await,
+        ClusterCommand::Resubmit(flags) => on_link(session, async |link| resubmit::run(link, &flags).await).await,
+        ClusterCommand::Nodes => on_link(session, async |link| nodes::list(link).await).await,
+        ClusterCommand::Node { name } => on_link(session, async |link| nodes::show(link, &name).await).await,
+        ClusterCommand::Events(flags) => on_link(session, async |link| events::run(link, &flags).await).await,
+        ClusterCommand::Mix(command) => on_link(session, async |link| control::mix(link, command).await).await,
+        ClusterCommand::Cancel(flags) => on_link(session, async |link| control::cancel(link, &flags).await).await,
+        ClusterCommand::Drain { node, reason } => on_link(session, async |link| nodes::drain(link, &node, reason).await).await,
+        ClusterCommand::Undrain { node } => on_link(session, async |link| nodes::undrain(link, &node).await).await,
+        ClusterCommand::Audit(flags) => on_link(session, async |link| audit::run(link, &flags).await).await,
     }
-    // Nonsense is refused whether or not there is a cluster.
-    match &command {
-        DataCommand::Submit(flags) => flags.check()?,
-        DataCommand::Rate(command) => drop(command.wanted()?),
-        DataCommand::Fault(flags) => flags.check()?,
-        _ => {}
-    }
-    if let (DataCommand::Chaos(ChaosCommand::Abort), Some(up)) = (&command, remote::here(session)) {
-        return crate::chaos::command::abort_here(&up).await;
-    }
-    let link = Link::open(session).await?;
-    let done = dispatch(command, &link).await;
-    link.nats.close().await;
-    done
 }
 
-async fn dispatch(command: DataCommand, link: &Link) -> Result<(), Failure> {
-    match command {
-        DataCommand::Submit(flags) => submit::run(link, &flags).await,
-        DataCommand::Jobs(flags) => jobs::list(link, &flags).await,
-        DataCommand::Job { id } => jobs::show(link, id).await,
-        DataCommand::Nodes => nodes::list(link).await,
-        DataCommand::Node { name } => nodes::show(link, &name).await,
-        DataCommand::Events(flags) => events::run(link, &flags).await,
-        DataCommand::Rate(command) => control::rate(link, &command).await,
-        DataCommand::Mix(command) => control::mix(link, command).await,
-        DataCommand::Cancel(flags) => control::cancel(link, &flags).await,
-        DataCommand::Drain { node, reason } => nodes::drain(link, &node, reason).await,
-        DataCommand::Undrain { node } => nodes::undrain(link, &node).await,
-        DataCommand::Fault(flags) => faults::order(link, &flags).await,
-        DataCommand::Chaos(command) => crate::chaos::command::run(link, command).await,
-        DataCommand::Audit(flags) => audit::run(link, &flags).await,
-        DataCommand::Decode | DataCommand::Faults => Ok(()),
-    }
+async fn on_link(session: &Session, work: impl AsyncFnOnce(&Link) -> Result<(), Failure>) -> Result<(), Failure> {
+    session.logged(link::with(session, work)).await
 }

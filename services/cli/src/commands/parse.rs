@@ -1,87 +1,18 @@
 //! Values on the command line: each parser says what is wrong and what would be right. Nothing is sent from here.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use faultline_engine::job::{GPU_MILLI, JobId, MAX_GPUS, Param, Priority};
+use faultline_engine::job::{JobRef, Param};
+use faultline_engine::words::job_rate;
 use faultline_engine::workload::WorkloadConfig;
 use faultline_protocol::messages::{JobState, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS};
+use faultline_runtime::values::number;
+pub(crate) use faultline_runtime::values::{duration, gpus, positive_duration, priority};
 
-/// No duration on a command line is longer: seven days.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The most GPU memory that can be asked for: 1 TiB a GPU, above every model in the catalogue.
 const MAX_GPU_MEMORY_MIB: u32 = 1 << 20;
-/// What `--unbounded` still refuses: nobody means a billion jobs a minute.
+/// What `--unbounded` still refuses: a billion jobs a minute is a mistake.
 const ABSURD_RATE: f64 = 1e9;
-fn number(text: &str, what: &str) -> Result<f64, String> {
-    match text.trim().parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) | Err(_) => Err(format!("{what} must be a number, such as 0.5 or 4")),
-    }
-}
-
-/// `2s`, `500ms`, `1m30s`, `0.5h`, `2d`: parts of a number and a unit, up to seven days.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const HOW: &str = "write a number with its unit: 500ms, 2s, 1m30s, 1h or 2d";
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(HOW.to_owned());
-    }
-    if rest.starts_with('-') {
-        return Err(format!("a duration cannot be negative; {HOW}"));
-    }
-    let mut seconds = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (amount, after) = rest.split_at(digits);
-        let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        let amount: f64 = amount.parse().map_err(|_| HOW.to_owned())?;
-        let factor = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            "d" => 86_400.0,
-            "" => return Err(format!("the unit is missing: did you mean {amount}s or {amount}ms?")),
-            _ => return Err(format!("the unit is not ms, s, m, h or d; {HOW}")),
-        };
-        seconds += amount * factor;
-        rest = next;
-    }
-    if seconds > LONGEST.as_secs_f64() {
-        return Err("longer than 7 days".to_owned());
-    }
-    // Rounded to milliseconds, the unit of the protocol.
-    Ok(Duration::from_millis((seconds * 1000.0).round() as u64))
-}
-
-/// As [`duration`], but not zero.
-pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("must be at least 1 ms".to_owned()),
-        length => Ok(length),
-    }
-}
-
-/// GPUs in thousandths: a share below 1, or whole numbers up to 8.
-pub(crate) fn gpus(text: &str) -> Result<u32, String> {
-    let value = number(text, "the number of GPUs")?;
-    if value < 0.0 {
-        return Err("the number of GPUs cannot be negative; 0 asks for none".to_owned());
-    }
-    if value > f64::from(MAX_GPUS) {
-        return Err(format!("the largest node has {MAX_GPUS} GPUs"));
-    }
-    let milli = (value * f64::from(GPU_MILLI)).round() as u32;
-    if milli > GPU_MILLI && !milli.is_multiple_of(GPU_MILLI) {
-        return Err("above one GPU only whole numbers can be placed: use 1, 2, ... 8, or a share below 1".to_owned());
-    }
-    if milli == 0 && value > 0.0 {
-        return Err("the smallest share is 0.001".to_owned());
-    }
-    Ok(milli)
-}
 
 pub(crate) fn gpu_memory_mib(text: &str) -> Result<u32, String> {
     match text.trim().parse::<u32>() {
@@ -91,29 +22,25 @@ pub(crate) fn gpu_memory_mib(text: &str) -> Result<u32, String> {
     }
 }
 
-/// `key=value`; the value is a boolean, a whole number, a number or text, whichever it looks like first.
+/// `key=value`, where the value keeps its text unless it is unmistakably something else.
 pub(crate) fn param(text: &str) -> Result<(String, Param), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as name=value, for example --param size=512")?;
-    if key.is_empty() {
-        return Err("the name before `=` is missing".to_owned());
-    }
-    let value = if let Ok(flag) = value.parse() {
-        Param::Bool(flag)
-    } else if let Ok(whole) = value.parse() {
-        Param::Int(whole)
-    } else if let Some(real) = value.parse::<f64>().ok().filter(|real| real.is_finite()) {
-        Param::Float(real)
-    } else {
-        Param::Text(value.to_owned())
-    };
+    let (key, value) = named(text)?;
+    let value = Param::from_text(value).map_err(|error| format!("{error} with --param-text {key}={value}"))?;
     Ok((key.to_owned(), value))
 }
 
-pub(crate) fn priority(text: &str) -> Result<Priority, String> {
-    text.to_ascii_lowercase().parse().map_err(|error: faultline_engine::job::InvalidJob| error.problem)
+/// `key=value`, where the value is text.
+pub(crate) fn param_text(text: &str) -> Result<(String, Param), String> {
+    named(text).map(|(key, value)| (key.to_owned(), Param::Text(value.to_owned())))
 }
 
-pub(crate) fn job_id(text: &str) -> Result<JobId, String> {
+fn named(text: &str) -> Result<(&str, &str), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as name=value, for example size=512")?;
+    if key.is_empty() { Err("the name before `=` is missing".to_owned()) } else { Ok((key, value)) }
+}
+
+/// A job by its id or a part of it.
+pub(crate) fn job_ref(text: &str) -> Result<JobRef, String> {
     text.parse().map_err(|error: faultline_engine::job::InvalidJob| error.problem)
 }
 
@@ -146,17 +73,18 @@ pub(crate) fn rate(text: &str, unbounded: bool) -> Result<f64, String> {
         return Ok(rate);
     }
     if rate > MAX_RATE_PER_MINUTE && unbounded {
-        return if rate <= ABSURD_RATE { Ok(rate) } else { Err(format!("{rate} jobs a minute is absurd: at most {ABSURD_RATE}")) };
+        return if rate <= ABSURD_RATE { Ok(rate) } else { Err(format!("{} is absurd: at most {ABSURD_RATE}", job_rate(rate))) };
     }
     Err(format!(
-        "{rate} jobs a minute is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE}; presets: {}; --unbounded lifts the upper bound",
+        "{} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE}; presets: {}; --unbounded lifts the upper bound",
+        job_rate(rate),
         presets()
     ))
 }
 
 /// A preset's rate.
 pub(crate) fn preset(name: &str) -> Result<(&'static str, f64), String> {
-    faultline_protocol::messages::preset_rate(name).ok_or_else(|| format!("`{name}` is no preset: use one of {}", presets()))
+    faultline_protocol::messages::preset_rate(name).ok_or_else(|| format!("unknown preset `{name}`: use one of {}", presets()))
 }
 
 /// `sleep=4,compute=3`: relative weights; kinds left out get 0.
@@ -169,47 +97,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_need_a_unit_and_sense() {
-        let ms = |text| duration(text).map(|length| length.as_millis());
-        assert_eq!(ms("500ms"), Ok(500));
-        assert_eq!(ms("2s"), Ok(2_000));
-        assert_eq!(ms("1m30s"), Ok(90_000));
-        assert_eq!(ms("0.5h"), Ok(1_800_000));
-        assert_eq!(ms("7d"), Ok(604_800_000));
-        assert!(ms("5").unwrap_err().contains("5s or 5ms"));
-        assert!(ms("-5s").unwrap_err().contains("negative"));
-        assert!(ms("8d").unwrap_err().contains("7 days"));
-        for nonsense in ["", "s", "5x", "NaN", "inf", "1..2s", "5 s", "99999999999999999999999999999999999d", "1e999s"] {
-            assert!(ms(nonsense).is_err(), "{nonsense}");
-        }
-        assert!(positive_duration("0s").is_err());
-    }
-
-    #[test]
-    fn gpus_are_shares_or_whole() {
-        assert_eq!(gpus("0.5"), Ok(500));
-        assert_eq!(gpus("8"), Ok(8000));
-        assert_eq!(gpus("0"), Ok(0));
-        assert!(gpus("-1").unwrap_err().contains("negative"));
-        assert!(gpus("1.5").unwrap_err().contains("whole"));
-        assert!(gpus("9").unwrap_err().contains('8'));
-        assert!(gpus("0.0001").unwrap_err().contains("0.001"));
-        for nonsense in ["NaN", "inf", "-inf", "one", ""] {
-            assert!(gpus(nonsense).is_err(), "{nonsense}");
-        }
+    fn gpu_memory_is_a_whole_number_that_fits() {
         assert_eq!(gpu_memory_mib("4096"), Ok(4096));
         assert!(gpu_memory_mib("-1").is_err() && gpu_memory_mib("99999999").is_err());
     }
 
     #[test]
-    fn params_take_the_narrowest_type() {
-        let value = |text| param(text).map(|(_, value)| value);
-        assert_eq!(value("a=true"), Ok(Param::Bool(true)));
-        assert_eq!(value("a=-3"), Ok(Param::Int(-3)));
-        assert_eq!(value("a=0.5"), Ok(Param::Float(0.5)));
-        assert_eq!(value("a=NaN"), Ok(Param::Text("NaN".into())));
+    fn params_follow_the_one_rule_and_texts_are_never_guessed() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            typed: String,
+            value: Option<Param>,
+        }
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../../../shared/engine/src/job/param_cases.json")).unwrap();
+        for Case { typed, value } in cases {
+            let given = format!("a={typed}");
+            assert_eq!(param(&given).ok(), value.map(|value| ("a".to_owned(), value)), "{typed:?}");
+            assert_eq!(param_text(&given), Ok(("a".to_owned(), Param::Text(typed))));
+        }
+        let refused = param("id=99999999999999999999").unwrap_err();
+        assert!(refused.contains("does not fit") && refused.contains("--param-text id=99999999999999999999"), "{refused}");
         assert_eq!(param("key=a=b"), Ok(("key".into(), Param::Text("a=b".into()))));
-        assert!(param("key").is_err() && param("=1").is_err());
+        assert!(param("key").is_err() && param("=1").is_err() && param_text("key").is_err());
     }
 
     #[test]
@@ -242,7 +151,7 @@ mod tests {
         assert_eq!(job_state("Dead"), Ok(JobState::Dead));
         assert!(job_state("finished").unwrap_err().contains("committed"));
         assert!(node_name("gpu-node-01").is_ok() && node_name("a.b").is_err() && node_name("").is_err());
-        assert!(job_id("123").unwrap_err().contains("ULID"));
+        assert!(job_ref("123").unwrap_err().contains("at least 8 characters"));
         assert!(priority("urgent").is_ok() && priority("asap").unwrap_err().contains("normal"));
     }
 

@@ -4,24 +4,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
+use faultline_client::Leader;
 use faultline_engine::job::options::{JobOptions, refuse_kind};
-use faultline_engine::job::{self, Demand, InvalidJob, JobId, MAX_RETRIES, Param, Params, Priority};
+use faultline_engine::job::{self, Demand, InvalidJob, JobId, JobSpec, MAX_RETRIES, Origin, Param, Params, Priority};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::MAX_SUBMIT_AGE;
 use faultline_runtime::clock::{self, ms};
 use faultline_runtime::connect::PublishError;
+use faultline_runtime::identity::stated;
 use faultline_runtime::submit::{SubmitError, Submitted, Submitter};
 use futures::StreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::ask::{self, Link};
+use super::link::Link;
 use super::parse;
 use super::wait::{self, Board, Ends};
 use crate::exit::Failure;
 use crate::output::{Format, count, plural, span};
 
+/// What the command calls itself where it states who submitted a job.
+pub(super) const PROGRAM: &str = "command";
 const IN_FLIGHT: usize = 512;
 /// Ids shown to people; JSON shows all.
 const IDS_SHOWN: usize = 5;
@@ -41,9 +45,12 @@ pub(crate) struct SubmitFlags {
     /// How long the job works or holds its GPUs, such as 2s or 500ms
     #[arg(long, value_parser = parse::duration, allow_hyphen_values = true)]
     duration: Option<Duration>,
-    /// A parameter for the executor; may be repeated
+    /// A parameter for the executor; may be repeated. `true`, `false` and plain numbers such as 42 and 0.5 are taken as such, all else as text
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse::param)]
     params: Vec<(String, Param)>,
+    /// A parameter whose value is always text; can be repeated
+    #[arg(long = "param-text", value_name = "NAME=TEXT", value_parser = parse::param_text)]
+    param_texts: Vec<(String, Param)>,
     /// urgent, high, normal or low
     #[arg(long, default_value = "normal", value_parser = parse::priority)]
     priority: Priority,
@@ -84,9 +91,9 @@ impl SubmitFlags {
     /// What all jobs of the command share.
     fn options(&self) -> Result<JobOptions, Failure> {
         let mut params = Params::new();
-        for (key, value) in &self.params {
+        for (key, value) in self.params.iter().chain(&self.param_texts) {
             if params.insert(key.clone(), value.clone()).is_some() {
-                return Err(Failure::Usage(format!("--param {key} is given twice: leave one out")));
+                return Err(Failure::Usage(format!("the parameter {key} is given twice: leave one out")));
             }
         }
         Ok(JobOptions {
@@ -99,6 +106,7 @@ impl SubmitFlags {
             demand: Demand { gpu_milli: self.gpus, gpu_memory_mib: self.gpu_memory, models: self.models.clone() },
             timeout_ms: self.timeout.map(ms),
             max_retries: self.max_retries,
+            origin: Origin::by(stated(PROGRAM)),
         })
     }
 }
@@ -107,13 +115,14 @@ impl SubmitFlags {
 async fn refuse_unknown_kind(link: &Link, kind: &str) -> Result<(), Failure> {
     // The first that runs it settles the matter: of ten thousand nodes not all have to be asked for.
     let class = job::class(kind);
-    let nodes = match ask::nodes_until(&link.nats, |page| page.iter().any(|node| node.spec.kinds.iter().any(|kind| kind == class))).await {
-        Ok(nodes) => nodes,
-        Err(error) => {
-            tracing::warn!("whether a node runs `{kind}` jobs is not known: {error}");
-            return Ok(());
-        }
-    };
+    let nodes =
+        match Leader::of(&link.nats).nodes_until(|page| page.iter().any(|node| node.spec.kinds.iter().any(|kind| kind == class))).await {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                tracing::warn!("whether a node runs `{kind}` jobs is not known: {error}");
+                return Ok(());
+            }
+        };
     let offered = nodes.into_iter().flat_map(|node| node.spec.kinds).collect();
     match refuse_kind(kind, &offered) {
         Some(problem) => Err(Failure::Usage(format!("--kind: {problem}"))),
@@ -227,17 +236,23 @@ impl Handed {
     }
 
     fn verdict(&self) -> Result<(), Failure> {
-        let Some(error) = &self.first_error else { return Ok(()) };
-        let text = format!("{} not accepted: {error}", plural(self.failed, "job"));
-        Err(match error {
-            SubmitError::Invalid(error) => Failure::Usage(explain(error)),
-            SubmitError::Publish(PublishError::Timeout) => Failure::Unreachable(text),
-            SubmitError::TooOld
-            | SubmitError::QueueFull(_)
-            | SubmitError::ResultsFull(_)
-            | SubmitError::Publish(_)
-            | SubmitError::ReadBack(_) => Failure::Failed(anyhow!(text)),
-        })
+        self.first_error.as_ref().map_or(Ok(()), |error| Err(failure(error, self.failed)))
+    }
+}
+
+/// Why so many jobs were not accepted.
+pub(super) fn failure(error: &SubmitError, jobs: u64) -> Failure {
+    let text = format!("{} not accepted: {error}", plural(jobs, "job"));
+    match error {
+        SubmitError::Invalid(error) => Failure::Usage(explain(error)),
+        SubmitError::Publish(PublishError::Timeout) => Failure::Unreachable(text),
+        SubmitError::TooOld
+        | SubmitError::Stalled(_)
+        | SubmitError::IdUsed
+        | SubmitError::QueueFull(_)
+        | SubmitError::ResultsFull(_)
+        | SubmitError::Publish(_)
+        | SubmitError::ReadBack(_) => Failure::Failed(anyhow!(text)),
     }
 }
 
@@ -284,23 +299,30 @@ async fn submit_one(
     if flags.wait {
         board.lock().expect(id);
     }
-    let give_up_ms = now_ms + ms(MAX_SUBMIT_AGE) - MARGIN_MS;
+    match submit_surely(submitter, &spec).await {
+        Ok(accepted) => {
+            board.lock().accepted(id);
+            Ok((id, accepted))
+        }
+        Err(error) => {
+            board.lock().forget(id);
+            Err(Some(error))
+        }
+    }
+}
+
+/// Submits one job, again and again with the same id while that is safe.
+pub(super) async fn submit_surely(submitter: &Submitter, spec: &JobSpec) -> Result<Submitted, SubmitError> {
+    let give_up_ms = clock::steady_ms() + ms(MAX_SUBMIT_AGE) - MARGIN_MS;
     let mut pause = FIRST_PAUSE;
     loop {
-        match submitter.submit(&spec).await {
-            Ok(accepted) => {
-                board.lock().accepted(id);
-                return Ok((id, accepted));
-            }
-            Err(error) if error.is_transient() && clock::unix_ms() < give_up_ms => {
-                tracing::debug!(job = %id, %error, "not accepted yet: trying again with the same id");
+        match submitter.submit(spec).await {
+            Err(error) if error.is_transient() && clock::steady_ms() < give_up_ms => {
+                tracing::debug!(job = %spec.id, %error, "not accepted yet: trying again with the same id");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            Err(error) => {
-                board.lock().forget(id);
-                return Err(Some(error));
-            }
+            done => return done,
         }
     }
 }

@@ -81,7 +81,7 @@ fn the_summary_shows_a_few_ids() {
          \x20 00000000000000000000000003\n\
          \x20 00000000000000000000000004\n\
          \x20 ... and 2 more (-o json lists all)\n\
-         ended after 1.5 s: 6 committed, 1 dead\n"
+         ended after 1.5 s: 6 committed, 1 given up\n"
     );
     let line = serde_json::to_string(&SubmittedJob { id: JobId::new(0, 1), open_seq: None, state: Some(JobState::Dead) }).unwrap();
     assert_eq!(line, "{\"id\":\"00000000000000000000000001\",\"state\":\"dead\"}");

@@ -38,7 +38,7 @@ pub(crate) struct Ends {
     pub dead: u64,
     pub cancelled: u64,
     pub abandoned: u64,
-    /// Their records are gone, so nobody knows.
+    /// Their records have expired, so their ends are unknown.
     pub unknown: u64,
 }
 
@@ -57,10 +57,11 @@ impl Ends {
         }
     }
 
-    /// `98 committed, 2 dead`.
+    /// `98 committed, 2 given up`.
     pub(crate) fn words(&self) -> String {
         let mut parts = vec![format!("{} committed", crate::output::count(self.committed))];
-        for (number, word) in [(self.dead, "dead"), (self.cancelled, "cancelled"), (self.abandoned, "abandoned"), (self.unknown, "unknown")]
+        for (number, word) in
+            [(self.dead, "given up"), (self.cancelled, "cancelled"), (self.abandoned, "abandoned"), (self.unknown, "unknown")]
         {
             if number > 0 {
                 parts.push(format!("{} {word}", crate::output::count(number)));
@@ -125,7 +126,7 @@ impl Tally {
         }
     }
 
-    /// There is no record of this job (any more).
+    /// The job has no record (any more).
     pub(crate) fn not_found(&mut self, job: JobId) {
         let Some(Open::Accepted(times)) = self.open.get_mut(&job) else { return };
         *times += 1;
@@ -193,7 +194,7 @@ pub(crate) async fn read_back(nats: &Nats, board: &Board) -> Infallible {
                 Ok(Some(record)) if record.is_open => board.lock().found(job),
                 Ok(Some(record)) => board.lock().close(job, record.terminal_state()),
                 Ok(None) => board.lock().not_found(job),
-                Err(reason) => tracing::debug!(%job, reason, "a record could not be read back; the next round tries again"),
+                Err(reason) => tracing::debug!(%job, reason, "a record could not be read back: trying again in the next round"),
             }
         }
     }
@@ -263,7 +264,7 @@ mod tests {
         tally.ended(job(2), JobState::Running);
         assert_eq!(tally.ends, Ends { committed: 1, ..Ends::default() });
         tally.ended(job(2), JobState::Dead);
-        assert_eq!(tally.ends.words(), "1 committed, 1 dead");
+        assert_eq!(tally.ends.words(), "1 committed, 1 given up");
     }
 
     #[test]

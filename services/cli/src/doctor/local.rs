@@ -5,18 +5,21 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use faultline_cluster::disk;
+use faultline_cluster::nats_server::find;
+use faultline_cluster::up::services::bin_dir;
+use faultline_cluster::up::settings::UpSettings;
+use faultline_cluster::up::state;
 use faultline_runtime::config::{self, DEFAULT_CONFIG_FILE};
 use faultline_runtime::credentials::check_mode;
-use rustix::fs::{Access, access, statvfs};
+use faultline_runtime::shell;
+use rustix::fs::{Access, access};
 
-use super::Finding;
-use crate::args::{Cli, UpFlags};
-use crate::nats_server::find;
+use super::finding::Finding;
+use crate::options::Options;
 use crate::session::Session;
 use crate::settings::SERVICES;
-use crate::up::services::bin_dir;
-use crate::up::settings::UpSettings;
-use crate::up::state;
+use crate::up_flags::UpFlags;
 
 /// `up` writes to it all the time.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -24,16 +27,20 @@ const TOO_LITTLE_SPACE: u64 = 100 << 20;
 /// The dashboard's page is built with it.
 const OLDEST_NODE: u32 = 20;
 
-pub(super) fn settings_are_read(cli: &Cli) -> Finding {
-    let file = cli.common.config.clone().unwrap_or_else(|| DEFAULT_CONFIG_FILE.into());
+pub(super) fn settings_are_read(options: &Options) -> Finding {
+    let file = options.common.config.clone().unwrap_or_else(|| DEFAULT_CONFIG_FILE.into());
     if !file.is_file() {
-        return Finding::ok("settings", format!("no {DEFAULT_CONFIG_FILE} here: defaults, environment and flags count"));
+        return Finding::ok("settings", format!("no {DEFAULT_CONFIG_FILE} here: using defaults, environment, and flags"));
     }
     let problems = crate::settings::problems_of(&file);
     if problems.is_empty() {
         return Finding::ok("settings", format!("{} is read", file.display()));
     }
-    Finding::fail("settings", problems.join("; "), format!("correct {}; `faultline config show` says what counts", file.display()))
+    Finding::fail(
+        "settings",
+        problems.join("; "),
+        format!("correct {}; `faultline config show` shows the effective settings", file.display()),
+    )
 }
 
 /// The services beside this program.
@@ -52,7 +59,7 @@ pub(super) fn programs() -> Finding {
     )
 }
 
-/// Keys must not be for everybody's eyes.
+/// Other users must not be able to read the keys.
 pub(super) fn keys(session: &Session) -> Finding {
     let folder = session.data_dir.join("nkeys");
     let entries = std::fs::read_dir(&folder);
@@ -73,11 +80,11 @@ pub(super) fn keys(session: &Session) -> Finding {
         return Finding::skip("keys", format!("none in {}: `faultline up` makes them at its first start", folder.display()));
     }
     let mut unreadable = Vec::new();
-    let mut open = Vec::new();
+    let mut open: Vec<&Path> = Vec::new();
     for path in &files {
         match std::fs::metadata(path) {
             Err(error) => unreadable.push(format!("{}: {error}", path.display())),
-            Ok(_) if check_mode("nkey_file", path).is_err() => open.push(path.display().to_string()),
+            Ok(_) if check_mode("nkey_file", path).is_err() => open.push(path),
             Ok(_) if access(path, Access::READ_OK).is_err() => unreadable.push(format!("{}: not readable for this user", path.display())),
             Ok(_) => {}
         }
@@ -88,8 +95,8 @@ pub(super) fn keys(session: &Session) -> Finding {
     if !open.is_empty() {
         return Finding::fail(
             "keys",
-            format!("other users may read or change {}", open.join(", ")),
-            format!("chmod 600 {}", open.join(" ")),
+            format!("other users may read or change {}", open.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")),
+            format!("chmod 600 {}", open.iter().map(|path| shell::word(path)).collect::<Vec<_>>().join(" ")),
         );
     }
     Finding::ok("keys", format!("{}, closed to other users", crate::output::plural(files.len() as u64, "file")))
@@ -105,14 +112,14 @@ pub(super) fn data_folder(folder: &Path) -> Finding {
         return Finding::fail(check, format!("{shown} leads nowhere"), "name another with --data-dir");
     };
     if !existing.is_dir() {
-        return Finding::fail(check, format!("{} is no folder", existing.display()), "name another with --data-dir");
+        return Finding::fail(check, format!("{} is not a folder", existing.display()), "name another with --data-dir");
     }
     if access(existing, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         let remedy = "give this user the right to write there, or name another with --data-dir";
         return Finding::fail(check, format!("{} cannot be written", existing.display()), remedy);
     }
-    let free = match statvfs(existing) {
-        Ok(space) => space.f_bavail.saturating_mul(space.f_frsize),
+    let free = match disk::free(existing) {
+        Ok(free) => free,
         Err(error) => return Finding::warn(check, format!("the space in {shown} cannot be asked for: {error}"), "look at it with df"),
     };
     let found = format!("{shown}{} can be written, {} free", if existing == whole { "" } else { " (not made yet)" }, bytes(free));
@@ -147,13 +154,13 @@ pub(super) fn nats_server_binary(nats_is_reached: bool) -> Finding {
 }
 
 /// The ports on which `up` would listen: free, or held by the `up` of this data folder.
-pub(super) fn ports(cli: &Cli, session: &Session, nats_is_reached: bool) -> Finding {
+pub(super) fn ports(options: &Options, session: &Session, nats_is_reached: bool) -> Finding {
     let check = "ports";
     if let Some(pid) = state::holder(&session.data_dir) {
         return Finding::ok(check, format!("held by the `faultline up` that runs here, process {pid}"));
     }
-    let flags = UpFlags { data_dir: cli.data_dir.clone(), ..UpFlags::default() };
-    let Ok(up) = config::load_section::<UpSettings>(&cli.common, "up", &flags) else {
+    let flags = UpFlags { data_dir: options.data_dir.clone(), ..UpFlags::default() };
+    let Ok(up) = config::load_section::<UpSettings>(&options.common, "up", &flags) else {
         return Finding::skip(check, "the settings of [up] cannot be read");
     };
     let mut wanted: Vec<(u16, &str)> = Vec::new();
@@ -203,7 +210,7 @@ fn said_by(program: &str, argument: &str) -> Option<String> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::Status;
+    use super::super::finding::Status;
     use super::*;
     use crate::output::Format;
     use faultline_runtime::config::Common;

@@ -2,70 +2,20 @@
 //! is not good, what to do about it. Nothing is changed. What needs NATS is skipped when NATS is not there; all else is still looked at.
 
 mod cluster;
+mod finding;
+mod gpus;
 mod local;
 mod server;
+mod writes;
 
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::args::Cli;
 use crate::exit::Failure;
+use crate::options::Options;
 use crate::output::{Mood, Output, mood, plural, table};
 use crate::session::Session;
-
-/// How one check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
-    Ok,
-    /// Works, but somebody should look at it.
-    Warn,
-    Fail,
-    /// Could not be looked at, or is optional and not there.
-    Skip,
-}
-
-/// One line of the report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Finding {
-    pub(crate) check: &'static str,
-    pub(crate) status: Status,
-    /// What was found, for people.
-    pub(crate) found: String,
-    /// What to do; absent when nothing needs to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) remedy: Option<String>,
-}
-
-impl Finding {
-    fn new(check: &'static str, status: Status, found: impl Into<String>, remedy: Option<String>) -> Self {
-        Self { check, status, found: found.into(), remedy }
-    }
-
-    /// What only `up` needs is no failure where NATS, and so perhaps all the rest, runs elsewhere.
-    fn for_up(self, nats_is_external: bool) -> Self {
-        if nats_is_external && self.remedy.is_some() {
-            return Self::skip(self.check, format!("{}; only `faultline up` needs that", self.found));
-        }
-        self
-    }
-
-    pub(crate) fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self::new(check, Status::Ok, found, None)
-    }
-
-    pub(crate) fn skip(check: &'static str, found: impl Into<String>) -> Self {
-        Self::new(check, Status::Skip, found, None)
-    }
-
-    pub(crate) fn warn(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(check, Status::Warn, found, Some(remedy.into()))
-    }
-
-    pub(crate) fn fail(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(check, Status::Fail, found, Some(remedy.into()))
-    }
-}
+use finding::{Finding, Status};
 
 /// What `-o json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,13 +47,13 @@ impl Report {
 }
 
 /// Exit code 0 when nothing failed, 3 when NATS cannot be reached, 5 when something else failed.
-pub(crate) async fn run(cli: &Cli) -> Result<(), Failure> {
+pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     // Broken settings are a finding, and all that does not depend on them is still looked at.
-    let (session, mut checks) = match Session::open(cli) {
-        Ok(session) => (session, vec![local::settings_are_read(cli)]),
+    let (session, mut checks) = match Session::open(options) {
+        Ok(session) => (session, vec![local::settings_are_read(options)]),
         Err(failure) => {
-            let remedy = "correct it; `faultline config check FILE` looks at all sections. What follows goes by flags and defaults";
-            (Session::without_settings(cli), vec![Finding::fail("settings", failure.to_string(), remedy)])
+            let remedy = "correct it; `faultline config check FILE` checks all sections. The checks below use flags and defaults";
+            (Session::without_settings(options), vec![Finding::fail("settings", failure.to_string(), remedy)])
         }
     };
     checks.push(local::programs().for_up(session.nats_is_external));
@@ -112,22 +62,42 @@ pub(crate) async fn run(cli: &Cli) -> Result<(), Failure> {
     let (nats, finding) = server::connect(&session).await;
     checks.push(finding);
     checks.push(local::nats_server_binary(nats.is_some()));
-    checks.push(local::ports(cli, &session, nats.is_some()));
+    checks.push(local::ports(options, &session, nats.is_some()));
     match &nats {
         Some(nats) => {
             checks.push(server::version(nats));
+            checks.push(server::account(nats).await);
             let (is_on, finding) = server::jetstream(nats).await;
             checks.push(finding);
             if is_on {
                 checks.push(server::clock(nats).await);
                 checks.push(server::streams(nats).await);
-                checks.extend(cluster::look(nats).await);
+                checks.push(server::room(nats).await);
+                let writes = writes::look(&session).await;
+                let can_write = writes.status != Status::Fail;
+                checks.push(writes);
+                checks.extend(cluster::look(nats, can_write).await);
             } else {
-                checks.extend(["clock", "streams", "leader", "services"].map(|check| Finding::skip(check, "needs JetStream")));
+                checks.extend(
+                    ["clock", "streams", "room", "writes", "leader", "jobs", "services", "service clocks"]
+                        .map(|check| Finding::skip(check, "needs JetStream")),
+                );
             }
         }
         None => {
-            let unseen = ["server version", "jetstream", "clock", "streams", "leader", "services"];
+            let unseen = [
+                "server version",
+                "accounts",
+                "jetstream",
+                "clock",
+                "streams",
+                "room",
+                "writes",
+                "leader",
+                "jobs",
+                "services",
+                "service clocks",
+            ];
             checks.extend(unseen.map(|check| Finding::skip(check, "needs NATS")));
         }
     }
@@ -143,7 +113,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<(), Failure> {
 
 fn words(report: &Report, out: &Output) -> String {
     let closing = match (report.failed, report.warned) {
-        (0, 0) => "nothing is wrong".to_owned(),
+        (0, 0) => "no problem found".to_owned(),
         (failed, warned) => format!("{failed} failed, {}", plural(warned as u64, "warning")),
     };
     format!("{}\n{closing}", out.render(findings_table(&report.checks)))
@@ -178,7 +148,7 @@ mod tests {
         vec![
             Finding::ok("nats", "nats://127.0.0.1:4222"),
             Finding::warn("services", "no generator", "`faultline up` starts one"),
-            Finding::fail("leader", "nobody leads", "start a scheduler"),
+            Finding::fail("leader", "no scheduler leads", "start a scheduler"),
             Finding::skip("Chromium", "not there"),
         ]
     }
@@ -191,17 +161,10 @@ RESULT  CHECK     FOUND
 ok      nats      nats://127.0.0.1:4222
 warn    services  no generator
                   -> `faultline up` starts one
-FAIL    leader    nobody leads
+FAIL    leader    no scheduler leads
                   -> start a scheduler
 -       Chromium  not there";
         assert_eq!(out.render(findings_table(&findings())), expected);
-    }
-
-    #[test]
-    fn what_only_up_needs_fails_only_where_up_starts_nats() {
-        let [ok, fail] = [Finding::ok("programs", "all there"), Finding::fail("programs", "none there", "build them")];
-        assert_eq!((ok.clone().for_up(true), fail.clone().for_up(false)), (ok, fail.clone()));
-        assert_eq!(fail.for_up(true), Finding::skip("programs", "none there; only `faultline up` needs that"));
     }
 
     #[test]

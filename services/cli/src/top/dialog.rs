@@ -1,10 +1,37 @@
 //! What can be done about the selected row, and the question that is asked first. Pure.
 
+use faultline_cluster::up::signal::KillSignal;
 use faultline_engine::fault::FaultKind;
+use faultline_engine::job::JobId;
 use faultline_protocol::messages::{JobView, NodeView};
 
-use super::state::Order;
-use crate::args::KillSignal;
+/// What an operator orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// A simulated fault of a node.
+    Break {
+        node: String,
+        kind: FaultKind,
+    },
+    /// Ends what is broken about a node.
+    Restore {
+        node: String,
+    },
+    /// To a process of the running `up`.
+    Signal {
+        process: String,
+        signal: KillSignal,
+    },
+    Drain {
+        node: String,
+    },
+    Undrain {
+        node: String,
+    },
+    Cancel {
+        job: JobId,
+    },
+}
 
 /// A question with what may be answered. Anything but one of the letters does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +83,8 @@ pub(crate) fn about_node(letter: char, node: &NodeView) -> Option<Dialog> {
             choices: vec![
                 choice('1', format!("hang the node {name} for 10 s (simulated)"), break_it(FaultKind::Hang)),
                 choice('2', format!("stop the process {worker} with all its nodes (SIGSTOP)"), signal(KillSignal::Stop)),
-                choice('3', format!("let the process {worker} go on (SIGCONT)"), signal(KillSignal::Cont)),
-                choice('4', format!("end what is broken about the node {name}"), Order::Restore { node: name.clone() }),
+                choice('3', format!("resume the process {worker} (SIGCONT)"), signal(KillSignal::Cont)),
+                choice('4', format!("end the faults of the node {name}"), Order::Restore { node: name.clone() }),
             ],
         }),
         'd' if node.draining => Some(Dialog {
@@ -66,7 +93,7 @@ pub(crate) fn about_node(letter: char, node: &NodeView) -> Option<Dialog> {
         }),
         'd' => Some(Dialog {
             question: format!("Drain {name}?"),
-            choices: vec![choice('y', "place nothing new there; what runs ends by itself".to_owned(), Order::Drain { node: name.clone() })],
+            choices: vec![choice('y', "no new jobs; running jobs finish".to_owned(), Order::Drain { node: name.clone() })],
         }),
         _ => None,
     }

@@ -1,7 +1,8 @@
 //! Draws `top`. State in, cells out: nothing is decided or changed here.
 
-use faultline_engine::job::JobId;
+use faultline_engine::job::short_id;
 use faultline_engine::node::Health;
+use faultline_engine::words::limit;
 use faultline_protocol::messages::{JobState, JobView, NodeView};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,16 +14,13 @@ use super::dialog::Dialog;
 use super::list::{Column, JobColumn, List, NodeColumn, health_words, hottest, used_milli};
 use super::state::{MOST_JOBS, Mode, Pane, Snapshot, Top};
 use crate::commands::nodes::gpus_words;
-use crate::output::{Mood, clock, count, span};
+use crate::output::{Mood, count, short_clock, span};
 
-const HEADER_LINES: u16 = 4;
+const HEADER_LINES: u16 = 5;
 /// Title and column heads.
 const PANE_HEADS: u16 = 2;
 /// From this width on there is room for more columns.
 const WIDE: u16 = 110;
-
-/// Characters of an id where there is no room for all 26.
-const SHORT_ID: usize = 9;
 
 /// How moods look: without colours, words alone say it.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +75,7 @@ fn nodes_height(body: u16, nodes: usize, jobs: usize) -> u16 {
 fn keys(top: &Top) -> String {
     match (&top.mode, top.pane) {
         (Mode::Filter, _) => "type to filter   Enter keep   Esc clear".to_owned(),
-        (Mode::Choose(_), _) => "press the key of what you want   Esc nothing".to_owned(),
+        (Mode::Choose(_), _) => "press the key of an action   Esc cancels".to_owned(),
         (Mode::Help, _) => "any key goes back".to_owned(),
         (Mode::Browse, Pane::Nodes) => "Tab jobs  </> sort  / filter  k kill  f freeze  d drain  p pause  ? keys  q quit".to_owned(),
         (Mode::Browse, Pane::Jobs) => "Tab nodes  </> sort  r reverse  / filter  c cancel  p pause  ? keys  q quit".to_owned(),
@@ -86,20 +84,30 @@ fn keys(top: &Top) -> String {
 
 fn draw_header(frame: &mut Frame, area: Rect, top: &Top, look: Look, now_ms: u64) {
     let mut lines = match &top.snapshot {
-        Some(snapshot) => header_lines(snapshot, top),
+        Some(snapshot) => header_lines(snapshot, top, look),
         None => {
-            vec![Line::from(format!("faultline top at {}: no scheduler has answered yet", top.server)), Line::default(), Line::default()]
+            vec![
+                Line::from(format!("faultline top at {}: no scheduler has answered yet", top.server)),
+                Line::default(),
+                Line::default(),
+                Line::default(),
+            ]
         }
     };
     lines.push(trouble(top, look, now_ms));
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn header_lines(snapshot: &Snapshot, top: &Top) -> Vec<Line<'static>> {
+fn header_lines(snapshot: &Snapshot, top: &Top, look: Look) -> Vec<Line<'static>> {
     let stats = &snapshot.stats;
     let leads = span(snapshot.at_ms.saturating_sub(stats.leader_since_ms));
     let preset = snapshot.rate.preset.map(|name| format!(", {name}")).unwrap_or_default();
-    let rate = format!("{}/min{preset}", snapshot.rate.jobs_per_minute);
+    let asked = snapshot.rate.jobs_per_minute;
+    let rate = match (snapshot.rate.deviation(), snapshot.rate.in_force_per_minute) {
+        (None, _) => format!("{asked}/min{preset}"),
+        (Some(_), Some(in_force)) => format!("{asked}/min asked, {in_force}/min in force"),
+        (Some(_), None) => format!("{asked}/min asked, no generator"),
+    };
     let commits = top.commits_per_s.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}/s"));
     let name = |text: &'static str| Span::styled(text, BOLD);
     vec![
@@ -121,24 +129,40 @@ fn header_lines(snapshot: &Snapshot, top: &Top) -> Vec<Line<'static>> {
         ]),
         Line::from(vec![
             name("jobs   "),
-            format!("{} queued, {} running   ", count(stats.queued_in_stream + stats.queued_held), count(stats.running)).into(),
+            format!(
+                "{} queued, {} running, {} committed, {} given up",
+                count(stats.queued_in_stream + stats.queued_held),
+                count(stats.running),
+                count(stats.ledger.committed),
+                count(stats.ledger.dead)
+            )
+            .into(),
+            lost_words(stats.ledger.vanished, look),
+            "   ".into(),
             name("commits "),
-            format!("{commits}   ").into(),
-            name("lost "),
-            format!("{}   ", count(stats.requeued_total)).into(),
-            name("retried "),
-            format!("{}   ", count(stats.retried_total)).into(),
-            name("dead "),
-            count(stats.ledger.dead).into(),
+            commits.into(),
+        ]),
+        Line::from(vec![
+            name("attempts "),
+            format!("{} interrupted by their nodes, {} failed", count(stats.requeued_total), count(stats.retried_total)).into(),
         ]),
     ]
 }
 
+/// Jobs whose message left JOBS before they had ended: there must be none, so nothing is said of none.
+fn lost_words(lost: u64, look: Look) -> Span<'static> {
+    match lost {
+        0 => "".into(),
+        lost => Span::styled(format!(", {} lost", count(lost)), look.style(Mood::Bad)),
+    }
+}
+
 /// The line that says what is wrong, or what was done, or how often is looked.
 fn trouble(top: &Top, look: Look, now_ms: u64) -> Line<'static> {
-    let since = |ms: u64| format!("since {} UTC ({})", &clock(ms)[..8], span(now_ms.saturating_sub(ms)));
-    if let Some(since_ms) = top.away_since_ms {
-        let text = format!("NATS is away {}; what is shown is old. Reconnecting to {}", since(since_ms), top.server);
+    let since = |ms: u64| format!("since {} ({})", short_clock(ms), span(now_ms.saturating_sub(ms)));
+    if let Some(since_ms) = top.silent_since_ms {
+        let silence = span(now_ms.saturating_sub(since_ms));
+        let text = format!("NATS has not answered for {silence}: no job is placed or committed until it does");
         return Line::styled(text, look.style(Mood::Bad).add_modifier(Modifier::BOLD));
     }
     if let Some(note) = top.note(now_ms) {
@@ -148,9 +172,9 @@ fn trouble(top: &Top, look: Look, now_ms: u64) -> Line<'static> {
         return Line::styled(format!("{reason}, {}", since(*since_ms)), look.style(Mood::Bad));
     }
     if top.is_paused {
-        return Line::styled("paused: p goes on", look.style(Mood::Doubtful));
+        return Line::styled("paused: p resumes", look.style(Mood::Doubtful));
     }
-    Line::from(format!("{} UTC, every {}", &clock(now_ms)[..8], span(top.interval_ms)))
+    Line::from(format!("{}, every {}", short_clock(now_ms), limit(top.interval_ms)))
 }
 
 /// `nodes, 3 of 8 with "dead"`.
@@ -270,7 +294,9 @@ fn job_cells(job: &JobView, is_wide: bool, now_ms: u64) -> Vec<(String, Mood)> {
     let plain = |text: String| (text, Mood::Plain);
     let state = match job.state {
         JobState::Running => (format!("running {} %", job.progress_permille / 10), Mood::Busy),
-        other => (other.as_str().to_owned(), Mood::Plain),
+        // The words of the glossary are wider than the column.
+        JobState::Queued if job.waits_for_retry() => ("awaits retry".to_owned(), Mood::Plain),
+        _ => (job.state_words().to_owned(), Mood::Plain),
     };
     let failed = (job.failures.to_string(), if job.failures > 0 { Mood::Doubtful } else { Mood::Plain });
     let mut cells = vec![
@@ -316,12 +342,6 @@ fn draw_jobs(frame: &mut Frame, area: Rect, top: &Top, jobs: &[&JobView], look: 
     draw_pane(frame, area, title, PaneRows { list: &top.jobs, columns, rows, selected }, look);
 }
 
-/// The end of an id: its beginning is the time, the same for jobs that were submitted together.
-fn short_id(id: JobId) -> String {
-    let text = id.to_string();
-    format!("…{}", &text[text.len() - SHORT_ID..])
-}
-
 /// In the middle of the screen, over everything else.
 fn popup(frame: &mut Frame, title: String, lines: Vec<Line<'static>>) {
     let area = frame.area();
@@ -344,13 +364,13 @@ const HELP: [&str; 15] = [
     " Up Down PgUp PgDn Home End  select",
     " Tab        nodes, jobs",
     " < > or s   sort by another column (underlined)",
-    " r          the other way round",
+    " r          reverse the order",
     " /          filter by text: name, worker, state, kind, model, rack",
     " Esc        no filter",
     " p, space   pause",
     "",
     " k          kill the node, or the process that hosts it",
-    " f          freeze or thaw it, or end what is broken",
+    " f          freeze or resume it, or end its faults",
     " d          drain, undrain",
     " c          cancel a job (jobs)",
     "",

@@ -25,6 +25,7 @@ fn assert_picture(name: &str, found: &str) {
 }
 
 fn picture(top: &Top, width: u16, height: u16) -> String {
+    faultline_runtime::times::show_utc(true);
     super::super::picture(top, width, height, NOW_MS)
 }
 
@@ -55,13 +56,13 @@ fn the_keys_fit_on_a_small_terminal() {
 }
 
 #[test]
-fn nats_away_and_a_filter_are_said() {
+fn a_silent_nats_and_a_filter_are_said() {
     let mut top = top(small());
-    top.handle(Input::Connected(false), NOW_MS - 5_000);
+    top.handle(Input::Silence(Some(5_000)), NOW_MS);
     for key in "/dead".chars() {
         top.handle(Input::Key(Key::Char(key)), NOW_MS);
     }
-    assert_picture("away-80x24", &picture(&top, 80, 24));
+    assert_picture("silent-80x24", &picture(&top, 80, 24));
 }
 
 #[test]

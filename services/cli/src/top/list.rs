@@ -96,9 +96,9 @@ pub(crate) fn used_milli(node: &NodeView) -> u64 {
     node.gpu_used_milli.iter().map(|&milli| u64::from(milli)).sum()
 }
 
-/// In degrees Celsius; none without telemetry.
+/// In degrees Celsius; none where no GPU reports it.
 pub(crate) fn hottest(node: &NodeView) -> Option<f32> {
-    node.telemetry.iter().map(|gpu| gpu.temperature_c).reduce(f32::max)
+    node.telemetry.iter().filter_map(|gpu| gpu.temperature_c).reduce(f32::max)
 }
 
 /// `dead, draining`.
@@ -198,6 +198,6 @@ impl Column for JobColumn {
 
     fn text(job: &JobView) -> String {
         let node = job.node.as_deref().unwrap_or_default();
-        format!("{} {} {} {} {} {node}", job.id, job.name, job.kind, job.priority, job.state.as_str()).to_lowercase()
+        format!("{} {} {} {} {} {node}", job.id, job.name, job.kind, job.priority, job.state_words()).to_lowercase()
     }
 }

@@ -4,7 +4,7 @@ mod dialog;
 mod draw;
 mod list;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod state;
 
 use std::io::IsTerminal;
@@ -13,44 +13,48 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use faultline_protocol::messages::{CancelOutcome, FaultOrder, FaultOrderKind, RateSetting};
-use faultline_protocol::streams::{KEY_RATE, KV_CONTROL};
-use faultline_protocol::views::RateView;
-use faultline_runtime::clock::unix_ms;
+use faultline_client::{Leader, settings};
+use faultline_cluster::up::who;
+use faultline_engine::fault::{FaultOrderKind, FaultWish};
+use faultline_protocol::messages::CancelOutcome;
+use faultline_protocol::views::{DrainView, RateView};
+use faultline_runtime::clock::{ms, unix_ms};
 use faultline_runtime::config::{Color, without_secrets};
-use faultline_runtime::connect::{Nats, kv_get};
+use faultline_runtime::connect::Nats;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
-use crate::commands::ask::{self, Link};
-use crate::commands::control::bucket_failure;
+use crate::commands::link::Link;
 use crate::commands::{faults, nodes, parse};
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
-use crate::output::{Format, span};
+use crate::local::kill;
+use crate::output::Format;
 use crate::session::Session;
-use crate::up::control::Order as UpOrder;
-use crate::up::remote;
+use dialog::Order;
 use draw::Look;
-use state::{Effect, Input, Key, MOST_JOBS, Order, Snapshot, Top};
+use state::{Effect, Input, Key, MOST_JOBS, Snapshot, Top};
 
 /// How soon the end of `top` is noticed by the thread that reads keys.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 /// Ages on the screen go on, and a lost connection shows, at least so often.
 const REDRAW_EVERY: Duration = Duration::from_millis(500);
 const INPUTS_WAITING: usize = 256;
+/// As what the orders of this screen are signed.
+const COMMAND: &str = "faultline top";
 /// The width of a picture that goes to no terminal.
 const ONCE_WIDTH: u16 = 120;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TopFlags {
-    /// How often the cluster is looked at, 100ms to 1h
+    /// How often to refresh, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     interval: Duration,
-    /// Print one picture as plain text, with all rows, and end
+    /// Print all rows once as plain text, and exit
     #[arg(long)]
     once: bool,
 }
@@ -80,10 +84,11 @@ pub(crate) async fn run(session: &Session, flags: &TopFlags) -> Result<(), Failu
 
 /// One look at everything.
 async fn look(nats: &Nats) -> Result<Snapshot, Failure> {
-    let (stats, nodes, jobs) = tokio::join!(ask::stats(nats), ask::nodes(nats), ask::oldest_active_jobs(nats, MOST_JOBS));
-    let store = nats.bucket(KV_CONTROL).await.map_err(bucket_failure)?;
-    let setting: Option<RateSetting> = kv_get(&store, KEY_RATE).await.map_err(bucket_failure)?;
-    Ok(Snapshot { at_ms: unix_ms(), stats: stats?, rate: RateView::new(setting.as_ref()), nodes: nodes?, jobs: jobs? })
+    let (stats, nodes, jobs) =
+        tokio::join!(Leader::of(nats).stats(), Leader::of(nats).nodes(), Leader::of(nats).oldest_active_jobs(MOST_JOBS));
+    let (setting, said) = settings::rate(nats).await?;
+    let rate = RateView::new(setting.as_ref(), said.as_ref());
+    Ok(Snapshot { at_ms: unix_ms(), stats: stats?, rate, nodes: nodes?, jobs: jobs? })
 }
 
 async fn once(link: &Link, mut top: Top) -> Result<(), Failure> {
@@ -96,7 +101,7 @@ async fn once(link: &Link, mut top: Top) -> Result<(), Failure> {
     let width =
         if link.out.is_terminal() { ratatui::crossterm::terminal::size().map_or(ONCE_WIDTH, |(width, _)| width) } else { ONCE_WIDTH };
     let shown = picture(&top, width, draw::whole_height(&top), now_ms);
-    // The last line names keys, which nobody can press here.
+    // The last line names keys, which cannot be pressed here.
     link.out.text(shown.rsplit_once('\n').map_or(shown.as_str(), |(rows, _keys)| rows))
 }
 
@@ -113,18 +118,28 @@ fn picture(top: &Top, width: u16, height: u16, now_ms: u64) -> String {
 }
 
 async fn live(session: &Session, nats: &Nats, top: Top) -> Result<(), Failure> {
+    // Before the terminal changes: none of them may arrive before there is a listener.
+    let interrupts = Interrupts::listen_for_terminal()?;
     // Sets a panic hook too, so that whatever happens the terminal comes back.
     let mut terminal = ratatui::try_init().context("setting up the terminal")?;
-    let outcome = watch(session, nats, top, &mut terminal).await;
+    let done = CancellationToken::new();
+    tokio::spawn(nats.clone().keep_asking(done.clone()));
+    let outcome = watch(session, nats, top, &mut terminal, interrupts).await;
+    done.cancel();
     ratatui::restore();
     outcome
 }
 
-async fn watch(session: &Session, nats: &Nats, mut top: Top, terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+async fn watch(
+    session: &Session,
+    nats: &Nats,
+    mut top: Top,
+    terminal: &mut ratatui::DefaultTerminal,
+    mut interrupts: Interrupts,
+) -> Result<(), Failure> {
     let look_of = Look { has_color: has_color(session.common.color) };
     let (inputs, mut heard) = mpsc::channel(INPUTS_WAITING);
     let keys = Keys::start(inputs.clone());
-    let mut interrupts = Interrupts::listen_with_hangup()?;
     let mut looks = tokio::time::interval(Duration::from_millis(top.interval_ms));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut redraws = tokio::time::interval(REDRAW_EVERY);
@@ -134,7 +149,7 @@ async fn watch(session: &Session, nats: &Nats, mut top: Top, terminal: &mut rata
         let mut effects = tokio::select! {
             () = interrupts.next() => return Ok(()),
             _ = looks.tick() => if top.is_paused { Vec::new() } else { vec![Effect::Look] },
-            _ = redraws.tick() => top.handle(Input::Connected(nats.is_connected()), unix_ms()),
+            _ = redraws.tick() => top.handle(Input::Silence(silence(nats)), unix_ms()),
             input = heard.recv() => match input {
                 Some(input) => {
                     is_looking &= !matches!(input, Input::Looked(_));
@@ -175,6 +190,12 @@ async fn watch(session: &Session, nats: &Nats, mut top: Top, terminal: &mut rata
     }
 }
 
+/// For how long NATS has not answered. A connection that is down is noticed before a question was in vain.
+fn silence(nats: &Nats) -> Option<u64> {
+    let silence = nats.silent_for().or_else(|| (!nats.is_connected()).then_some(Duration::ZERO));
+    silence.map(ms)
+}
+
 fn has_color(color: Color) -> bool {
     match color {
         Color::Always => true,
@@ -183,32 +204,27 @@ fn has_color(color: Color) -> bool {
     }
 }
 
+async fn drained(nats: &Nats, node: String, draining: bool) -> String {
+    let in_force = nodes::is_in_force(nats, &node, draining).await;
+    nodes::drain_words(&DrainView { node, draining, in_force, reason: None }, true)
+}
+
 /// What came of it, in words.
 async fn carry_out(session: &Session, nats: &Nats, order: Order) -> Result<String, Failure> {
     match order {
-        Order::Break { node, kind } => {
-            faults::send(nats, &fault_order(&node, FaultOrderKind::Break(kind))).await?;
-            Ok(format!("{node} is told to break with {kind} for {}", span(faults::USUAL_LENGTH.as_millis() as u64)))
-        }
-        Order::Restore { node } => {
-            faults::send(nats, &fault_order(&node, FaultOrderKind::Restore)).await?;
-            Ok(format!("{node} is told to recover"))
-        }
-        Order::Signal { process, signal } => {
-            let words = format!("{process} got {}", signal.name());
-            remote::ask(&remote::running(session)?, &UpOrder::Kill { service: process, signal }).await?;
-            Ok(words)
-        }
+        Order::Break { node, kind } => order_fault(nats, &node, FaultOrderKind::Break(kind)).await,
+        Order::Restore { node } => order_fault(nats, &node, FaultOrderKind::Restore).await,
+        Order::Signal { process, signal } => kill::send(session, process, signal, COMMAND).await,
         Order::Drain { node } => {
-            nodes::set_draining(nats, &node, "drained in `faultline top`".to_owned()).await?;
-            Ok(format!("{node} drains"))
+            nodes::set_draining(nats, &node, String::new(), COMMAND).await?;
+            Ok(drained(nats, node, true).await)
         }
         Order::Undrain { node } => {
             nodes::end_draining(nats, &node).await?;
-            Ok(format!("{node} takes jobs again"))
+            Ok(drained(nats, node, false).await)
         }
         Order::Cancel { job } => {
-            let reply = ask::cancel(nats, &[job]).await?;
+            let reply = Leader::of(nats).cancel(&[job], "cli").await?;
             match reply.answers.into_iter().next() {
                 Some(answer) if answer.outcome == CancelOutcome::Cancelled => Ok(format!("{job} is cancelled")),
                 Some(answer) => Err(Failure::Failed(anyhow::anyhow!("{job} is not cancelled: {}", answer.detail))),
@@ -218,9 +234,9 @@ async fn carry_out(session: &Session, nats: &Nats, order: Order) -> Result<Strin
     }
 }
 
-fn fault_order(node: &str, kind: FaultOrderKind) -> FaultOrder {
-    let for_ms = u64::try_from(faults::USUAL_LENGTH.as_millis()).unwrap_or(u64::MAX);
-    FaultOrder { node: node.to_owned(), kind, for_ms, factor: faults::USUAL_SLOW_FACTOR, gpu: None }
+async fn order_fault(nats: &Nats, node: &str, kind: FaultOrderKind) -> Result<String, Failure> {
+    let view = faultline_client::faults::order(nats, node, &FaultWish::of(kind), &who::me(COMMAND)).await?;
+    Ok(faults::in_words(&view))
 }
 
 /// The thread that reads the terminal; it ends with the value.
@@ -268,7 +284,8 @@ fn input_of(event: &Event) -> Option<Input> {
 fn key_of(key: KeyEvent) -> Option<Key> {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
-        KeyCode::Char('c') if is_control => Some(Key::Interrupt),
+        // A terminal sends Ctrl-\ as the control character that is called Ctrl-4 here.
+        KeyCode::Char('c' | '4' | '\\') if is_control => Some(Key::Interrupt),
         KeyCode::Char(letter) if !is_control => Some(Key::Char(letter)),
         KeyCode::Enter => Some(Key::Enter),
         KeyCode::Esc => Some(Key::Escape),

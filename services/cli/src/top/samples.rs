@@ -2,7 +2,7 @@
 
 use faultline_engine::job::{JobId, Priority};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
-use faultline_protocol::messages::{ClusterStats, JobState, JobView, LedgerSnapshot, NodeView};
+use faultline_protocol::messages::{ClusterStats, InForce, JobState, JobView, LedgerSnapshot, NodeView};
 
 use faultline_protocol::views::RateView;
 
@@ -11,7 +11,7 @@ use super::state::Snapshot;
 /// 01:02:03 UTC.
 pub(super) const NOW_MS: u64 = 3_723_000;
 
-pub(super) fn node(number: u32, health: Health) -> NodeView {
+pub(crate) fn node(number: u32, health: Health) -> NodeView {
     let gpu = GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_920 };
     let is_alive = health == Health::Alive;
     NodeView {
@@ -25,13 +25,18 @@ pub(super) fn node(number: u32, health: Health) -> NodeView {
             kinds: vec!["sleep".into()],
             fault_percent_per_min: 0.0,
             telemetry_source: "simulated".into(),
+            gpu_problem: None,
         },
         health,
         draining: number == 3,
         gpu_used_milli: vec![if is_alive { 100 * number } else { 0 }, 0],
         gpu_reserved_mib: vec![0, 0],
         running: vec![],
-        telemetry: if is_alive { vec![GpuTelemetry { temperature_c: 40.0 + number as f32, ..GpuTelemetry::default() }; 2] } else { vec![] },
+        telemetry: if is_alive {
+            vec![GpuTelemetry { temperature_c: Some(40.0 + number as f32), ..GpuTelemetry::default() }; 2]
+        } else {
+            vec![]
+        },
         heartbeat_age_ms: Some(if is_alive { 340 } else { 12_000 }),
         verdict: None,
     }
@@ -55,6 +60,7 @@ pub(super) fn job(number: u64, state: JobState) -> JobView {
         result: String::new(),
         reason: String::new(),
         waiting: None,
+        submission: None,
     }
 }
 
@@ -75,7 +81,13 @@ pub(super) fn snapshot(nodes: Vec<NodeView>, jobs: Vec<JobView>) -> Snapshot {
         ..ClusterStats::default()
     };
     let rate = faultline_protocol::messages::RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 0 };
-    Snapshot { at_ms: NOW_MS, stats, rate: RateView::new(Some(&rate)), nodes, jobs }
+    Snapshot { at_ms: NOW_MS, stats, rate: RateView::new(Some(&rate), Some(&in_force(10.0))), nodes, jobs }
+}
+
+/// What a generator says that submits so many jobs a minute.
+pub(super) fn in_force(jobs_per_minute: f64) -> InForce {
+    let weights = faultline_engine::workload::WorkloadConfig::default().to_weights();
+    InForce { jobs_per_minute, rate_revision: 1, rate_refused: None, weights, mix_revision: 0, mix_refused: None, at_ms: NOW_MS }
 }
 
 /// Four nodes, one of them dead and one draining, and three jobs.

@@ -1,14 +1,11 @@
 //! What `top` knows and shows, and how keys and answers change it. Pure: time is an argument, what is to be done comes back as a list.
 
-use faultline_engine::fault::FaultKind;
-use faultline_engine::job::JobId;
 use faultline_protocol::messages::{ClusterStats, JobView, NodeView};
 use faultline_protocol::views::RateView;
 use serde::Serialize;
 
-use super::dialog::{self, Dialog};
+use super::dialog::{self, Dialog, Order};
 use super::list::{JobColumn, List, NodeColumn, Sort};
-use crate::args::KillSignal;
 
 /// How long the word on what was done stays.
 const NOTE_MS: u64 = 6_000;
@@ -51,41 +48,13 @@ pub(crate) enum Key {
     Interrupt,
 }
 
-/// What an operator orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// A simulated fault of a node.
-    Break {
-        node: String,
-        kind: FaultKind,
-    },
-    /// Ends what is broken about a node.
-    Restore {
-        node: String,
-    },
-    /// To a process of the running `up`.
-    Signal {
-        process: String,
-        signal: KillSignal,
-    },
-    Drain {
-        node: String,
-    },
-    Undrain {
-        node: String,
-    },
-    Cancel {
-        job: JobId,
-    },
-}
-
 #[derive(Debug)]
 pub(crate) enum Input {
     Key(Key),
     /// The terminal has another size, or time went by.
     Redraw,
-    /// Whether the connection to NATS stands.
-    Connected(bool),
+    /// For how many milliseconds NATS has not answered; none while it does.
+    Silence(Option<u64>),
     /// An answer, or why there is none.
     Looked(Result<Box<Snapshot>, String>),
     /// What came of an order, in words.
@@ -128,8 +97,8 @@ pub(crate) struct Top {
     pub(crate) jobs: List<JobColumn>,
     pub(crate) mode: Mode,
     pub(crate) is_paused: bool,
-    /// Since when the connection to NATS is gone.
-    pub(crate) away_since_ms: Option<u64>,
+    /// Since when NATS has not answered.
+    pub(crate) silent_since_ms: Option<u64>,
     /// Since when no answer comes, and why.
     pub(crate) unanswered: Option<(u64, String)>,
     note: Option<Note>,
@@ -147,7 +116,7 @@ impl Top {
             jobs: List::new(JobColumn::Age),
             mode: Mode::Browse,
             is_paused: false,
-            away_since_ms: None,
+            silent_since_ms: None,
             unanswered: None,
             note: None,
             interval_ms,
@@ -159,8 +128,8 @@ impl Top {
         match input {
             Input::Key(key) => return self.on_key(key, now_ms),
             Input::Redraw => {}
-            Input::Connected(true) => self.away_since_ms = None,
-            Input::Connected(false) => self.away_since_ms = self.away_since_ms.or(Some(now_ms)),
+            Input::Silence(None) => self.silent_since_ms = None,
+            Input::Silence(Some(ms)) => self.silent_since_ms = self.silent_since_ms.or(Some(now_ms.saturating_sub(ms))),
             Input::Looked(Ok(snapshot)) => self.on_snapshot(*snapshot),
             Input::Looked(Err(reason)) => {
                 let since_ms = self.unanswered.as_ref().map_or(now_ms, |(since_ms, _)| *since_ms);

@@ -1,3 +1,5 @@
+use faultline_cluster::up::signal::KillSignal;
+use faultline_engine::fault::FaultKind;
 use faultline_engine::node::Health;
 use faultline_protocol::messages::JobState;
 
@@ -80,17 +82,17 @@ fn a_pause_keeps_the_picture_and_going_on_looks_at_once() {
 }
 
 #[test]
-fn it_says_since_when_nats_is_away_and_when_it_is_back() {
+fn it_says_since_when_nats_is_silent_and_when_it_answers_again() {
     let mut top = top();
-    top.handle(Input::Connected(false), NOW_MS);
-    top.handle(Input::Connected(false), NOW_MS + 5_000);
+    top.handle(Input::Silence(Some(2_500)), NOW_MS + 2_500);
+    top.handle(Input::Silence(Some(5_010)), NOW_MS + 5_000);
     top.handle(Input::Looked(Err("no scheduler answers".into())), NOW_MS + 5_000);
     top.handle(Input::Looked(Err("no scheduler answers".into())), NOW_MS + 9_000);
-    assert_eq!(top.away_since_ms, Some(NOW_MS));
+    assert_eq!(top.silent_since_ms, Some(NOW_MS));
     assert_eq!(top.unanswered.as_ref().map(|(since_ms, _)| *since_ms), Some(NOW_MS + 5_000));
-    top.handle(Input::Connected(true), NOW_MS + 10_000);
+    top.handle(Input::Silence(None), NOW_MS + 10_000);
     top.handle(Input::Looked(Ok(Box::new(small()))), NOW_MS + 10_000);
-    assert_eq!((top.away_since_ms, top.unanswered.clone()), (None, None));
+    assert_eq!((top.silent_since_ms, top.unanswered.clone()), (None, None));
 }
 
 #[test]

@@ -4,24 +4,24 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use faultline_client::observe::hypothesis::Hypothesis;
 use faultline_engine::job::is_token;
-use faultline_protocol::messages::{ChaosAbort, ChaosKind, ChaosKindInfo, ChaosProgress, ChaosReply, ChaosReport, ChaosRequest};
-use faultline_runtime::observe::hypothesis::Hypothesis;
+use faultline_protocol::messages::{
+    ChaosAbort, ChaosKind, ChaosKindInfo, ChaosProgress, ChaosReport, ChaosRequest, KillReply, KillRequest, ProcessSignalled,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::{JsonBody, NodePath, OptionalJsonBody};
 use super::faults::worker_of;
 use crate::app::App;
-use crate::cluster::{ClusterError, OPERATOR};
+use crate::cluster::{ClusterError, OPERATOR, Started};
+use crate::error::{ApiError, ErrorBody};
 
 /// Runs that are shown.
 const MAX_RUNS: u32 = 20;
 const MAX_HYPOTHESIS_CHARS: usize = 500;
 const MAX_FOR_MS: u64 = 24 * 3600 * 1000;
-/// A process that is killed on purpose is watched no longer than it takes to see it gone.
-const KILL_WATCH_MS: u64 = 1;
 
 /// Experiments: what there is, what runs, what came of them.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,6 +60,8 @@ pub(crate) struct RunRequest {
     pub(crate) before_ms: Option<u64>,
     pub(crate) after_ms: Option<u64>,
     pub(crate) seed: Option<u64>,
+    /// Whether all of the cluster must be whole before the fault and after it, not only the targets; false when absent.
+    pub(crate) wait_whole: Option<bool>,
 }
 
 impl RunRequest {
@@ -96,6 +98,7 @@ impl RunRequest {
             before_ms: self.before_ms,
             after_ms: self.after_ms,
             seed: self.seed,
+            wait_whole: self.wait_whole.unwrap_or(false),
             by: OPERATOR.into(),
         })
     }
@@ -141,15 +144,8 @@ pub(crate) async fn run(
     State(app): State<App>,
     JsonBody(request): JsonBody<RunRequest>,
 ) -> Result<(StatusCode, Json<RunStarted>), ApiError> {
-    start(&app, request.decode()?).await
-}
-
-async fn start(app: &App, request: ChaosRequest) -> Result<(StatusCode, Json<RunStarted>), ApiError> {
-    match app.cluster.chaos_run(request).await? {
-        ChaosReply::Started { run, seed } => Ok((StatusCode::ACCEPTED, Json(RunStarted { run, seed }))),
-        ChaosReply::Refused { reason } => Err(refused(reason)),
-        ChaosReply::Aborting { .. } => Err(ClusterError::Failed("it answered another question".into()).into()),
-    }
+    let Started { run, seed } = app.cluster.chaos_run(request.decode()?).await?;
+    Ok((StatusCode::ACCEPTED, Json(RunStarted { run, seed })))
 }
 
 /// Put everything right and stop
@@ -164,35 +160,30 @@ pub(crate) async fn abort(
     if run.as_ref().is_some_and(|run| !is_token(run)) {
         return Err(ApiError::invalid("run", "no run has such a name"));
     }
-    match app.cluster.chaos_abort(ChaosAbort { run, by: OPERATOR.into() }).await? {
-        ChaosReply::Aborting { run } => Ok((StatusCode::ACCEPTED, Json(RunAborting { run }))),
-        ChaosReply::Refused { reason } => Err(refused(reason)),
-        ChaosReply::Started { .. } => Err(ClusterError::Failed("it answered another question".into()).into()),
-    }
+    let run = app.cluster.chaos_abort(ChaosAbort { run, by: OPERATOR.into() }).await?;
+    Ok((StatusCode::ACCEPTED, Json(RunAborting { run })))
 }
 
-/// Kill the worker process that hosts a node; `up` starts it again
+/// A process that was killed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KillDone {
+    #[serde(flatten)]
+    pub(crate) process: ProcessSignalled,
+    /// How many nodes it hosted.
+    pub(crate) nodes: usize,
+    /// How many attempts ran on them, by their last heartbeats.
+    pub(crate) attempts: usize,
+}
+
+/// Kill the worker process that hosts a node, with all its nodes, now; `up` starts it again
 #[utoipa::path(post, path = "/api/v1/nodes/{id}/kill", tag = "faults", params(("id" = String, Path, description = "the node's name")),
-    responses((status = 202, body = RunStarted), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "`up` refuses it; why, in words"),
+    responses((status = 200, body = KillDone), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "the process does not run now, or `up` did not start it"),
         (status = 422, body = ErrorBody), (status = 501, body = ErrorBody, description = "no `faultline up` answers"), (status = 503, body = ErrorBody)))]
-pub(crate) async fn kill(State(app): State<App>, NodePath(node): NodePath) -> Result<(StatusCode, Json<RunStarted>), ApiError> {
-    let target = Some(worker_of(&app, &node)?);
-    let nothing = RunRequest {
-        kind: ChaosKind::KillService,
-        target,
-        for_ms: None,
-        count: None,
-        percent: None,
-        factor: None,
-        xid: None,
-        hypothesis: None,
-        before_ms: Some(KILL_WATCH_MS),
-        after_ms: None,
-        seed: None,
-    };
-    start(&app, nothing.decode()?).await
-}
-
-fn refused(reason: String) -> ApiError {
-    ApiError::new(StatusCode::CONFLICT, "refused", reason)
+pub(crate) async fn kill(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<KillDone>, ApiError> {
+    let service = worker_of(&app, &node)?;
+    let (nodes, attempts) = app.view.read().nodes.hosted_by(&service);
+    match app.cluster.kill(KillRequest { service, by: OPERATOR.into() }).await? {
+        KillReply::Killed(process) => Ok(Json(KillDone { process, nodes, attempts })),
+        KillReply::Refused { reason } => Err(ClusterError::RefusedByUp(reason).into()),
+    }
 }

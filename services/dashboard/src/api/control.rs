@@ -1,57 +1,23 @@
-//! Figures of the cluster, the job rate, the state of this process, the API's own description.
+//! Figures of the cluster, the job rate, the state of this process.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use faultline_protocol::messages::{ClusterStats, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
+use axum::http::StatusCode;
+use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
 use faultline_protocol::views::RateView;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::JsonBody;
-use crate::app::{App, MAX_STREAMS};
-use crate::view::{Derived, View};
+use crate::app::App;
+use crate::error::{ApiError, ErrorBody};
+use crate::limits::MAX_STREAMS;
+use crate::view::StatsReply;
 
-/// Figures of the cluster and of this dashboard.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct StatsReply {
-    #[serde(flatten)]
-    pub(crate) cluster: ClusterStats,
-    /// Present while no scheduler answers: since when, in Unix milliseconds. The figures are then counted here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stale_since_ms: Option<u64>,
-    pub(crate) nats_connected: bool,
-    #[serde(flatten)]
-    pub(crate) derived: Derived,
-    /// Jobs and events in memory here.
-    pub(crate) jobs_in_memory: usize,
-    pub(crate) nodes_known: usize,
-    /// The number of the newest event.
-    pub(crate) last_event_seq: u64,
-    /// Messages that this dashboard could not read, since its start.
-    pub(crate) undecodable_messages: u64,
-    /// WebSockets and event streams that are open.
-    pub(crate) streams_open: usize,
-}
-
-impl StatsReply {
-    pub(crate) fn new(view: &View, now_ms: u64, nats_connected: bool, streams_open: usize) -> Self {
-        let cluster = view.stats(now_ms);
-        Self {
-            derived: view.derived(&cluster, now_ms),
-            cluster,
-            stale_since_ms: view.stale_since_ms(),
-            nats_connected,
-            jobs_in_memory: view.jobs.len(),
-            nodes_known: view.nodes.len(),
-            last_event_seq: view.events.last_seq(),
-            undecodable_messages: view.undecodable(),
-            streams_open,
-        }
-    }
-}
+/// How long the generator may take to answer a setting.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Exactly one of the two.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -74,7 +40,7 @@ impl RateRequest {
             (None, Some(name)) => preset_rate(name).map(|(_, rate)| rate).ok_or_else(|| {
                 let name: String = name.chars().take(40).collect();
                 let known: Vec<&str> = RATE_PRESETS.iter().map(|(name, _)| *name).collect();
-                ApiError::invalid("preset", format!("there is no preset `{name}`: use {}", known.join(", ")))
+                ApiError::invalid("preset", format!("unknown preset `{name}`: use {}", known.join(", ")))
             }),
             (Some(_), Some(_)) => Err(ApiError::invalid("preset", "give either jobs_per_minute or preset, not both")),
             (None, None) => Err(ApiError::invalid("jobs_per_minute", "give jobs_per_minute or preset")),
@@ -87,6 +53,7 @@ impl RateRequest {
 pub(crate) struct HealthReply {
     /// `ok`, or `degraded` while NATS or the scheduler does not answer.
     pub(crate) status: &'static str,
+    /// The connection stands and NATS answers.
     pub(crate) nats_connected: bool,
     pub(crate) scheduler_answers: bool,
 }
@@ -95,38 +62,50 @@ pub(crate) struct HealthReply {
 #[utoipa::path(get, path = "/api/v1/stats", tag = "cluster", responses((status = 200, body = StatsReply)))]
 pub(crate) async fn stats(State(app): State<App>) -> Json<StatsReply> {
     let open = MAX_STREAMS - app.streams.available_permits();
-    Json(StatsReply::new(&app.view.read(), app.now_ms(), app.cluster.is_connected(), open))
+    Json(StatsReply::new(&app.view.read(), app.now_ms(), app.cluster.nats(), open))
 }
 
 /// The job rate
 #[utoipa::path(get, path = "/api/v1/rate", tag = "cluster", responses((status = 200, body = RateView)))]
 pub(crate) async fn rate(State(app): State<App>) -> Json<RateView> {
-    Json(RateView::new(app.view.read().rate()))
+    Json(app.view.read().rate(app.now_ms()))
 }
 
 /// Set the job rate
+///
+/// Waits up to 2 s for the generator's answer: `in_force_per_minute` is then the new rate, or `refused` says why not.
 #[utoipa::path(put, path = "/api/v1/rate", tag = "cluster", request_body = RateRequest,
-    responses((status = 200, body = RateView), (status = 400, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
+    responses((status = 200, body = RateView), (status = 202, body = RateView, description = "stored; no generator has answered yet"), (status = 400, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(crate) async fn set_rate(State(app): State<App>, JsonBody(request): JsonBody<RateRequest>) -> Result<Json<RateView>, ApiError> {
+pub(crate) async fn set_rate(
+    State(app): State<App>,
+    JsonBody(request): JsonBody<RateRequest>,
+) -> Result<(StatusCode, Json<RateView>), ApiError> {
     let setting = RateSetting { jobs_per_minute: request.rate()?, set_by: "dashboard".into(), at_ms: app.now_ms() };
-    app.cluster.set_rate(setting.clone()).await?;
-    let reply = RateView::new(Some(&setting));
+    let revision = app.cluster.set_rate(setting.clone()).await?;
     app.view.write().on_rate(Some(setting));
-    Ok(Json(reply))
+    let give_up = Instant::now() + ANSWER_LIMIT;
+    loop {
+        let (answered, reply) = {
+            let view = app.view.read();
+            (view.rate_is_answered(revision), view.rate(app.now_ms()))
+        };
+        if answered {
+            return Ok((StatusCode::OK, Json(reply)));
+        }
+        if Instant::now() >= give_up {
+            return Ok((StatusCode::ACCEPTED, Json(reply)));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
 }
 
 /// Whether this process works; answers 200 as long as it does, and needs no token
 #[utoipa::path(get, path = "/healthz", tag = "dashboard", responses((status = 200, body = HealthReply)))]
 pub(crate) async fn health(State(app): State<App>) -> Json<HealthReply> {
-    let nats_connected = app.cluster.is_connected();
+    let nats = app.cluster.nats();
+    let nats_connected = nats.connected && nats.silent_for.is_none();
     let scheduler_answers = app.view.read().stale_since_ms().is_none();
     let status = if nats_connected && scheduler_answers { "ok" } else { "degraded" };
     Json(HealthReply { status, nats_connected, scheduler_answers })
-}
-
-/// This description
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "dashboard", responses((status = 200, description = "an OpenAPI 3.1 document")))]
-pub(crate) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], super::openapi_json()).into_response()
 }

@@ -5,14 +5,16 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use faultline_engine::job::{JobId, is_token};
+use faultline_engine::job::{JobId, JobRef, is_token};
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
 use super::params::Pairs;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::limits::MAX_BODY_BYTES;
 
-/// The largest body that is read, in bytes.
-pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+/// How many further candidates of an ambiguous id are named.
+const MOST_NAMED: usize = 4;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -92,9 +94,6 @@ fn in_words(error: &str) -> String {
     if let Some(unknown) = said.strip_prefix("unknown variant ") {
         return unknown.replacen(", expected", " is not known here, expected", 1);
     }
-    if said.starts_with("data did not match any variant") {
-        return "must be true or false, a number or text".to_owned();
-    }
     let mismatch = ["invalid type: ", "invalid value: ", "invalid length "].into_iter().find_map(|begin| said.strip_prefix(begin));
     let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else { return said.to_owned() };
     let wanted = match expected {
@@ -118,7 +117,7 @@ fn in_words(error: &str) -> String {
 }
 
 fn not_json(error: &serde_json::Error) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body is no JSON: {}", clip(&error.to_string())))
+    ApiError::new(StatusCode::BAD_REQUEST, "bad_json", format!("invalid JSON: {}", clip(&error.to_string())))
 }
 
 fn clip(text: &str) -> String {
@@ -148,12 +147,31 @@ async fn last_segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<St
 #[derive(Debug)]
 pub(crate) struct JobPath(pub(crate) JobId);
 
-impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+impl FromRequestParts<App> for JobPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Ok(JobPath(last_segment(parts, state).await?.parse::<JobId>()?))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let job = last_segment(parts, app).await?.parse::<JobRef>()?;
+        match only_one(&job, app.view.read().jobs.ids()) {
+            Ok(Some(id)) => Ok(JobPath(id)),
+            Ok(None) => Err(ApiError::not_found(format!("no job that is known here has an id that begins or ends with {job}"))
+                .remedy("write the whole id: records of ended jobs are kept for 10 minutes")),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// The job that is meant, of those that are known; `None` when a part fits none of them. A whole id is taken as it is.
+pub(super) fn only_one(job: &JobRef, mut known: impl Iterator<Item = JobId>) -> Result<Option<JobId>, ApiError> {
+    if let JobRef::Whole(id) = job {
+        return Ok(Some(*id));
+    }
+    let Some(first) = known.find(|id| job.is_of(*id)) else { return Ok(None) };
+    let others: Vec<String> = known.filter(|id| job.is_of(*id)).take(MOST_NAMED).map(|id| id.to_string()).collect();
+    if others.is_empty() {
+        return Ok(Some(first));
+    }
+    Err(ApiError::invalid("id", format!("{job} is ambiguous: it fits {first}, {}", others.join(", "))).remedy("write more of the id"))
 }
 
 /// The node that a path names.
@@ -209,7 +227,7 @@ mod tests {
             (r#"{"name":null}"#, "name", "must be text, not null"),
             (r#"{"name":"a","priority":7}"#, "priority", "must be text, not `7`"),
             (r#"{"name":"a","priority":"x"}"#, "priority", "`x` is not known here, expected one of `urgent`, `high`, `normal`, `low`"),
-            (r#"{"name":"a","params":{"a":[1]}}"#, "params.a", "must be true or false, a number or text"),
+            (r#"{"name":"a","params":{"a":[1]}}"#, "params.a", "must be true or false, a number or text, not a list"),
             ("[]", "body", "must be an object, not a list"),
             ("{}", "body", "missing field `name`"),
             (

@@ -3,30 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use faultline_engine::job::{JobId, JobSpec};
+use faultline_engine::job::{JobId, JobSpec, Priority};
 use faultline_protocol::messages::{
-    CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView, Query,
-    QueryReply, RateSetting,
+    CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView,
+    KillReply, KillRequest, Query, QueryReply, RateSetting,
 };
 use faultline_runtime::metrics::Metrics;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, SharedView};
-use crate::cluster::{Cluster, ClusterError, Messaging, Record, StoredMessage};
+use crate::app::App;
+use crate::cluster::{Cluster, ClusterError, Messaging, NatsState, Record, Started, StoredMessage};
 use crate::guard::Guard;
 use crate::push::Newest;
-use crate::view::View;
+use crate::view::{SharedView, View};
 
 #[derive(Debug, Default)]
 pub(crate) struct FakeCluster {
     pub(crate) silent: AtomicBool,
+    pub(crate) nats_silent_for: Mutex<Option<Duration>>,
     /// Submissions after so many fail; 0: none.
     pub(crate) room: AtomicU32,
     pub(crate) held: Mutex<BTreeMap<JobId, JobView>>,
     pub(crate) records: Mutex<BTreeMap<JobId, Record>>,
+    pub(crate) queue: Mutex<BTreeMap<JobId, JobSpec>>,
     pub(crate) submitted: Mutex<Vec<JobSpec>>,
     pub(crate) rate: Mutex<Option<RateSetting>>,
     pub(crate) drained: Mutex<BTreeMap<String, bool>>,
@@ -35,24 +38,33 @@ pub(crate) struct FakeCluster {
     pub(crate) asked_queue: Mutex<Vec<Option<String>>>,
     pub(crate) asked_messaging: AtomicU32,
     pub(crate) faults: Mutex<Vec<(String, FaultOrder)>>,
+    /// Whether no worker answers a ping.
+    pub(crate) workers_are_dead: AtomicBool,
     /// What `up` answers to an order; none: there is no `up`.
     pub(crate) up: Mutex<Option<ChaosReply>>,
     pub(crate) chaos_orders: Mutex<Vec<ChaosRequest>>,
+    /// What `up` answers to a kill; none: there is no `up`.
+    pub(crate) kill_reply: Mutex<Option<KillReply>>,
+    pub(crate) kills: Mutex<Vec<KillRequest>>,
 }
 
 impl FakeCluster {
     fn up(&self) -> Result<ChaosReply, ClusterError> {
-        self.up.lock().unwrap().clone().ok_or_else(|| ClusterError::NoExperiments("nobody listens on chaos.run".into()))
+        self.up.lock().unwrap().clone().ok_or_else(|| ClusterError::NoExperiments("no service listens on chaos.run".into()))
     }
 
     fn check(&self) -> Result<(), ClusterError> {
-        if self.silent.load(Ordering::Relaxed) { Err(ClusterError::NoScheduler("nobody listens on sched.query".into())) } else { Ok(()) }
+        if self.silent.load(Ordering::Relaxed) {
+            Err(ClusterError::NoScheduler("no service listens on sched.query".into()))
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Cluster for FakeCluster {
-    fn is_connected(&self) -> bool {
-        true
+    fn nats(&self) -> NatsState {
+        NatsState { connected: true, silent_for: *self.nats_silent_for.lock().unwrap() }
     }
 
     fn query(&self, query: Query) -> BoxFuture<'_, Result<QueryReply, ClusterError>> {
@@ -87,10 +99,10 @@ impl Cluster for FakeCluster {
         })
     }
 
-    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<(), ClusterError>> {
+    fn set_rate(&self, rate: RateSetting) -> BoxFuture<'_, Result<u64, ClusterError>> {
         Box::pin(async move {
             *self.rate.lock().unwrap() = Some(rate);
-            Ok(())
+            Ok(7)
         })
     }
 
@@ -103,6 +115,10 @@ impl Cluster for FakeCluster {
 
     fn record(&self, job: JobId) -> BoxFuture<'_, Result<Option<Record>, ClusterError>> {
         Box::pin(async move { Ok(self.records.lock().unwrap().get(&job).cloned()) })
+    }
+
+    fn queued(&self, job: JobId, _: Priority, _: String) -> BoxFuture<'_, Result<Option<JobSpec>, ClusterError>> {
+        Box::pin(async move { Ok(self.queue.lock().unwrap().get(&job).cloned()) })
     }
 
     fn messages(&self, _: JobId, queued_as: Option<String>) -> BoxFuture<'_, Result<Vec<StoredMessage>, ClusterError>> {
@@ -121,8 +137,19 @@ impl Cluster for FakeCluster {
 
     fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>> {
         Box::pin(async move {
+            if self.workers_are_dead.load(Ordering::Relaxed) {
+                return Err(ClusterError::NoWorker(format!("{worker}, which hosts {}, does not answer", order.node)));
+            }
             self.faults.lock().unwrap().push((worker, order));
             Ok(())
+        })
+    }
+
+    fn kill(&self, request: KillRequest) -> BoxFuture<'_, Result<KillReply, ClusterError>> {
+        Box::pin(async move {
+            self.kills.lock().unwrap().push(request);
+            let reply = self.kill_reply.lock().unwrap().clone();
+            reply.ok_or_else(|| ClusterError::NoExperiments("no service listens on chaos.kill".into()))
         })
     }
 
@@ -130,15 +157,25 @@ impl Cluster for FakeCluster {
         Box::pin(async move { self.up().map(|_| ChaosList { kinds: vec![], running: None, runs: vec![] }) })
     }
 
-    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
+    fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<Started, ClusterError>> {
         Box::pin(async move {
             self.chaos_orders.lock().unwrap().push(request);
-            self.up()
+            match self.up()? {
+                ChaosReply::Started { run, seed } => Ok(Started { run, seed }),
+                ChaosReply::Refused { reason } => Err(ClusterError::RefusedByUp(reason)),
+                ChaosReply::Aborting { .. } => Err(ClusterError::Failed("another answer".into())),
+            }
         })
     }
 
-    fn chaos_abort(&self, _: ChaosAbort) -> BoxFuture<'_, Result<ChaosReply, ClusterError>> {
-        Box::pin(async move { self.up() })
+    fn chaos_abort(&self, _: ChaosAbort) -> BoxFuture<'_, Result<String, ClusterError>> {
+        Box::pin(async move {
+            match self.up()? {
+                ChaosReply::Aborting { run } => Ok(run),
+                ChaosReply::Refused { reason } => Err(ClusterError::RefusedByUp(reason)),
+                ChaosReply::Started { .. } => Err(ClusterError::Failed("another answer".into())),
+            }
+        })
     }
 }
 

@@ -2,18 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use faultline_engine::job::{JobId, class, is_token};
+use faultline_engine::job::{JobId, Submission, class, is_token};
 use faultline_protocol::messages::{JobView, Query, QueryReply};
 use faultline_protocol::subjects;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::JobPath;
 use super::params::{JobsParams, Pairs};
 use crate::app::App;
 use crate::cluster::{ClusterError, Record, StoredMessage};
-use crate::view::Loss;
+use crate::error::{ApiError, ErrorBody};
+use crate::view::{Loss, ended_view};
 
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,7 +46,7 @@ pub(crate) struct JobDetail {
     #[serde(flatten)]
     pub(crate) job: JobView,
     pub(crate) source: JobSource,
-    /// What is known of the attempts that were lost or failed.
+    /// What is known of the attempts that were interrupted or failed.
     pub(crate) losses: Vec<Loss>,
     /// What the streams JOBS, RESULTS, EVENTS and DEAD hold of it, in the order in which it was stored.
     pub(crate) messages: Vec<StoredMessage>,
@@ -74,12 +74,14 @@ pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<Jo
     let params = JobsParams::decode(pairs)?;
     let view = app.view.read();
     let JobsParams { filter, page } = params;
-    let (items, total) = view.jobs.page(&filter, page.skip(), page.per_page);
+    let (mut items, total) = view.jobs.page(&filter, page.skip(), page.per_page);
+    // A page of jobs with large parameters would be megabytes: they are shown of one job.
+    items.iter_mut().for_each(|job| job.submission = None);
     Ok(Json(JobsPage { items, total, page: page.page, per_page: page.per_page, stale_since_ms: view.stale_since_ms() }))
 }
 
 /// One job with its path: every attempt with node, times and outcome, why it waits, and its messages in the streams
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "the job's ULID")),
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "the job's ULID, or at least 8 characters from its beginning or end")),
     responses((status = 200, body = JobDetail), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<JobDetail>, ApiError> {
     let (view, source, stale_since_ms) = find(&app, job).await?;
@@ -94,7 +96,21 @@ pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result
 }
 
 /// The job, from whom, and since when no scheduler answers.
-async fn find(app: &App, job: JobId) -> Result<(JobView, JobSource, Option<u64>), ApiError> {
+pub(super) async fn find(app: &App, job: JobId) -> Result<(JobView, JobSource, Option<u64>), ApiError> {
+    let (view, source, stale_since_ms) = find_as_known(app, job).await?;
+    if view.submission.is_some() {
+        return Ok((view, source, stale_since_ms));
+    }
+    // Its record, or its message in the queue, says what was submitted. Where neither can be read, the rest is still worth showing.
+    let submission = if view.state.is_terminal() {
+        app.cluster.record(job).await.ok().flatten().and_then(|record| record.ended()?.submission.clone())
+    } else {
+        app.cluster.queued(job, view.priority, class(&view.kind).to_owned()).await.ok().flatten().as_ref().map(Submission::from)
+    };
+    Ok((view.with_submission(submission), source, stale_since_ms))
+}
+
+async fn find_as_known(app: &App, job: JobId) -> Result<(JobView, JobSource, Option<u64>), ApiError> {
     let known = app.view.read().jobs.get(job);
     if let Some(ended) = known.as_ref().filter(|job| job.state.is_terminal()) {
         return Ok((ended.clone(), JobSource::Record, None));
@@ -106,7 +122,7 @@ async fn find(app: &App, job: JobId) -> Result<(JobView, JobSource, Option<u64>)
     }
     // The leader does not hold it: it waits in the queue, has ended since, or never was.
     let record = app.cluster.record(job).await;
-    if let Ok(Some(ended)) = record.as_ref().map(|record| record.as_ref().and_then(Record::ended)) {
+    if let Ok(Some(ended)) = record.as_ref().map(|record| record.as_ref().and_then(Record::ended).map(ended_view)) {
         return Ok((ended, JobSource::Record, None));
     }
     let stale_since_ms = answer.is_err().then(|| app.view.read().stale_since_ms().unwrap_or_else(|| app.now_ms()));

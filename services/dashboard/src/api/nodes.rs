@@ -5,16 +5,20 @@ use axum::extract::State;
 use faultline_protocol::messages::{DrainSetting, Query, QueryReply};
 use faultline_protocol::views::DrainView;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::{NodePath, OptionalJsonBody};
 use super::params::{NodesParams, Pairs};
 use crate::app::App;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, OPERATOR};
+use crate::error::{ApiError, ErrorBody};
 use crate::view::{NodeIndex, NodeItem};
 
 const MAX_REASON_CHARS: usize = 200;
+/// How long the leading scheduler may take to hear of a setting.
+const IN_FORCE_LIMIT: Duration = Duration::from_secs(2);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// A page of nodes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,6 +38,10 @@ pub(crate) struct NodesPage {
 pub(crate) struct NodeDetail {
     #[serde(flatten)]
     pub(crate) node: NodeItem,
+    /// How many nodes its worker process hosts, this one among them.
+    pub(crate) worker_nodes: usize,
+    /// How many attempts run on those, by their last heartbeats.
+    pub(crate) worker_attempts: usize,
     /// Present while no scheduler answers: since when, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
@@ -78,11 +86,17 @@ pub(crate) async fn index(State(app): State<App>) -> Json<NodeIndex> {
 pub(crate) async fn one(State(app): State<App>, NodePath(node): NodePath) -> Result<Json<NodeDetail>, ApiError> {
     let known = {
         let view = app.view.read();
-        view.nodes.get(&node, app.now_ms()).map(|node| NodeDetail { node, stale_since_ms: view.stale_since_ms() })
+        view.nodes.get(&node, app.now_ms()).map(|node| {
+            let (worker_nodes, worker_attempts) = view.nodes.hosted_by(&node.node.spec.worker);
+            NodeDetail { node, worker_nodes, worker_attempts, stale_since_ms: view.stale_since_ms() }
+        })
     };
     match known {
         Some(detail) => Ok(Json(detail)),
-        None => ask_leader(&app, node).await.map(|node| Json(NodeDetail { node, stale_since_ms: None })),
+        None => ask_leader(&app, node).await.map(|node| {
+            let worker_attempts = node.node.running.len();
+            Json(NodeDetail { node, worker_nodes: 1, worker_attempts, stale_since_ms: None })
+        }),
     }
 }
 
@@ -131,8 +145,24 @@ async fn set_drain(app: App, node: String, reason: Option<String>) -> Result<Jso
         ask_leader(&app, node.clone()).await?;
     }
     let draining = reason.is_some();
-    let setting = reason.clone().map(|reason| DrainSetting { reason, at_ms: app.now_ms() });
+    let setting = reason.clone().map(|reason| DrainSetting { reason, at_ms: app.now_ms(), by: OPERATOR.into() });
     app.cluster.set_drain(node.clone(), setting).await?;
     app.view.write().nodes.set_draining(&node, draining);
-    Ok(Json(DrainView { node, draining, reason }))
+    let in_force = is_in_force(&app, &node, draining).await;
+    Ok(Json(DrainView { node, draining, in_force, reason }))
+}
+
+/// Waits until the leading scheduler says of the node what was set.
+async fn is_in_force(app: &App, node: &str, draining: bool) -> bool {
+    let give_up = Instant::now() + IN_FORCE_LIMIT;
+    loop {
+        match app.cluster.query(Query::Node { node: node.to_owned() }).await {
+            Ok(QueryReply::Nodes(rows)) => match rows.into_iter().find(|row| row.spec.node == node) {
+                Some(row) if row.draining == draining => return true,
+                Some(_) if Instant::now() < give_up => tokio::time::sleep(ASK_EVERY).await,
+                Some(_) | None => return false,
+            },
+            Ok(_) | Err(_) => return false,
+        }
+    }
 }

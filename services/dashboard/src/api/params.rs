@@ -4,26 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use faultline_engine::job::{JobId, Priority, is_token};
+use faultline_engine::job::{JobRef, Priority, is_token};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{EventKind, JobState, Level};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use super::error::ApiError;
+use crate::error::ApiError;
 use crate::view::{EventFilter, JobFilter, NodeFilter, NodeOrder, SERIES_SECONDS, WindowFilter};
 
-/// Rows in a page when nobody says otherwise.
+/// Rows in a page by default.
 const DEFAULT_PER_PAGE: usize = 50;
 /// The most rows in a page.
 const MAX_PER_PAGE: usize = 200;
 const MAX_PAGE: usize = 1_000_000;
-/// Events in a page when nobody says otherwise.
+/// Events in a page by default.
 const DEFAULT_EVENT_LIMIT: usize = 50;
 /// The most events in a page.
 pub(crate) const MAX_EVENT_LIMIT: usize = 1000;
 const MAX_TEXT_CHARS: usize = 100;
-/// How far back the past is shown when nobody says otherwise.
+/// How far back the past is shown by default.
 const DEFAULT_WINDOW_S: usize = 900;
 const MAX_NAMES: usize = 1_000;
 /// In the year 9999: microseconds of it still are numbers that JavaScript keeps nearly exact, and nothing overflows.
@@ -120,7 +120,7 @@ impl Pairs {
             None => Ok(()),
             Some((name, _)) => {
                 let name: String = name.chars().take(60).collect();
-                Err(ApiError::invalid(name.clone(), format!("there is no parameter `{name}` here")))
+                Err(ApiError::invalid(name.clone(), format!("unknown parameter `{name}`")))
             }
         }
     }
@@ -213,6 +213,8 @@ impl NodesParams {
 pub(crate) struct EventsParams {
     pub(crate) filter: EventFilter,
     pub(crate) after: Option<u64>,
+    /// Which history `after` is of.
+    pub(crate) history: Option<String>,
     pub(crate) limit: usize,
 }
 
@@ -222,13 +224,14 @@ impl EventsParams {
             kind: pairs.named::<EventKind>("kind")?,
             min_level: pairs.named::<Level>("level")?,
             node: pairs.token("node")?,
-            job: pairs.parse::<JobId>("job")?,
+            job: pairs.parse::<JobRef>("job")?,
             service: pairs.token("service")?,
         };
         let after = pairs.parse("after")?;
+        let history = pairs.token("history")?;
         let limit = pairs.bounded("limit", DEFAULT_EVENT_LIMIT, MAX_EVENT_LIMIT)?;
         pairs.finish()?;
-        Ok(Self { filter, after, limit })
+        Ok(Self { filter, after, history, limit })
     }
 }
 

@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::NodePath;
 use super::nodes::unknown_node;
 use super::params::{Pairs, SeriesParams, TimelineParams};
 use crate::app::App;
+use crate::error::{ApiError, ErrorBody};
 use crate::view::{Columns, GpuColumns, HISTORY_EVERY_MS, Trace, Window, trace};
 
 /// What the GPUs of a node reported.

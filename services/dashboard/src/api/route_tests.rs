@@ -1,6 +1,7 @@
 //! The routes on a fake cluster, without a socket; who is let in is in `admission`.
 
 mod admission;
+mod submission;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use faultline_engine::fault;
 use faultline_engine::job::{JobId, Priority};
 use faultline_protocol::messages::{
-    CancelOutcome, ChaosReply, ClusterEvent, EventKind, Heartbeat, JobState, Level, OpenMarker, TerminalRecord,
+    CancelOutcome, ChaosReply, ClusterEvent, EventKind, Heartbeat, JobState, KillReply, KillRequest, Level, OpenMarker, ProcessBack,
+    ProcessSignalled, TerminalRecord,
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -20,16 +23,18 @@ use super::fake::{FakeCluster, app};
 use super::router;
 use crate::app::App;
 use crate::cluster::Record;
-use crate::guard::Guard;
+use crate::guard::{Caller, Guard};
+use crate::settings::Admission;
 use crate::view::{LeaderAnswer, event_seq};
 
 fn local() -> (App, Arc<FakeCluster>) {
-    let (app, cluster, _) = app(Guard::new("127.0.0.1:8080".parse().unwrap(), None));
+    let (app, cluster, _) = app(Guard::new("127.0.0.1:8080".parse().unwrap(), Admission { owner: true, token: None }));
     (app, cluster)
 }
 
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8080")
+    let owner = Caller { is_owner: true, ..Caller::UNKNOWN };
+    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8080").extension(owner)
 }
 
 async fn send(app: &App, request: Request<Body>) -> (StatusCode, Value, axum::http::HeaderMap) {
@@ -75,6 +80,7 @@ fn record(n: u64) -> TerminalRecord {
         failures: 0,
         requeues: 0,
         history: vec![],
+        submission: None,
     }
 }
 
@@ -148,7 +154,34 @@ async fn every_refusal_has_the_same_shape() {
     assert_eq!(send(&app, foreign).await.0, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test(start_paused = true)]
+async fn setting_the_rate_waits_for_the_generators_answer() {
+    let (app, _) = local();
+    let set = || send_json(&app, "PUT", "/api/v1/rate", r#"{"jobs_per_minute":10}"#);
+    let (status, body) = set().await;
+    assert_eq!((status, &body["in_force_per_minute"]), (StatusCode::ACCEPTED, &Value::Null), "no generator runs");
+    let mut said = json!({"jobs_per_minute": 2.0, "rate_revision": 7, "rate_refused": "no", "weights": {}, "mix_revision": 0, "at_ms": 0});
+    app.view.write().on_in_force(serde_json::from_value(said.clone()).unwrap(), app.now_ms());
+    let (status, body) = set().await;
+    assert_eq!((status, &body["in_force_per_minute"], &body["refused"]), (StatusCode::OK, &json!(2.0), &json!("no")));
+    (said["jobs_per_minute"], said["rate_refused"]) = (json!(10.0), Value::Null);
+    app.view.write().on_in_force(serde_json::from_value(said).unwrap(), app.now_ms());
+    let (status, body) = set().await;
+    assert_eq!((status, &body["in_force_per_minute"], &body["refused"]), (StatusCode::OK, &json!(10.0), &Value::Null));
+}
+
 #[tokio::test]
+async fn a_silent_nats_is_told_with_its_time() {
+    let (app, cluster) = local();
+    assert_eq!(get(&app, "/api/v1/stats").await.1.get("nats_silent_since_ms"), None);
+    *cluster.nats_silent_for.lock().unwrap() = Some(Duration::from_secs(6));
+    let (before, (_, stats)) = (app.now_ms(), get(&app, "/api/v1/stats").await);
+    let since = stats["nats_silent_since_ms"].as_u64().unwrap();
+    assert!((before - 6_000..=app.now_ms() - 6_000).contains(&since), "{since}");
+    assert_eq!(get(&app, "/healthz").await.1["nats_connected"], false);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rate_has_bounds_and_presets() {
     let (app, cluster) = local();
     let (_, body) = get(&app, "/api/v1/rate").await;
@@ -168,9 +201,9 @@ async fn the_rate_has_bounds_and_presets() {
     }
     assert!(cluster.rate.lock().unwrap().is_none());
     let (status, body) = send_json(&app, "PUT", "/api/v1/rate", r#"{"preset":"high load"}"#).await;
-    assert_eq!((status, &body["jobs_per_minute"], &body["preset"]), (StatusCode::OK, &json!(10.0), &json!("High Load")));
+    assert_eq!((status, &body["jobs_per_minute"], &body["preset"]), (StatusCode::ACCEPTED, &json!(10.0), &json!("High Load")));
     assert_eq!(get(&app, "/api/v1/rate").await.1["jobs_per_minute"], 10.0);
-    assert_eq!(send_json(&app, "PUT", "/api/v1/rate", r#"{"jobs_per_minute":0.1}"#).await.0, StatusCode::OK);
+    assert_eq!(send_json(&app, "PUT", "/api/v1/rate", r#"{"jobs_per_minute":0.1}"#).await.0, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
@@ -271,6 +304,28 @@ async fn events_go_on_where_the_last_page_ended() {
     assert_eq!((page["items"][0]["kind"].as_str(), &page["next_after"]), (Some("node_dead"), &json!(event_seq(3, 0))));
     let (_, page) = get(&app, "/api/v1/events?kind=job_dead").await;
     assert_eq!((page["items"].as_array().unwrap().len(), &page["next_after"]), (0, &json!(event_seq(3, 0))));
+}
+
+#[tokio::test]
+async fn a_number_of_a_history_that_has_ended_is_told_so() {
+    let (app, _) = local();
+    let happened =
+        |n: u64| app.view.write().on_event(event_seq(n, 0), ClusterEvent::new(n, "detector", Level::Warn, EventKind::NodeDead, "silent"));
+    happened(1);
+    happened(2);
+    let told = |page: &serde_json::Value| (page["items"].as_array().unwrap().len(), page["complete"].clone(), page["began_again"].clone());
+    let (_, page) = get(&app, &format!("/api/v1/events?after={}", event_seq(1, 0))).await;
+    assert_eq!(told(&page), (1, json!(true), json!(false)));
+    let history = page["history"].as_str().unwrap().to_owned();
+    // Beyond the end, as of a dashboard that read another EVENTS.
+    let (_, page) = get(&app, &format!("/api/v1/events?after={}", event_seq(9, 0))).await;
+    assert_eq!(told(&page), (2, json!(false), json!(true)));
+    assert_eq!(page["next_after"], json!(event_seq(2, 0)));
+    let (_, page) = get(&app, &format!("/api/v1/events?after={}&history={history}", event_seq(2, 0))).await;
+    assert_eq!(told(&page), (0, json!(true), json!(false)));
+    app.view.write().events.begin_again();
+    let (_, page) = get(&app, &format!("/api/v1/events?after={}&history={history}", event_seq(2, 0))).await;
+    assert_eq!(told(&page), (2, json!(false), json!(true)));
 }
 
 #[tokio::test]
@@ -380,7 +435,7 @@ async fn events_are_streamed_from_where_the_client_was() {
 
     let (status, body, _) = send(&app, open("yesterday")).await;
     assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("Last-Event-ID")));
-    let _all = app.streams.acquire_many(crate::app::MAX_STREAMS as u32).await.unwrap();
+    let _all = app.streams.acquire_many(crate::limits::MAX_STREAMS as u32).await.unwrap();
     let (status, body, _) = send(&app, open("1")).await;
     assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
 }
@@ -434,8 +489,42 @@ async fn faults_go_to_the_worker_of_the_node() {
     assert_eq!((status, &answer["worker"], &answer["for_ms"]), (StatusCode::ACCEPTED, &json!("w"), &json!(5_000)));
     assert_eq!(send_json(&app, "POST", "/api/v1/nodes/a/restore", "").await.0, StatusCode::ACCEPTED);
     assert_eq!(send_json(&app, "POST", "/api/v1/nodes/zzz/fault", r#"{"kind":"crash"}"#).await.0, StatusCode::NOT_FOUND);
-    let faults = cluster.faults.lock().unwrap();
-    assert_eq!((faults.len(), faults[0].0.as_str(), faults[0].1.factor), (2, "w", 3.0));
+    {
+        let faults = cluster.faults.lock().unwrap();
+        assert_eq!((faults.len(), faults[0].0.as_str(), faults[0].1.factor), (2, "w", 3.0));
+    }
+    cluster.workers_are_dead.store(true, Ordering::Relaxed);
+    for (path, body) in [("fault", r#"{"kind":"crash"}"#), ("restore", "")] {
+        let (status, answer) = send_json(&app, "POST", &format!("/api/v1/nodes/a/{path}"), body).await;
+        assert_eq!((status, code(&answer)), (StatusCode::CONFLICT, "worker_silent"), "{answer}");
+    }
+    assert_eq!(cluster.faults.lock().unwrap().len(), 2, "nothing was ordered of a worker that is not there");
+}
+
+#[tokio::test]
+async fn faults_are_judged_as_the_command_and_experiments_judge_them() {
+    let (app, cluster) = local();
+    beat(&app, "a");
+    for (body, field, words) in [
+        (r#"{"kind":"xid_31","for_ms":5000}"#, "for_ms", "does not apply to xid_31: it is over as soon as it has hit an attempt"),
+        (r#"{"kind":"restore","for_ms":5000}"#, "for_ms", "does not apply to restore: what is mended stays so"),
+        (r#"{"kind":"crash","gpu":0}"#, "gpu", "does not apply to crash: it breaks the whole node"),
+        (r#"{"kind":"hang","factor":3}"#, "factor", "does not apply to hang: only slow has a factor"),
+    ] {
+        let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/fault", body).await;
+        assert_eq!((status, &answer["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+        assert!(answer["error"]["message"].as_str().unwrap().ends_with(words), "{answer}");
+    }
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/a/fault", r#"{"kind":"slow"}"#).await.0, StatusCode::ACCEPTED);
+    let factor = cluster.faults.lock().unwrap()[0].1.factor;
+    assert_eq!(factor, fault::USUAL_SLOW_FACTOR);
+    let (_, document) = get(&app, "/api/v1/openapi.json").await;
+    let fields = &document["components"]["schemas"]["FaultRequest"]["properties"];
+    let told = |field: &str, what: &str| fields[field][what].as_f64();
+    assert_eq!(told("factor", "default"), Some(fault::USUAL_SLOW_FACTOR), "{fields}");
+    assert_eq!((told("factor", "minimum"), told("factor", "maximum")), (Some(fault::MIN_SLOW_FACTOR), Some(fault::MAX_SLOW_FACTOR)));
+    assert_eq!((told("for_ms", "minimum"), told("for_ms", "maximum")), (Some(1.0), Some(fault::MAX_ORDERED_MS as f64)));
+    assert_eq!(told("for_ms", "default"), Some(fault::USUAL_FAULT_MS as f64));
 }
 
 #[tokio::test]
@@ -451,13 +540,12 @@ async fn experiments_are_handed_on_and_their_absence_is_said() {
 
     *cluster.up.lock().unwrap() = Some(ChaosReply::Started { run: "r1".into(), seed: 7 });
     assert_eq!(get(&app, "/api/v1/chaos").await.1["available"], true);
-    let (status, answer) = send_json(&app, "POST", "/api/v1/nodes/a/kill", "").await;
-    assert_eq!((status, &answer["run"]), (StatusCode::ACCEPTED, &json!("r1")));
     let request = r#"{"kind":"kill-percent","percent":30,"for_ms":10000,"hypothesis":"lost=0"}"#;
     assert_eq!(send_json(&app, "POST", "/api/v1/chaos/run", request).await.0, StatusCode::ACCEPTED);
     {
         let orders = cluster.chaos_orders.lock().unwrap();
-        assert_eq!((orders[1].target.as_str(), orders[2].percent, orders[2].by.as_str()), ("w", 30.0, "dashboard"));
+        assert_eq!((orders.len(), orders[0].percent, orders[0].by.as_str()), (1, 30.0, "the dashboard"));
+        assert!(!orders[0].wait_whole);
     }
     for (body, field) in [
         (r#"{"kind":"explode"}"#, "kind"),
@@ -478,4 +566,32 @@ async fn experiments_are_handed_on_and_their_absence_is_said() {
     assert_eq!((status, &answer["error"]["message"]), (StatusCode::CONFLICT, &json!("an experiment runs already")));
     *cluster.up.lock().unwrap() = Some(ChaosReply::Aborting { run: "r1".into() });
     assert_eq!(send_json(&app, "POST", "/api/v1/chaos/abort", "").await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_kill_is_answered_with_what_happened_and_is_no_experiment() {
+    let (app, cluster) = local();
+    beat(&app, "a");
+    beat(&app, "b");
+    let kill = || send_json(&app, "POST", "/api/v1/nodes/a/kill", "");
+    let process = ProcessSignalled {
+        service: "w".into(),
+        signal: "SIGKILL".into(),
+        pid: 12,
+        ended_after_ms: Some(2),
+        back: Some(ProcessBack { pid: 34, after_ms: 260 }),
+    };
+    *cluster.kill_reply.lock().unwrap() = Some(KillReply::Killed(process));
+    let (status, answer) = kill().await;
+    assert_eq!((status, &answer["pid"], &answer["ended_after_ms"], &answer["nodes"]), (StatusCode::OK, &json!(12), &json!(2), &json!(2)));
+    assert_eq!(answer["back"], json!({"pid": 34, "after_ms": 260}));
+    assert_eq!(cluster.kills.lock().unwrap()[0], KillRequest { service: "w".into(), by: "the dashboard".into() });
+    assert!(cluster.chaos_orders.lock().unwrap().is_empty());
+    let node = get(&app, "/api/v1/nodes/a").await.1;
+    assert_eq!((&node["worker_nodes"], &node["worker_attempts"]), (&json!(2), &json!(0)));
+
+    *cluster.kill_reply.lock().unwrap() = Some(KillReply::Refused { reason: "w does not run now".into() });
+    let (status, answer) = kill().await;
+    assert_eq!((status, &answer["error"]["message"]), (StatusCode::CONFLICT, &json!("w does not run now")));
+    assert_eq!(send_json(&app, "POST", "/api/v1/nodes/zzz/kill", "").await.0, StatusCode::NOT_FOUND);
 }

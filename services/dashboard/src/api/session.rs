@@ -2,20 +2,20 @@
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderName, header};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody};
 use super::extract::JsonBody;
 use crate::app::App;
-use crate::guard::peer_of;
+use crate::error::{ApiError, ErrorBody};
+use crate::guard::Caller;
 
 /// Whether one has to sign in, and has.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionReply {
-    /// The dashboard was started with a token.
+    /// Whether the client must sign in. On Linux the user who runs the dashboard, and root, need not, unless it was started with a token for all.
     pub(crate) token_needed: bool,
     /// The request came with the cookie of a session that has not ended.
     pub(crate) signed_in: bool,
@@ -32,9 +32,9 @@ type Answer = ([(HeaderName, String); 1], Json<SessionReply>);
 
 /// Whether one has to sign in; needs no token
 #[utoipa::path(get, path = "/api/v1/session", tag = "dashboard", responses((status = 200, body = SessionReply)))]
-pub(crate) async fn current(State(app): State<App>, headers: HeaderMap) -> Json<SessionReply> {
-    let signed_in = app.guard.session(&headers, Instant::now()).is_some();
-    Json(SessionReply { token_needed: app.guard.needs_token(), signed_in })
+pub(crate) async fn current(State(app): State<App>, request: Request) -> Json<SessionReply> {
+    let signed_in = app.guard.session(request.headers(), Instant::now()).is_some();
+    Json(SessionReply { token_needed: needs_token(&app, &request), signed_in })
 }
 
 /// Sign in: sets a cookie that opens everything for 12 hours
@@ -45,16 +45,20 @@ pub(crate) async fn current(State(app): State<App>, headers: HeaderMap) -> Json<
     responses((status = 200, body = SessionReply), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 415, body = ErrorBody),
         (status = 422, body = ErrorBody), (status = 429, body = ErrorBody, description = "5 wrong tokens came from this address, or more than one in 10 s")))]
 pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Result<Answer, ApiError> {
-    let (peer, headers) = (peer_of(&request), request.headers().clone());
+    let (caller, headers) = (Caller::of(&request), request.headers().clone());
     let JsonBody(SignIn { token }) = JsonBody::<SignIn>::from_request(request, &app).await?;
-    let needed = app.guard.needs_token();
-    let cookie = app.guard.sign_in(&token, &headers, peer, Instant::now())?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed: needed, signed_in: needed })))
+    let cookie = app.guard.sign_in(&token, &headers, caller.address, Instant::now())?;
+    let token_needed = !app.guard.needs_no_token(caller, &headers);
+    Ok(([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed, signed_in: true })))
 }
 
 /// Sign out: the session ends, and the WebSockets that it opened; needs no token
 #[utoipa::path(delete, path = "/api/v1/session", tag = "dashboard", responses((status = 200, body = SessionReply)))]
-pub(crate) async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Answer {
-    let cookie = app.guard.sign_out(&headers);
-    ([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed: app.guard.needs_token(), signed_in: false }))
+pub(crate) async fn sign_out(State(app): State<App>, request: Request) -> Answer {
+    let cookie = app.guard.sign_out(request.headers());
+    ([(header::SET_COOKIE, cookie)], Json(SessionReply { token_needed: needs_token(&app, &request), signed_in: false }))
+}
+
+fn needs_token(app: &App, request: &Request) -> bool {
+    !app.guard.needs_no_token(Caller::of(request), request.headers())
 }

@@ -1,20 +1,29 @@
 //! Submitting jobs: from a form's few fields to job specs, and to the cluster.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use faultline_engine::job::options::{DEFAULT_GPU_MILLI, DEFAULT_MAX_RETRIES, JobOptions, MAX_SIZE};
-use faultline_engine::job::{Demand, GPU_MILLI, InvalidJob, JobId, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Params, Priority, options};
+use faultline_engine::job::{
+    Demand, GPU_MILLI, InvalidJob, JobId, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, is_whole, options,
+};
+use faultline_engine::words::plural;
 use faultline_runtime::clock::random_u128;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, ErrorBody, ErrorDetail};
 use super::extract::JsonBody;
 use crate::app::App;
+use crate::error::{ApiError, ErrorBody, ErrorDetail};
 
+/// What a job that is submitted here states about its submitter. Which person used the page is not known.
+pub(super) const SUBMITTER: &str = "page or REST API of the dashboard";
 /// The most jobs in one request.
 pub(crate) const MAX_COUNT: u32 = 10_000;
 /// Submissions under way at once: each awaits two acknowledgements.
@@ -32,9 +41,14 @@ pub(crate) struct SubmitRequest {
     pub(crate) size: Option<u64>,
     /// How long it works or holds its GPUs, in milliseconds.
     pub(crate) duration_ms: Option<u64>,
-    /// Further parameters for the executor.
+    /// Further parameters for the executor, each of the type that it has in JSON.
     #[serde(default)]
-    pub(crate) params: Params,
+    #[schema(value_type = Params)]
+    pub(crate) params: BTreeMap<String, TypedParam>,
+    /// Further parameters as a person types them: a text that is unmistakably `true`, `false` or a number becomes one, as with
+    /// `faultline submit --param`; all else stays text.
+    #[serde(default)]
+    pub(crate) params_from_text: BTreeMap<String, String>,
     /// Normal when absent.
     pub(crate) priority: Option<Priority>,
     /// GPUs: a share below 1, or a whole number up to 8; 0.1 when absent.
@@ -54,7 +68,7 @@ pub(crate) struct SubmitRequest {
 
 /// What was submitted.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Submission {
+pub(crate) struct Submitted {
     pub(crate) submitted: usize,
     pub(crate) ids: Vec<JobId>,
     /// Present when some of them were not taken: why. Those in `ids` were.
@@ -69,6 +83,7 @@ impl SubmitRequest {
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(ApiError::invalid("count", format!("{count} is outside 1 to {MAX_COUNT}")));
         }
+        let params = params(self.params, &self.params_from_text)?;
         let gpu_milli = self.gpus.map_or(Ok(DEFAULT_GPU_MILLI), gpu_milli)?;
         bounded("size", self.size, 1, MAX_SIZE)?;
         bounded("duration_ms", self.duration_ms, 0, MAX_TIMEOUT_MS)?;
@@ -79,16 +94,44 @@ impl SubmitRequest {
             name: self.name,
             size: self.size,
             duration_ms: self.duration_ms,
-            params: self.params,
+            params,
             priority: self.priority.unwrap_or(Priority::Normal),
             demand: Demand { gpu_milli, gpu_memory_mib: self.gpu_memory_mib.unwrap_or(0), models: self.models },
             timeout_ms: self.timeout_ms,
             max_retries: self.max_retries.unwrap_or(DEFAULT_MAX_RETRIES),
+            origin: Origin::by(SUBMITTER),
         };
         // The last one has the longest name.
         options.spec(count.into(), count.into(), JobId::new(now_ms, random), now_ms).map_err(refused)?;
         Ok((options, count))
     }
+}
+
+/// A parameter as JSON has it. A whole number of any length is looked at before a reader makes a floating point number of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TypedParam(Param);
+
+impl<'de> Deserialize<'de> for TypedParam {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if is_whole(raw.get()) {
+            return Param::from_digits(raw.get()).map(TypedParam).map_err(|error| D::Error::custom(format!("{error}, in quotation marks")));
+        }
+        serde_json::from_str(raw.get()).map(TypedParam).map_err(|_| D::Error::custom("must be true or false, a number or text"))
+    }
+}
+
+/// Those of both forms together.
+fn params(typed: BTreeMap<String, TypedParam>, from_text: &BTreeMap<String, String>) -> Result<Params, ApiError> {
+    let mut params: Params = typed.into_iter().map(|(name, TypedParam(value))| (name, value)).collect();
+    for (name, text) in from_text {
+        let field = format!("params_from_text.{name}");
+        let value = Param::from_text(text).map_err(|error| ApiError::invalid(field.clone(), format!("{error}, in `params`")))?;
+        if params.insert(name.clone(), value).is_some() {
+            return Err(ApiError::invalid(field, "given twice, also in `params`: leave one out"));
+        }
+    }
+    Ok(params)
 }
 
 /// Names the field as the request has it.
@@ -121,8 +164,8 @@ fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
 
 /// Submit one or many jobs
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = SubmitRequest,
-    responses((status = 201, body = Submission), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
-        (status = 422, body = ErrorBody), (status = 503, body = Submission, description = "not all were taken: `ids` were")))]
+    responses((status = 201, body = Submitted), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 503, body = Submitted, description = "not all were taken: `ids` were")))]
 pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<SubmitRequest>) -> Result<Response, ApiError> {
     let (options, count) = request.plan(app.now_ms(), random_u128())?;
     offered(&app, &options.kind)?;
@@ -131,11 +174,11 @@ pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<S
     let (ids, failure) =
         work.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "submitting failed in an unexpected way"))?;
     match failure {
-        None => Ok((StatusCode::CREATED, Json(Submission { submitted: ids.len(), ids, error: None })).into_response()),
+        None => Ok((StatusCode::CREATED, Json(Submitted { submitted: ids.len(), ids, error: None })).into_response()),
         Some(error) if ids.is_empty() => Err(error),
         Some(mut error) => {
-            error.detail.message = format!("{} of {count} jobs were taken, then: {}", ids.len(), error.detail.message);
-            Ok((error.status, Json(Submission { submitted: ids.len(), ids, error: Some(*error.detail) })).into_response())
+            error.detail.message = format!("{} of {} taken, then: {}", ids.len(), plural(count.into(), "job"), error.detail.message);
+            Ok((error.status, Json(Submitted { submitted: ids.len(), ids, error: Some(*error.detail) })).into_response())
         }
     }
 }
@@ -238,6 +281,11 @@ mod tests {
             (r#"{"kind":"matrix","name":""}"#, "name"),
             (r#"{"kind":"matrix","models":["*"]}"#, "models"),
             (r#"{"kind":"matrix","params":{"a":[1]}}"#, "params.a"),
+            (r#"{"kind":"matrix","params":{"a":9223372036854775808}}"#, "params.a"),
+            (r#"{"kind":"matrix","params":{"a":99999999999999999999}}"#, "params.a"),
+            (r#"{"kind":"matrix","params_from_text":{"a":"99999999999999999999"}}"#, "params_from_text.a"),
+            (r#"{"kind":"matrix","params_from_text":{"a":5}}"#, "params_from_text.a"),
+            (r#"{"kind":"matrix","params":{"a":1},"params_from_text":{"a":"1"}}"#, "params_from_text.a"),
             (r#"{"kind":"matrix","colour":"red"}"#, "colour"),
         ] {
             assert_eq!(refused_field(json), field, "{json}");
@@ -247,11 +295,34 @@ mod tests {
         assert_eq!(plan(r#"{"kind":"matrix"} x"#).unwrap_err().status, 400);
     }
 
+    #[test]
+    fn typed_parameters_stay_as_they_are_and_texts_follow_the_rule_of_the_command() {
+        #[derive(Deserialize)]
+        struct Case {
+            typed: String,
+            value: Option<Param>,
+        }
+        let param = |json: String| plan(&json).map(|(spec, _)| spec.params["a"].clone()).map_err(|error| error.detail.message);
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../../../shared/engine/src/job/param_cases.json")).unwrap();
+        for Case { typed, value } in cases {
+            let text = serde_json::Value::from(typed.clone());
+            assert_eq!(param(format!(r#"{{"kind":"matrix","params_from_text":{{"a":{text}}}}}"#)).ok(), value, "{typed:?}");
+            assert_eq!(param(format!(r#"{{"kind":"matrix","params":{{"a":{text}}}}}"#)), Ok(Param::Text(typed)));
+        }
+        let typed = |value: &str| param(format!(r#"{{"kind":"matrix","params":{{"a":{value}}}}}"#));
+        assert_eq!(
+            (typed("1.0"), typed("1e3"), typed("-9223372036854775808")),
+            (Ok(Param::Float(1.0)), Ok(Param::Float(1e3)), Ok(Param::Int(i64::MIN)))
+        );
+        let refused = typed("99999999999999999999").unwrap_err();
+        assert!(refused.contains("does not fit") && refused.contains("pass it as text, in quotation marks"), "{refused}");
+    }
+
     proptest! {
         #[test]
         fn whatever_is_accepted_is_a_valid_spec(gpus in proptest::num::f64::ANY, size in any::<u64>(), duration in any::<u64>(), kind in "[a-z:.]{0,8}", count in any::<u32>()) {
             let request = SubmitRequest {
-                kind, name: None, size: Some(size), duration_ms: Some(duration % 1_000_000_000), params: Params::new(), priority: None, gpus: Some(gpus),
+                kind, name: None, size: Some(size), duration_ms: Some(duration % 1_000_000_000), params: BTreeMap::new(), params_from_text: BTreeMap::new(), priority: None, gpus: Some(gpus),
                 gpu_memory_mib: None, models: vec![], count: Some(count % 10_002), timeout_ms: None, max_retries: None,
             };
             match request.plan(5, 6) {

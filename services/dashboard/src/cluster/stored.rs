@@ -9,6 +9,7 @@ use faultline_engine::job::JobId;
 use faultline_protocol::codec::{self, HEADER_KIND, Message};
 use faultline_protocol::messages::{DeadLetter, EventBatch, OpenMarker, QueuedJob, TerminalRecord};
 use faultline_protocol::{streams, subjects};
+use faultline_runtime::clock_check::stored_ms;
 use faultline_runtime::connect::Nats;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl StoredMessage {
             Ok(body) => (body, None),
             Err(problem) => (Value::Null, Some(problem)),
         };
-        let at_ms = u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let at_ms = stored_ms(message.time);
         Self {
             stream: stream.to_owned(),
             subject: message.subject.to_string(),

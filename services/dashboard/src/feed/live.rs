@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
+use async_nats::datetime::parse_rfc3339;
 use async_nats::header;
 use async_nats::jetstream::kv;
 use async_nats::{Message, Subject};
 use faultline_protocol::codec::{self, DecodeError};
-use faultline_protocol::messages::{ChaosProgress, Goodbye, Heartbeat, LedgerSnapshot, NodeRegistration, RateSetting, Verdict};
+use faultline_protocol::messages::{
+    ChaosProgress, Goodbye, Heartbeat, InForce, LedgerSnapshot, NodeRegistration, RateSetting, Verdict, is_returned,
+};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
+use faultline_runtime::clock_check::stored_ms;
 use faultline_runtime::connect::Nats;
+use faultline_runtime::watch::Watched;
 use futures::StreamExt;
 use futures::stream::select_all;
 use tokio::sync::mpsc;
 
+use super::sink::{PAUSE, Sink};
 use super::tail::ResultsGap;
-use super::{PAUSE, Sink};
 use crate::cluster::Record;
 use crate::view::View;
 
@@ -51,7 +56,11 @@ async fn subscribe(nats: &Nats) -> Result<Vec<async_nats::Subscriber>, String> {
 fn take(sink: &Sink, gap: &ResultsGap, batch: &[Message]) {
     let now_ms = unix_ms();
     // Decoding needs no lock.
-    let news: Vec<(&Subject, Result<News, DecodeError>)> = batch.iter().map(|message| (&message.subject, News::decode(message))).collect();
+    let news: Vec<(&Subject, Result<News, DecodeError>)> = batch
+        .iter()
+        .filter(|message| !is_returned(message.headers.as_ref()))
+        .map(|message| (&message.subject, News::decode(message, now_ms)))
+        .collect();
     for message in batch.iter().filter(|message| message.subject.starts_with("job.done.")) {
         gap.saw(sequence(message));
     }
@@ -75,6 +84,12 @@ fn sequence(message: &Message) -> Option<u64> {
     message.headers.as_ref()?.get(header::NATS_SEQUENCE)?.as_str().parse().ok()
 }
 
+/// When a republished record was stored.
+fn republished_ms(message: &Message) -> Option<u64> {
+    let text = message.headers.as_ref()?.get(header::NATS_TIME_STAMP)?.as_str();
+    parse_rfc3339(text).ok().map(stored_ms)
+}
+
 enum News {
     Heartbeat(Heartbeat),
     Goodbye(Goodbye),
@@ -84,7 +99,7 @@ enum News {
 }
 
 impl News {
-    fn decode(message: &Message) -> Result<Self, DecodeError> {
+    fn decode(message: &Message, now_ms: u64) -> Result<Self, DecodeError> {
         match message.subject.as_str() {
             subject if subject.starts_with("node.hb.") => codec::decode_plain(subjects::HEARTBEAT_ALL, message).map(News::Heartbeat),
             subject if subject.starts_with("node.bye.") => codec::decode_plain(subjects::GOODBYE_ALL, message).map(News::Goodbye),
@@ -92,7 +107,8 @@ impl News {
             subject if subject.starts_with("chaos.") => {
                 codec::decode_plain(subjects::CHAOS_PROGRESS_ALL, message).map(|progress| News::Chaos(Box::new(progress)))
             }
-            _ => Record::decode(message.headers.as_ref(), &message.payload).map(News::Record),
+            _ => Record::decode(message.headers.as_ref(), &message.payload)
+                .map(|record| News::Record(record.stored_at(republished_ms(message).unwrap_or(now_ms)))),
         }
     }
 
@@ -131,13 +147,35 @@ impl Bucket {
 }
 
 /// Takes the values of one bucket, the present ones first, until the watch ends.
-pub(crate) async fn run_bucket(sink: Sink, bucket: Bucket, mut entries: mpsc::Receiver<kv::Entry>) {
-    while let Some(entry) = entries.recv().await {
+pub(crate) async fn run_bucket(sink: Sink, bucket: Bucket, mut entries: mpsc::Receiver<Watched>) {
+    while let Some(watched) = entries.recv().await {
+        let entry = match watched {
+            Watched::Entry(entry) => entry,
+            Watched::Vanished(key) => {
+                forget_entry(&mut sink.view.write(), bucket, &key, unix_ms());
+                continue;
+            }
+            Watched::BeganAgain => continue,
+        };
         // The lock must be free again before a failure is counted.
         let outcome = apply_entry(&mut sink.view.write(), bucket, &entry);
         if let Err(error) = outcome {
             sink.undecodable(&format!("{}.{}", bucket.name(), entry.key), &error);
         }
+    }
+}
+
+/// A key has vanished without having been deleted. Its writer, if it lives, writes it again; until then the bucket says nothing.
+fn forget_entry(view: &mut View, bucket: Bucket, key: &str, now_ms: u64) {
+    match bucket {
+        Bucket::Nodes if !view.nodes.is_heard(key, now_ms) => view.nodes.remove(key),
+        Bucket::Control if key == streams::KEY_RATE => view.on_rate(None),
+        Bucket::Control => {
+            if let Some(node) = subjects::drained_node(key) {
+                view.nodes.set_draining(node, false);
+            }
+        }
+        Bucket::Nodes | Bucket::Health | Bucket::Ledger => {}
     }
 }
 
@@ -153,6 +191,10 @@ fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(),
         Bucket::Control if entry.key == streams::KEY_RATE => {
             let rate = there.then(|| codec::decode_body::<RateSetting>(&entry.value)).transpose()?;
             view.on_rate(rate);
+        }
+        Bucket::Control if entry.key == streams::KEY_IN_FORCE => {
+            let said = there.then(|| codec::decode_body::<InForce>(&entry.value)).transpose()?;
+            view.on_in_force(said, unix_ms());
         }
         Bucket::Control => {
             if let Some(node) = subjects::drained_node(&entry.key) {

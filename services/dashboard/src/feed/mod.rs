@@ -2,57 +2,38 @@
 //! leader answers. Nothing here decides anything, and no message can stop it: what cannot be read is counted.
 
 mod live;
-mod noise;
 mod poll;
+mod sink;
 mod tail;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultline_protocol::codec::DecodeError;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
+use faultline_runtime::seldom::Seldom;
 use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::watch;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::SharedView;
 use crate::cluster::Cluster;
-use noise::Noise;
+use crate::view::SharedView;
+use sink::Sink;
 use tail::ResultsGap;
 
-/// After any error, before the next try.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Between two log lines about messages that cannot be read.
+const QUIET: Duration = Duration::from_secs(10);
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Values of a bucket on their way.
 const WATCH_BUFFER: usize = 256;
 
-/// Where messages go, and what is said about those that cannot be read.
-#[derive(Clone)]
-pub(crate) struct Sink {
-    view: SharedView,
-    noise: Arc<Noise>,
-    nats: Nats,
-}
-
-impl Sink {
-    /// Counts a message that cannot be read, and says so at most every few seconds.
-    fn undecodable(&self, subject: &str, error: &DecodeError) {
-        self.view.write().on_undecodable();
-        self.nats.note_malformed();
-        if let Some(silenced) = self.noise.may_speak(unix_ms()) {
-            tracing::warn!(subject, %error, silenced, "a message cannot be read and is left out");
-        }
-    }
-}
-
 /// Starts all feeds. They wait until the streams are there.
 pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, shutdown: &Shutdown) {
     let (nats, cancel) = (nats.clone(), shutdown.token());
-    let sink = Sink { view: view.clone(), noise: Arc::new(Noise::default()), nats: nats.clone() };
+    let sink = Sink { view: view.clone(), noise: Arc::new(Seldom::new(QUIET)), nats: nats.clone() };
     shutdown.spawn("dashboard-poll", until(cancel.clone(), poll::run(Arc::clone(cluster), view.clone())));
     shutdown.spawn("dashboard-chaos", until(cancel.clone(), poll::run_chaos(Arc::clone(cluster), view.clone())));
     shutdown.spawn("dashboard-sample", until(cancel.clone(), sample(view.clone())));
@@ -66,14 +47,14 @@ pub(crate) fn start(nats: &Nats, view: &SharedView, cluster: &Arc<dyn Cluster>, 
         if !provisioned {
             return;
         }
-        tasks.spawn("dashboard-provisioned", nats.clone().keep_looking(cancel.clone()));
+        tasks.spawn("dashboard-provisioned", nats.connection().keep_looking(cancel.clone()));
         let gap = Arc::new(ResultsGap::default());
         tasks.spawn("dashboard-live", until(cancel.clone(), live::run(nats.clone(), sink.clone(), Arc::clone(&gap))));
         tasks.spawn("dashboard-results", until(cancel.clone(), tail::run_results(nats.clone(), sink.clone(), gap)));
         tasks.spawn("dashboard-events", until(cancel.clone(), tail::run_events(nats.clone(), sink.clone())));
         for bucket in live::Bucket::ALL {
             let (out, entries) = mpsc::channel(WATCH_BUFFER);
-            tasks.spawn("dashboard-watch", watch::run(nats.clone(), bucket.name(), out, cancel.clone()));
+            tasks.spawn("dashboard-watch", watch::run(nats.connection(), bucket.name(), out, cancel.clone()));
             tasks.spawn("dashboard-bucket", until(cancel.clone(), live::run_bucket(sink.clone(), bucket, entries)));
         }
     });

@@ -7,9 +7,8 @@ use faultline_engine::job::JobId;
 use faultline_protocol::messages::{JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
 use faultline_runtime::clock::unix_ms;
 
-use crate::app::SharedView;
 use crate::cluster::{Cluster, ClusterError};
-use crate::view::LeaderAnswer;
+use crate::view::{LeaderAnswer, SharedView};
 
 const POLL_EVERY: Duration = Duration::from_millis(500);
 const CHAOS_EVERY: Duration = Duration::from_secs(5);
@@ -50,7 +49,7 @@ pub(crate) async fn run(cluster: Arc<dyn Cluster>, view: SharedView) {
     }
 }
 
-/// Asks whether somebody carries out experiments, for ever. Their progress comes by itself.
+/// Asks for ever whether a `faultline up` runs experiments. Their progress comes by itself.
 pub(crate) async fn run_chaos(cluster: Arc<dyn Cluster>, view: SharedView) {
     let mut ticks = tokio::time::interval(CHAOS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -74,11 +73,11 @@ async fn some_nodes(cluster: &dyn Cluster, mut after: Option<String>) -> Result<
         let QueryReply::Nodes(rows) = cluster.query(Query::Nodes { after: after.clone(), limit: MAX_QUERY_ROWS }).await? else {
             return Err(other_answer());
         };
-        let full = rows.len() >= MAX_QUERY_ROWS as usize;
-        nodes.extend(rows);
-        if !full {
+        // A page holds as many rows as fit into a message: only an empty one is the last.
+        if rows.is_empty() {
             return Ok((nodes, true));
         }
+        nodes.extend(rows);
         after = nodes.last().map(|node| node.spec.node.clone());
     }
     Ok((nodes, false))
@@ -89,11 +88,10 @@ async fn first_jobs(cluster: &dyn Cluster) -> Result<Vec<JobView>, ClusterError>
     for _ in 0..MAX_JOB_PAGES {
         let after: Option<JobId> = jobs.last().map(|job| job.id);
         let QueryReply::Jobs(rows) = cluster.query(Query::Jobs { after, limit: MAX_QUERY_ROWS }).await? else { return Err(other_answer()) };
-        let full = rows.len() >= MAX_QUERY_ROWS as usize;
-        jobs.extend(rows);
-        if !full {
+        if rows.is_empty() {
             break;
         }
+        jobs.extend(rows);
     }
     Ok(jobs)
 }

@@ -1,24 +1,23 @@
-//! Reading RESULTS and EVENTS with ordered consumers. Records come live as republished plain messages, which may be
+//! Reading RESULTS and EVENTS. Records come live as republished plain messages, which may be
 //! lost; the stream is read at the start, after a reconnect, and wherever a gap in the sequences shows.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use faultline_protocol::codec;
-use faultline_protocol::messages::EventBatch;
+use faultline_protocol::messages::{EventBatch, is_returned};
 use faultline_protocol::streams;
 use faultline_runtime::connect::Nats;
-use futures::StreamExt;
+use faultline_runtime::generation::Sight;
+use faultline_runtime::read::{From, ReadError, Reader};
 use tokio::sync::Notify;
 
-use super::{PAUSE, Sink};
+use super::sink::{PAUSE, Sink};
 use crate::cluster::Record;
-use crate::view::{MAX_EVENTS, MAX_JOBS, event_seq};
+use crate::view::{MAX_EVENTS, MAX_JOBS};
 
-/// A record read this long after the last one: the rest has expired meanwhile.
-const SILENCE: Duration = Duration::from_secs(3);
 /// Under a load that overruns this process gaps never end: the stream is read again at most so often.
 const BETWEEN_READS: Duration = Duration::from_secs(5);
 /// Each job writes two records of which the stream keeps one, so this reaches back further than the view does.
@@ -51,6 +50,12 @@ impl ResultsGap {
         self.noticed.notify_one();
     }
 
+    /// RESULTS was made anew, or is an older copy: its sequences count from another beginning.
+    fn begin_again(&self) {
+        self.next.store(0, Ordering::Relaxed);
+        self.missed(0);
+    }
+
     /// After a reconnect.
     fn missed_since_last(&self) {
         self.missed(self.next.load(Ordering::Relaxed));
@@ -65,9 +70,17 @@ impl ResultsGap {
 pub(crate) async fn run_results(nats: Nats, sink: Sink, gap: Arc<ResultsGap>) {
     gap.missed(0);
     let mut connections = nats.connections();
+    let mut looks = nats.looks();
+    let mut generation = nats.generation(streams::RESULTS).number;
     loop {
         tokio::select! {
             () = gap.noticed.notified() => {}
+            Ok(()) = looks.changed() => {
+                let now = nats.generation(streams::RESULTS).number;
+                if std::mem::replace(&mut generation, now) != now {
+                    gap.begin_again();
+                }
+            }
             changed = connections.changed() => {
                 if changed.is_ok() {
                     gap.missed_since_last();
@@ -90,70 +103,77 @@ pub(crate) async fn run_results(nats: Nats, sink: Sink, gap: Arc<ResultsGap>) {
 }
 
 async fn read_results(nats: &Nats, sink: &Sink, from: u64) -> Result<u64, String> {
-    let mut stream = nats.jetstream.get_stream(streams::RESULTS).await.map_err(|error| error.to_string())?;
-    let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
+    let stream = nats.jetstream.get_stream(streams::RESULTS).await.map_err(|error| error.to_string())?;
+    let last = stream.cached_info().state.last_sequence;
     let start = from.max(last.saturating_sub(REACH_BACK)).max(1);
     if start > last {
         return Ok(0);
     }
-    let config =
-        pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
-    let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
-    let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
     let mut records = 0;
-    while let Ok(Some(message)) = tokio::time::timeout(SILENCE, messages.next()).await {
-        let message = message.map_err(|error| error.to_string())?;
-        let (pending, sequence) = message.info().map(|info| (info.pending, info.stream_sequence)).map_err(|error| error.to_string())?;
-        match Record::decode(message.headers.as_ref(), &message.payload) {
+    let mut reader = Reader::new(nats, streams::RESULTS, From::Seq(start)).ends_with_stream();
+    let read = reader.read_to_end(|row| {
+        match Record::decode(Some(&row.headers), &row.body).map(|record| record.stored_at(row.stored_at_ms)) {
+            Ok(_) if is_returned(Some(&row.headers)) => {}
             Ok(Record::Open(marker)) => sink.view.write().jobs.on_open(marker),
             Ok(Record::Ended(record)) => sink.view.write().on_end(*record),
-            Err(error) => sink.undecodable(&message.subject, &error),
+            Err(error) => sink.undecodable(&row.subject, &error),
         }
         records += 1;
-        if pending == 0 || sequence >= last {
-            break;
-        }
-    }
+        if row.seq >= last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    read.await.map_err(|error| error.to_string())?;
     Ok(records)
 }
 
 /// Follows EVENTS for ever, the newest of the past first.
 pub(crate) async fn run_events(nats: Nats, sink: Sink) {
-    let mut next = None;
     loop {
-        if let Err(reason) = follow_events(&nats, &sink, &mut next).await {
-            tracing::debug!(reason, "reading EVENTS ended: starting again");
+        match begin_events(&nats, &sink).await {
+            Ok(reader) => follow_events(reader, &sink).await,
+            Err(reason) => tracing::debug!(reason, "EVENTS cannot be read yet"),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn follow_events(nats: &Nats, sink: &Sink, next: &mut Option<u64>) -> Result<(), String> {
-    let mut stream = nats.jetstream.get_stream(streams::EVENTS).await.map_err(|error| error.to_string())?;
-    let last = stream.info().await.map_err(|error| error.to_string())?.state.last_sequence;
-    let start = next.unwrap_or_else(|| last.saturating_sub(MAX_EVENTS as u64)).max(1);
-    if next.is_none() && start > 1 {
-        sink.view.write().events.begins_at(event_seq(start, 0));
+async fn begin_events(nats: &Nats, sink: &Sink) -> Result<Reader, String> {
+    let stream = nats.jetstream.get_stream(streams::EVENTS).await.map_err(|error| error.to_string())?;
+    let sight = Sight::of(stream.cached_info());
+    let start = sight.last_seq.saturating_sub(MAX_EVENTS as u64).max(1);
+    let mut view = sink.view.write();
+    view.events.follows(sight.created_ns);
+    if start > 1 {
+        view.events.begins_at(start);
     }
-    let config =
-        pull::OrderedConfig { deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start }, ..pull::OrderedConfig::default() };
-    let consumer = stream.create_consumer(config).await.map_err(|error| error.to_string())?;
-    let mut messages = consumer.messages().await.map_err(|error| error.to_string())?;
-    while let Some(message) = messages.next().await {
-        let message = message.map_err(|error| error.to_string())?;
-        let sequence = message.info().map(|info| info.stream_sequence).map_err(|error| error.to_string())?;
-        *next = Some(sequence + 1);
-        match codec::decode::<EventBatch>(message.headers.as_ref(), &message.payload) {
+    Ok(Reader::new(nats, streams::EVENTS, From::Seq(start)).ends_with_stream())
+}
+
+/// Until the stream begins again.
+async fn follow_events(mut reader: Reader, sink: &Sink) {
+    loop {
+        let row = match reader.next().await {
+            Ok(row) => row,
+            Err(error @ ReadError::BeganAgain(_)) => {
+                tracing::warn!("{error}: its history begins again");
+                return sink.view.write().events.begin_again();
+            }
+            Err(error) => {
+                tracing::debug!(%error, "reading EVENTS goes on later");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
             Ok(batch) => {
                 let mut view = sink.view.write();
-                for (place, event) in batch.events.into_iter().enumerate() {
-                    view.on_event(event_seq(sequence, place), event);
+                for (place, event) in batch.anchored(row.stored_at_ms).into_iter().enumerate() {
+                    let number = view.events.number(row.seq, place);
+                    view.on_event(number, event);
                 }
             }
-            Err(error) => sink.undecodable(&message.subject, &error),
+            Err(error) => sink.undecodable(&row.subject, &error),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -173,5 +193,10 @@ mod tests {
         assert_eq!(gap.take(), None);
         gap.missed_since_last();
         assert_eq!(gap.take(), Some(21));
+        gap.begin_again();
+        assert_eq!(gap.take(), Some(0));
+        gap.saw(Some(1));
+        gap.saw(Some(3));
+        assert_eq!(gap.take(), Some(2), "gaps are noticed in the new RESULTS too");
     }
 }

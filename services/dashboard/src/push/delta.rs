@@ -9,8 +9,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::state::{JobBrief, MAX_EVENTS, State};
-use crate::api::StatsReply;
-use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint};
+use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint, StatsReply};
 
 /// Rows that are new or different, and those that are no longer there.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

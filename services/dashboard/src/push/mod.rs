@@ -16,8 +16,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::app::{MAX_STREAMS, SharedView};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, NatsState};
+use crate::limits::MAX_STREAMS;
+use crate::view::SharedView;
 use delta::Delta;
 pub(crate) use state::State;
 
@@ -80,17 +81,17 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     /// The next round, from what is known now.
-    pub(crate) fn next(&mut self, view: &SharedView, now_ms: u64, nats_connected: bool, streams: usize) -> Arc<Round> {
+    pub(crate) fn next(&mut self, view: &SharedView, now_ms: u64, nats: NatsState, streams: usize) -> Arc<Round> {
         self.seq += 1;
         let seq = self.seq;
         let (mut state, telemetry) = {
             let mut view = view.write();
-            let state = State::of(&mut view, now_ms, nats_connected, streams);
+            let state = State::of(&mut view, now_ms, nats, streams);
             (state, view.nodes.frame(seq as u32, now_ms))
         };
         let delta = match &self.last {
             Some(last) => json(&Told::Delta { seq, at_ms: now_ms, delta: &delta::delta(&last.state, &mut state) }),
-            // Nobody has heard anything yet that this could be added to.
+            // No client has received a state yet that this could be added to.
             None => Utf8Bytes::default(),
         };
         let round = Arc::new(Round { seq, at_ms: now_ms, state, hello: OnceLock::new(), delta, telemetry: telemetry.into() });
@@ -98,13 +99,13 @@ impl Rounds {
         round
     }
 
-    /// Nobody listens: whoever comes next is told all, so nothing needs to be compared.
+    /// No client listens: the next one gets the whole state, so nothing needs to be compared.
     fn pause(&mut self) {
         self.last = None;
     }
 }
 
-/// Makes a round every half second while somebody listens, and one at once when somebody new does.
+/// Makes a round every half second while a client listens, and one at once for a new client.
 pub(crate) async fn run(
     view: SharedView,
     cluster: Arc<dyn Cluster>,
@@ -127,7 +128,7 @@ pub(crate) async fn run(
             rounds.pause();
             continue;
         }
-        newest.send_replace(Some(rounds.next(&view, unix_ms(), cluster.is_connected(), open)));
+        newest.send_replace(Some(rounds.next(&view, unix_ms(), cluster.nats(), open)));
     }
 }
 

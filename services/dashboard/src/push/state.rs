@@ -9,8 +9,8 @@ use faultline_protocol::messages::{JobState, JobView};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::api::StatsReply;
-use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, View};
+use crate::cluster::NatsState;
+use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, StatsReply, View};
 
 /// Of larger clusters no rows are pushed: together with jobs and events more of them could be over 64 KiB.
 pub(crate) const MAX_NODES_PUSHED: usize = 64;
@@ -107,14 +107,14 @@ fn values_newest_first<K, V: Serialize, S: Serializer>(map: &BTreeMap<K, Arc<V>>
 
 impl State {
     /// The state as it is now.
-    pub(crate) fn of(view: &mut View, now_ms: u64, nats_connected: bool, websockets: usize) -> Self {
+    pub(crate) fn of(view: &mut View, now_ms: u64, nats: NatsState, websockets: usize) -> Self {
         let index = view.nodes.index();
         let nodes_by_rest = index.nodes.len() > MAX_NODES_PUSHED;
         let nodes =
             if nodes_by_rest { BTreeMap::new() } else { view.nodes.rows(now_ms).map(|row| (row.node.clone(), Arc::new(row))).collect() };
         Self {
-            stats: StatsReply::new(view, now_ms, nats_connected, websockets),
-            rate: RateView::new(view.rate()),
+            stats: StatsReply::new(view, now_ms, nats, websockets),
+            rate: view.rate(now_ms),
             nodes,
             nodes_by_rest,
             node_index: index.revision,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// Where experiments stand, as it is pushed.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct ChaosState {
-    /// Whether somebody carries out experiments.
+    /// Whether a `faultline up` runs experiments.
     pub(crate) available: bool,
     /// Why not, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(crate) struct Chaos {
 
 impl Default for Chaos {
     fn default() -> Self {
-        let reason = Some("nobody was asked yet".into());
+        let reason = Some("not asked yet".into());
         Self { state: ChaosState { available: false, reason, running: None, runs_ended: 0 } }
     }
 }

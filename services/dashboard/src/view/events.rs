@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use faultline_engine::job::JobId;
+use faultline_engine::job::JobRef;
 use faultline_protocol::messages::{ClusterEvent, EventKind, Level};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use super::jobs::clip;
 /// 16 bytes of it, so 16 bits are enough; and 2^37 messages still fit the 53 bits that JavaScript keeps exact.
 const PLACE_BITS: u32 = 16;
 
-/// The number of the event at `place` of the message with sequence `stream_seq` in EVENTS.
+/// The number of the event at `place` of the message with sequence `stream_seq` in EVENTS, as long as EVENTS has not begun again.
 pub(crate) fn event_seq(stream_seq: u64, place: usize) -> u64 {
     (stream_seq << PLACE_BITS) | (place as u64 & ((1 << PLACE_BITS) - 1))
 }
@@ -33,7 +33,7 @@ pub(crate) struct EventFilter {
     pub(crate) kind: Option<EventKind>,
     pub(crate) min_level: Option<Level>,
     pub(crate) node: Option<String>,
-    pub(crate) job: Option<JobId>,
+    pub(crate) job: Option<JobRef>,
     pub(crate) service: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl EventFilter {
         self.kind.is_none_or(|kind| kind == event.kind)
             && self.min_level.is_none_or(|level| event.level >= level)
             && self.node.as_ref().is_none_or(|node| event.node.as_ref() == Some(node))
-            && self.job.is_none_or(|job| event.job == Some(job))
+            && self.job.as_ref().is_none_or(|job| event.job.is_some_and(|id| job.is_of(id)))
             && self.service.as_ref().is_none_or(|service| &event.service == service)
     }
 }
@@ -55,11 +55,15 @@ pub(crate) struct EventRing {
     last_seq: u64,
     /// Events up to this number are no longer here, or never were.
     gone_through: u64,
+    /// What numbers begin with since EVENTS began again: they go on growing.
+    base: u64,
+    /// When EVENTS was created, in milliseconds since 1970; 0 before it was read.
+    created_ms: i128,
 }
 
 impl EventRing {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, events: VecDeque::new(), last_seq: 0, gone_through: 0 }
+        Self { limit, events: VecDeque::new(), last_seq: 0, gone_through: 0, base: 0, created_ms: 0 }
     }
 
     /// The number of the newest event; 0 before the first.
@@ -67,9 +71,34 @@ impl EventRing {
         self.last_seq
     }
 
-    /// What came before this number was never read.
-    pub(crate) fn begins_at(&mut self, seq: u64) {
-        self.gone_through = self.gone_through.max(seq.saturating_sub(1));
+    /// The number of an event of EVENTS as it is now.
+    pub(crate) fn number(&self, stream_seq: u64, place: usize) -> u64 {
+        self.base + event_seq(stream_seq, place)
+    }
+
+    /// The stream that was created then is read.
+    pub(crate) fn follows(&mut self, created_ns: i128) {
+        self.created_ms = created_ns / 1_000_000;
+    }
+
+    /// EVENTS was made anew, or is an older copy: its sequences count from another beginning. What was read stays here.
+    pub(crate) fn begin_again(&mut self) {
+        self.base = ((self.last_seq >> PLACE_BITS) + 1) << PLACE_BITS;
+    }
+
+    /// Which history the numbers count. Another word: positions of before mean nothing.
+    pub(crate) fn history(&self) -> String {
+        format!("{:x}-{:x}", self.created_ms, self.base >> PLACE_BITS)
+    }
+
+    /// What came before this message of EVENTS was never read.
+    pub(crate) fn begins_at(&mut self, stream_seq: u64) {
+        self.gone_through = self.gone_through.max(self.number(stream_seq, 0).saturating_sub(1));
+    }
+
+    /// Whether this is a number of this history, and not one of before it began again.
+    pub(crate) fn knows(&self, after: u64, history: Option<&str>) -> bool {
+        after <= self.last_seq.max(self.gone_through) && history.is_none_or(|history| history == self.history())
     }
 
     /// Whether all events after that number are here.
@@ -112,6 +141,8 @@ impl EventRing {
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::job::JobId;
+
     use super::*;
 
     fn event(node: &str, level: Level) -> ClusterEvent {
@@ -145,7 +176,25 @@ mod tests {
         let mut late = EventRing::new(3);
         assert!(late.has_all_after(0));
         late.begins_at(100);
-        assert!(late.has_all_after(99) && !late.has_all_after(98));
+        let first = event_seq(100, 0);
+        assert!(late.has_all_after(first - 1) && !late.has_all_after(first - 2));
+    }
+
+    #[test]
+    fn numbers_go_on_growing_when_the_stream_begins_again() {
+        let mut ring = EventRing::new(10);
+        ring.follows(5_000_000);
+        let history = ring.history();
+        assert!(ring.push(ring.number(7, 3), event("a", Level::Info)));
+        let last = ring.last_seq();
+        assert!(ring.knows(last, Some(&history)) && ring.knows(last, None));
+        ring.begin_again();
+        ring.follows(9_000_000);
+        assert!(!ring.knows(last, Some(&history)), "a position of before it began again");
+        assert!(ring.push(ring.number(1, 0), event("a", Level::Info)), "the first of the new stream is newer");
+        assert!(ring.last_seq() > last && ring.last_seq() < 1 << 53);
+        assert_eq!(ring.page(&EventFilter::default(), Some(last), 10).len(), 1);
+        assert!(!ring.knows(ring.last_seq() + 1, None), "a number beyond the end is of another history");
     }
 
     #[test]
@@ -159,7 +208,7 @@ mod tests {
         assert_eq!(found(EventFilter { node: Some("a".into()), min_level: Some(Level::Warn), ..EventFilter::default() }), 1);
         assert_eq!(found(EventFilter { kind: Some(EventKind::NodeGone), ..EventFilter::default() }), 0);
         assert_eq!(found(EventFilter { service: Some("scheduler".into()), ..EventFilter::default() }), 3);
-        assert_eq!(found(EventFilter { job: Some(JobId::new(1, 1)), ..EventFilter::default() }), 0);
+        assert_eq!(found(EventFilter { job: Some(JobRef::Whole(JobId::new(1, 1))), ..EventFilter::default() }), 0);
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Figures that nobody sends: how fast faults were noticed, measured against the truth of them, and whether jobs are
+//! Figures that no service sends: how fast faults were noticed, measured against the truth of them, and whether jobs are
 //! unaccounted for.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use faultline_engine::job::JobId;
 use faultline_protocol::messages::{ClusterEvent, ClusterStats, EventKind};
 
 const MAX_SAMPLES: usize = 1_000;
@@ -15,9 +16,9 @@ const SETTLING_S: u64 = 10;
 /// How long it took from the beginning of a fault to the first verdict on its node.
 #[derive(Debug, Default)]
 pub(crate) struct Detection {
-    /// Nodes with a fault that nobody has noticed yet, and since when.
+    /// Nodes with a fault without a verdict yet, and since when.
     unnoticed: BTreeMap<String, u64>,
-    took_ms: VecDeque<u64>,
+    took: Samples,
 }
 
 impl Detection {
@@ -34,10 +35,7 @@ impl Detection {
             EventKind::FaultEnded => self.unnoticed.retain(|node, _| !broken.contains(node)),
             EventKind::NodeSuspect | EventKind::NodeGone | EventKind::NodeDead => {
                 let Some(from_ms) = event.node.as_ref().and_then(|node| self.unnoticed.remove(node)) else { return };
-                if self.took_ms.len() >= MAX_SAMPLES {
-                    self.took_ms.pop_front();
-                }
-                self.took_ms.push_back(event.at_ms.saturating_sub(from_ms));
+                self.took.push(event.at_ms.saturating_sub(from_ms));
             }
             _ => {}
         }
@@ -45,7 +43,66 @@ impl Detection {
 
     /// Over the newest 1,000 faults that were noticed; none before the first.
     pub(crate) fn percentile_ms(&self, percent: usize) -> Option<u64> {
-        let mut sorted: Vec<u64> = self.took_ms.iter().copied().collect();
+        self.took.percentile_ms(percent)
+    }
+}
+
+/// How long it took from the beginning of a fault until a job that it interrupted was placed again.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    /// Nodes with a fault, and since when.
+    broken: BTreeMap<String, u64>,
+    /// Interrupted jobs that are not placed again yet, with the beginning of the fault.
+    waiting: BTreeMap<JobId, u64>,
+    took: Samples,
+}
+
+impl Recovery {
+    /// An event; `broken` are the nodes that a fault in it is about.
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent, broken: &[String]) {
+        match (event.kind, event.job, &event.node) {
+            (EventKind::FaultBegan, ..) => {
+                let from_ms = event.fault.as_ref().map_or(event.at_ms, |truth| truth.from_ms);
+                for node in broken.iter().take(MAX_UNNOTICED.saturating_sub(self.broken.len())) {
+                    self.broken.entry(node.clone()).or_insert(from_ms);
+                }
+            }
+            (EventKind::FaultEnded, ..) => self.broken.retain(|node, _| !broken.contains(node)),
+            (EventKind::AttemptLost, Some(job), Some(node)) => {
+                if let Some(from_ms) = self.broken.get(node).filter(|_| self.waiting.len() < MAX_UNNOTICED) {
+                    self.waiting.entry(job).or_insert(*from_ms);
+                }
+            }
+            (EventKind::JobPlaced, Some(job), _) => {
+                if let Some(from_ms) = self.waiting.remove(&job) {
+                    self.took.push(event.at_ms.saturating_sub(from_ms));
+                }
+            }
+            (EventKind::JobDead | EventKind::JobCancelled | EventKind::JobAbandoned, Some(job), _) => drop(self.waiting.remove(&job)),
+            _ => {}
+        }
+    }
+
+    /// Over the newest 1,000; none before the first.
+    pub(crate) fn percentile_ms(&self, percent: usize) -> Option<u64> {
+        self.took.percentile_ms(percent)
+    }
+}
+
+/// The newest 1,000 durations.
+#[derive(Debug, Default)]
+struct Samples(VecDeque<u64>);
+
+impl Samples {
+    fn push(&mut self, ms: u64) {
+        if self.0.len() >= MAX_SAMPLES {
+            self.0.pop_front();
+        }
+        self.0.push_back(ms);
+    }
+
+    fn percentile_ms(&self, percent: usize) -> Option<u64> {
+        let mut sorted: Vec<u64> = self.0.iter().copied().collect();
         sorted.sort_unstable();
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         sorted.get(rank - 1).copied()
@@ -113,6 +170,24 @@ mod tests {
         happens(20_000, EventKind::FaultBegan, "d");
         happens(21_000, EventKind::FaultEnded, "d");
         assert_eq!(happens(90_000, EventKind::NodeDead, "d"), (Some(2_000), Some(3_000)));
+    }
+
+    #[test]
+    fn recovery_is_from_the_fault_to_the_placement() {
+        let (mut recovery, job) = (Recovery::default(), JobId::new(1, 1));
+        let mut happens = |at_ms, kind, node: &str| {
+            recovery.on_event(&ClusterEvent { job: Some(job), ..event(at_ms, kind, node) }, &[node.to_owned()]);
+            recovery.percentile_ms(50)
+        };
+        happens(500, EventKind::AttemptLost, "a");
+        assert_eq!(happens(600, EventKind::JobPlaced, "b"), None, "no fault is known that did it");
+        happens(1_000, EventKind::FaultBegan, "b");
+        happens(1_900, EventKind::AttemptLost, "b");
+        assert_eq!(happens(2_000, EventKind::JobPlaced, "c"), Some(1_000), "not the 100 ms since the verdict");
+        assert_eq!(happens(3_000, EventKind::JobPlaced, "c"), Some(1_000), "counted once");
+        happens(3_500, EventKind::FaultEnded, "b");
+        happens(4_000, EventKind::AttemptLost, "b");
+        assert_eq!(happens(9_000, EventKind::JobPlaced, "c"), Some(1_000), "the fault had ended");
     }
 
     #[test]

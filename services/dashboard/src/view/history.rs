@@ -1,11 +1,13 @@
 //! What the GPUs of each node reported in the last ten minutes. Five bytes a GPU and point, so that it is kept for
-//! large clusters too; of very large ones only for nodes that somebody looks at.
+//! large clusters too; of very large ones only for nodes that a client looks at.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use faultline_engine::node::GpuTelemetry;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::nodes::half_percents;
 
 /// Between two points.
 pub(crate) const HISTORY_EVERY_MS: u64 = 2_000;
@@ -15,8 +17,9 @@ const MAX_POINTS: usize = 300;
 const MAX_GPUS: usize = 24_576;
 /// Nodes that are kept beyond that, because they were asked for last.
 const MAX_ASKED: usize = 64;
-/// In the place of the utilisation: nothing was heard.
-const SILENT: u8 = u8::MAX;
+/// In the place of a reading that was not given, or of a node that was not heard.
+const NONE: u8 = u8::MAX;
+const NO_POWER: u16 = u16::MAX;
 
 /// One GPU at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +32,15 @@ struct Sample {
 }
 
 impl Sample {
-    const SILENT: Self = Self { half_percents_busy: SILENT, half_percents_used: 0, temperature_c: 0, power_w: 0 };
+    const SILENT: Self = Self { half_percents_busy: NONE, half_percents_used: NONE, temperature_c: NONE, power_w: NO_POWER };
 
     fn of(gpu: &GpuTelemetry) -> Self {
-        let used = if gpu.memory_total_mib == 0 { 0.0 } else { gpu.memory_used_mib as f32 * 100.0 / gpu.memory_total_mib as f32 };
-        let half_percents = |percent: f32| (percent.clamp(0.0, 100.0) * 2.0).round() as u8;
         Self {
-            half_percents_busy: half_percents(gpu.utilisation_percent),
-            half_percents_used: half_percents(used),
+            half_percents_busy: gpu.utilisation_percent.map_or(NONE, half_percents),
+            half_percents_used: gpu.memory_percent().map_or(NONE, half_percents),
             // Casts saturate.
-            temperature_c: gpu.temperature_c.round() as u8,
-            power_w: gpu.power_w.round() as u16,
+            temperature_c: gpu.temperature_c.map_or(NONE, |celsius| celsius.round().min(254.0) as u8),
+            power_w: gpu.power_w.map_or(NO_POWER, |watts| watts.round().min(65_534.0) as u16),
         }
     }
 }
@@ -51,7 +52,7 @@ struct NodeHistory {
     samples: VecDeque<Sample>,
 }
 
-/// One GPU's past: a value for each of `t_ms`, null where nothing was heard of the node.
+/// One GPU's past: a value for each of `t_ms`, null where the node was not heard or the GPU did not report it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct GpuColumns {
     /// Percent, in halves.
@@ -74,7 +75,8 @@ pub(crate) struct History {
 impl History {
     /// Whether the next point is due.
     pub(crate) fn is_due(&self, now_ms: u64) -> bool {
-        self.times_ms.back().is_none_or(|last_ms| now_ms >= last_ms + HISTORY_EVERY_MS)
+        // Also after the cluster's time has been set back.
+        self.times_ms.back().is_none_or(|last_ms| now_ms < *last_ms || now_ms >= last_ms + HISTORY_EVERY_MS)
     }
 
     /// The next point: what every known node reports, nothing for those that are not heard. All others are forgotten.
@@ -110,7 +112,7 @@ impl History {
         self.gpus + gpus <= MAX_GPUS || self.asked.iter().any(|asked| asked == node)
     }
 
-    /// Somebody looks at the node: its past is kept from now on, if it was not already.
+    /// A client looks at the node: its past is kept from now on, if it was not already.
     pub(crate) fn ask(&mut self, node: &str) {
         self.asked.retain(|asked| asked != node);
         if self.asked.len() >= MAX_ASKED {
@@ -127,11 +129,11 @@ impl History {
         let mut columns = vec![GpuColumns::default(); history.gpus];
         for (place, sample) in history.samples.iter().enumerate() {
             let gpu = &mut columns[place % history.gpus];
-            let heard = sample.half_percents_busy != SILENT;
-            gpu.utilisation.push(heard.then_some(f32::from(sample.half_percents_busy) / 2.0));
-            gpu.memory_percent.push(heard.then_some(f32::from(sample.half_percents_used) / 2.0));
-            gpu.temperature_c.push(heard.then_some(sample.temperature_c));
-            gpu.power_w.push(heard.then_some(sample.power_w));
+            let percent = |halves: u8| Some(f32::from(halves) / 2.0).filter(|_| halves != NONE);
+            gpu.utilisation.push(percent(sample.half_percents_busy));
+            gpu.memory_percent.push(percent(sample.half_percents_used));
+            gpu.temperature_c.push(Some(sample.temperature_c).filter(|celsius| *celsius != NONE));
+            gpu.power_w.push(Some(sample.power_w).filter(|watts| *watts != NO_POWER));
         }
         (times, columns)
     }
@@ -143,11 +145,11 @@ mod tests {
 
     fn gpu(utilisation_percent: f32) -> GpuTelemetry {
         GpuTelemetry {
-            utilisation_percent,
-            memory_used_mib: 1,
-            memory_total_mib: 4,
-            temperature_c: 60.6,
-            power_w: 70_000.0,
+            utilisation_percent: Some(utilisation_percent),
+            memory_used_mib: Some(1),
+            memory_total_mib: Some(4),
+            temperature_c: Some(60.6),
+            power_w: Some(70_000.0),
             ..GpuTelemetry::default()
         }
     }
@@ -165,9 +167,13 @@ mod tests {
         assert_eq!((&columns[0].utilisation, &columns[1].utilisation), (&vec![Some(10.0), None], &vec![Some(100.0), None]));
         assert_eq!(
             (columns[0].memory_percent[0], columns[0].temperature_c[0], columns[0].power_w[0]),
-            (Some(25.0), Some(61), Some(65_535))
+            (Some(25.0), Some(61), Some(65_534))
         );
-        assert_eq!(history.of("b").0, [3_000], "it is younger than the others");
+        let clocks_only = [GpuTelemetry { sm_clock_mhz: Some(1), ..GpuTelemetry::default() }];
+        history.push(3_500, [("b", Some(&clocks_only[..])), ("a", None)].into_iter());
+        let of_b = &history.of("b").1[0];
+        assert_eq!((of_b.utilisation[1], of_b.memory_percent[1], of_b.temperature_c[1], of_b.power_w[1]), (None, None, None, None));
+        assert_eq!(history.of("b").0, [3_000, 3_500], "it is younger than the others");
         assert_eq!(history.of("c"), (vec![], vec![]));
         history.push(5_000, [("b", Some(&gpus[..]))].into_iter());
         assert_eq!(history.of("a"), (vec![], vec![]), "it is gone");

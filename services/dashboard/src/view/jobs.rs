@@ -1,15 +1,17 @@
-//! Jobs as far as this process has heard of them, newest last: open markers, terminal records, what heartbeats say
+//! Jobs as far as this process has heard of them, in the order in which JetStream stored them: open markers, terminal records, what heartbeats say
 //! runs, and the rows that the leader sent last. Which of these wins for one job is decided in `compose`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use faultline_engine::job::{AttemptId, AttemptSummary, JobId, Priority};
+use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId, Param, Params, Priority};
 use faultline_protocol::messages::{ClusterEvent, JobState, JobView, OpenMarker, RunningBrief, TerminalRecord};
 
 use super::per_second::PerSecond;
 
 /// The longest text that is kept of a result or a reason, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
+/// The most bytes of parameters that are kept of an ended job.
+const MAX_PARAM_BYTES: usize = 512;
 
 /// Which jobs are wanted. The default wants all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ struct RunsOn {
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// When it was submitted, as far as the time of storing its first message allows: its place in the order.
+    arrived_ms: u64,
     marker: Option<OpenMarker>,
     end: Option<TerminalRecord>,
     leader: Option<JobView>,
@@ -47,7 +51,9 @@ struct Entry {
 pub(crate) struct JobTable {
     limit: usize,
     entries: BTreeMap<JobId, Entry>,
-    ended: BTreeSet<JobId>,
+    /// All of them by their arrival. Their ids hold the times of their submitters' clocks.
+    order: BTreeSet<(u64, JobId)>,
+    ended: BTreeSet<(u64, JobId)>,
     runs: BTreeMap<JobId, RunsOn>,
     runs_by_node: BTreeMap<String, Vec<JobId>>,
     arrivals: PerSecond,
@@ -59,6 +65,7 @@ impl JobTable {
         Self {
             limit,
             entries: BTreeMap::new(),
+            order: BTreeSet::new(),
             ended: BTreeSet::new(),
             runs: BTreeMap::new(),
             runs_by_node: BTreeMap::new(),
@@ -71,12 +78,24 @@ impl JobTable {
         self.entries.len()
     }
 
+    pub(crate) fn ids(&self) -> impl Iterator<Item = JobId> {
+        self.entries.keys().copied()
+    }
+
     pub(crate) fn running(&self) -> usize {
-        self.runs.len()
+        self.runs.keys().filter(|job| self.runs_at(**job).is_some()).count()
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.entries.len() - self.ended.len() - self.runs.keys().filter(|job| self.is_open(**job)).count()
+        self.entries.len() - self.ended.len() - self.runs.keys().filter(|job| self.is_open(**job) && self.runs_at(**job).is_some()).count()
+    }
+
+    /// Where the job runs. A heartbeat that named an attempt means nothing once that attempt is known to have ended: the job then waits for
+    /// its retry.
+    fn runs_at(&self, job: JobId) -> Option<&RunsOn> {
+        let at = self.runs.get(&job)?;
+        let has_ended = self.entries.get(&job).is_some_and(|entry| entry.has_ended(at.attempt));
+        (!has_ended).then_some(at)
     }
 
     /// How many jobs were submitted in these seconds, as far as they are known here.
@@ -97,10 +116,9 @@ impl JobTable {
     /// Since when the job that waits longest has waited, in Unix milliseconds: since it was submitted.
     pub(crate) fn oldest_queued_ms(&self) -> Option<u64> {
         let waits = |job: &JobId, entry: &Entry| {
-            entry.end.is_none() && !self.runs.contains_key(job) && entry.leader_state() != Some(JobState::Running)
+            entry.end.is_none() && self.runs_at(*job).is_none() && entry.leader_state() != Some(JobState::Running)
         };
-        let (job, entry) = self.entries.iter().find(|(job, entry)| waits(job, entry))?;
-        Some(entry.marker.as_ref().map_or(job.unix_ms(), |marker| marker.submitted_at_ms))
+        self.oldest_first().find(|(job, entry)| waits(job, entry)).map(|(_, entry)| entry.arrived_ms)
     }
 
     /// Name and kind of a job.
@@ -108,12 +126,17 @@ impl JobTable {
         self.entries.get(&job).map(|entry| (entry.name().to_owned(), entry.kind().to_owned()))
     }
 
+    fn oldest_first(&self) -> impl DoubleEndedIterator<Item = (JobId, &Entry)> {
+        self.order.iter().filter_map(|(_, job)| self.entries.get(job).map(|entry| (*job, entry)))
+    }
+
     /// The entry of a job; one that was not known before has just arrived.
-    fn arrived(&mut self, job: JobId, submitted_at_ms: u64) -> &mut Entry {
-        let arrivals = &mut self.arrivals;
+    fn arrived(&mut self, job: JobId, arrived_ms: u64) -> &mut Entry {
+        let (arrivals, order) = (&mut self.arrivals, &mut self.order);
         self.entries.entry(job).or_insert_with(|| {
-            arrivals.add(submitted_at_ms / 1000);
-            Entry::default()
+            arrivals.add(arrived_ms / 1000);
+            order.insert((arrived_ms, job));
+            Entry { arrived_ms, ..Entry::default() }
         })
     }
 
@@ -136,7 +159,7 @@ impl JobTable {
     /// An open marker of a job that was not known, and the job as it then looks.
     pub(crate) fn on_open_and_get(&mut self, marker: OpenMarker) -> JobView {
         let job = marker.job;
-        let alone = self.compose(job, &Entry { marker: Some(marker.clone()), ..Entry::default() });
+        let alone = self.compose(job, &Entry { arrived_ms: marker.submitted_at_ms, marker: Some(marker.clone()), ..Entry::default() });
         self.on_open(marker);
         self.get(job).unwrap_or(alone)
     }
@@ -148,14 +171,20 @@ impl JobTable {
         if entry.end.is_some() {
             return;
         }
+        if record.submission.as_ref().is_some_and(|submission| is_large(&submission.params)) {
+            record.submission = None;
+        }
         clip(&mut record.result);
         clip(&mut record.reason);
         let committed_at_ms = (record.state == JobState::Committed).then_some(record.ended_at_ms);
-        *entry = Entry { end: Some(record), ..Entry::default() };
+        let arrived_ms = entry.arrived_ms;
+        // The record repeats its submitter's word; the first message of the job was judged by when it was stored.
+        record.submitted_at_ms = arrived_ms;
+        *entry = Entry { arrived_ms, end: Some(record), ..Entry::default() };
         if let Some(at_ms) = committed_at_ms {
             self.commits.add(at_ms / 1000);
         }
-        self.ended.insert(job);
+        self.ended.insert((arrived_ms, job));
         self.runs.remove(&job);
         self.evict();
     }
@@ -187,7 +216,7 @@ impl JobTable {
         for brief in running {
             // A zombie may still report an attempt that was superseded: the younger attempt counts.
             let older = self.runs.get(&brief.job).is_none_or(|at| at.attempt <= brief.attempt);
-            if older && !self.ended.contains(&brief.job) {
+            if older && self.entries.get(&brief.job).is_none_or(|entry| entry.end.is_none()) {
                 let at = RunsOn { node: node.to_owned(), attempt: brief.attempt, progress_permille: brief.progress_permille };
                 self.runs.insert(brief.job, at);
                 jobs.push(brief.job);
@@ -223,7 +252,11 @@ impl JobTable {
                 entry.leader = None;
             }
             // Known from the leader alone, and it forgot it: nothing is left to show.
-            entry.leader.is_some() || entry.marker.is_some() || entry.end.is_some() || named.contains(job)
+            let is_kept = entry.leader.is_some() || entry.marker.is_some() || entry.end.is_some() || named.contains(job);
+            if !is_kept {
+                self.order.remove(&(entry.arrived_ms, *job));
+            }
+            is_kept
         });
         for row in rows {
             self.on_leader_row(row);
@@ -245,7 +278,7 @@ impl JobTable {
 
     /// Puts what heartbeats say on top of a row that the leader has just sent.
     pub(crate) fn overlay(&self, view: &mut JobView) {
-        let Some(at) = self.runs.get(&view.id) else { return };
+        let Some(at) = self.runs_at(view.id) else { return };
         if view.state.is_terminal() {
             return;
         }
@@ -256,12 +289,12 @@ impl JobTable {
 
     /// Newest first: so many of the wanted jobs after so many others, and how many there are in all.
     pub(crate) fn page(&self, filter: &JobFilter, skip: usize, limit: usize) -> (Vec<JobView>, usize) {
-        let wanted = self.entries.iter().rev().filter(|(job, entry)| self.wanted(filter, **job, entry));
+        let wanted = self.oldest_first().rev().filter(|(job, entry)| self.wanted(filter, *job, entry));
         if *filter == JobFilter::default() {
-            return (wanted.skip(skip).take(limit).map(|(&job, entry)| self.compose(job, entry)).collect(), self.entries.len());
+            return (wanted.skip(skip).take(limit).map(|(job, entry)| self.compose(job, entry)).collect(), self.entries.len());
         }
         let (mut rows, mut total) = (Vec::new(), 0);
-        for (&job, entry) in wanted {
+        for (job, entry) in wanted {
             if total >= skip && rows.len() < limit {
                 rows.push(self.compose(job, entry));
             }
@@ -272,8 +305,8 @@ impl JobTable {
 
     /// The wanted jobs that have not ended, newest first, at most `limit`, and whether there are more.
     pub(crate) fn open_ones(&self, filter: &JobFilter, limit: usize) -> (Vec<JobId>, bool) {
-        let open = self.entries.iter().rev().filter(|(job, entry)| entry.end.is_none() && self.wanted(filter, **job, entry));
-        let mut jobs: Vec<JobId> = open.map(|(job, _)| *job).take(limit.saturating_add(1)).collect();
+        let open = self.oldest_first().rev().filter(|(job, entry)| entry.end.is_none() && self.wanted(filter, *job, entry));
+        let mut jobs: Vec<JobId> = open.map(|(job, _)| job).take(limit.saturating_add(1)).collect();
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         (jobs, more)
@@ -282,7 +315,7 @@ impl JobTable {
     fn state(&self, job: JobId, entry: &Entry) -> JobState {
         match (&entry.end, &entry.leader) {
             (Some(end), _) => end.state,
-            (None, _) if self.runs.contains_key(&job) => JobState::Running,
+            (None, _) if self.runs_at(job).is_some() => JobState::Running,
             (None, Some(row)) => row.state,
             (None, None) => JobState::Queued,
         }
@@ -297,11 +330,11 @@ impl JobTable {
         {
             return false;
         }
-        if filter.min_attempts > 0 && entry.attempts(self.runs.contains_key(&job)) < filter.min_attempts {
+        if filter.min_attempts > 0 && entry.attempts(self.runs_at(job).is_some()) < filter.min_attempts {
             return false;
         }
         if let Some(node) = &filter.node {
-            let runs_there = self.runs.get(&job).is_some_and(|at| &at.node == node);
+            let runs_there = self.runs_at(job).is_some_and(|at| &at.node == node);
             if !runs_there && !entry.history().iter().any(|row| &row.node == node) {
                 return false;
             }
@@ -322,7 +355,7 @@ impl JobTable {
             kind: entry.kind().to_owned(),
             priority: entry.priority().unwrap_or(Priority::Normal),
             state: JobState::Queued,
-            submitted_at_ms: entry.marker.as_ref().map_or(job.unix_ms(), |marker| marker.submitted_at_ms),
+            submitted_at_ms: if entry.arrived_ms > 0 { entry.arrived_ms } else { job.unix_ms() },
             ended_at_ms: None,
             demand: None,
             node: None,
@@ -333,6 +366,7 @@ impl JobTable {
             result: String::new(),
             reason: String::new(),
             waiting: None,
+            submission: None,
         });
         self.overlay(&mut view);
         view
@@ -341,8 +375,8 @@ impl JobTable {
     /// Ended jobs go first, the oldest of them; then the oldest of all.
     fn evict(&mut self) {
         while self.entries.len() > self.limit {
-            let victim = self.ended.pop_first().or_else(|| self.entries.keys().next().copied());
-            let Some(job) = victim else { return };
+            let Some((arrived_ms, job)) = self.ended.pop_first().or_else(|| self.order.first().copied()) else { return };
+            self.order.remove(&(arrived_ms, job));
             self.entries.remove(&job);
         }
     }
@@ -388,6 +422,12 @@ impl Entry {
         }
     }
 
+    /// Whether an event or the leader said that the attempt is over.
+    fn has_ended(&self, attempt: AttemptId) -> bool {
+        let told = self.leader.iter().flat_map(|row| &row.attempts).chain(&self.history);
+        told.filter(|row| row.attempt == attempt).any(|row| row.outcome != AttemptOutcome::Running)
+    }
+
     /// How often the job was tried. The history is capped, so the counters count too.
     fn attempts(&self, runs: bool) -> u32 {
         let rows = u32::try_from(self.history().len()).unwrap_or(u32::MAX);
@@ -421,7 +461,15 @@ pub(crate) fn ended_view(end: &TerminalRecord) -> JobView {
         result: end.result.clone(),
         reason: end.reason.clone(),
         waiting: None,
+        submission: None,
     }
+    .with_submission(end.submission.clone())
+}
+
+/// Whether so much is better read from the record, when one job is asked for, than kept of thousands.
+fn is_large(params: &Params) -> bool {
+    let bytes = params.iter().map(|(name, value)| name.len() + if let Param::Text(text) = value { text.len() } else { 0 });
+    bytes.sum::<usize>() > MAX_PARAM_BYTES
 }
 
 /// Shortens a text from outside, on a character's border.

@@ -44,6 +44,7 @@ fn record(n: u64, state: JobState) -> TerminalRecord {
         failures: 1,
         requeues: 1,
         history: vec![attempt("a", 1, AttemptOutcome::Lost), attempt("b", 2, AttemptOutcome::Committed)],
+        submission: None,
     }
 }
 
@@ -184,10 +185,55 @@ proptest! {
             }
             prop_assert!(table.len() <= 5);
             prop_assert!(table.ended.len() <= table.entries.len());
-            prop_assert!(table.ended.iter().all(|job| table.entries.get(job).is_some_and(|entry| entry.end.is_some())));
-            prop_assert!(table.entries.iter().all(|(job, entry)| entry.end.is_none() || table.ended.contains(job)));
+            prop_assert!(table.ended.iter().all(|(_, job)| table.entries.get(job).is_some_and(|entry| entry.end.is_some())));
+            prop_assert!(table.entries.iter().all(|(job, entry)| entry.end.is_none() || table.ended.contains(&(entry.arrived_ms, *job))));
+            prop_assert!(table.entries.iter().all(|(job, entry)| table.order.contains(&(entry.arrived_ms, *job))));
+            prop_assert_eq!(table.order.len(), table.entries.len());
             prop_assert!(table.queued() <= table.len());
             prop_assert_eq!(table.page(&JobFilter::default(), 0, 100).0.len(), table.len());
         }
     }
+}
+
+#[test]
+fn a_job_that_waits_for_its_retry_does_not_run_until_its_next_attempt() {
+    let mut table = JobTable::new(10);
+    table.on_open(marker(1));
+    table.on_running("a", &[runs(1, 4)]);
+    assert_eq!(table.get(id(1)).unwrap().state, JobState::Running);
+    let mut failed = ClusterEvent::new(1, "worker-01", Level::Warn, EventKind::AttemptFailed, "failed on purpose");
+    (failed.job, failed.failures, failed.history) = (Some(id(1)), 1, vec![attempt("a", 4, AttemptOutcome::Failed)]);
+    table.on_event(&failed);
+    // The next heartbeat may have been written before the failure.
+    for beats in 0..2 {
+        let job = table.get(id(1)).unwrap();
+        assert_eq!((job.state, job.state_words(), job.progress_permille), (JobState::Queued, "waiting for a retry", 0), "{beats}");
+        assert_eq!((table.running(), table.queued(), table.oldest_queued_ms()), (0, 1, Some(1)));
+        let running = JobFilter { states: BTreeSet::from([JobState::Running]), ..JobFilter::default() };
+        assert_eq!(table.page(&running, 0, 9).1, 0);
+        table.on_running("a", &[runs(1, 4)]);
+    }
+    table.on_leader_rows(vec![JobView { attempts: vec![attempt("a", 4, AttemptOutcome::Failed)], ..row(1, JobState::Queued) }]);
+    assert_eq!(table.get(id(1)).unwrap().state, JobState::Queued);
+    table.on_running("b", &[runs(1, 5)]);
+    assert_eq!((table.get(id(1)).unwrap().state, table.running()), (JobState::Running, 1));
+}
+
+#[test]
+fn the_list_is_in_the_order_of_arrival_whatever_the_submitters_clocks_showed() {
+    let mut table = JobTable::new(2);
+    // Its id and its word are an hour ahead; it was stored first.
+    let early = OpenMarker { submitted_at_ms: 10, ..marker(3_600_000) };
+    table.on_open(early);
+    table.on_open(marker(20));
+    let page: Vec<JobId> = table.page(&JobFilter::default(), 0, 10).0.iter().map(|job| job.id).collect();
+    assert_eq!(page, [id(20), id(3_600_000)]);
+    assert_eq!(table.oldest_queued_ms(), Some(10));
+    // The end repeats the submitter's word; what the first message was judged by stands.
+    table.on_end(TerminalRecord { submitted_at_ms: 3_600_000, ..record(3_600_000, JobState::Dead) });
+    assert_eq!(table.get(id(3_600_000)).unwrap().submitted_at_ms, 10);
+    table.on_open(marker(30));
+    assert_eq!((table.len(), table.get(id(3_600_000))), (2, None), "the ended one goes first");
+    table.on_open(marker(40));
+    assert_eq!(table.oldest_queued_ms(), Some(30), "then the oldest");
 }

@@ -11,21 +11,27 @@ mod losses;
 mod nodes;
 mod per_second;
 mod series;
+mod shared;
+mod stats;
 mod timeline;
 mod trace;
 
-use faultline_engine::job::AttemptOutcome;
+use faultline_engine::job::{AttemptOutcome, AttemptSummary};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
-    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, JobView, LedgerSnapshot, NodeView, RateSetting, TerminalRecord, Verdict,
+    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot, NodeView, RateSetting,
+    TerminalRecord, Verdict,
 };
+use faultline_protocol::views::{AttemptCause, RateView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use chaos::Chaos;
 pub(crate) use chaos::ChaosState;
-pub(crate) use events::{EventFilter, EventRing, NumberedEvent, event_seq};
-use figures::{Detection, Unaccounted};
+#[cfg(test)]
+pub(crate) use events::event_seq;
+pub(crate) use events::{EventFilter, EventRing, NumberedEvent};
+use figures::{Detection, Recovery, Unaccounted};
 use history::History;
 pub(crate) use history::{GpuColumns, HISTORY_EVERY_MS};
 pub(crate) use jobs::{JobFilter, JobTable, ended_view};
@@ -33,6 +39,8 @@ pub(crate) use losses::Loss;
 use losses::Losses;
 pub(crate) use nodes::{NodeFilter, NodeIndex, NodeItem, NodeOrder, NodeRow, NodeTable};
 pub(crate) use series::{Columns, SERIES_SECONDS, Series, SeriesPoint};
+pub(crate) use shared::SharedView;
+pub(crate) use stats::StatsReply;
 use timeline::Timeline;
 pub(crate) use timeline::{Window, WindowFilter};
 pub(crate) use trace::{Trace, trace};
@@ -76,8 +84,21 @@ pub(crate) struct Derived {
     pub(crate) jobs_lost: Option<u64>,
     /// Ends of a job that had ended already, by the ledger.
     pub(crate) jobs_ended_twice: u64,
-    /// Attempts lost with their node and attempts that failed and were tried again, since the scheduler leads.
+    /// Attempts that were interrupted and attempts that failed, since the scheduler leads.
     pub(crate) attempts_repeated: u64,
+    /// Attempts that their node took with it, since the scheduler leads; as `requeued_total`.
+    pub(crate) attempts_interrupted: u64,
+    /// Nodes that have been silent for more than 20 s and are alive by their last verdict: the fault detector may not run.
+    pub(crate) nodes_unjudged: u32,
+    /// Jobs that failed too often, or that no node can run; as `ledger.dead`.
+    pub(crate) jobs_given_up: u64,
+    /// From the verdict on a node to the next placement of a job that it ran, over the last 1,000; as `recovery_p50_ms`. None before the first.
+    pub(crate) reaction_p50_ms: Option<u64>,
+    pub(crate) reaction_p95_ms: Option<u64>,
+    /// From the beginning of a fault to the next placement of a job that it interrupted, over the last 1,000; none before the first. Measured
+    /// against the truth of the faults, so only for those that were put there on purpose.
+    pub(crate) recovery_from_fault_p50_ms: Option<u64>,
+    pub(crate) recovery_from_fault_p95_ms: Option<u64>,
 }
 
 fn allocated_percent(stats: &ClusterStats) -> Option<f32> {
@@ -95,15 +116,19 @@ pub(crate) struct View {
     pub(crate) chaos: Chaos,
     timeline: Timeline,
     detection: Detection,
+    recovery: Recovery,
     unaccounted: Unaccounted,
     losses: Losses,
     rate: Option<RateSetting>,
+    /// What the generator said last, and when that was heard.
+    in_force: Option<(InForce, u64)>,
     ledger: LedgerSnapshot,
     leader_stats: Option<ClusterStats>,
     /// When the leader last answered; the start of the process before it ever did.
     leader_heard_at_ms: u64,
     leader_answers: bool,
     undecodable: u64,
+    nodes_unjudged: u32,
 }
 
 impl View {
@@ -118,19 +143,22 @@ impl View {
             chaos: Chaos::default(),
             timeline: Timeline::default(),
             detection: Detection::default(),
+            recovery: Recovery::default(),
             unaccounted: Unaccounted::default(),
             losses: Losses::default(),
             rate: None,
+            in_force: None,
             ledger: LedgerSnapshot::default(),
             leader_stats: None,
             leader_heard_at_ms: now_ms,
             leader_answers: false,
             undecodable: 0,
+            nodes_unjudged: 0,
         }
     }
 
     pub(crate) fn on_heartbeat(&mut self, heartbeat: Heartbeat, now_ms: u64) {
-        if !self.nodes.is_outdated(&heartbeat) {
+        if !self.nodes.is_outdated(&heartbeat, now_ms) {
             self.jobs.on_running(&heartbeat.node, &heartbeat.running);
             self.nodes.on_heartbeat(heartbeat, now_ms);
         }
@@ -175,6 +203,7 @@ impl View {
         self.series.on_event(&event);
         let broken = self.broken_nodes(&event);
         self.detection.on_event(&event, &broken);
+        self.recovery.on_event(&event, &broken);
         if let Some(truth) = &event.fault {
             for node in &broken {
                 match event.kind {
@@ -200,19 +229,19 @@ impl View {
     pub(crate) fn sample(&mut self, now_ms: u64) {
         let stats = self.stats(now_ms);
         let fleet = self.nodes.fleet(now_ms);
+        self.nodes_unjudged = fleet.nodes_unjudged;
         // The second that is over; the one at hand still gets jobs.
         let second = (now_ms / 1000).saturating_sub(1);
-        let heard = |value: f32| (fleet.gpus_heard > 0).then_some(value);
         self.series.push(SeriesPoint {
             t_ms: now_ms,
             arrivals_per_s: self.jobs.submitted_in(second..=second),
             completions_per_s: self.jobs.committed_in(second),
             queue: stats.queued_in_stream + stats.queued_held,
             running: stats.running,
-            gpu_utilisation_percent: heard(fleet.utilisation_percent),
+            gpu_utilisation_percent: fleet.utilisation_percent,
             gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(&stats)).flatten(),
-            temperature_max_c: heard(fleet.temperature_max_c),
-            temperature_mean_c: heard(fleet.temperature_mean_c),
+            temperature_max_c: fleet.temperature_max_c,
+            temperature_mean_c: fleet.temperature_mean_c,
             nodes_alive: fleet.nodes_alive,
         });
         if self.leader_answers {
@@ -229,16 +258,20 @@ impl View {
     pub(crate) fn window(&self, filter: &WindowFilter, now_ms: u64) -> Window {
         // Most faults are of nodes, and a node hosts none.
         let hosted = |target: &str| if self.nodes.contains(target) { Vec::new() } else { self.nodes.nodes_of(target) };
-        self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job), hosted)
+        self.timeline.window(filter, now_ms, |job| self.jobs.name_of(job), hosted, |node| self.nodes.worker_of(node))
     }
 
     /// What is known of each attempt of the job that broke off.
     pub(crate) fn losses(&self, job: &JobView) -> Vec<Loss> {
-        let broken = job.attempts.iter().filter(|row| matches!(row.outcome, AttemptOutcome::Lost | AttemptOutcome::Failed));
-        broken
-            .filter_map(|row| {
-                let worker = self.nodes.worker_of(&row.node).unwrap_or_default();
-                Some(self.losses.of(row.attempt, row.ended_at_ms?, self.timeline.faults_of(&[&row.node, &worker])))
+        let is_broken =
+            |row: &&AttemptSummary| matches!(row.outcome, AttemptOutcome::Lost | AttemptOutcome::Failed | AttemptOutcome::TimedOut);
+        job.attempts
+            .iter()
+            .filter(is_broken)
+            .map(|row| {
+                let worker = self.nodes.worker_of(&row.node);
+                let cause = AttemptCause::of(row, worker.as_deref(), self.timeline.faults());
+                Loss { attempt: row.attempt, progress_permille: self.losses.progress_of(row.attempt), cause }
             })
             .collect()
     }
@@ -254,9 +287,20 @@ impl View {
             gpu_allocated_percent: self.leader_answers.then(|| allocated_percent(stats)).flatten(),
             detection_p50_ms: self.detection.percentile_ms(50),
             detection_p95_ms: self.detection.percentile_ms(95),
-            jobs_lost: self.unaccounted.count(),
+            // The ledger proves a loss at once; that there is none is known when every job was accounted for.
+            jobs_lost: match stats.ledger.vanished {
+                0 => self.unaccounted.count(),
+                lost => Some(self.unaccounted.count().unwrap_or(0).max(lost)),
+            },
             jobs_ended_twice: stats.ledger.duplicates,
             attempts_repeated: stats.requeued_total + stats.retried_total,
+            attempts_interrupted: stats.requeued_total,
+            nodes_unjudged: self.nodes_unjudged,
+            jobs_given_up: stats.ledger.dead,
+            reaction_p50_ms: (stats.requeued_total > 0).then_some(stats.recovery_p50_ms),
+            reaction_p95_ms: (stats.requeued_total > 0).then_some(stats.recovery_p95_ms),
+            recovery_from_fault_p50_ms: self.recovery.percentile_ms(50),
+            recovery_from_fault_p95_ms: self.recovery.percentile_ms(95),
         }
     }
 
@@ -289,8 +333,21 @@ impl View {
         self.undecodable
     }
 
-    pub(crate) fn rate(&self) -> Option<&RateSetting> {
-        self.rate.as_ref()
+    /// The generator's word on the settings; none when it is gone.
+    pub(crate) fn on_in_force(&mut self, said: Option<InForce>, now_ms: u64) {
+        self.in_force = said.map(|said| (said, now_ms));
+    }
+
+    /// The rate as it was set and as it is in force. A generator that is silent for long is taken to be gone.
+    pub(crate) fn rate(&self, now_ms: u64) -> RateView {
+        let limit_ms = u64::try_from(IN_FORCE_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let fresh = self.in_force.as_ref().filter(|(_, heard_at_ms)| now_ms.saturating_sub(*heard_at_ms) < limit_ms);
+        RateView::new(self.rate.as_ref(), fresh.map(|(said, _)| said))
+    }
+
+    /// Whether the generator has answered the setting of this revision.
+    pub(crate) fn rate_is_answered(&self, revision: u64) -> bool {
+        self.in_force.as_ref().is_some_and(|(said, _)| said.rate_revision == revision)
     }
 
     /// Since when the leader has been silent, in Unix milliseconds; none while it answers.

@@ -92,6 +92,7 @@ impl Series {
                 | EventKind::LeaderElected
                 | EventKind::LeaderLost
                 | EventKind::RateChanged
+                | EventKind::WorkersScaled
         );
         if !marks {
             return;

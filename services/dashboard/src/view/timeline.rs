@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use faultline_engine::fault::cause::{BrokenAttempt, cause_of};
 use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{ClusterEvent, EventKind, TerminalRecord};
+use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth, TerminalRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::jobs::clip_to;
 
 /// About 200 bytes each.
 const MAX_ATTEMPTS: usize = 50_000;
@@ -15,6 +18,8 @@ const MAX_FAULTS: usize = 5_000;
 const MAX_VERDICTS: usize = 10_000;
 /// The most bars in one answer.
 const MAX_BARS: usize = 5_000;
+/// What is kept of the words on an end: enough to name a fault of a GPU.
+const MAX_DETAIL_BYTES: usize = 200;
 
 /// An attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +30,8 @@ struct Attempt {
     start_ms: u64,
     end_ms: Option<u64>,
     outcome: AttemptOutcome,
+    /// Why it broke off, in words; empty for all others.
+    detail: String,
 }
 
 /// What is known of a job with attempts here.
@@ -46,12 +53,12 @@ impl Job {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Bar {
     pub(crate) job: JobId,
-    /// Empty while nobody has told it.
+    /// Empty while unknown.
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) attempt: AttemptId,
     pub(crate) node: String,
-    /// Indexes; empty while nobody has told them.
+    /// Indexes; empty while unknown.
     pub(crate) gpus: Vec<u8>,
     pub(crate) start_ms: u64,
     /// None while it runs.
@@ -59,6 +66,8 @@ pub(crate) struct Bar {
     pub(crate) outcome: AttemptOutcome,
     /// The attempt that took over, when this one did not end the job.
     pub(crate) next_attempt: Option<AttemptId>,
+    /// The fault that it broke off by, when one explains it.
+    pub(crate) cause: Option<FaultSpan>,
 }
 
 /// A fault as it really was.
@@ -71,6 +80,25 @@ pub(crate) struct FaultSpan {
     pub(crate) from_ms: u64,
     /// None while it lasts and no end is planned.
     pub(crate) until_ms: Option<u64>,
+    /// The GPU, for faults of one GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu: Option<u8>,
+    /// Which user ordered it and through what; empty when it came by itself.
+    pub(crate) by: String,
+}
+
+impl From<&FaultTruth> for FaultSpan {
+    fn from(truth: &FaultTruth) -> Self {
+        Self {
+            id: truth.id.clone(),
+            node: truth.target.clone(),
+            kind: truth.kind.clone(),
+            from_ms: truth.from_ms,
+            until_ms: truth.until_ms,
+            gpu: truth.gpu,
+            by: truth.by.clone(),
+        }
+    }
 }
 
 /// What the detector said of a node, or that it joined again.
@@ -112,7 +140,7 @@ pub(crate) struct WindowFilter {
 pub(crate) struct Timeline {
     attempts: BTreeMap<AttemptId, Attempt>,
     jobs: BTreeMap<JobId, Job>,
-    faults: VecDeque<FaultSpan>,
+    faults: VecDeque<FaultTruth>,
     verdicts: VecDeque<VerdictMark>,
 }
 
@@ -142,15 +170,24 @@ impl Timeline {
             | EventKind::LeaderElected
             | EventKind::LeaderLost
             | EventKind::RateChanged
-            | EventKind::InvariantViolated => {}
+            | EventKind::WorkersScaled
+            | EventKind::InvariantViolated
+            | EventKind::Repaired => {}
         }
     }
 
     fn on_placed(&mut self, event: &ClusterEvent) {
         let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
-        let placed =
-            Attempt { job, node: node.clone(), gpus: Vec::new(), start_ms: event.at_ms, end_ms: None, outcome: AttemptOutcome::Running };
-        // What is there already came from somebody who knows more: the news of a placement may be the last to arrive.
+        let placed = Attempt {
+            job,
+            node: node.clone(),
+            gpus: Vec::new(),
+            start_ms: event.at_ms,
+            end_ms: None,
+            outcome: AttemptOutcome::Running,
+            detail: String::new(),
+        };
+        // What is there already came from a component that knows more: the news of a placement may be the last to arrive.
         self.jobs.entry(job).or_default().attempts.insert(attempt);
         self.attempts.entry(attempt).or_insert(placed);
         self.forget_oldest();
@@ -160,6 +197,7 @@ impl Timeline {
         let Some(known) = event.attempt.and_then(|attempt| self.attempts.get_mut(&attempt)) else { return };
         if known.outcome == AttemptOutcome::Running {
             (known.outcome, known.end_ms) = (outcome, Some(event.at_ms));
+            known.detail = words_of_end(outcome, &event.detail);
         }
     }
 
@@ -172,6 +210,7 @@ impl Timeline {
             start_ms: row.started_at_ms.unwrap_or(row.placed_at_ms),
             end_ms: row.ended_at_ms,
             outcome: row.outcome,
+            detail: words_of_end(row.outcome, &row.detail),
         };
         if attempt.outcome == AttemptOutcome::Running && self.attempts.contains_key(&row.attempt) {
             return;
@@ -199,23 +238,14 @@ impl Timeline {
         }
     }
 
+    /// The end says until when a fault really lasted, the beginning only what was planned; they may come in any order.
     fn on_fault(&mut self, event: &ClusterEvent) {
         let Some(truth) = &event.fault else { return };
-        if let Some(known) = self.faults.iter_mut().rev().find(|fault| fault.id == truth.id) {
-            known.until_ms = truth.until_ms;
-            return;
+        match self.faults.iter_mut().rev().find(|fault| fault.id == truth.id) {
+            Some(known) if event.kind == EventKind::FaultEnded => known.clone_from(truth),
+            Some(_) => {}
+            None => push_bounded(&mut self.faults, MAX_FAULTS, truth.clone()),
         }
-        push_bounded(
-            &mut self.faults,
-            MAX_FAULTS,
-            FaultSpan {
-                id: truth.id.clone(),
-                node: truth.target.clone(),
-                kind: truth.kind.clone(),
-                from_ms: truth.from_ms,
-                until_ms: truth.until_ms,
-            },
-        );
     }
 
     fn on_verdict(&mut self, event: &ClusterEvent, health: Health) {
@@ -236,20 +266,21 @@ impl Timeline {
     }
 
     /// The wanted part. `name_of` is asked for the name and kind of jobs that have not ended, `nodes_of` for the nodes that live
-    /// in a process.
+    /// in a process, `worker_of` for the process of a node.
     pub(crate) fn window(
         &self,
         filter: &WindowFilter,
         now_ms: u64,
         name_of: impl Fn(JobId) -> Option<(String, String)>,
         nodes_of: impl Fn(&str) -> Vec<String>,
+        worker_of: impl Fn(&str) -> Option<String>,
     ) -> Window {
         let in_time = |from_ms: u64, until_ms: Option<u64>| from_ms <= filter.to_ms && until_ms.unwrap_or(now_ms) >= filter.from_ms;
         let wanted = |node: &String| filter.nodes.is_empty() || filter.nodes.contains(node);
         let lasting = self.faults.iter().filter(|fault| in_time(fault.from_ms, fault.until_ms));
         let mut hosted: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut faults: Vec<FaultSpan> =
-            lasting.flat_map(|fault| on_nodes(fault, hosted.entry(&fault.node).or_insert_with(|| nodes_of(&fault.node)))).collect();
+            lasting.flat_map(|fault| on_nodes(fault, hosted.entry(&fault.target).or_insert_with(|| nodes_of(&fault.target)))).collect();
         faults.retain(|fault| wanted(&fault.node));
         let mut verdicts: Vec<VerdictMark> =
             self.verdicts.iter().filter(|mark| in_time(mark.at_ms, Some(mark.at_ms)) && wanted(&mark.node)).cloned().collect();
@@ -269,20 +300,34 @@ impl Timeline {
         let excess = found.len().saturating_sub(MAX_BARS);
         found.drain(..excess);
         faults.sort_by_key(|fault| fault.from_ms);
-        let bars: Vec<Bar> = found.into_iter().map(|(attempt, row)| self.bar(*attempt, row, &name_of)).collect();
+        let by_target = self.faults_by_target();
+        let bar = |(attempt, row): (&AttemptId, &Attempt)| {
+            let mut bar = self.bar(*attempt, row, &name_of);
+            bar.cause = cause_of_bar(&bar, row, &by_target, &worker_of);
+            bar
+        };
+        let bars: Vec<Bar> = found.into_iter().map(bar).collect();
         let names =
             bars.iter().map(|bar| &bar.node).chain(faults.iter().map(|fault| &fault.node)).chain(verdicts.iter().map(|mark| &mark.node));
         let nodes = names.collect::<BTreeSet<_>>().into_iter().cloned().collect();
         Window { from_ms: filter.from_ms, to_ms: filter.to_ms, nodes, bars, faults, verdicts, truncated: excess > 0 }
     }
 
-    /// Faults of these targets, nodes or processes.
-    pub(crate) fn faults_of<'a>(&'a self, targets: &'a [&str]) -> impl Iterator<Item = &'a FaultSpan> {
-        self.faults.iter().filter(|fault| targets.contains(&fault.node.as_str()))
+    /// All faults that are known.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &FaultTruth> {
+        self.faults.iter()
     }
 
-    /// How an attempt ended, and when. A leader that takes over places anew what nobody runs any more, also where it never heard of the
-    /// attempt before: then nobody says that this one is lost.
+    fn faults_by_target(&self) -> BTreeMap<&str, Vec<&FaultTruth>> {
+        let mut by_target: BTreeMap<&str, Vec<&FaultTruth>> = BTreeMap::new();
+        for fault in &self.faults {
+            by_target.entry(&fault.target).or_default().push(fault);
+        }
+        by_target
+    }
+
+    /// How an attempt ended, and when. A leader that takes over places again what no worker runs any more, also where it never heard of the
+    /// attempt before: then no event says that this one was interrupted.
     fn fate(&self, attempt: AttemptId, row: &Attempt) -> (AttemptOutcome, Option<u64>) {
         let next = || self.jobs.get(&row.job).and_then(|job| job.next(attempt)).and_then(|next| self.attempts.get(&next));
         match row.outcome {
@@ -309,16 +354,42 @@ impl Timeline {
             end_ms,
             outcome,
             next_attempt: next,
+            cause: None,
         }
     }
 }
 
-/// A fault of a process is one of each node in it.
-fn on_nodes(fault: &FaultSpan, nodes: &[String]) -> Vec<FaultSpan> {
-    if nodes.is_empty() {
-        return vec![fault.clone()];
+/// Only what broke off has a cause.
+fn words_of_end(outcome: AttemptOutcome, detail: &str) -> String {
+    if is_fine(outcome) {
+        return String::new();
     }
-    nodes.iter().map(|node| FaultSpan { node: node.clone(), ..fault.clone() }).collect()
+    let mut words = detail.to_owned();
+    clip_to(&mut words, MAX_DETAIL_BYTES);
+    words
+}
+
+fn cause_of_bar(
+    bar: &Bar,
+    row: &Attempt,
+    by_target: &BTreeMap<&str, Vec<&FaultTruth>>,
+    worker_of: &impl Fn(&str) -> Option<String>,
+) -> Option<FaultSpan> {
+    let ended_ms = bar.end_ms.filter(|_| !is_fine(bar.outcome))?;
+    let worker = worker_of(&bar.node);
+    let (node, worker) = (bar.node.as_str(), worker.as_deref());
+    let attempt = BrokenAttempt { node, worker, from_ms: bar.start_ms, ended_ms, outcome: bar.outcome, detail: &row.detail };
+    let here = [Some(node), worker].into_iter().flatten().filter_map(|target| by_target.get(target)).flatten();
+    cause_of(&attempt, here.copied()).map(FaultSpan::from)
+}
+
+/// A fault of a process is one of each node in it.
+fn on_nodes(fault: &FaultTruth, nodes: &[String]) -> Vec<FaultSpan> {
+    let span = FaultSpan::from(fault);
+    if nodes.is_empty() {
+        return vec![span];
+    }
+    nodes.iter().map(|node| FaultSpan { node: node.clone(), ..span.clone() }).collect()
 }
 
 fn is_fine(outcome: AttemptOutcome) -> bool {

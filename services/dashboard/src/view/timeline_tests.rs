@@ -51,6 +51,7 @@ fn record(n: u64, history: Vec<AttemptSummary>) -> TerminalRecord {
         failures: 0,
         requeues: 0,
         history,
+        submission: None,
     }
 }
 
@@ -65,13 +66,14 @@ fn fault(at_ms: u64, kind: EventKind, node: &str, until_ms: Option<u64>) -> Clus
         until_ms,
         cause: FaultCause::Ordered,
         domain: None,
+        by: "`faultline kill`, user root".into(),
     };
     ClusterEvent { fault: Some(truth), ..about(at_ms, kind, node) }
 }
 
 fn all(timeline: &Timeline) -> Window {
     let filter = WindowFilter { from_ms: 0, to_ms: u64::MAX, ..WindowFilter::default() };
-    timeline.window(&filter, 10_000, |_| Some(("asked".into(), "sleep".into())), |_| vec![])
+    timeline.window(&filter, 10_000, |_| Some(("asked".into(), "sleep".into())), |_| vec![], |_| None)
 }
 
 /// Job 1 is lost on a, goes on on b and is committed there; job 2 runs on c.
@@ -114,7 +116,7 @@ fn an_attempt_of_which_nobody_said_more_is_lost_once_the_job_is_placed_anew() {
     assert_eq!((window.bars[0].outcome, window.bars[0].end_ms), (AttemptOutcome::Lost, Some(300)));
     assert_eq!((window.bars[0].next_attempt, window.bars[1].outcome), (Some(attempt(300)), AttemptOutcome::Running));
     let later = WindowFilter { from_ms: 400, to_ms: 500, affected: true, ..WindowFilter::default() };
-    assert!(timeline.window(&later, 10_000, |_| None, |_| vec![]).bars.is_empty(), "it ended before that");
+    assert!(timeline.window(&later, 10_000, |_| None, |_| vec![], |_| None).bars.is_empty(), "it ended before that");
     timeline.on_event(&ClusterEvent { job: Some(job(1)), attempt: Some(attempt(100)), ..about(210, EventKind::AttemptFailed, "a") });
     assert_eq!((all(&timeline).bars[0].outcome, all(&timeline).bars[0].end_ms), (AttemptOutcome::Failed, Some(210)), "news that come late");
 }
@@ -142,10 +144,37 @@ fn a_fault_gets_its_real_end() {
 }
 
 #[test]
+fn a_bar_that_broke_off_names_the_fault_that_explains_it() {
+    let bars = all(&broken()).bars;
+    let cause = bars[0].cause.as_ref().unwrap();
+    assert_eq!((cause.kind.as_str(), cause.by.as_str()), ("crash", "`faultline kill`, user root"));
+    assert!(bars[1..].iter().all(|bar| bar.cause.is_none()), "what runs has none");
+    let mut failed = Timeline::default();
+    failed.on_event(&placed(100, 1, "a"));
+    failed.on_event(&fault(150, EventKind::FaultBegan, "a", Some(5_000)));
+    failed.on_event(&ClusterEvent { job: Some(job(1)), attempt: Some(attempt(100)), ..about(210, EventKind::AttemptFailed, "a") });
+    assert_eq!(all(&failed).bars[0].cause, None, "a crash makes no job fail");
+}
+
+#[test]
+fn the_end_of_a_fault_may_come_before_its_beginning() {
+    let mut timeline = Timeline::default();
+    timeline.on_event(&fault(2_000, EventKind::FaultEnded, "a", Some(1_900)));
+    timeline.on_event(&fault(150, EventKind::FaultBegan, "a", None));
+    assert_eq!(all(&timeline).faults[0].until_ms, Some(1_900));
+}
+
+#[test]
 fn a_window_is_a_part() {
     let timeline = broken();
     let nodes = |filter: WindowFilter| {
-        timeline.window(&filter, 10_000, |_| None, |_| vec![]).bars.iter().map(|bar| bar.node.clone()).collect::<Vec<_>>().concat()
+        timeline
+            .window(&filter, 10_000, |_| None, |_| vec![], |_| None)
+            .bars
+            .iter()
+            .map(|bar| bar.node.clone())
+            .collect::<Vec<_>>()
+            .concat()
     };
     let window = |from_ms, to_ms| WindowFilter { from_ms, to_ms, ..WindowFilter::default() };
     assert_eq!(nodes(window(0, 110)), "a");
@@ -173,7 +202,7 @@ fn a_fault_of_a_process_is_drawn_on_its_nodes() {
     timeline.on_event(&fault(150, EventKind::FaultBegan, "worker-01", None));
     timeline.on_event(&fault(150, EventKind::FaultBegan, "nats", None));
     let hosted = |process: &str| if process == "worker-01" { vec!["a".to_owned(), "b".to_owned()] } else { vec![] };
-    let window = timeline.window(&WindowFilter { to_ms: 1_000, ..WindowFilter::default() }, 500, |_| None, hosted);
+    let window = timeline.window(&WindowFilter { to_ms: 1_000, ..WindowFilter::default() }, 500, |_| None, hosted, |_| None);
     assert_eq!(window.faults.iter().map(|fault| fault.node.as_str()).collect::<Vec<_>>(), ["a", "b", "nats"]);
     assert_eq!(window.nodes, ["a", "b", "nats"]);
 }

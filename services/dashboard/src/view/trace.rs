@@ -80,7 +80,7 @@ pub(crate) fn trace(window: &Window, now_ms: u64, worker_of: impl Fn(&str) -> Op
             end_us: fault.until_ms.unwrap_or(last_ms).max(fault.from_ms) * 1_000,
             name: fault.kind.clone(),
             category: "fault",
-            args: json!({ "node": fault.node, "id": fault.id }),
+            args: json!({ "node": fault.node, "id": fault.id, "by": fault.by }),
             leads_to: None,
             comes_from: None,
         });
@@ -162,6 +162,7 @@ mod tests {
             end_ms,
             outcome: AttemptOutcome::Lost,
             next_attempt: next.map(|next| AttemptId::new(next, 1)),
+            cause: None,
         }
     }
 
@@ -214,7 +215,15 @@ mod tests {
 
     #[test]
     fn every_process_and_thread_has_a_name_and_faults_have_their_own() {
-        let fault = FaultSpan { id: "1".into(), node: "a".into(), kind: "crash".into(), from_ms: 150, until_ms: None };
+        let fault = FaultSpan {
+            id: "1".into(),
+            node: "a".into(),
+            kind: "crash".into(),
+            from_ms: 150,
+            until_ms: None,
+            gpu: None,
+            by: String::new(),
+        };
         let events = of(vec![bar(100, "a", Some(200), None), bar(100, "b", Some(200), None)], vec![fault]);
         let names: Vec<String> = only(&events, "M").iter().filter_map(|event| event["args"]["name"].as_str().map(str::to_owned)).collect();
         assert_eq!(names, ["worker-of-a", "a GPU 0", "a faults", "worker-of-b", "b GPU 0"]);

@@ -29,7 +29,7 @@ fn a_node_that_is_given_up_or_leaves_runs_nothing() {
         at_ms: 1,
     });
     assert_eq!(view.jobs.get(job).unwrap().state, JobState::Queued);
-    assert_eq!(view.losses.of(AttemptId::new(1, 1), 1, std::iter::empty()).progress_permille, Some(5), "how far it had come is kept");
+    assert_eq!(view.losses.progress_of(AttemptId::new(1, 1)), Some(5), "how far it had come is kept");
     let (mut view, job) = view_with_a_running_job();
     view.on_goodbye(&Goodbye { node: "a".into(), worker: "w".into(), incarnation: 1, reason: "scaled down".into() });
     assert_eq!((view.jobs.get(job).unwrap().state, view.nodes.len()), (JobState::Queued, 0));
@@ -51,14 +51,38 @@ fn the_leaders_figures_are_used_while_it_answers() {
 }
 
 #[test]
+fn a_rate_is_in_force_when_the_generator_says_so_and_until_it_falls_silent() {
+    let mut view = View::new(0);
+    view.on_rate(Some(RateSetting { jobs_per_minute: 2_000.0, set_by: "cli".into(), at_ms: 1 }));
+    assert!(view.rate(1_000).deviation().unwrap().starts_with("no generator runs"));
+    let said = InForce {
+        jobs_per_minute: 2.0,
+        rate_revision: 7,
+        rate_refused: Some("outside 0.1 to 50".into()),
+        weights: std::collections::BTreeMap::new(),
+        mix_revision: 0,
+        mix_refused: None,
+        at_ms: 999_999_999,
+    };
+    view.on_in_force(Some(said), 1_000);
+    let rate = view.rate(15_999);
+    assert_eq!((rate.jobs_per_minute, rate.in_force_per_minute, rate.refused.as_deref()), (2_000.0, Some(2.0), Some("outside 0.1 to 50")));
+    assert!(rate.deviation().unwrap().contains("2 jobs a minute stay in force"));
+    assert!(view.rate_is_answered(7) && !view.rate_is_answered(8));
+    assert_eq!(view.rate(16_000).in_force_per_minute, None, "by the time of its arrival here, not by its own clock");
+    view.on_in_force(None, 2_000);
+    assert_eq!(view.rate(2_000).in_force_per_minute, None, "it has stopped");
+}
+
+#[test]
 fn events_and_the_rate_are_kept() {
     let mut view = View::new(0);
     view.on_event(event_seq(4, 0), ClusterEvent::new(1, "detector", Level::Warn, EventKind::NodeSuspect, "late"));
     assert_eq!(view.events.last_seq(), event_seq(4, 0));
     view.on_rate(Some(RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1 }));
-    assert!(view.rate().is_some());
+    assert_eq!((view.rate(0).jobs_per_minute, view.rate(0).set_by.as_str()), (10.0, "cli"));
     view.on_rate(None);
-    assert!(view.rate().is_none());
+    assert_eq!((view.rate(0).jobs_per_minute, view.rate(0).set_by.as_str()), (2.0, ""));
     view.on_undecodable();
     assert_eq!(view.undecodable(), 1);
 }

@@ -26,7 +26,7 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already; there is nobody left to tell.
+        // It may have ended already; then no process is left to signal.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -121,6 +121,7 @@ pub(crate) async fn commit_job(nats: &Nats, job: JobId, name: &str, open_seq: u6
         failures: 0,
         requeues: 1,
         history: vec![attempt("gpu-node-01", AttemptOutcome::Lost), attempt("gpu-node-02", AttemptOutcome::Committed)],
+        submission: None,
     };
     let mut headers = codec::headers_for::<TerminalRecord>();
     headers.insert(HEADER_JOB_STATE, "committed");
@@ -132,11 +133,11 @@ pub(crate) async fn beat(nats: &Nats, node: &str, seq: u64, running: Vec<Running
     // From JSON, so that fields that are added with a default need no change here.
     let bare = serde_json::json!({"node": node, "worker": "worker-01", "incarnation": 1, "seq": seq, "sent_at_ms": unix_ms(), "running": [], "gpus": []});
     let gpus = vec![GpuTelemetry {
-        utilisation_percent: 62.0,
-        memory_used_mib: 9_000,
-        memory_total_mib: 24_576,
-        temperature_c: 61.0,
-        power_w: 240.0,
+        utilisation_percent: Some(62.0),
+        memory_used_mib: Some(9_000),
+        memory_total_mib: Some(24_576),
+        temperature_c: Some(61.0),
+        power_w: Some(240.0),
         ..GpuTelemetry::default()
     }];
     let heartbeat = Heartbeat { running, gpus, ..serde_json::from_value(bare).unwrap() };

@@ -3,9 +3,10 @@
 import { render } from 'preact';
 import { Component, type ComponentChildren } from 'preact';
 import './style/index.css';
-import { link, start } from './lib/connection';
+import { link, now, start } from './lib/connection';
+import { zone } from './lib/format';
 import { catchLinks, path } from './lib/route';
-import { signedOut } from './lib/session';
+import { signedOut, signInByLink } from './lib/session';
 import { Chaos } from './pages/chaos';
 import { Events } from './pages/events';
 import { JobPage } from './pages/job';
@@ -15,6 +16,7 @@ import { Nodes } from './pages/nodes';
 import { Overview } from './pages/overview';
 import { Timeline } from './pages/timeline';
 import { Drawer } from './ui/drawer';
+import { Glossary, glossaryOpen } from './ui/glossary';
 import { Header, PageTitle } from './ui/header';
 import { Empty, Failed } from './ui/parts';
 import { onKey, Shortcuts } from './ui/shortcuts';
@@ -45,7 +47,7 @@ function Page() {
           <div class="page-head">
             <PageTitle>Not found</PageTitle>
           </div>
-          <Empty title={`There is no page ${here}`}>
+          <Empty title={`Unknown page ${here}`}>
             <a href="/">Go to the overview</a>
           </Empty>
         </>
@@ -82,12 +84,17 @@ function App() {
         </Fence>
       </main>
       <footer class="page">
+        <span class="quiet num">Times are local: {zone(now.value)}</span>
+        <button class="link" onClick={() => (glossaryOpen.value = true)}>
+          Glossary
+        </button>
         <a href="/api/v1/openapi.json" target="_blank">
           API
         </a>
       </footer>
       <Drawer />
       <Shortcuts />
+      <Glossary />
       <Toast />
     </div>
   );
@@ -97,4 +104,4 @@ const root = document.getElementById('app')!;
 catchLinks(root);
 addEventListener('keydown', onKey);
 render(<App />, root);
-start();
+void signInByLink().then(start);

@@ -98,7 +98,7 @@ impl AttemptContext {
         self.spec.id.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
-    /// To be kept by whoever reports the attempt's progress.
+    /// Kept by the task that reports the attempt's progress.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
     }

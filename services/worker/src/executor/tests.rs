@@ -26,6 +26,7 @@ impl Bench {
             timeout_ms: 10_000,
             max_retries: 0,
             submitted_at_ms: 1,
+            origin: Default::default(),
         };
         let node = Arc::new(NodeConditions::new(2));
         let cancel = CancellationToken::new();
@@ -155,7 +156,7 @@ fn memory_is_counted_against_the_demand() {
 
 #[test]
 fn the_registry_finds_kinds_and_names_what_it_knows() {
-    let mut registry = Registry::with_defaults();
+    let mut registry = crate::executors::defaults();
     registry.register(Broken);
     assert_eq!(registry.kinds().collect::<Vec<_>>(), ["broken", "compute", "fault", "matrix", "sleep"]);
     assert!(registry.find(&Bench::new("matrix", &[]).ctx.spec).is_ok());

@@ -7,7 +7,7 @@
 use faultline_engine::job::options::MAX_COMPUTE_LIMIT;
 use faultline_engine::job::{InvalidJob, JobSpec};
 
-use super::{expect_hold, hold, hold_ms};
+use super::length::{expect_hold, hold, hold_ms};
 use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output, params};
 
 pub struct Compute;

@@ -5,10 +5,11 @@
 //! (default: what the job is expected to take).
 
 use faultline_engine::job::{InvalidJob, JobSpec};
+use faultline_engine::words::limit;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::duration_ms;
+use super::length::duration_ms;
 use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output, params};
 
 pub struct Fault;
@@ -61,9 +62,9 @@ impl Executor for Fault {
             let before_ms = (duration_ms as f64 * rng.random::<f64>()) as u64;
             ctx.sleep_scaled(before_ms).await?;
             match misbehaviour {
-                Misbehaviour::Fail => Err(ExecutorError::Failed(format!("failed on purpose after {before_ms} ms"))),
+                Misbehaviour::Fail => Err(ExecutorError::Failed(format!("failed on purpose after {}", limit(before_ms)))),
                 // Unwinds as `panic!` does, but without the message on standard error, which would look like a bug.
-                Misbehaviour::Panic => std::panic::resume_unwind(Box::new(format!("on purpose after {before_ms} ms"))),
+                Misbehaviour::Panic => std::panic::resume_unwind(Box::new(format!("on purpose after {}", limit(before_ms)))),
                 Misbehaviour::Hang => {
                     ctx.cancelled().await;
                     Err(ExecutorError::Cancelled)

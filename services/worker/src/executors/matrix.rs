@@ -5,13 +5,14 @@
 //!
 //! Parameters: `size` (rows and columns, default 256, 1 to 4096), `seed` (default: from the job's id), `hold_ms` (default 0).
 
+use faultline_engine::fault::cause::WRONG_PRODUCT;
 use faultline_engine::job::options::MAX_MATRIX_SIZE;
 use faultline_engine::job::{InvalidJob, JobSpec};
 use ndarray::{Array1, Array2, s};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::{expect_hold, hold, hold_ms};
+use super::length::{expect_hold, hold, hold_ms};
 use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output, params};
 
 pub struct Matrix;
@@ -68,7 +69,7 @@ fn multiply_and_check(size: usize, seed: u64, check_seed: u64, control: &mut Blo
         product[[size / 2, size / 2]] += 1.0;
     }
     if !is_product(&left, &right, &product, &mut Pcg64Mcg::seed_from_u64(check_seed), control)? {
-        return Err(ExecutorError::Failed(format!("the product of the {size}x{size} matrices did not pass Freivalds' check")));
+        return Err(ExecutorError::Failed(format!("the product of the {size}x{size} matrices {WRONG_PRODUCT}")));
     }
     Ok(product.diag().sum())
 }

@@ -1,7 +1,7 @@
-//! `service:NAME`: run by whoever answers the NATS service `exec.NAME`, a program in any language. Here the request goes out and the
+//! `service:NAME`: run by the program, in any language, that answers the NATS service `exec.NAME`. Here the request goes out and the
 //! answers come in; what they mean is decided in `conversation`.
 //!
-//! The executor is not part of the worker: it may die alone, go on when nobody waits for it any more, or answer nonsense. None of
+//! The executor is not part of the worker: it may die alone, keep running when the worker no longer waits for it, or answer nonsense. None of
 //! it costs more than this attempt, and only the commit decides whose result counts.
 
 mod conversation;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::{Client, Message, StatusCode, Subject};
 use bytes::Bytes;
 use faultline_engine::job::{InvalidJob, JobSpec};
+use faultline_protocol::batch::HEADER_BYTES;
 use faultline_protocol::messages::exec::{ExecCancel, ExecReceipt, ExecReply, ExecRequest, to_json};
 use faultline_protocol::subjects;
 use faultline_runtime::clock::{ms, unix_ms};
@@ -20,9 +21,9 @@ use tokio::time::Instant;
 use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output};
 use conversation::{Conversation, Step};
 
-/// Where a receipt may be sent: the inboxes of executors. An executor that could name any subject could have the worker, which
-/// may write to many, write there in its place.
-const RECEIPT_PREFIXES: [&str; 2] = ["_INBOX_executor.", "_INBOX."];
+/// Where a receipt may be sent: the inboxes of executors, and what the server makes of them for a request from another account. An executor
+/// that could name any subject could have the worker, which may write to many, write there in its place.
+const RECEIPT_PREFIXES: [&str; 3] = ["_INBOX_executor.", "_INBOX.", "_R_."];
 
 /// Hands jobs to executors over NATS.
 pub struct Service {
@@ -41,10 +42,19 @@ impl Service {
         let (began, silence_ms) = (Instant::now(), ms(self.silence));
         let now_ms = || ms(began.elapsed());
         let lost = |error: &dyn std::fmt::Display| ExecutorError::Failed(format!("{subject} could not be asked: {error}"));
+        let body = to_json(&request);
+        let most = self.client.max_payload().saturating_sub(HEADER_BYTES);
+        if body.len() > most {
+            return Err(ExecutorError::Final(format!(
+                "the request to {subject} has {} bytes, more than the {most} that the NATS server allows: shorten the job's parameters, or \
+                 raise the server's max_payload",
+                body.len()
+            )));
+        }
         let mut replies = self.client.subscribe(request.reply.clone()).await.map_err(|error| lost(&error))?;
         let mut stop = StopOnDrop::new(&self.client, &request, began);
         let headers = request.headers(ctx.identity.traceparent.as_deref());
-        let sent = self.client.publish_with_reply_and_headers(subject.clone(), request.reply.clone(), headers, to_json(&request)).await;
+        let sent = self.client.publish_with_reply_and_headers(subject.clone(), request.reply.clone(), headers, body).await;
         sent.map_err(|error| lost(&error))?;
         let mut talk = Conversation::new(subject.clone(), silence_ms);
         let outcome = loop {
@@ -160,11 +170,11 @@ impl Drop for StopOnDrop {
             return;
         }
         let is_late = Instant::now() >= self.deadline;
-        self.order.reason = if is_late { "its time is over" } else { "nobody waits for this attempt any more" }.into();
+        self.order.reason = if is_late { "its time is over" } else { "the worker no longer waits for this attempt" }.into();
         let (client, subject, order): (Client, String, Bytes) = (self.client.clone(), self.subject.clone(), to_json(&self.order));
         runtime.spawn(async move {
             if let Err(error) = client.publish(subject, order).await {
-                tracing::debug!(%error, "an executor was not told to stop");
+                tracing::debug!(%error, "order to stop not sent to the executor");
             }
         });
     }
@@ -179,6 +189,7 @@ mod tests {
         for (reply, is_fine) in [
             ("_INBOX_executor.abc.1", true),
             ("_INBOX.abc", true),
+            ("_R_.abc.def", true),
             ("_INBOX_worker.abc", false),
             ("job.res.01", false),
             ("$JS.ACK.JOBS.sched-high.1.2.3.4.5", false),

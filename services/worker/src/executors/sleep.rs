@@ -3,8 +3,9 @@
 //! Parameters: `duration_ms` (default: what the job is expected to take).
 
 use faultline_engine::job::{InvalidJob, JobSpec};
+use faultline_engine::words::limit;
 
-use super::duration_ms;
+use super::length::duration_ms;
 use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output};
 
 pub struct Sleep;
@@ -27,7 +28,7 @@ impl Executor for Sleep {
             }
             ctx.allocate_gpu_memory(ctx.spec.demand.gpu_memory_mib)?;
             ctx.sleep_scaled(duration_ms).await?;
-            Ok(Output::new(format!("slept {duration_ms} ms")))
+            Ok(Output::new(format!("slept {}", limit(duration_ms))))
         })
     }
 }
@@ -45,7 +46,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sleeps_and_reports_progress() {
         let bench = Bench::new("sleep", &[("duration_ms", Param::Int(5_000))]);
-        assert_eq!(run_attempt(&Sleep, &bench.ctx).await, Ok(Output::new("slept 5000 ms")));
+        assert_eq!(run_attempt(&Sleep, &bench.ctx).await, Ok(Output::new("slept 5 s")));
         assert_eq!(bench.ctx.progress().permille(), 1000);
         assert_eq!(bench.ctx.gpu_memory_used_mib(), bench.ctx.spec.demand.gpu_memory_mib);
     }
@@ -62,7 +63,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn takes_the_expected_time_by_default_and_refuses_nonsense() {
         let bench = Bench::new("sleep", &[]);
-        assert_eq!(run_attempt(&Sleep, &bench.ctx).await, Ok(Output::new("slept 1000 ms")));
+        assert_eq!(run_attempt(&Sleep, &bench.ctx).await, Ok(Output::new("slept 1 s")));
         for nonsense in [Param::Int(-1), Param::Float(1.5), Param::Text("long".into()), Param::Int(i64::MAX)] {
             let bench = Bench::new("sleep", &[("duration_ms", nonsense)]);
             let error = run_attempt(&Sleep, &bench.ctx).await.unwrap_err();

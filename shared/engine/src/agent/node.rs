@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::job::{Assignment, AttemptId, GPU_MILLI, RunningAttempt};
 use crate::node::NodeSpec;
-use crate::scheduler::SyncedNode;
+use crate::scheduler::{SyncPart, SyncedNode};
 
 /// Why an assignment is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,8 @@ impl Refusal {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hosted {
     pub assignment: Arc<Assignment>,
-    pub started_at_ms: u64,
+    /// By the worker's own time.
+    pub since_ms: u64,
 }
 
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl AgentNode {
         for gpu in &assignment.gpus {
             self.booked_milli[usize::from(*gpu)] += assignment.spec.demand.milli_per_gpu();
         }
-        self.running.insert(assignment.attempt, Hosted { assignment: Arc::clone(assignment), started_at_ms: now_ms });
+        self.running.insert(assignment.attempt, Hosted { assignment: Arc::clone(assignment), since_ms: now_ms });
         Ok(())
     }
 
@@ -161,12 +162,17 @@ impl AgentNode {
         })
     }
 
-    pub(super) fn synced(&self) -> SyncedNode {
-        let running = |hosted: &Hosted| RunningAttempt { assignment: (*hosted.assignment).clone(), started_at_ms: hosted.started_at_ms };
+    pub(super) fn synced(&self, now_ms: u64) -> SyncedNode {
+        let running = |hosted: &Hosted| RunningAttempt {
+            assignment: (*hosted.assignment).clone(),
+            started_at_ms: hosted.assignment.placed_at_ms,
+            elapsed_ms: Some(now_ms.saturating_sub(hosted.since_ms)),
+        };
         SyncedNode {
             node: self.spec.node.clone(),
             incarnation: self.spec.incarnation,
             running: self.running.values().map(running).collect(),
+            part: SyncPart::default(),
         }
     }
 

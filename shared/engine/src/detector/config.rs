@@ -2,15 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FailureDetector;
-use super::fixed_timeout::FixedTimeout;
-use super::k_of_n::KOfN;
-use super::phi_accrual::PhiAccrual;
-
 /// How the silence of one node is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DetectorKind {
+pub enum EstimatorKind {
     /// Adapts to the rhythm that each node really has.
     #[default]
     PhiAccrual,
@@ -20,14 +15,14 @@ pub enum DetectorKind {
     KOfN,
 }
 
-impl DetectorKind {
-    pub const ALL: [DetectorKind; 3] = [Self::PhiAccrual, Self::FixedTimeout, Self::KOfN];
+impl EstimatorKind {
+    pub const ALL: [EstimatorKind; 3] = [Self::PhiAccrual, Self::FixedTimeout, Self::KOfN];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            DetectorKind::PhiAccrual => "phi-accrual",
-            DetectorKind::FixedTimeout => "fixed-timeout",
-            DetectorKind::KOfN => "k-of-n",
+            EstimatorKind::PhiAccrual => "phi-accrual",
+            EstimatorKind::FixedTimeout => "fixed-timeout",
+            EstimatorKind::KOfN => "k-of-n",
         }
     }
 }
@@ -36,7 +31,7 @@ impl DetectorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectorConfig {
-    pub detector: DetectorKind,
+    pub detector: EstimatorKind,
     /// How often a node beats.
     pub heartbeat_interval_ms: u64,
     /// Whatever an estimator says, a node is not dead by silence before this much of it.
@@ -58,7 +53,7 @@ pub struct DetectorConfig {
     pub last_beats: u32,
     pub missing_suspect: u32,
     pub missing_dead: u32,
-    /// Judges by heartbeats alone: the ends of connections are ignored and nobody is asked. For measuring what those are worth.
+    /// Judges by heartbeats alone: the ends of connections are ignored and no worker is asked. For measuring what those are worth.
     pub heartbeats_only: bool,
     /// After its connection ended a worker has this long to come back before it is asked.
     pub hint_grace_ms: u64,
@@ -82,7 +77,7 @@ pub struct DetectorConfig {
 impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
-            detector: DetectorKind::PhiAccrual,
+            detector: EstimatorKind::PhiAccrual,
             heartbeat_interval_ms: 1000,
             dead_min_silence_ms: 5000,
             suspect_phi: 8.0,
@@ -151,15 +146,6 @@ impl DetectorConfig {
         real("mass_percent", self.mass_percent, 0.0, 100.0)?;
         whole("mass_min_workers", self.mass_min_workers as u64, 1, 1_000_000)?;
         whole("mass_postpone_intervals", self.mass_postpone_intervals.into(), 0, 1000)
-    }
-
-    /// An estimator for one more node.
-    pub(super) fn estimator(&self, now_ms: u64) -> Box<dyn FailureDetector> {
-        match self.detector {
-            DetectorKind::PhiAccrual => Box::new(PhiAccrual::new(self)),
-            DetectorKind::FixedTimeout => Box::new(FixedTimeout::new(self)),
-            DetectorKind::KOfN => Box::new(KOfN::new(self, now_ms)),
-        }
     }
 
     pub(super) fn intervals_ms(&self, count: u32) -> u64 {

@@ -1,6 +1,8 @@
 //! The plainest estimator: so much silence is suspect, so much more is death, for every node alike.
 
-use super::{DetectorConfig, FailureDetector, Level, Opinion};
+use super::DetectorConfig;
+use super::estimator::{Estimator, Level, Opinion};
+use crate::words::limit;
 
 #[derive(Debug)]
 pub struct FixedTimeout {
@@ -14,7 +16,7 @@ impl FixedTimeout {
     }
 }
 
-impl FailureDetector for FixedTimeout {
+impl Estimator for FixedTimeout {
     fn on_heartbeat(&mut self, _now_ms: u64, _interval_ms: Option<u64>) {}
 
     fn on_resumed(&mut self, _now_ms: u64) {}
@@ -31,6 +33,6 @@ impl FailureDetector for FixedTimeout {
     }
 
     fn words(&self, _now_ms: u64, _silence_ms: u64) -> String {
-        format!("the limits are {} ms to suspect and {} ms to give up", self.suspect_ms, self.dead_ms)
+        format!("the limits are {} to suspect and {} to give up", limit(self.suspect_ms), limit(self.dead_ms))
     }
 }

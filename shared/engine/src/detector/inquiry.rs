@@ -7,59 +7,10 @@
 //! A requeue that was in error costs repeated work, once. A node that beats again after it was given up is not given up that
 //! cheaply again for a while, twice as long each time: silence long enough for `Dead` counts as ever.
 
-use super::links::{Cause, Link};
-use super::{Detector, DetectorAction, DetectorConfig, Watched, seconds};
+use super::state::{Cause, Connection, Inquiry};
+use super::{Detector, DetectorAction, Watched};
 use crate::node::Health;
-
-/// The longest time for which a node is not given up cheaply, in units of the shortest.
-const MAX_HOLD_FACTOR: u64 = 16;
-
-/// A suspect node's questions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Inquiry {
-    ask_at_ms: u64,
-    /// From the last question to the next one; 0 before the first.
-    pause_ms: u64,
-    /// When its worker last said that the node is up.
-    vouched_at_ms: Option<u64>,
-}
-
-impl Inquiry {
-    pub(super) fn new(now_ms: u64) -> Self {
-        Self { ask_at_ms: now_ms, pause_ms: 0, vouched_at_ms: None }
-    }
-
-    fn asked(&mut self, config: &DetectorConfig, now_ms: u64) {
-        // More often than silence kills, or an answer would not keep the node from that.
-        let longest = (config.dead_min_silence_ms / 2).max(1);
-        self.pause_ms = (self.pause_ms * 2).max(config.heartbeat_interval_ms).min(longest);
-        self.ask_at_ms = now_ms + self.pause_ms;
-    }
-}
-
-/// How lately the node was given up in error.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct FalseAlarms {
-    hold_ms: u64,
-    held_until_ms: u64,
-}
-
-impl FalseAlarms {
-    fn note(&mut self, gone_again_ms: u64, now_ms: u64) {
-        let was_quiet = now_ms >= self.held_until_ms.saturating_add(self.hold_ms);
-        self.hold_ms = if was_quiet { gone_again_ms } else { (self.hold_ms * 2).min(gone_again_ms * MAX_HOLD_FACTOR) };
-        self.held_until_ms = now_ms + self.hold_ms;
-    }
-
-    fn holds(&self, now_ms: u64) -> bool {
-        now_ms < self.held_until_ms
-    }
-
-    /// The clock may have been set back.
-    fn on_resumed(&mut self, now_ms: u64) {
-        self.held_until_ms = self.held_until_ms.min(now_ms + self.hold_ms);
-    }
-}
+use crate::words::span;
 
 impl Detector {
     /// Asks the workers of suspect nodes, one question a worker.
@@ -71,9 +22,9 @@ impl Detector {
         let due: Vec<String> = self.nodes.values().filter(|watched| is_due(watched)).map(|watched| watched.worker.clone()).collect();
         for worker in due {
             let Some(state) = self.workers.get_mut(&worker) else { continue };
-            // Asked already, for another node or because its connection ended; or there is no use in asking.
-            let Link::Up = state.link else { continue };
-            state.link = Link::Pinging { cause: Cause::Silence, asked_at_ms: now_ms };
+            // Asked already, for another node or because its connection ended; or asking is useless.
+            let Connection::Up = state.connection else { continue };
+            state.connection = Connection::Pinging { cause: Cause::Silence, asked_at_ms: now_ms };
             for node in &state.nodes {
                 if let Some(inquiry) = self.nodes.get_mut(node).and_then(|watched| watched.inquiry.as_mut()) {
                     inquiry.asked(&self.config, now_ms);
@@ -96,7 +47,7 @@ impl Detector {
                     watched.evidence.push_str("; its worker answers for it, so it keeps its work");
                 }
             } else if !is_frozen {
-                let evidence = format!("no heartbeat for {}, and {worker} answers that it is not up", seconds(silence_ms));
+                let evidence = format!("no heartbeat for {}, and {worker} reports that it is down", span(silence_ms));
                 actions.extend(watched.give_up(node, evidence, now_ms));
             }
         }
@@ -108,7 +59,7 @@ impl Detector {
         for node in &state.nodes {
             if let Some(watched) = self.nodes.get_mut(node).filter(|watched| watched.health == Health::Suspect) {
                 let silence_ms = watched.counted_silence_ms(now_ms);
-                let evidence = format!("no heartbeat for {}, and {worker} does not answer a ping", seconds(silence_ms));
+                let evidence = format!("no heartbeat for {}, and {worker} does not answer a ping", span(silence_ms));
                 actions.extend(watched.give_up(node, evidence, now_ms));
             }
         }
@@ -121,7 +72,7 @@ impl Watched {
         match (self.health, self.false_alarms.holds(now_ms)) {
             (Health::Alive | Health::Suspect, false) => Some(self.judge(node, Health::Gone, evidence, now_ms)),
             (Health::Alive, true) => {
-                let evidence = format!("{evidence}; that was an error lately, so it keeps its work until the silence is long");
+                let evidence = format!("{evidence}; this was a false alarm recently, so it keeps its jobs until the silence is long");
                 Some(self.judge(node, Health::Suspect, evidence, now_ms))
             }
             (Health::Suspect, true) | (Health::Gone | Health::Dead, _) => None,

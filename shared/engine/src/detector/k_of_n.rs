@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::{DetectorConfig, FailureDetector, Level, Opinion};
+use super::DetectorConfig;
+use super::estimator::{Estimator, Level, Opinion};
+use crate::words::{agree, plural};
 
 #[derive(Debug)]
 pub struct KOfN {
@@ -37,7 +39,7 @@ impl KOfN {
     }
 }
 
-impl FailureDetector for KOfN {
+impl Estimator for KOfN {
     fn on_heartbeat(&mut self, now_ms: u64, interval_ms: Option<u64>) {
         if interval_ms.is_none() {
             self.on_resumed(now_ms);
@@ -64,7 +66,8 @@ impl FailureDetector for KOfN {
     }
 
     fn words(&self, now_ms: u64, _silence_ms: u64) -> String {
-        format!("{} of the last {} heartbeats are missing", self.missing(now_ms), self.last_beats)
+        let missing = self.missing(now_ms);
+        format!("{missing} of the last {} {} missing", plural(self.last_beats.into(), "heartbeat"), agree(missing.into(), "is", "are"))
     }
 }
 

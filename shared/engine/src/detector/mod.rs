@@ -8,58 +8,35 @@
 //! of many workers at once is believed later than that of one.
 
 mod config;
+mod connections;
+mod estimator;
 mod fixed_timeout;
 mod inquiry;
 mod k_of_n;
-mod links;
 mod phi_accrual;
 mod silence;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::node::Health;
+use crate::words::span;
 
-pub use config::{DetectorConfig, DetectorKind, InvalidDetector};
+pub use config::{DetectorConfig, EstimatorKind, InvalidDetector};
+pub use connections::PingOutcome;
+pub use estimator::{Estimator, Level, Opinion};
 pub use fixed_timeout::FixedTimeout;
 pub use k_of_n::KOfN;
-pub use links::PingOutcome;
 pub use phi_accrual::PhiAccrual;
 
-use inquiry::{FalseAlarms, Inquiry};
-use links::WorkerState;
-use silence::Waiting;
+use state::{FalseAlarms, Inquiry, Waiting, WorkerState};
 
 /// How long it is remembered that a node left, so that a straggling heartbeat does not bring it back.
 const LEFT_REMEMBERED_MS: u64 = 60_000;
-
-/// What an estimator makes of one node's silence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Trusted,
-    Suspect,
-    Dead,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Opinion {
-    pub level: Level,
-    /// The suspicion as a number; 0 where the estimator has none.
-    pub phi: f64,
-}
-
-/// Judges the silence of one node from its heartbeats alone.
-pub trait FailureDetector: std::fmt::Debug + Send {
-    /// A heartbeat came. `interval_ms`: since the one before; none when that is not known, or says nothing about the node.
-    fn on_heartbeat(&mut self, now_ms: u64, interval_ms: Option<u64>);
-    /// What did not come before now was not the node's fault.
-    fn on_resumed(&mut self, now_ms: u64);
-    /// `silence_ms`: how long nothing came although something could have.
-    fn opinion(&self, now_ms: u64, silence_ms: u64) -> Opinion;
-    /// The evidence for that opinion, for people.
-    fn words(&self, now_ms: u64, silence_ms: u64) -> String;
-}
+/// After so many heartbeats without a sign of the known life a lower incarnation is believed.
+const SILENT_INTERVALS: u32 = 3;
 
 /// A change of opinion about a node, with its evidence.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +57,7 @@ pub struct NodeVerdict {
 pub enum DetectorAction {
     /// Ask the worker for a sign of life; the outcome goes to [`Detector::on_ping_answer`].
     PingWorker { worker: String },
-    /// Tell everybody.
+    /// Publish the verdict.
     Judge(NodeVerdict),
     /// The node left on purpose: its verdict is of no interest any more.
     Forget { node: String, worker: String, reason: String },
@@ -90,7 +67,7 @@ pub enum DetectorAction {
 struct Watched {
     worker: String,
     incarnation: u64,
-    estimator: Box<dyn FailureDetector>,
+    estimator: Box<dyn Estimator>,
     health: Health,
     /// The evidence of the standing verdict.
     evidence: String,
@@ -167,7 +144,9 @@ impl Detector {
                 self.watch(node, worker, incarnation, now_ms);
                 self.on_worker_heard(worker);
             }
-            Some(known) if incarnation > known => self.begin_life(node, worker, incarnation, now_ms, "it registered again", &mut actions),
+            Some(known) if incarnation > known => {
+                self.begin_life(node, worker, incarnation, now_ms, "back after a restart, registered again", &mut actions)
+            }
             // The same registration read again, or an old one: no sign of life.
             Some(_) => {}
         }
@@ -182,10 +161,17 @@ impl Detector {
         }
         match self.nodes.get(node).map(|known| known.incarnation) {
             None => self.watch(node, worker, incarnation, now_ms),
-            Some(known) if incarnation < known => return actions,
-            Some(known) if incarnation > known => {
-                self.begin_life(node, worker, incarnation, now_ms, "it beats in a new life", &mut actions)
-            }
+            Some(known) if incarnation < known && !self.is_silent(node, now_ms) => return actions,
+            // The store that counts its lives was made anew: it must not be ignored for ever.
+            Some(known) if incarnation < known => self.begin_life(
+                node,
+                worker,
+                incarnation,
+                now_ms,
+                "back after a restart, with a lower incarnation because its counter was reset",
+                &mut actions,
+            ),
+            Some(known) if incarnation > known => self.begin_life(node, worker, incarnation, now_ms, "back after a restart", &mut actions),
             Some(_) => self.move_to_worker(node, worker),
         }
         if let Some(watched) = self.nodes.get_mut(node) {
@@ -211,7 +197,7 @@ impl Detector {
         self.forget(node, reason)
     }
 
-    /// Its registration was removed, by itself when it left or by somebody who tidies up.
+    /// Its registration was removed, by itself when it left or by an operator.
     pub fn on_unregistered(&mut self, node: &str) -> Vec<DetectorAction> {
         self.forget(node, "its registration was removed")
     }
@@ -240,7 +226,7 @@ impl Detector {
         self.left.retain(|_, (_, at_ms)| at_ms.abs_diff(now_ms) < LEFT_REMEMBERED_MS);
         let mut actions = Vec::new();
         if !self.is_frozen(now_ms) {
-            self.tick_links(now_ms, &mut actions);
+            self.tick_connections(now_ms, &mut actions);
             self.tick_silence(now_ms, &mut actions);
             self.tick_inquiries(now_ms, &mut actions);
         }
@@ -252,11 +238,22 @@ impl Detector {
         self.nodes.iter().map(move |(node, watched)| (node.as_str(), watched.opinion(now_ms).phi))
     }
 
+    /// What is thought of every node, for a store that has lost it.
+    pub fn verdicts(&self, now_ms: u64) -> impl Iterator<Item = NodeVerdict> + '_ {
+        self.nodes
+            .iter()
+            .map(move |(node, watched)| NodeVerdict { evidence: watched.evidence.clone(), ..watched.verdict(node, watched.health, now_ms) })
+    }
+
     /// All verdicts other than `Alive`, for those who missed them.
     pub fn standing_verdicts(&self, now_ms: u64) -> impl Iterator<Item = NodeVerdict> + '_ {
-        let not_alive = self.nodes.iter().filter(|(_, watched)| watched.health != Health::Alive);
-        not_alive
-            .map(move |(node, watched)| NodeVerdict { evidence: watched.evidence.clone(), ..watched.verdict(node, watched.health, now_ms) })
+        self.verdicts(now_ms).filter(|verdict| verdict.health != Health::Alive)
+    }
+
+    /// Whether the known life of the node has been silent for several heartbeats.
+    fn is_silent(&self, node: &str, now_ms: u64) -> bool {
+        let silent_after_ms = self.config.intervals_ms(SILENT_INTERVALS);
+        self.nodes.get(node).is_some_and(|watched| now_ms.saturating_sub(watched.last_sign_ms) >= silent_after_ms)
     }
 
     fn has_left(&self, node: &str, incarnation: u64) -> bool {
@@ -267,7 +264,7 @@ impl Detector {
         let watched = Watched {
             worker: worker.to_owned(),
             incarnation,
-            estimator: self.config.estimator(now_ms),
+            estimator: new_estimator(&self.config, now_ms),
             health: Health::Alive,
             evidence: String::new(),
             last_sign_ms: now_ms,
@@ -286,7 +283,7 @@ impl Detector {
         self.move_to_worker(node, worker);
         let Some(watched) = self.nodes.get_mut(node) else { return };
         watched.incarnation = incarnation;
-        watched.estimator = self.config.estimator(now_ms);
+        watched.estimator = new_estimator(&self.config, now_ms);
         if watched.health != Health::Alive {
             actions.push(DetectorAction::Judge(watched.recover(node, now_ms, how)));
         }
@@ -343,6 +340,14 @@ impl Detector {
     }
 }
 
+fn new_estimator(config: &DetectorConfig, now_ms: u64) -> Box<dyn Estimator> {
+    match config.detector {
+        EstimatorKind::PhiAccrual => Box::new(PhiAccrual::new(config)),
+        EstimatorKind::FixedTimeout => Box::new(FixedTimeout::new(config)),
+        EstimatorKind::KOfN => Box::new(KOfN::new(config, now_ms)),
+    }
+}
+
 impl Watched {
     fn counted_silence_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.counted_from_ms)
@@ -356,7 +361,7 @@ impl Watched {
         // How long a node was dead says nothing about its rhythm.
         let was_there = matches!(self.health, Health::Alive | Health::Suspect);
         if !was_there {
-            self.estimator = config.estimator(now_ms);
+            self.estimator = new_estimator(config, now_ms);
         }
         let interval = self.last_beat_ms.filter(|_| was_there).map(|last| now_ms.saturating_sub(last));
         self.estimator.on_heartbeat(now_ms, interval);
@@ -370,7 +375,7 @@ impl Watched {
     fn recover(&mut self, node: &str, now_ms: u64, how: &str) -> NodeVerdict {
         let mut verdict = self.verdict(node, Health::Alive, now_ms);
         verdict.phi = 0.0;
-        verdict.evidence = format!("{how} after {} of silence", seconds(verdict.silence_ms));
+        verdict.evidence = format!("{how} after {} of silence", span(verdict.silence_ms));
         self.stand(Health::Alive, String::new(), now_ms);
         verdict
     }
@@ -400,8 +405,4 @@ impl Watched {
         self.stand(health, evidence.clone(), now_ms);
         DetectorAction::Judge(NodeVerdict { evidence, ..verdict })
     }
-}
-
-fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }

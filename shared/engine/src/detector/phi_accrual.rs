@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 
-use super::{DetectorConfig, FailureDetector, Level, Opinion};
+use super::DetectorConfig;
+use super::estimator::{Estimator, Level, Opinion};
+use crate::words::span;
 
-/// Beyond this, more suspicion means nothing; keeps the number finite for whoever stores it.
+/// Beyond this, more suspicion means nothing; keeps the number finite for storage.
 const MAX_PHI: f64 = 300.0;
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl PhiAccrual {
     }
 }
 
-impl FailureDetector for PhiAccrual {
+impl Estimator for PhiAccrual {
     fn on_heartbeat(&mut self, _now_ms: u64, interval_ms: Option<u64>) {
         if let Some(interval) = interval_ms {
             self.learn(interval);
@@ -97,7 +99,8 @@ impl FailureDetector for PhiAccrual {
 
     fn words(&self, _now_ms: u64, silence_ms: u64) -> String {
         let (mean, std) = self.mean_and_std_ms();
-        format!("phi {:.1}, where heartbeats come every {mean:.0} ms with a deviation of {std:.0} ms", self.phi(silence_ms))
+        let (mean, deviation) = (span(mean as u64), span(std as u64));
+        format!("phi {:.1}, where heartbeats come every {mean} with a deviation of {deviation}", self.phi(silence_ms))
     }
 }
 
@@ -105,7 +108,7 @@ impl FailureDetector for PhiAccrual {
 fn minus_log10_of_upper_tail(y: f64) -> f64 {
     let log_density = -0.5 * y * y - 0.5 * (2.0 * std::f64::consts::PI).ln();
     if y < 0.0 {
-        // More than half of all heartbeats come later: nobody needs digits here.
+        // More than half of all heartbeats come later: digits mean nothing here.
         return -(1.0 - upper_tail(-y)).log10();
     }
     if y < 3.0 {
@@ -150,7 +153,7 @@ mod tests {
         assert_eq!(estimator.opinion(0, 2100).level, Level::Trusted);
         assert_eq!(estimator.opinion(0, 2400).level, Level::Suspect);
         assert_eq!(estimator.opinion(0, 3000).level, Level::Dead);
-        assert!(estimator.words(0, 2400).contains("every 1000 ms"));
+        assert!(estimator.words(0, 2400).contains("every 1.0 s"));
     }
 
     #[test]

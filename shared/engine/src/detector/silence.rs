@@ -3,21 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Detector, DetectorAction, Level, Watched, seconds};
+use super::estimator::Level;
+use super::{Detector, DetectorAction, Watched};
 use crate::node::Health;
+use crate::words::{plural, span};
 
 /// A node that is this much later than its interval counts as silent when all are looked at together.
 const SILENT_AFTER_INTERVALS: f64 = 1.2;
-
-/// Since when a verdict on a silent node has been ready. Cleared by a sign of life.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Waiting {
-    /// How many workers fell silent together with its own, when that was more than can be believed at once. It stays so when the first
-    /// of them are back or judged: the last ones get the same time.
-    together: Option<usize>,
-    suspect_since_ms: Option<u64>,
-    dead_since_ms: Option<u64>,
-}
 
 /// All silent workers at one moment.
 struct Silent<'a> {
@@ -101,8 +93,8 @@ impl Watched {
         let waited = self
             .waiting
             .together
-            .map(|count| format!("; {count} workers fell silent together, so this was believed late"))
+            .map(|count| format!("; {} fell silent together, so the verdict waited", plural(count as u64, "worker")))
             .unwrap_or_default();
-        self.judge(node, health, format!("no heartbeat for {}: {words}{waited}", seconds(silence_ms)), now_ms)
+        self.judge(node, health, format!("no heartbeat for {}: {words}{waited}", span(silence_ms)), now_ms)
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Everybody's name for a worker with one node.
+/// The name of a worker with one node.
 const WORKERS: [&str; 10] = ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9"];
 
 /// A detector in virtual time: ticks every 100 ms, and beats for those who are not silenced.
@@ -78,7 +78,7 @@ impl World {
 
 #[test]
 fn silence_makes_suspect_then_dead_and_a_heartbeat_brings_it_back() {
-    for kind in DetectorKind::ALL {
+    for kind in EstimatorKind::ALL {
         let mut world = World::new(DetectorConfig { detector: kind, heartbeats_only: true, ..DetectorConfig::default() }, 8);
         world.silence(&["n0"]);
         let last_beat_ms = world.now_ms;
@@ -111,7 +111,7 @@ fn a_hint_and_an_unanswered_ping_make_it_gone_and_two_seconds_more_dead() {
     let actions = world.detector.on_ping_answer("w1", PingOutcome::NobodyListens, world.now_ms);
     world.note(actions);
     assert_eq!(world.verdicts("n1", cut_ms), [(200, Health::Gone)]);
-    assert_eq!(world.evidence(), ["the connection of w1 ended (Read Error) and nobody listens for its pings"]);
+    assert_eq!(world.evidence(), ["the connection of w1 ended (Read Error) and no process receives its pings"]);
     world.run(3_000);
     assert_eq!(world.verdicts("n1", cut_ms), [(200, Health::Gone), (2_200, Health::Dead)]);
     let standing: Vec<NodeVerdict> = world.detector.standing_verdicts(world.now_ms).collect();
@@ -210,7 +210,7 @@ fn connections_are_counted_and_not_nodes() {
     }
     assert!(one_large.evidence().iter().all(|evidence| !evidence.contains("together")));
 
-    // Five workers of two nodes: one node of each falls silent, and nobody's connection.
+    // Five workers of two nodes: one node of each falls silent, and no connection.
     let mut neighbours = hosts(|index| index / 2);
     neighbours.silence(&["n0", "n2", "n4", "n6", "n8"]);
     let start_ms = neighbours.now_ms;
@@ -262,7 +262,7 @@ fn its_own_absence_is_held_against_nobody() {
     world.detector.on_own_reconnect(world.now_ms);
     world.run(10_000);
     assert_eq!(world.log, []);
-    // Stood still, and nobody told it.
+    // Stood still, without being told.
     world.now_ms += 60_000;
     world.run(10_000);
     assert_eq!(world.log, []);
@@ -381,8 +381,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn kind() -> impl Strategy<Value = DetectorKind> {
-    prop_oneof![Just(DetectorKind::PhiAccrual), Just(DetectorKind::FixedTimeout), Just(DetectorKind::KOfN)]
+fn kind() -> impl Strategy<Value = EstimatorKind> {
+    prop_oneof![Just(EstimatorKind::PhiAccrual), Just(EstimatorKind::FixedTimeout), Just(EstimatorKind::KOfN)]
 }
 
 proptest! {
@@ -430,7 +430,7 @@ proptest! {
                 match verdict.health {
                     Health::Alive => {}
                     Health::Gone => prop_assert!(gone_allowed),
-                    Health::Suspect => prop_assert!(gone_allowed || kind == DetectorKind::KOfN || verdict.silence_ms > 1_000),
+                    Health::Suspect => prop_assert!(gone_allowed || kind == EstimatorKind::KOfN || verdict.silence_ms > 1_000),
                     Health::Dead => prop_assert!(verdict.before == Health::Gone || verdict.silence_ms >= 5_000, "{:?}", verdict),
                 }
             }
@@ -460,7 +460,7 @@ proptest! {
         }
     }
 
-    /// Being cut off again and again, for any time, with nodes that beat whenever it listens, kills nobody.
+    /// Being cut off again and again, for any time, with nodes that beat whenever it listens, kills no node.
     #[test]
     fn own_reconnects_never_kill(cuts in prop::collection::vec((0..120_000_u64, 1_500..10_000_u64), 1..10)) {
         let mut world = World::new(DetectorConfig::default(), 8);
@@ -490,4 +490,16 @@ fn ten_thousand_nodes_are_judged_in_one_go() {
             .count();
     }
     assert_eq!(dead, 10_000);
+}
+
+#[test]
+fn a_node_whose_lives_are_counted_anew_is_not_ignored_for_ever() {
+    let mut detector = Detector::new(DetectorConfig::default(), 0);
+    detector.on_registered("n", "w", 9, 0);
+    detector.on_heartbeat("n", "w", 9, 10_000);
+    assert!(detector.on_heartbeat("n", "w", 1, 11_000).is_empty());
+    assert_eq!(detector.nodes["n"].incarnation, 9, "the other life was heard a moment ago");
+    detector.on_heartbeat("n", "w", 1, 13_000);
+    assert_eq!(detector.nodes["n"].incarnation, 1);
+    detector.sanity_check();
 }

@@ -5,7 +5,6 @@
 //! idle clocks nor slowdown temperatures: those are what `nvidia-smi -q` of such a board typically shows. Newer boards show a margin
 //! (`GPU T.Limit Temp`) instead of a slowdown temperature; there it is current + margin + 2 K, such as 33 + 54 + 2 = 89 for an H100.
 
-use super::GpuDevice;
 use crate::node::GpuDescriptor;
 
 /// One GPU model of the catalogue.
@@ -128,8 +127,6 @@ const NODES: [(&GpuModel, usize, f64); DEFAULT_NODES] = [
     (&T4, 4, 24.0),
     (&T4, 2, 26.0),
 ];
-/// Each GPU of a node stands behind the one before it and gets its warmed air.
-const WARMING_PER_GPU_K: f64 = 1.0;
 
 /// What a simulated node is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,10 +144,6 @@ pub struct DefaultNode {
 impl DefaultNode {
     pub fn descriptors(&self) -> Vec<GpuDescriptor> {
         vec![GpuDescriptor { model: self.model.name.to_owned(), memory_mib: self.model.memory_mib }; self.gpu_count]
-    }
-
-    pub fn devices(&self) -> Vec<GpuDevice> {
-        (0..self.gpu_count).map(|slot| GpuDevice::new(self.model, self.inlet_c + slot as f64 * WARMING_PER_GPU_K)).collect()
     }
 }
 

@@ -14,6 +14,8 @@ pub use catalogue::{
 
 use crate::node::GpuTelemetry;
 
+/// Each GPU of a node stands behind the one before it and gets its warmed air.
+const WARMING_PER_GPU_K: f64 = 1.0;
 /// Time constant of heat sink and die together: after this time 63 % of a temperature step is done.
 const THERMAL_TIME_CONSTANT_S: f64 = 40.0;
 /// With air of this temperature a GPU at full power settles exactly at its slowdown temperature; real coolers are sized so.
@@ -82,6 +84,12 @@ impl GpuLoad {
         }
         let work = self.utilisation * (1.0 - MEMORY_POWER_SHARE * (1.0 - self.memory_intensity));
         work.max(CONTEXT_ACTIVITY)
+    }
+}
+
+impl DefaultNode {
+    pub fn devices(&self) -> Vec<GpuDevice> {
+        (0..self.gpu_count).map(|slot| GpuDevice::new(self.model, self.inlet_c + slot as f64 * WARMING_PER_GPU_K)).collect()
     }
 }
 
@@ -182,18 +190,18 @@ impl GpuDevice {
             ((f64::from(self.model.max_sm_clock_mhz) * self.clock_ratio()).round() as u32, self.model.memory_clock_mhz)
         };
         GpuTelemetry {
-            utilisation_percent: (load.utilisation * 100.0) as f32,
-            memory_utilisation_percent: (busy_with_memory * 100.0) as f32,
-            memory_used_mib: load.memory_used_mib.min(self.model.memory_mib),
-            memory_total_mib: self.model.memory_mib,
-            temperature_c: self.temperature_c as f32,
-            memory_temperature_c: (self.temperature_c + MEMORY_OFFSET_K + MEMORY_LOAD_K * busy_with_memory) as f32,
-            power_w: self.power_w(load) as f32,
-            energy_j: self.energy_j,
-            sm_clock_mhz,
-            memory_clock_mhz,
-            throttled: self.throttled,
-            xid: 0,
+            utilisation_percent: Some((load.utilisation * 100.0) as f32),
+            memory_utilisation_percent: Some((busy_with_memory * 100.0) as f32),
+            memory_used_mib: Some(load.memory_used_mib.min(self.model.memory_mib)),
+            memory_total_mib: Some(self.model.memory_mib),
+            temperature_c: Some(self.temperature_c as f32),
+            memory_temperature_c: Some((self.temperature_c + MEMORY_OFFSET_K + MEMORY_LOAD_K * busy_with_memory) as f32),
+            power_w: Some(self.power_w(load) as f32),
+            energy_j: Some(self.energy_j),
+            sm_clock_mhz: Some(sm_clock_mhz),
+            memory_clock_mhz: Some(memory_clock_mhz),
+            throttled: Some(self.throttled),
+            xid: Some(0),
             out_of_service: false,
         }
     }

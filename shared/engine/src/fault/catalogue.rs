@@ -35,7 +35,7 @@ pub fn catalogue() -> Vec<FaultEntry> {
 fn words(kind: FaultKind) -> (&'static str, &'static str, &'static str) {
     match kind {
         FaultKind::Crash => (
-            "The machine goes down: power, kernel panic, a reboot that nobody announced.",
+            "The machine goes down: power, kernel panic, an unannounced reboot.",
             "Its attempts are gone without a word; it comes back as a new incarnation with its GPUs reset. Jobs are requeued, at no cost to them.",
             "Look into the management controller's event log, then repair or replace; if it happens again, take the node out.",
         ),
@@ -101,7 +101,7 @@ fn words(kind: FaultKind) -> (&'static str, &'static str, &'static str) {
         ),
         FaultKind::WrongResult => (
             "Silent data corruption: the GPU computes something wrong and reports nothing.",
-            "Products of `matrix` jobs on the GPU are wrong. The job's own check finds it, and as nobody can tell a wrong GPU from a wrong job, it costs a retry.",
+            "Products of `matrix` jobs on the GPU are wrong. The job's own check finds it. The check cannot tell a wrong GPU from a wrong job, so it costs a retry.",
             "Take the GPU out, run field diagnostics and replace it; repeat what ran there.",
         ),
     }

@@ -2,7 +2,7 @@
 //! All of it is pure: what chance decides follows from the seed, so that several processes agree without talking.
 
 use rand::{RngExt, SeedableRng};
-use rand_distr::{Distribution, Gamma};
+use rand_distr::{Distribution, Gamma, LogNormal};
 use rand_pcg::Pcg64Mcg;
 
 /// One random stream a purpose: the same seed, purpose and index give the same stream in every process.
@@ -11,6 +11,24 @@ pub(super) fn stream(seed: u64, purpose: &str, index: u64) -> Pcg64Mcg {
     let bytes = seed.to_le_bytes().into_iter().chain(purpose.bytes()).chain(index.to_le_bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Pcg64Mcg::seed_from_u64(hash)
+}
+
+/// How long a fault lasts: lognormal, which Schroeder and Gibson, "A Large-Scale Study of Failures in High-Performance
+/// Computing Systems", DSN 2006, found to fit repair times best; cut off at both ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RepairTime {
+    pub median_ms: f64,
+    /// Standard deviation of the logarithm.
+    pub sigma: f64,
+    pub min_ms: f64,
+    pub max_ms: f64,
+}
+
+impl RepairTime {
+    pub(super) fn draw(&self, rng: &mut Pcg64Mcg) -> u64 {
+        let drawn = LogNormal::new(self.median_ms.max(1.0).ln(), self.sigma).map_or(self.median_ms, |repair| repair.sample(rng));
+        drawn.max(self.min_ms).min(self.max_ms) as u64
+    }
 }
 
 /// The hazard of one node as a function of its age, the time since it was last as good as new.

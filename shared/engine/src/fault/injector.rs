@@ -10,13 +10,8 @@ use rand_pcg::Pcg64Mcg;
 use super::hazard::{Hazard, stream};
 use super::outage::{FailureDomain, Outage};
 use super::profile::FaultProfile;
-use super::{FaultCause, FaultDepth, FaultKind, FaultScope, FaultTruth, fault_id};
+use super::{FaultCause, FaultDepth, FaultKind, FaultScope, FaultTruth, MAX_ORDERED_MS, MAX_SLOW_FACTOR, MIN_SLOW_FACTOR, fault_id};
 
-/// The slow-down of a slow node lies between these, whoever asks for it.
-pub const MIN_SLOW_FACTOR: f64 = 2.0;
-pub const MAX_SLOW_FACTOR: f64 = 10.0;
-/// The longest fault that can be ordered: a day.
-pub const MAX_ORDERED_MS: u64 = 24 * 3600 * 1000;
 /// Outages are computed this far ahead, so that most ticks need not.
 const OUTAGES_AHEAD_MS: u64 = 10 * 60 * 1000;
 
@@ -31,26 +26,34 @@ pub struct Fault {
     /// How many times slower the node is; 1 for every kind but `Slow`.
     pub factor: f64,
     pub from_ms: u64,
-    /// When it will be repaired, in Unix milliseconds.
+    /// When it will be repaired, in Unix milliseconds; see [`Fault::planned_end_ms`].
     pub until_ms: u64,
     pub cause: FaultCause,
     /// What failed, for a correlated fault.
     pub domain: Option<FailureDomain>,
+    /// Who ordered it; empty for all others.
+    pub by: String,
 }
 
 impl Fault {
+    /// When it will be repaired. Unknown for a real device, unless the fault is over as soon as it has done its damage.
+    pub fn planned_end_ms(&self) -> Option<u64> {
+        (self.cause != FaultCause::Observed || self.kind.is_momentary()).then_some(self.until_ms)
+    }
+
     /// The ground truth for the history. `until_ms`: the planned end when it begins, the real one when it ends.
-    pub fn truth(&self, node: &str, until_ms: u64) -> FaultTruth {
+    pub fn truth(&self, node: &str, until_ms: Option<u64>) -> FaultTruth {
         FaultTruth {
             id: self.id.clone(),
             kind: self.kind.as_str().to_owned(),
-            depth: FaultDepth::Simulated,
+            depth: if self.cause == FaultCause::Observed { FaultDepth::Hardware } else { FaultDepth::Simulated },
             target: node.to_owned(),
             gpu: self.gpu,
             from_ms: self.from_ms,
-            until_ms: Some(until_ms),
+            until_ms,
             cause: self.cause,
             domain: self.domain.map(|domain| domain.to_string()),
+            by: self.by.clone(),
         }
     }
 }
@@ -72,13 +75,13 @@ pub struct FaultyNode {
     pub gpus: u8,
 }
 
-/// An order to break something.
+/// What an order breaks, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Order {
+pub struct Injection {
     pub kind: FaultKind,
     /// Which GPU, for faults of one GPU; brought into its bounds.
     pub gpu: u8,
-    /// At most a day; a momentary fault has no duration.
+    /// At most [`MAX_ORDERED_MS`]; a momentary fault has no duration.
     pub for_ms: u64,
     /// For `Slow` only; brought into its bounds.
     pub factor: f64,
@@ -220,11 +223,11 @@ impl FaultInjector {
         // Most slow nodes are a few times slower; the full range is for orders.
         let factor = if kind == FaultKind::Slow { self.rng.random_range(MIN_SLOW_FACTOR..6.0) } else { 1.0 };
         let gpu = self.rng.random_range(0..self.node.gpus.max(1));
-        self.begin(Order { kind, gpu, for_ms: repair_ms, factor }, FaultCause::Hazard, at_ms, transitions);
+        self.begin(Injection { kind, gpu, for_ms: repair_ms, factor }, (FaultCause::Hazard, ""), at_ms, transitions);
     }
 
     /// A node that has no GPU has no faults of a GPU.
-    fn begin(&mut self, order: Order, cause: FaultCause, at_ms: u64, transitions: &mut Vec<FaultTransition>) {
+    fn begin(&mut self, order: Injection, (cause, by): (FaultCause, &str), at_ms: u64, transitions: &mut Vec<FaultTransition>) {
         let gpu = match order.kind.scope() {
             FaultScope::Node => None,
             FaultScope::Gpu if self.node.gpus == 0 => return,
@@ -232,7 +235,8 @@ impl FaultInjector {
         };
         let until_ms = if order.kind.is_momentary() { at_ms } else { at_ms.saturating_add(order.for_ms) };
         let id = fault_id(at_ms, self.rng.random());
-        let fault = Fault { id, kind: order.kind, gpu, factor: order.factor, from_ms: at_ms, until_ms, cause, domain: None };
+        let by = by.to_owned();
+        let fault = Fault { id, kind: order.kind, gpu, factor: order.factor, from_ms: at_ms, until_ms, cause, domain: None, by };
         self.put(fault, at_ms, transitions);
     }
 
@@ -251,6 +255,7 @@ impl FaultInjector {
             until_ms: outage.until_ms,
             cause: FaultCause::Correlated,
             domain: Some(outage.domain),
+            by: String::new(),
         };
         self.put(fault, outage.from_ms, transitions);
     }
@@ -279,8 +284,8 @@ impl FaultInjector {
         }
     }
 
-    /// Breaks something on purpose, after living up to now; a fault at the same place is ended first.
-    pub fn order(&mut self, order: Order, now_ms: u64) -> Vec<FaultTransition> {
+    /// Breaks something on purpose, after living up to now; a fault at the same place is ended first. `by` says who ordered it.
+    pub fn order(&mut self, order: Injection, by: &str, now_ms: u64) -> Vec<FaultTransition> {
         let mut transitions = self.tick(now_ms, 1.0);
         let factor = match order.kind {
             FaultKind::Slow if order.factor.is_finite() => order.factor.clamp(MIN_SLOW_FACTOR, MAX_SLOW_FACTOR),
@@ -288,7 +293,7 @@ impl FaultInjector {
             _ => 1.0,
         };
         let for_ms = order.for_ms.clamp(1, MAX_ORDERED_MS);
-        self.begin(Order { for_ms, factor, ..order }, FaultCause::Ordered, now_ms, &mut transitions);
+        self.begin(Injection { for_ms, factor, ..order }, (FaultCause::Ordered, by), now_ms, &mut transitions);
         self.end_due(now_ms, &mut transitions);
         transitions
     }

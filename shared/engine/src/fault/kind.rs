@@ -56,7 +56,7 @@ pub enum AttemptEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toll {
     None,
-    /// All on the node are gone, and nobody is left to say so.
+    /// All on the node are gone, and no process is left to say so.
     NodeVanishes,
     /// All that use the GPU.
     AllOnGpu(AttemptEnd),
@@ -124,6 +124,11 @@ impl FaultKind {
         }
     }
 
+    /// The kind that NVIDIA's code stands for, if it is one of those that are known here.
+    pub fn of_xid(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.xid() == Some(code))
+    }
+
     pub fn scope(self) -> FaultScope {
         match self {
             FaultKind::Crash | FaultKind::Hang | FaultKind::HeartbeatLoss | FaultKind::Slow | FaultKind::Zombie => FaultScope::Node,
@@ -188,7 +193,7 @@ impl fmt::Display for FaultKind {
 
 /// A fault's name that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the fault `{given}` is unknown: use {}", FaultKind::ALL.map(FaultKind::as_str).join(", "))]
+#[error("unknown fault `{given}`: use {}", FaultKind::ALL.map(FaultKind::as_str).join(", "))]
 pub struct UnknownFault {
     given: String,
 }
@@ -215,7 +220,7 @@ mod tests {
             assert_eq!(FaultKind::ALL.iter().filter(|other| other.as_str() == kind.as_str()).count(), 1);
             assert_eq!(kind.as_str().strip_prefix("xid_").map(|code| code.parse().unwrap()), kind.xid());
         }
-        assert!("xid-999".parse::<FaultKind>().unwrap_err().to_string().starts_with("the fault `xid-999` is unknown: use crash, hang,"));
+        assert!("xid-999".parse::<FaultKind>().unwrap_err().to_string().starts_with("unknown fault `xid-999`: use crash, hang,"));
     }
 
     #[test]

@@ -6,8 +6,7 @@ use std::fmt;
 use rand::RngExt;
 use rand_distr::{Distribution, Poisson};
 
-use super::hazard::stream;
-use super::profile::RepairTime;
+use super::hazard::{RepairTime, stream};
 use super::{FaultKind, fault_id};
 use crate::device::default_node;
 
@@ -129,7 +128,7 @@ impl OutageRates {
 }
 
 impl Outage {
-    /// The id of what this outage does to node `index`, the same whoever computes it.
+    /// The id of what this outage does to node `index`, the same in every process that computes it.
     pub(super) fn id_on(&self, seed: u64, index: usize) -> String {
         let mut rng = stream(seed ^ self.from_ms, &self.domain.to_string(), index as u64);
         fault_id(self.from_ms, rng.random())

@@ -3,12 +3,11 @@
 use std::str::FromStr;
 
 use rand::RngExt;
-use rand_distr::{Distribution, LogNormal};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use super::FaultKind;
-use super::hazard::{Hazard, Lemons, Surges};
+use super::hazard::{Hazard, Lemons, RepairTime, Surges};
 use super::outage::OutageRates;
 
 const MS_PER_MIN: f64 = 60_000.0;
@@ -172,24 +171,6 @@ impl FaultWeights {
             left -= weight;
         }
         FaultKind::Crash
-    }
-}
-
-/// How long a fault lasts: lognormal, which Schroeder and Gibson, "A Large-Scale Study of Failures in High-Performance
-/// Computing Systems", DSN 2006, found to fit repair times best; cut off at both ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RepairTime {
-    pub median_ms: f64,
-    /// Standard deviation of the logarithm.
-    pub sigma: f64,
-    pub min_ms: f64,
-    pub max_ms: f64,
-}
-
-impl RepairTime {
-    pub(super) fn draw(&self, rng: &mut Pcg64Mcg) -> u64 {
-        let drawn = LogNormal::new(self.median_ms.max(1.0).ln(), self.sigma).map_or(self.median_ms, |repair| repair.sample(rng));
-        drawn.max(self.min_ms).min(self.max_ms) as u64
     }
 }
 

@@ -1,9 +1,20 @@
-//! The ground truth of an injected fault: what, where, from when to when, and why. Everybody who breaks something on purpose
-//! writes one of these into the history, so that detectors and recovery can be measured against what really happened.
+//! The ground truth of an injected fault: what, where, from when to when, and why. Every component that breaks something on
+//! purpose writes one of these into the history, so that detectors and recovery can be measured against what really happened.
 
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::ToSchema;
+
+/// SIGKILL to a process.
+pub const KILL: &str = "kill";
+/// SIGTERM to a process.
+pub const TERM: &str = "term";
+/// SIGSTOP to a process.
+pub const FREEZE: &str = "freeze";
+/// A link that passes nothing.
+pub const PARTITION: &str = "partition";
+/// All other conditions of a link begin with this.
+pub const LINK_PREFIX: &str = "link_";
 
 /// How deep a fault reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -15,6 +26,8 @@ pub enum FaultDepth {
     Process,
     /// Done to a real connection: cut, delayed, throttled.
     Network,
+    /// Seen on a real device. Nothing injected it.
+    Hardware,
 }
 
 /// What brought a fault about.
@@ -27,6 +40,8 @@ pub enum FaultCause {
     Ordered,
     /// The failure of something that several nodes share, see [`FaultTruth::domain`].
     Correlated,
+    /// A real device failed on its own.
+    Observed,
 }
 
 /// One fault as it really was.
@@ -51,6 +66,24 @@ pub struct FaultTruth {
     /// For a correlated fault, the failure domain, such as `rack-2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
+    /// Who ordered it and through what, such as "`faultline kill`, user root"; empty when it came by itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+impl FaultTruth {
+    /// What was done, to what and by whom, in one line.
+    pub fn headline(&self) -> String {
+        let Self { kind, target, .. } = self;
+        let deed = match (kind.as_str(), self.gpu) {
+            (KILL, _) => format!("{target} killed (SIGKILL)"),
+            (TERM, _) => format!("{target} told to stop (SIGTERM)"),
+            (FREEZE, _) => format!("{target} frozen (SIGSTOP)"),
+            (_, Some(gpu)) => format!("{kind} on GPU {gpu} of {target}"),
+            (_, None) => format!("{kind} on {target}"),
+        };
+        if self.by.is_empty() { deed } else { format!("{deed} by {}", self.by) }
+    }
 }
 
 /// A new fault's id from the time at which it began and 80 random bits (higher bits are dropped).
@@ -61,6 +94,29 @@ pub fn fault_id(unix_ms: u64, random: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_headline_says_what_to_what_by_whom() {
+        let truth = |kind: &str, target: &str, gpu, by: &str| FaultTruth {
+            id: String::new(),
+            kind: kind.into(),
+            depth: FaultDepth::Process,
+            target: target.into(),
+            gpu,
+            from_ms: 0,
+            until_ms: None,
+            cause: FaultCause::Ordered,
+            domain: None,
+            by: by.into(),
+        };
+        assert_eq!(
+            truth("kill", "worker-03", None, "`faultline kill`, user root").headline(),
+            "worker-03 killed (SIGKILL) by `faultline kill`, user root"
+        );
+        assert_eq!(truth("freeze", "nats", None, "").headline(), "nats frozen (SIGSTOP)");
+        assert_eq!(truth("xid_79", "gpu-node-02", Some(3), "").headline(), "xid_79 on GPU 3 of gpu-node-02");
+        assert_eq!(truth("partition", "worker-01", None, "the dashboard").headline(), "partition on worker-01 by the dashboard");
+    }
 
     #[test]
     fn ids_are_ulids_that_sort_by_time() {

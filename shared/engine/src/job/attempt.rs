@@ -34,7 +34,7 @@ pub struct AttemptSummary {
     /// Indexes of the GPUs on the node.
     pub gpus: Vec<u8>,
     /// Thousandths of a GPU that it held, over all of them; 0 in records of builds that did not write it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub gpu_milli: u32,
     pub placed_at_ms: u64,
     #[serde(default)]
@@ -48,10 +48,6 @@ pub struct AttemptSummary {
     /// Why this node was chosen.
     #[serde(default)]
     pub why: String,
-}
-
-fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
-    *number == N::default()
 }
 
 /// Where a job stands. The last four are terminal.
@@ -82,6 +78,14 @@ impl JobState {
             JobState::Dead => "dead",
             JobState::Cancelled => "cancelled",
             JobState::Abandoned => "abandoned",
+        }
+    }
+
+    /// The word of the glossary, for people; programs read [`JobState::as_str`].
+    pub fn words(self) -> &'static str {
+        match self {
+            JobState::Dead => "given up",
+            state => state.as_str(),
         }
     }
 
@@ -120,7 +124,7 @@ pub struct Assignment {
     #[serde(default)]
     pub traceparent: Option<String>,
     /// The lease under which it was placed; 0 when that was not said.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub epoch: u64,
 }
 
@@ -137,6 +141,24 @@ pub struct EndedAttempt {
     /// For a failure: when JetStream delivers the job again.
     #[serde(default)]
     pub retry_delay_ms: u64,
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub told: Told,
+    /// Its row of the job's path, when the history may not have it: the worker repeats this end to a new leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<Box<AttemptSummary>>,
+}
+
+/// Who tells the history of an attempt that came to no result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// Its worker has.
+    #[default]
+    ByWorker,
+    /// The scheduler shall: the worker refused the assignment and handed the message back.
+    Refused,
+    /// The scheduler shall: the worker stopped the attempt because JetStream did not answer.
+    Unanswered,
 }
 
 /// An attempt that a worker runs, with what a new leader needs to adopt it.
@@ -144,13 +166,28 @@ pub struct EndedAttempt {
 pub struct RunningAttempt {
     pub assignment: Assignment,
     pub started_at_ms: u64,
+    /// For how long it has run, by the worker's monotonic clock: a new leader counts its time limit from there. A worker of an older
+    /// version does not say it, and then the leader counts from the moment at which it hears of the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
 }
 
 /// The newest rows of a job's path that are carried along; older ones are dropped and only counted.
 pub const MAX_HISTORY: usize = 16;
 
+/// What is kept of the words about how an attempt ended, and of why its node was chosen, in bytes: a path travels with each message of its job.
+pub const MAX_DETAIL_BYTES: usize = 1024;
+const MAX_WHY_BYTES: usize = 256;
+
+/// Cuts a text to at most so many bytes, between two characters.
+pub fn cut(text: &mut String, most_bytes: usize) {
+    text.truncate(text.floor_char_boundary(most_bytes));
+}
+
 /// Appends a row and keeps the newest [`MAX_HISTORY`].
-pub fn push_history(history: &mut Vec<AttemptSummary>, row: AttemptSummary) {
+pub fn push_history(history: &mut Vec<AttemptSummary>, mut row: AttemptSummary) {
+    cut(&mut row.detail, MAX_DETAIL_BYTES);
+    cut(&mut row.why, MAX_WHY_BYTES);
     if history.len() >= MAX_HISTORY {
         history.remove(0);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Param, Params, Priority, class, clip};
+use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, class, clip};
 
 pub const DEFAULT_DURATION_MS: u64 = 1_000;
 pub const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -34,6 +34,8 @@ pub struct JobOptions {
     /// When absent: 30 s, or three times the duration if that is longer.
     pub timeout_ms: Option<u64>,
     pub max_retries: u32,
+    /// Who submits it, as the submitter states it.
+    pub origin: Origin,
 }
 
 impl JobOptions {
@@ -53,12 +55,13 @@ impl JobOptions {
             timeout_ms: self.timeout_ms.unwrap_or_else(|| expected_ms.saturating_mul(3).clamp(DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS)),
             max_retries: self.max_retries,
             submitted_at_ms: now_ms,
+            origin: self.origin.clone(),
         };
         spec.validate()?;
         Ok(spec)
     }
 
-    /// One job alone keeps the name that somebody gave it.
+    /// A single job keeps the name that the submitter gave it.
     fn name_of(&self, number: u64, count: u64) -> String {
         let name = self.name.clone().unwrap_or_else(|| format!("{}-{}", self.kind, self.priority));
         if count == 1 { name } else { format!("{name}-{number:04}") }
@@ -123,6 +126,7 @@ mod tests {
             demand: Demand { gpu_milli: DEFAULT_GPU_MILLI, ..Demand::default() },
             timeout_ms: None,
             max_retries: DEFAULT_MAX_RETRIES,
+            origin: Origin::default(),
         }
     }
 

@@ -8,15 +8,11 @@ use std::ops::Bound;
 
 use serde::Serialize;
 
-use super::{Ledger, LedgerRecord, LedgerSnapshot};
+use super::survey::Survey;
+use super::{Ledger, LedgerRecord, LedgerState, Took};
 use crate::job::{JobId, JobState};
+use crate::words::span;
 
-/// An open job that was queued once is lost when it has been in no queue for this long. Between its commit and our reading of
-/// it the message is gone already.
-const LOST_AFTER_MS: u64 = 30_000;
-/// An open job that nobody ever saw queued: its submitter may have died between its two writes, and the sweeper comes after
-/// two minutes.
-const NEVER_QUEUED_AFTER_MS: u64 = 180_000;
 /// A placement may follow the end within this time: the leader had not heard of it, or the server had forgotten the
 /// acknowledgement when it was killed, and delivered once more.
 const PLACED_LATE_MS: u64 = 60_000;
@@ -51,8 +47,21 @@ pub enum Finding {
         job: JobId,
         seq: u64,
     },
+    /// It was queued, its message left JOBS, and no end came.
     Lost {
         job: JobId,
+    },
+    /// It was abandoned; of those that were, some had been queued.
+    MaybeLost {
+        job: JobId,
+    },
+    /// Messages left JOBS, and no open job misses one.
+    Vanished {
+        messages: u64,
+    },
+    /// A store lost what had been counted.
+    StoreWentBack {
+        what: String,
     },
     PlacedAfterEnd {
         job: JobId,
@@ -72,16 +81,26 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Finding::EndedTwice { job, state, first_seq, second_seq } => {
-                write!(f, "{job} ended twice: {} at {first_seq} and again at {second_seq}", state.as_str())
+                write!(f, "{job} ended twice: {} at {first_seq} and again at {second_seq}", state.words())
             }
             Finding::EndChanged { job, from, to, first_seq, second_seq } => {
-                write!(f, "the end of {job} changed: {} at {first_seq}, {} at {second_seq}", from.as_str(), to.as_str())
+                write!(f, "the end of {job} changed: {} at {first_seq}, {} at {second_seq}", from.words(), to.words())
             }
             Finding::OpenedAgain { job, seq } => write!(f, "{job} was opened again at {seq}"),
             Finding::MarkerVanished { job, seq } => write!(f, "the open marker of {job}, at {seq}, vanished without an end"),
-            Finding::Lost { job } => write!(f, "{job} is open and in no queue"),
-            Finding::PlacedAfterEnd { job, state, after_ms } => write!(f, "{job} was placed {after_ms} ms after it was {}", state.as_str()),
-            Finding::NoRecord { seq, what } => write!(f, "message {seq} of RESULTS is no record: {what}"),
+            Finding::Lost { job } => write!(f, "{job} is lost: it was queued, and its message left JOBS before it had ended"),
+            Finding::MaybeLost { job } => {
+                write!(f, "{job} was abandoned and may be lost: jobs that had been queued are among the abandoned ones")
+            }
+            Finding::Vanished { messages: 1 } => write!(f, "1 message left JOBS before its job had ended: whose it was is not known"),
+            Finding::Vanished { messages } => {
+                write!(f, "{messages} messages left JOBS before their jobs had ended: whose they were is not known")
+            }
+            Finding::StoreWentBack { what } => f.write_str(what),
+            Finding::PlacedAfterEnd { job, state, after_ms } => {
+                write!(f, "{job} was placed {} after it was {}", span(*after_ms), state.words())
+            }
+            Finding::NoRecord { seq, what } => write!(f, "unreadable message {seq} in RESULTS: {what}"),
             Finding::InvariantBroken { what } => write!(f, "an invariant was broken: {what}"),
         }
     }
@@ -89,7 +108,7 @@ impl fmt::Display for Finding {
 
 #[derive(Debug, Clone, Copy)]
 enum Standing {
-    Open { seq: u64, since_ms: u64, was_queued: bool, missing_since_ms: Option<u64>, vanished_once: bool },
+    Open { seq: u64, since_ms: u64, vanished_once: bool },
     Ended { seq: u64, at_ms: u64, state: JobState },
 }
 
@@ -105,6 +124,9 @@ pub struct Totals {
     pub missed: u64,
     pub duplicates: u64,
     pub lost: u64,
+    /// Of those, the ones that have ended; `abandoned` has them too.
+    #[serde(skip)]
+    pub ended_lost: u64,
     pub violations: u64,
     /// Everything found so far, those of the three before among them.
     pub findings: u64,
@@ -127,16 +149,39 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Goes on from the ledger's snapshot; RESULTS is then told from its first message on.
-    pub fn new(snapshot: LedgerSnapshot, now_ms: u64) -> Self {
-        Self {
-            ledger: Ledger::new(snapshot),
+    /// Goes on from what the ledger has stored; RESULTS is then told from its first message on.
+    pub fn new(state: impl Into<LedgerState>, now_ms: u64) -> Self {
+        let state = state.into();
+        let mut watch = Self {
+            ledger: Ledger::new(state.clone()),
             jobs: BTreeMap::new(),
             ended_by_seq: BTreeMap::new(),
             findings: BTreeSet::new(),
             news: Vec::new(),
             calm_from_ms: now_ms,
             reread_after: None,
+        };
+        watch.on_ledger(&state);
+        watch
+    }
+
+    /// What the leader has stored meanwhile.
+    pub fn on_ledger(&mut self, state: &LedgerState) {
+        self.ledger.learn(state);
+        for job in &state.lost_jobs {
+            self.find(Finding::Lost { job: *job });
+        }
+        for job in &state.suspects {
+            self.find(Finding::MaybeLost { job: *job });
+        }
+        self.tell_setbacks();
+    }
+
+    fn tell_setbacks(&mut self) {
+        let setbacks: Vec<String> =
+            self.ledger.state().setbacks.iter().filter(|setback| setback.is_loss()).map(ToString::to_string).collect();
+        for what in setbacks {
+            self.find(Finding::StoreWentBack { what });
         }
     }
 
@@ -148,17 +193,23 @@ impl Watch {
 
     /// A message of RESULTS, in the order of the sequences; one that comes again is ignored.
     pub fn on_record(&mut self, record: LedgerRecord, stored_at_ms: u64) {
-        let LedgerRecord { seq, job, state } = record;
+        let LedgerRecord { seq, job, state, took, .. } = record;
         let before = self.jobs.get(&job).copied();
         if matches!(before, Some(Standing::Open { seq: known, .. } | Standing::Ended { seq: known, .. }) if known >= seq) {
             return;
         }
         self.ledger.fold(record);
+        if took == Took::Returned {
+            if let Some(Standing::Open { .. }) = before {
+                self.jobs.remove(&job);
+            }
+            return;
+        }
         if !state.is_terminal() {
             if before.is_some() {
                 self.find(Finding::OpenedAgain { job, seq });
             }
-            let standing = Standing::Open { seq, since_ms: stored_at_ms, was_queued: false, missing_since_ms: None, vanished_once: false };
+            let standing = Standing::Open { seq, since_ms: stored_at_ms, vanished_once: false };
             self.jobs.insert(job, standing);
             return;
         }
@@ -169,8 +220,13 @@ impl Watch {
                 Finding::EndChanged { job, from, to: state, first_seq, second_seq: seq }
             });
         }
-        // It was somewhere after all.
-        self.findings.remove(&Finding::Lost { job });
+        match took {
+            Took::Vanished => self.find(Finding::Lost { job }),
+            Took::Unclear => self.find(Finding::MaybeLost { job }),
+            // It ran although its message was gone.
+            Took::Message => drop(self.findings.remove(&Finding::Lost { job })),
+            Took::Nothing | Took::Returned => {}
+        }
         self.jobs.insert(job, Standing::Ended { seq, at_ms: stored_at_ms, state });
         self.ended_by_seq.insert(seq, job);
         if self.ended_by_seq.len() > REMEMBERED
@@ -194,7 +250,7 @@ impl Watch {
     /// The history says that a job was placed.
     pub fn on_placed(&mut self, job: JobId, placed_at_ms: u64) {
         match self.jobs.get_mut(&job) {
-            Some(Standing::Open { was_queued, .. }) => *was_queued = true,
+            Some(Standing::Open { .. }) => self.ledger.on_seen(job),
             Some(Standing::Ended { at_ms, state, .. }) => {
                 let (since_ms, state) = ((*at_ms).max(self.calm_from_ms), *state);
                 if placed_at_ms.saturating_sub(since_ms) > PLACED_LATE_MS {
@@ -206,24 +262,26 @@ impl Watch {
         }
     }
 
-    /// All jobs that JOBS held when somebody began to look at `looked_at_ms`.
-    pub fn on_queue(&mut self, queued: &BTreeSet<JobId>, looked_at_ms: u64) {
-        let mut lost = Vec::new();
-        for (job, standing) in &mut self.jobs {
-            let Standing::Open { since_ms, was_queued, missing_since_ms, .. } = standing else { continue };
-            if queued.contains(job) {
-                (*was_queued, *missing_since_ms) = (true, None);
-                continue;
-            }
-            let missing_since = *missing_since_ms.get_or_insert(looked_at_ms.max(*since_ms));
-            let patience_ms = if *was_queued { LOST_AFTER_MS } else { NEVER_QUEUED_AFTER_MS };
-            if looked_at_ms.saturating_sub(missing_since) >= patience_ms {
-                lost.push(*job);
-            }
-        }
-        for job in lost {
+    /// What JOBS held. All records that RESULTS had afterwards have been told.
+    pub fn on_survey(&mut self, survey: &Survey<'_>) {
+        self.ledger.on_survey(survey);
+        // Lists that missed it twice were wrong.
+        self.findings.retain(|finding| !matches!(finding, Finding::Lost { job } if survey.queued.contains(job)));
+        let gone: Vec<JobId> = self.ledger.gone_jobs().collect();
+        for job in gone {
             self.find(Finding::Lost { job });
         }
+        let messages = self.ledger.state().unnamed;
+        if messages > 0 {
+            self.findings.retain(|finding| !matches!(finding, Finding::Vanished { .. }));
+            self.find(Finding::Vanished { messages });
+        }
+        self.tell_setbacks();
+    }
+
+    /// Whether something is missing, and another survey would tell more.
+    pub fn wants_survey(&self) -> bool {
+        self.ledger.wants_survey()
     }
 
     /// Open jobs whose record should be read again, the next `limit` in turn.
@@ -245,12 +303,13 @@ impl Watch {
         }
     }
 
-    /// Reading goes on after an interruption: whatever waits for a time limit waits anew.
+    /// Reading goes on after an interruption: all waiting jobs for a time limit waits anew.
     pub fn on_interruption(&mut self, now_ms: u64) {
         self.calm_from_ms = now_ms;
+        self.ledger.on_interruption();
         for standing in self.jobs.values_mut() {
-            if let Standing::Open { missing_since_ms, vanished_once, .. } = standing {
-                (*missing_since_ms, *vanished_once) = (None, false);
+            if let Standing::Open { vanished_once, .. } = standing {
+                *vanished_once = false;
             }
         }
     }
@@ -265,7 +324,7 @@ impl Watch {
         std::mem::take(&mut self.news)
     }
 
-    /// Everything found, but for jobs that were thought lost and have ended since.
+    /// Everything found, but for jobs whose message vanished and that ended well all the same.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter()
     }
@@ -291,7 +350,8 @@ impl Watch {
             abandoned: counts.abandoned,
             missed: counts.missed,
             duplicates: counts.duplicates.max(here),
-            lost: of(|finding| matches!(finding, Finding::Lost { .. })),
+            lost: counts.vanished.max(of(|finding| matches!(finding, Finding::Lost { .. }))),
+            ended_lost: self.ledger.state().lost.min(counts.abandoned),
             violations: of(|finding| matches!(finding, Finding::InvariantBroken { .. })),
             findings: self.findings.len() as u64,
             oldest_open_ms: now_ms - oldest_ms,

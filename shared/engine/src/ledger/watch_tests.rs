@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::super::LedgerSnapshot;
+use super::super::stores::Sight;
 use super::*;
 
 fn id(n: u128) -> JobId {
@@ -9,7 +11,14 @@ fn id(n: u128) -> JobId {
 }
 
 fn record(seq: u64, job: u128, state: JobState) -> LedgerRecord {
-    LedgerRecord { seq, job: id(job), state }
+    LedgerRecord { seq, job: id(job), state, stored_at_ms: seq, took: Took::read(None, state) }
+}
+
+/// JOBS is looked at: it has accepted so many messages, and holds these.
+fn survey(watch: &mut Watch, last_seq: u64, queued: &[u128], began_at_ms: u64) {
+    let jobs: BTreeSet<JobId> = queued.iter().map(|&job| id(job)).collect();
+    let sight = Sight { made_at_ms: 1, last_seq, messages: jobs.len() as u64 };
+    watch.on_survey(&Survey { sight, began_at_ms, replicas: 1, queued: &jobs, held: &BTreeSet::new() });
 }
 
 fn watch() -> Watch {
@@ -32,11 +41,11 @@ fn ended() -> Watch {
 #[test]
 fn a_life_as_it_should_be() {
     let mut watch = opened();
-    watch.on_queue(&BTreeSet::from([id(1)]), 1_100);
+    survey(&mut watch, 1, &[1], 1_100);
     watch.on_placed(id(1), 1_200);
     assert_eq!((watch.totals(3_000).open, watch.totals(3_000).oldest_open_ms), (1, 2_000));
     watch.on_record(record(2, 1, JobState::Committed), 2_000);
-    watch.on_queue(&BTreeSet::new(), 2_100);
+    survey(&mut watch, 1, &[], 2_100);
     watch.on_placed(id(1), 2_500);
     let totals = watch.totals(3_000);
     assert_eq!((totals.submitted, totals.committed, totals.open, totals.findings, totals.oldest_open_ms), (1, 1, 0, 0, 0));
@@ -76,37 +85,57 @@ fn a_marker_that_two_looks_do_not_find_has_vanished() {
 }
 
 #[test]
-fn an_open_job_in_no_queue_is_lost_after_a_while_and_found_again_by_its_end() {
+fn a_job_whose_message_vanished_is_lost_at_once_and_well_again_when_it_ends_all_the_same() {
     let mut watch = opened();
-    watch.on_queue(&BTreeSet::from([id(1)]), 2_000);
-    watch.on_queue(&BTreeSet::new(), 10_000);
-    watch.on_queue(&BTreeSet::new(), 39_000);
-    assert!(watch.take_news().is_empty());
-    watch.on_queue(&BTreeSet::new(), 40_000);
+    survey(&mut watch, 1, &[1], 2_000);
+    survey(&mut watch, 1, &[], 3_000);
+    assert!(watch.wants_survey() && watch.take_news().is_empty(), "one list does not prove an absence");
+    survey(&mut watch, 1, &[], 4_000);
     assert_eq!(watch.take_news(), [Finding::Lost { job: id(1) }]);
-    assert_eq!(watch.totals(40_000).lost, 1);
-    watch.on_record(record(2, 1, JobState::Committed), 41_000);
-    assert_eq!((watch.totals(41_000).lost, watch.findings().count()), (0, 0));
+    assert_eq!(watch.totals(4_000).lost, 1);
+    watch.on_record(record(2, 1, JobState::Committed), 5_000);
+    assert_eq!((watch.totals(5_000).lost, watch.findings().count()), (0, 0));
 }
 
 #[test]
-fn a_job_that_was_never_queued_is_left_to_the_sweeper_first() {
+fn a_lost_job_stays_lost_when_the_sweeper_has_abandoned_it() {
     let mut watch = opened();
-    for at_ms in [2_000, 60_000, 150_000] {
-        watch.on_queue(&BTreeSet::new(), at_ms);
+    survey(&mut watch, 1, &[], 2_000);
+    survey(&mut watch, 1, &[], 3_000);
+    assert_eq!(watch.take_news(), [Finding::Lost { job: id(1) }], "the sum says so, though it was never seen");
+    watch.on_record(LedgerRecord { took: Took::Vanished, ..record(2, 1, JobState::Abandoned) }, 200_000);
+    survey(&mut watch, 1, &[], 201_000);
+    assert_eq!((watch.totals(201_000).lost, watch.findings().count()), (1, 1));
+}
+
+#[test]
+fn a_job_that_was_never_queued_is_no_loss_however_long_nobody_sweeps() {
+    let mut watch = opened();
+    for at_ms in [2_000, 60_000, 150_000, 900_000] {
+        survey(&mut watch, 0, &[], at_ms);
     }
+    watch.on_record(record(2, 1, JobState::Abandoned), 901_000);
+    survey(&mut watch, 0, &[], 902_000);
     assert!(watch.take_news().is_empty());
-    watch.on_queue(&BTreeSet::new(), 190_000);
-    assert_eq!(watch.take_news(), [Finding::Lost { job: id(1) }]);
+}
+
+#[test]
+fn what_the_leader_has_stored_is_told() {
+    let lost = LedgerState { lost: 1, lost_jobs: vec![id(7)], unnamed: 2, ..LedgerState::default() };
+    let mut watch = Watch::new(lost, 0);
+    assert_eq!(watch.take_news(), [Finding::Lost { job: id(7) }]);
+    survey(&mut watch, 3, &[], 1_000);
+    assert_eq!(watch.take_news(), [Finding::Vanished { messages: 2 }]);
 }
 
 #[test]
 fn an_interruption_starts_the_patience_anew() {
     let mut watch = opened();
     watch.on_placed(id(1), 1_500);
-    watch.on_queue(&BTreeSet::new(), 2_000);
+    survey(&mut watch, 1, &[1], 2_000);
+    survey(&mut watch, 1, &[], 3_000);
     watch.on_interruption(50_000);
-    watch.on_queue(&BTreeSet::new(), 50_100);
+    survey(&mut watch, 1, &[], 50_100);
     assert!(watch.take_news().is_empty());
     let mut over = ended();
     over.on_interruption(300_000);
@@ -158,7 +187,9 @@ proptest! {
             if ends.get(told).is_some_and(|(_, _, again)| *again) {
                 watch.on_record(stream[told / 2], now_ms);
                 watch.on_placed(stream[told / 2].job, now_ms);
-                watch.on_queue(&stream[..=told].iter().map(|record| record.job).collect(), now_ms);
+                let jobs: BTreeSet<JobId> = stream[..=told].iter().map(|record| record.job).collect();
+                let sight = Sight { made_at_ms: 1, last_seq: jobs.len() as u64, messages: jobs.len() as u64 };
+                watch.on_survey(&Survey { sight, began_at_ms: now_ms, replicas: 1, queued: &jobs, held: &BTreeSet::new() });
             }
         }
         prop_assert_eq!(watch.findings().count(), 0);
@@ -167,7 +198,7 @@ proptest! {
         prop_assert_eq!(totals.open, open.len() as u64);
         prop_assert_eq!(totals.committed + totals.dead + totals.cancelled + totals.abandoned + totals.open, 30);
         if let Some(job) = forged {
-            watch.on_record(LedgerRecord { seq: stream.len() as u64 + 1, job, state: JobState::Committed }, 10_000);
+            watch.on_record(LedgerRecord { job, ..record(stream.len() as u64 + 1, 0, JobState::Committed) }, 10_000);
             prop_assert_eq!(watch.findings().count(), 1);
             prop_assert_eq!(watch.totals(10_000).duplicates, 1);
         }

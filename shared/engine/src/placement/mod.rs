@@ -3,6 +3,7 @@
 
 mod best_fit;
 mod least_loaded;
+mod policy;
 mod random;
 mod round_robin;
 
@@ -11,11 +12,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::job::{Demand, InvalidJob, JobSpec};
+use crate::job::{Demand, InvalidJob};
 use crate::node::GpuDescriptor;
 
 pub use best_fit::BestFit;
 pub use least_loaded::LeastLoaded;
+pub use policy::{Candidate, Policy};
 pub use random::Random;
 pub use round_robin::RoundRobin;
 
@@ -43,6 +45,8 @@ pub enum RejectReason {
     GpuMemoryTaken,
     /// Enough of its GPUs would do, but some must not be used until they have been reset.
     GpuOutOfService,
+    /// It refused what was placed there, or did not know it, a moment ago.
+    RefusedLately,
 }
 
 impl RejectReason {
@@ -127,32 +131,6 @@ pub fn fit_gpus(slots: &[GpuSlot], demand: &Demand) -> Result<Vec<u8>, RejectRea
     Ok(fitting.into_iter().take(wanted).map(|(_, index)| index).collect())
 }
 
-/// A node that could take the job, as a policy sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate {
-    /// Position among all nodes, stable while they live.
-    pub index: usize,
-    /// Thousandths of a GPU that are free on the node, and in all.
-    pub free_milli: u32,
-    pub total_milli: u32,
-    pub free_slots: u32,
-    pub total_slots: u32,
-}
-
-/// Chooses among the nodes that could take a job. The node with the highest score gets it; of equals, the first.
-pub trait Policy: Send {
-    fn name(&self) -> &'static str;
-
-    /// How good this node is for this job. Only the order of scores matters.
-    fn score(&mut self, job: &JobSpec, candidate: &Candidate) -> f64;
-
-    /// The job went to this node.
-    fn placed(&mut self, _index: usize) {}
-
-    /// The reason in words, for the job's path.
-    fn why(&self, candidate: &Candidate) -> String;
-}
-
 /// The policies that can be named in settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -165,6 +143,17 @@ pub enum PolicyName {
 }
 
 impl PolicyName {
+    pub const ALL: [PolicyName; 4] = [Self::LeastLoaded, Self::BestFit, Self::RoundRobin, Self::Random];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyName::LeastLoaded => "least-loaded",
+            PolicyName::BestFit => "best-fit",
+            PolicyName::RoundRobin => "round-robin",
+            PolicyName::Random => "random",
+        }
+    }
+
     /// Builds the policy; `seed` matters to those that draw.
     pub fn build(self, seed: u64) -> Box<dyn Policy> {
         match self {
@@ -180,13 +169,8 @@ impl FromStr for PolicyName {
     type Err = InvalidJob;
 
     fn from_str(text: &str) -> Result<Self, InvalidJob> {
-        match text {
-            "least-loaded" => Ok(Self::LeastLoaded),
-            "best-fit" => Ok(Self::BestFit),
-            "round-robin" => Ok(Self::RoundRobin),
-            "random" => Ok(Self::Random),
-            _ => Err(InvalidJob::new("policy", "use least-loaded, best-fit, round-robin or random")),
-        }
+        let named = Self::ALL.into_iter().find(|policy| policy.as_str() == text);
+        named.ok_or_else(|| InvalidJob::new("policy", "use least-loaded, best-fit, round-robin or random"))
     }
 }
 

@@ -46,6 +46,7 @@ mod tests {
             timeout_ms: 1,
             max_retries: 0,
             submitted_at_ms: 0,
+            origin: Default::default(),
         };
         let mut policy = RoundRobin::default();
         let mut turns = Vec::new();

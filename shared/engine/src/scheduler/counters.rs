@@ -1,4 +1,4 @@
-//! What a leader has counted and how long things took, for whoever asks how the cluster does. Nothing is decided here.
+//! What a leader has counted and how long things took, for metrics and queries. Nothing is decided here.
 
 use std::collections::VecDeque;
 

@@ -1,9 +1,9 @@
 //! Each violation planted, and what looks like one and is legal.
 
-use super::super::SyncedNode;
 use super::super::tests::{SETTLED, alive, assignments, beat, leader, node, spec, submit};
+use super::super::{SyncPart, SyncedNode};
 use super::*;
-use crate::job::RunningAttempt;
+use crate::job::{AttemptId, JobId, RunningAttempt};
 
 fn reports(actions: &[Action]) -> Vec<&Violation> {
     actions.iter().filter_map(|action| if let Action::Report(violation) = action { Some(violation) } else { None }).collect()
@@ -30,7 +30,7 @@ fn nothing_is_reported_while_all_is_well() {
     let (mut scheduler, _, _) = running_one();
     for second in 1..20 {
         assert!(reports(&beat(&mut scheduler, 2, SETTLED + second * 1000)).is_empty());
-        scheduler.on_tick(SETTLED + second * 1000);
+        scheduler.advance(SETTLED + second * 1000);
     }
     assert_eq!(scheduler.counters().violations, 0);
 }
@@ -103,7 +103,7 @@ fn a_zombie_beside_its_heir_is_legal() {
     scheduler.on_delivered(super::super::tests::delivery(spec(1, 400), true), SETTLED + 5_010);
     let read = super::super::RecordRead::Open { seq: 7, past: super::super::Past::default() };
     scheduler.on_record_read(JobId::new(0, 1), read, SETTLED + 5_020);
-    let actions = scheduler.on_tick(SETTLED + 5_030);
+    let actions = scheduler.advance(SETTLED + 5_030);
     let heir = assignments(&actions)[0].attempt;
     scheduler.on_verdict(&name, 1, Health::Alive, "test", 0, SETTLED + 6_000);
     let mut found = Vec::new();
@@ -127,6 +127,21 @@ fn an_attempt_of_an_older_epoch_that_was_taken_after_the_answer_is_reported() {
 }
 
 #[test]
+fn a_heartbeat_from_before_the_answer_that_comes_after_it_is_legal() {
+    let mut scheduler = leader(&[1]).under_epoch(5);
+    let name = "gpu-node-02".to_owned();
+    scheduler.on_registered(node(2, 2, 1), SETTLED);
+    let named = sign(AttemptId::new(SETTLED, 77), 4);
+    let mut found = scheduler.on_heartbeat(&name, alive(1, &[named]), SETTLED);
+    // It ends, the worker answers, and the answer overtakes a heartbeat.
+    let answer = SyncedNode { node: name.clone(), incarnation: 1, running: Vec::new(), part: SyncPart::default() };
+    scheduler.on_synced(answer, SETTLED + 4_000);
+    found.extend(scheduler.on_heartbeat(&name, alive(1, &[named]), SETTLED + 4_000));
+    found.extend(scheduler.on_heartbeat(&name, alive(1, &[]), SETTLED + 4_000));
+    assert!(reports(&found).is_empty(), "{found:?}");
+}
+
+#[test]
 fn an_attempt_of_an_older_epoch_that_was_named_in_the_answer_is_legal() {
     let (mut scheduler, name, _) = running_one();
     let mut elsewhere = leader(&[1]);
@@ -136,8 +151,8 @@ fn an_attempt_of_an_older_epoch_that_was_named_in_the_answer_is_legal() {
     let mut assignment = assignments(&actions)[0].clone();
     (assignment.node, assignment.epoch) = (name.clone(), 4);
     let attempt = assignment.attempt;
-    let running = vec![RunningAttempt { assignment, started_at_ms: SETTLED }];
-    scheduler.on_synced(SyncedNode { node: name.clone(), incarnation: 1, running }, SETTLED);
+    let running = vec![RunningAttempt { assignment, started_at_ms: SETTLED, elapsed_ms: None }];
+    scheduler.on_synced(SyncedNode { node: name.clone(), incarnation: 1, running, part: SyncPart::default() }, SETTLED);
     scheduler.on_verdict(&name, 1, Health::Gone, "test", 100, SETTLED + 100);
     scheduler.on_verdict(&name, 1, Health::Alive, "test", 0, SETTLED + 200);
     let mut found = Vec::new();

@@ -3,17 +3,17 @@
 use std::collections::btree_map::Entry;
 
 use super::place::demand_kind;
-use super::{Action, Held, HeldState, RunningState, Scheduler};
-use crate::job::{AttemptOutcome, AttemptSummary, EndedAttempt, JobId, JobSpec, JobState, RunningAttempt, push_history};
-
-/// The longest pause before a retry that is asked for at once: a worker's clock that runs ahead must not hold a job for hours.
-const MAX_PAUSE_MS: u64 = 60_000;
+use super::{Action, Held, HeldState, Note, RunningState, Scheduler};
+use crate::job::{AttemptId, AttemptOutcome, EndedAttempt, JobId, JobSpec, JobState, Path, RunningAttempt, Told};
+use crate::words::{agree, plural};
 
 /// A message of JOBS that JetStream handed to the scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     pub spec: JobSpec,
     pub open_seq: u64,
+    /// When JetStream stored it, by the server's clock.
+    pub stored_at_ms: u64,
     pub ack_subject: String,
     pub traceparent: Option<String>,
     /// Whether JetStream says that it was delivered before. After a crash of the server it may not remember.
@@ -23,11 +23,11 @@ pub struct Delivery {
 /// What a job has been through, as its last event tells it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Past {
-    pub failures: u32,
-    pub requeues: u32,
-    pub history: Vec<AttemptSummary>,
-    /// It failed, and is not to be tried again before this.
-    pub retry_at_ms: u64,
+    pub path: Path,
+    /// It failed, and waits so long before it is tried again, counted from `written_at_ms`.
+    pub retry_delay_ms: u64,
+    /// When JetStream stored the event, by the server's clock.
+    pub written_at_ms: u64,
     /// It failed in a way that no retry would mend.
     pub no_retry: bool,
 }
@@ -58,6 +58,10 @@ impl Scheduler {
             return actions;
         };
         held.ack_subject = delivery.ack_subject;
+        // A job that waits is found in the order by the time under which it was put there.
+        if !matches!(held.state, HeldState::Waiting { .. }) {
+            held.stored_at_ms = delivery.stored_at_ms;
+        }
         match &mut held.state {
             // Acknowledging acts on the stream's sequence: the old ack subject and the new one are worth the same.
             HeldState::Waiting { .. } | HeldState::ReadingBack => {}
@@ -68,7 +72,7 @@ impl Scheduler {
             HeldState::Running(running) => {
                 // A worker hands a failed job back and reports the failure: the two can arrive in either order.
                 running.delivered_again = true;
-                let seen = running.seen_at_ms.unwrap_or(running.placed_at_ms);
+                let seen = running.seen_at_ms.unwrap_or(running.since_ms);
                 if now_ms.saturating_sub(seen) > self.config.recently_seen_ms {
                     self.kill(id, "delivered again", &mut actions);
                     self.lose(id, "no sign of it for so long that JetStream delivered the job again", seen, now_ms, &mut actions);
@@ -91,15 +95,15 @@ impl Scheduler {
         let held = Held {
             spec: delivery.spec,
             open_seq: delivery.open_seq,
+            stored_at_ms: delivery.stored_at_ms,
             ack_subject: delivery.ack_subject,
             traceparent: delivery.traceparent,
-            failures: 0,
-            requeues: 0,
-            history: Vec::new(),
+            path: Path::default(),
             state: HeldState::ReadingBack,
             demand_kind,
             progress_sent_ms: now_ms,
             lost_at_ms: None,
+            has_paused: false,
         };
         if let Err(invalid) = held.spec.validate() {
             actions.push(Action::Die { job: Box::new(held), reason: format!("impossible demand: {invalid}"), last_error: String::new() });
@@ -116,7 +120,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, now_ms: u64) {
         if let Some(held) = self.jobs.get_mut(&job) {
             held.state = HeldState::Waiting { since_ms: now_ms };
-            self.queue.insert(job, held.spec.priority, held.spec.submitted_at_ms);
+            self.queue.insert(job, held.spec.priority, held.stored_at_ms);
             self.demand_kinds.entry(held.demand_kind).or_default().waiting += 1;
             self.dirty = true;
         }
@@ -125,7 +129,7 @@ impl Scheduler {
     /// Takes a job out of the queue, if it waits there.
     pub(super) fn unqueue(&mut self, job: JobId) {
         if let Some(held) = self.jobs.get(&job)
-            && self.queue.remove(job, held.spec.priority, held.spec.submitted_at_ms)
+            && self.queue.remove(job, held.spec.priority, held.stored_at_ms)
             && let Entry::Occupied(mut kind) = self.demand_kinds.entry(held.demand_kind)
         {
             kind.get_mut().waiting -= 1;
@@ -142,7 +146,11 @@ impl Scheduler {
             return Vec::new();
         }
         match read {
-            RecordRead::Open { seq, past } if seq == held.open_seq => self.go_on(job, past, now_ms),
+            RecordRead::Open { seq, past } if seq == held.open_seq => {
+                let mut actions = Vec::new();
+                self.go_on(job, past, now_ms, &mut actions);
+                actions
+            }
             RecordRead::Open { .. } | RecordRead::Ended(_) => self.drop_job(job),
             RecordRead::Missing => self.die(
                 job,
@@ -158,30 +166,32 @@ impl Scheduler {
     }
 
     /// A job that was delivered before is open: it waits for room, or for its retry, or has used up its retries.
-    fn go_on(&mut self, job: JobId, past: Past, now_ms: u64) -> Vec<Action> {
-        let Some(held) = self.jobs.get_mut(&job) else { return Vec::new() };
-        held.failures = held.failures.max(past.failures);
-        held.requeues = held.requeues.max(past.requeues);
-        if past.history.len() > held.history.len() {
-            held.history = past.history;
-        }
-        if past.no_retry || held.failures > held.spec.max_retries {
-            let last_error = held.history.last().map(|row| row.detail.clone()).unwrap_or_default();
+    fn go_on(&mut self, job: JobId, past: Past, now_ms: u64, actions: &mut Vec<Action>) {
+        let cluster_ms = self.cluster_time(now_ms);
+        let Some(held) = self.jobs.get_mut(&job) else { return };
+        held.path.merge(past.path);
+        self.put_untold_into_path(job, now_ms, actions);
+        let Some(held) = self.jobs.get_mut(&job) else { return };
+        if past.no_retry || held.path.failures > held.spec.max_retries {
+            let last_error = held.path.history.last().map(|row| row.detail.clone()).unwrap_or_default();
             let reason = if past.no_retry {
                 "failed in a way that no retry helps".to_owned()
             } else {
-                format!("failed {} times, {} retries were allowed", held.failures, held.spec.max_retries)
+                let (failures, retries) = (held.path.failures.into(), held.spec.max_retries.into());
+                format!("failed {}, {} {} allowed", plural(failures, "time"), plural(retries, "retry"), agree(retries, "was", "were"))
             };
-            return self.die(job, reason, last_error);
+            actions.extend(self.die(job, reason, last_error));
+            return;
         }
-        // Handed back early, by a new leader: the pause before its retry still holds.
-        let pause_ms = past.retry_at_ms.saturating_sub(now_ms).min(MAX_PAUSE_MS);
-        if pause_ms > 0 {
+        // Handed back early, by a new leader: the pause before its retry still holds. Once, and never for longer than the pause itself:
+        // two clocks that disagree must not hold a job.
+        let pause_ms = past.written_at_ms.saturating_add(past.retry_delay_ms).saturating_sub(cluster_ms).min(past.retry_delay_ms);
+        if pause_ms > 0 && !std::mem::replace(&mut held.has_paused, true) {
             held.state = HeldState::Returning { since_ms: now_ms, until_ms: now_ms + pause_ms };
-            return vec![Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: pause_ms }];
+            actions.push(Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: pause_ms });
+            return;
         }
         self.wait(job, now_ms);
-        Vec::new()
     }
 
     /// The job has ended: its message is a leftover.
@@ -197,7 +207,10 @@ impl Scheduler {
     /// A worker says how an attempt ended.
     pub fn on_ended(&mut self, ended: &EndedAttempt, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(held) = self.jobs.get_mut(&ended.job) else { return actions };
+        let Some(held) = self.jobs.get_mut(&ended.job) else {
+            self.untold.keep(ended);
+            return actions;
+        };
         let is_current = matches!(&held.state, HeldState::Running(running) if running.attempt == ended.attempt);
         let job_is_over = matches!(ended.outcome, AttemptOutcome::Committed | AttemptOutcome::Superseded | AttemptOutcome::Cancelled);
         if !is_current {
@@ -205,6 +218,13 @@ impl Scheduler {
             if ended.outcome == AttemptOutcome::Committed {
                 self.kill(ended.job, "another attempt has committed", &mut actions);
                 self.forget(ended.job);
+            } else {
+                let comes_back = matches!(held.state, HeldState::ReadingBack | HeldState::Returning { .. });
+                self.untold.keep(ended);
+                // What comes back is read back first: its last event may tell of earlier attempts.
+                if !comes_back {
+                    self.put_untold_into_path(ended.job, now_ms, &mut actions);
+                }
             }
             return actions;
         }
@@ -220,14 +240,34 @@ impl Scheduler {
             return actions;
         };
         self.watchdog.give_up(running.attempt, now_ms);
-        push_history(&mut held.history, running.summary(&held.spec, ended.outcome, ended.at_ms, &ended.detail));
+        let row = running.summary(&held.spec, ended.outcome, now_ms, &ended.detail);
+        // JetStream keeps it until its retry.
+        held.has_paused = ended.retry_delay_ms > 0;
         if matches!(ended.outcome, AttemptOutcome::Failed | AttemptOutcome::TimedOut) {
-            held.failures += 1;
+            held.path.fail(row);
             self.counters.retried += 1;
         } else {
-            held.requeues += 1;
+            held.path.requeue(row);
             held.lost_at_ms = Some(now_ms);
             self.counters.requeued += 1;
+        }
+        if ended.told != Told::ByWorker {
+            actions.push(Action::Note(Note::Lost {
+                job: ended.job,
+                attempt: running.attempt,
+                node: running.node.clone(),
+                reason: ended.detail.clone(),
+                path: held.path.clone(),
+            }));
+        }
+        // Its worker could not hand the message back.
+        if ended.told == Told::Unanswered && !running.delivered_again {
+            actions.push(Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: 0 });
+        }
+        if ended.told == Told::Refused
+            && let Some(node) = self.nodes.get_mut(&running.node).filter(|node| node.spec.incarnation == running.incarnation)
+        {
+            node.refusals.on_refused(now_ms);
         }
         if running.delivered_again {
             held.state = HeldState::ReadingBack;
@@ -236,6 +276,18 @@ impl Scheduler {
         let spec = held.spec.clone();
         self.release(&running, &spec);
         actions
+    }
+
+    /// No message can carry the assignment of this attempt: its job is given up, alone.
+    pub fn on_unsendable(&mut self, job: JobId, attempt: AttemptId, reason: String) -> Vec<Action> {
+        let Some(held) = self.jobs.get(&job) else { return Vec::new() };
+        let HeldState::Running(running) = &held.state else { return Vec::new() };
+        if running.attempt != attempt {
+            return Vec::new();
+        }
+        let (running, spec) = (running.clone(), held.spec.clone());
+        self.release(&running, &spec);
+        self.die(job, reason, String::new())
     }
 
     /// Drops a job from the books, with whatever it holds.
@@ -291,6 +343,7 @@ impl Scheduler {
             gpus: assignment.gpus.clone(),
             epoch: assignment.epoch,
             placed_at_ms: assignment.placed_at_ms,
+            since_ms: now_ms.saturating_sub(running.elapsed_ms.unwrap_or(0)),
             seen_at_ms: Some(now_ms),
             progress_permille: 0,
             delivered_again: false,
@@ -299,15 +352,15 @@ impl Scheduler {
         let held = Held {
             spec: assignment.spec.clone(),
             open_seq: assignment.open_seq,
+            stored_at_ms: 0,
             ack_subject: assignment.ack_subject.clone(),
             traceparent: assignment.traceparent.clone(),
-            failures: assignment.failures,
-            requeues: assignment.requeues,
-            history: assignment.history.clone(),
+            path: assignment.path(),
             state,
             demand_kind: demand_kind(&assignment.spec),
             progress_sent_ms: now_ms,
             lost_at_ms: None,
+            has_paused: false,
         };
         if let Some(node) = self.nodes.get_mut(&assignment.node) {
             node.book(&assignment.gpus, &assignment.spec);

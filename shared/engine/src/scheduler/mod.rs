@@ -1,17 +1,30 @@
 //! The scheduler's decisions: one `on_*` function an external event, each of which changes the state and returns
 //! what is to be done. It does no IO, reads no clock and holds no truth: all of it can be rebuilt from JetStream,
 //! the heartbeats and the workers' answers to a sync.
+//!
+//! `now_ms` is a time that passes evenly and belongs to this process alone. What other processes say of time is taken as a duration (how
+//! long an attempt has run, how long a retry waits) or only handed on. What they read is in the cluster's time, see
+//! [`Scheduler::set_cluster_time`].
 
+#[cfg(test)]
+mod clock_tests;
 mod counters;
 mod durations;
+mod epoch;
+mod fencing;
 mod invariants;
 mod jobs;
+mod late_ends;
 mod nodes;
 mod place;
+mod refusals;
 mod sanity;
+mod sync;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod untold;
+mod violation;
 
 use std::collections::BTreeMap;
 
@@ -19,17 +32,18 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, push_history};
+use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, Path};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
 use crate::queue::Queue;
 
 pub use counters::{Counters, GpuTime, Recent};
 pub use durations::{BOUNDS_MS, Durations};
-pub use invariants::Violation;
+pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, RunningSign};
-pub use takeover::{PendingMessage, SyncedNode};
+pub use sync::{PendingMessage, SyncPart, SyncedNode};
+pub use violation::Violation;
 
 /// Every duration that the scheduler knows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +67,7 @@ pub struct SchedulerConfig {
     pub timeout_grace_ms: u64,
     /// A job that fits no node is dead once the set of nodes has not changed for this long.
     pub impossible_after_ms: u64,
-    /// An attempt that nobody here placed is killed when heartbeats have named it for this long.
+    /// An attempt that this leader did not place is killed when heartbeats have named it for this long.
     pub zombie_after_ms: u64,
     /// A job on its way back that does not come within this time has ended elsewhere.
     pub forget_after_ms: u64,
@@ -98,6 +112,8 @@ pub enum Action {
     AskSync { worker: String },
     /// List what JetStream has delivered and waits for; the answer goes to `on_pending`.
     ListPending,
+    /// Write the lease again with an epoch above this one; the new epoch goes to `on_epoch_raised`.
+    RaiseEpoch { above: u64 },
     /// Something is that must never be.
     Report(Violation),
     /// For the history.
@@ -112,20 +128,18 @@ pub enum Note {
         attempt: AttemptId,
         node: String,
         why: String,
-        requeues: u32,
-        failures: u32,
-        /// The attempts before this one.
-        history: Vec<AttemptSummary>,
+        /// Before this attempt.
+        path: Path,
     },
     /// An attempt is over without a result, as far as is known here: the job itself may have failed in it.
-    Lost { job: JobId, attempt: AttemptId, node: String, reason: String, requeues: u32, failures: u32, history: Vec<AttemptSummary> },
+    Lost { job: JobId, attempt: AttemptId, node: String, reason: String, path: Path },
 }
 
 impl Note {
     /// Whether a new leader must find it as the job's last event. A lost attempt never is: its worker may have written a failure of
     /// the job a moment ago, which only a read-back finds, and which must not be covered up.
     pub fn is_read_back(&self) -> bool {
-        matches!(self, Note::Placed { history, .. } if !history.is_empty())
+        matches!(self, Note::Placed { path, .. } if !path.history.is_empty())
     }
 }
 
@@ -138,7 +152,10 @@ pub struct RunningState {
     pub gpus: Vec<u8>,
     /// The lease under which it was placed.
     pub epoch: u64,
+    /// In the cluster's time, for people: the word of the leader that placed it.
     pub placed_at_ms: u64,
+    /// When it was placed here; of an adopted attempt, the adoption less the time for which its worker said that it had run.
+    pub since_ms: u64,
     /// When a heartbeat named it last.
     pub seen_at_ms: Option<u64>,
     pub progress_permille: u16,
@@ -169,11 +186,13 @@ pub enum HeldState {
 pub struct Held {
     pub spec: JobSpec,
     pub open_seq: u64,
+    /// When JetStream stored it, by the server's clock: its place in the order. 0 for a job that was adopted while it ran, until JetStream
+    /// delivers it again.
+    pub stored_at_ms: u64,
     pub ack_subject: String,
     pub traceparent: Option<String>,
-    pub failures: u32,
-    pub requeues: u32,
-    pub history: Vec<AttemptSummary>,
+    /// The attempts that ended.
+    pub path: Path,
     pub state: HeldState,
     /// Stands for what it asks of a node.
     demand_kind: u64,
@@ -181,6 +200,8 @@ pub struct Held {
     progress_sent_ms: u64,
     /// When the last attempt was lost, until the next one is placed.
     lost_at_ms: Option<u64>,
+    /// Since its last placement it has already been made to wait for its retry.
+    has_paused: bool,
 }
 
 /// A node in the scheduler's books.
@@ -196,13 +217,20 @@ pub struct NodeState {
     pub slots: Vec<GpuSlot>,
     pub attempts: BTreeMap<AttemptId, JobId>,
     pub last_heartbeat_ms: Option<u64>,
+    /// Since when this life of it has been known.
+    since_ms: u64,
+    /// It has registered with a lower incarnation: the store that counts its lives was made anew, or an earlier life spoke late.
+    lower: Option<NodeSpec>,
     pub telemetry: Vec<GpuTelemetry>,
     /// Attempts that its heartbeats name and that are not in the books.
-    strangers: BTreeMap<AttemptId, nodes::Stranger>,
+    strangers: BTreeMap<AttemptId, sync::Stranger>,
     /// It has told this leader what it runs.
     synced: bool,
     /// What it named then.
     listed: std::collections::BTreeSet<AttemptId>,
+    /// An answer of several parts that is not complete yet.
+    hearing: sync::Hearing,
+    refusals: refusals::Refusals,
 }
 
 /// The waiting jobs that ask for the same: tried once for all of them in a placement pass.
@@ -221,13 +249,18 @@ pub struct Scheduler {
     /// The lease under which this leader places.
     epoch: u64,
     elected_at_ms: u64,
+    /// How far the cluster's time is ahead of `now_ms`.
+    cluster_ahead_ms: i64,
     /// When it has listened long enough to place.
     ready_at_ms: u64,
-    /// A search for messages that nobody holds, while there is one.
-    reclaim: Option<takeover::Reclaim>,
+    /// A search for unclaimed messages, while there is one.
+    reclaim: Option<sync::Reclaim>,
     /// Answers of nodes whose registration has not been read yet.
-    early_syncs: BTreeMap<String, SyncedNode>,
-    watchdog: invariants::Watchdog,
+    early_syncs: BTreeMap<String, Vec<SyncedNode>>,
+    /// Ends of attempts that a leader before did not hear of, until their jobs come.
+    untold: untold::Untold,
+    refusals: Refusals,
+    watchdog: violation::Watchdog,
     nodes: BTreeMap<String, NodeState>,
     nodes_changed_at_ms: u64,
     /// Drained nodes, also ones that are not there yet.
@@ -249,10 +282,13 @@ impl Scheduler {
             rng: Pcg64Mcg::seed_from_u64(seed),
             epoch: 0,
             elected_at_ms: now_ms,
+            cluster_ahead_ms: 0,
             ready_at_ms: now_ms + config.settle_ms,
-            reclaim: Some(takeover::Reclaim::starting_at(now_ms)),
+            reclaim: Some(sync::Reclaim::starting_at(now_ms)),
             early_syncs: BTreeMap::new(),
-            watchdog: invariants::Watchdog::default(),
+            untold: untold::Untold::default(),
+            refusals: Refusals::default(),
+            watchdog: violation::Watchdog::default(),
             nodes: BTreeMap::new(),
             nodes_changed_at_ms: now_ms,
             drained: std::collections::BTreeSet::new(),
@@ -270,6 +306,17 @@ impl Scheduler {
     pub fn under_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
+    }
+
+    /// What the cluster's time is at `now_ms`, in Unix milliseconds: people and other processes read times in it, and JetStream's stored
+    /// times are in it. Until this is told, it is taken for `now_ms`.
+    pub fn set_cluster_time(&mut self, now_ms: u64, cluster_ms: u64) {
+        self.cluster_ahead_ms = i64::try_from(i128::from(cluster_ms) - i128::from(now_ms)).unwrap_or(0);
+    }
+
+    /// A moment of this process in the cluster's time.
+    pub fn cluster_time(&self, at_ms: u64) -> u64 {
+        at_ms.saturating_add_signed(self.cluster_ahead_ms)
     }
 
     pub fn policy_name(&self) -> &'static str {
@@ -320,7 +367,7 @@ impl Scheduler {
     }
 
     /// Time passes: keeps waiting messages, gives up what overstayed, places.
-    pub fn on_tick(&mut self, now_ms: u64) -> Vec<Action> {
+    pub fn advance(&mut self, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         self.settle(now_ms);
         self.look_for_ownerless(now_ms, &mut actions);
@@ -351,7 +398,8 @@ impl Scheduler {
                     }
                 }
                 HeldState::Running(running) => {
-                    if now_ms > running.placed_at_ms + held.spec.timeout_ms + self.config.timeout_grace_ms {
+                    // By this process's own clock: what another machine's clock showed at the placement says nothing about it.
+                    if now_ms.saturating_sub(running.since_ms) > held.spec.timeout_ms.saturating_add(self.config.timeout_grace_ms) {
                         overstayed.push(*id);
                     }
                 }
@@ -398,18 +446,15 @@ impl Scheduler {
             unreachable!("only running attempts are lost");
         };
         self.watchdog.give_up(running.attempt, now_ms);
-        held.requeues += 1;
+        held.path.requeue(running.summary(&held.spec, AttemptOutcome::Lost, now_ms, reason));
         held.lost_at_ms = Some(now_ms);
-        push_history(&mut held.history, running.summary(&held.spec, AttemptOutcome::Lost, now_ms, reason));
         actions.push(Action::Nak { ack_subject: held.ack_subject.clone(), delay_ms: 0 });
         actions.push(Action::Note(Note::Lost {
             job,
             attempt: running.attempt,
             node: running.node.clone(),
             reason: reason.to_owned(),
-            requeues: held.requeues,
-            failures: held.failures,
-            history: held.history.clone(),
+            path: held.path.clone(),
         }));
         let spec = held.spec.clone();
         self.counters.requeued += 1;
@@ -421,7 +466,9 @@ impl Scheduler {
 }
 
 impl RunningState {
-    fn summary(&self, spec: &JobSpec, outcome: AttemptOutcome, ended_at_ms: u64, detail: &str) -> AttemptSummary {
+    /// Its row of the job's path. All times are by the clock of the leader that placed it; the duration is measured here.
+    fn summary(&self, spec: &JobSpec, outcome: AttemptOutcome, now_ms: u64, detail: &str) -> AttemptSummary {
+        let ended_at_ms = self.placed_at_ms.saturating_add(now_ms.saturating_sub(self.since_ms));
         AttemptSummary {
             attempt: self.attempt,
             node: self.node.clone(),
@@ -441,16 +488,16 @@ impl RunningState {
 impl RunningState {
     /// What it has held until now, in thousandths of a GPU times milliseconds.
     fn gpu_milli_ms(&self, spec: &JobSpec, now_ms: u64) -> u64 {
-        u64::from(spec.demand.gpu_milli).saturating_mul(now_ms.saturating_sub(self.placed_at_ms))
+        u64::from(spec.demand.gpu_milli).saturating_mul(now_ms.saturating_sub(self.since_ms))
     }
 }
 
 impl Held {
     /// The job's path: the attempts that ended, and the one that runs.
-    pub fn path(&self) -> Vec<AttemptSummary> {
-        let mut path = self.history.clone();
+    pub fn path_so_far(&self) -> Path {
+        let mut path = self.path.clone();
         if let HeldState::Running(running) = &self.state {
-            path.push(running.summary(&self.spec, AttemptOutcome::Running, 0, ""));
+            path.history.push(running.summary(&self.spec, AttemptOutcome::Running, 0, ""));
         }
         path
     }

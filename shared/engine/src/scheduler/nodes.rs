@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::refusals::Refusals;
+use super::sync::{Hearing, Stranger};
 use super::{Action, HeldState, NodeState, Scheduler};
 use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
@@ -27,16 +29,8 @@ pub struct RunningSign {
     pub epoch: u64,
 }
 
-/// An attempt that heartbeats name and that is not in the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stranger {
-    pub(super) job: JobId,
-    /// When it was named first.
-    since_ms: u64,
-}
-
 impl NodeState {
-    fn new(spec: NodeSpec, draining: bool) -> Self {
+    fn new(spec: NodeSpec, draining: bool, now_ms: u64) -> Self {
         Self {
             slots: spec.gpus.iter().cloned().map(GpuSlot::new).collect(),
             spec,
@@ -46,11 +40,20 @@ impl NodeState {
             leaving: false,
             attempts: BTreeMap::new(),
             last_heartbeat_ms: None,
+            since_ms: now_ms,
+            lower: None,
             telemetry: Vec::new(),
             strangers: BTreeMap::new(),
             synced: false,
             listed: BTreeSet::new(),
+            hearing: Hearing::default(),
+            refusals: Refusals::default(),
         }
+    }
+
+    /// Whether this life of the node was heard, or began, within that time.
+    fn is_heard(&self, within_ms: u64, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.last_heartbeat_ms.unwrap_or(self.since_ms)) < within_ms
     }
 
     pub(super) fn has_room_for(&self, gpus: &[u8], spec: &JobSpec) -> bool {
@@ -65,15 +68,20 @@ impl NodeState {
 }
 
 impl Scheduler {
-    /// A node registered, for the first time or in a new incarnation.
+    /// A node registered, for the first time or in a new incarnation. A lower incarnation is believed once the known life is silent: an
+    /// earlier life may speak late, but a node whose lives are counted anew must not be ignored for ever.
     pub fn on_registered(&mut self, spec: NodeSpec, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         let name = spec.node.clone();
-        if let Some(known) = self.nodes.get(&name) {
-            if spec.incarnation < known.spec.incarnation || spec == known.spec {
+        if let Some(known) = self.nodes.get_mut(&name) {
+            if spec == known.spec {
                 return actions;
             }
-            if spec.incarnation > known.spec.incarnation || spec.gpus != known.spec.gpus {
+            if spec.incarnation < known.spec.incarnation && known.is_heard(self.config.silent_after_ms, now_ms) {
+                known.lower = Some(spec);
+                return actions;
+            }
+            if spec.incarnation != known.spec.incarnation || spec.gpus != known.spec.gpus {
                 self.lose_all(&name, "its node restarted", now_ms, &mut actions);
             }
         }
@@ -81,7 +89,7 @@ impl Scheduler {
         match self.nodes.get_mut(&name) {
             Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => known.spec = spec,
             Some(_) | None => {
-                self.nodes.insert(name.clone(), NodeState::new(spec, draining));
+                self.nodes.insert(name.clone(), NodeState::new(spec, draining, now_ms));
                 self.hear_early_sync(&name, now_ms, &mut actions);
             }
         }
@@ -107,13 +115,19 @@ impl Scheduler {
         let incarnation = beat.incarnation;
         let Some(known) = self.nodes.get_mut(node) else { return actions };
         if incarnation < known.spec.incarnation {
-            return actions;
+            if known.is_heard(self.config.silent_after_ms, now_ms) {
+                return actions;
+            }
+            let spec = known.lower.take().filter(|spec| spec.incarnation == incarnation);
+            let spec = spec.unwrap_or_else(|| NodeSpec { incarnation, ..known.spec.clone() });
+            return self.on_registered(spec, now_ms);
         }
         if incarnation > known.spec.incarnation {
             // Its registration is on the way; what ran in the former life is gone in any case.
             self.lose_all(node, "its node restarted", now_ms, &mut actions);
             if let Some(known) = self.nodes.get_mut(node) {
                 known.spec.incarnation = incarnation;
+                known.since_ms = now_ms;
                 known.synced = false;
                 known.listed.clear();
             }
@@ -122,7 +136,7 @@ impl Scheduler {
         let silent_until_now = known.last_heartbeat_ms.is_none_or(|last| now_ms.saturating_sub(last) >= self.config.silent_after_ms);
         self.dirty |= silent_until_now;
         if known.health != Health::Alive && now_ms.saturating_sub(known.judged_at_ms) >= self.config.verdict_expires_ms {
-            // Whoever said so died before it could be said again, or taken back.
+            // The detector that said so died before it could repeat or withdraw it.
             known.health = Health::Alive;
             self.dirty = true;
         }
@@ -185,11 +199,16 @@ impl Scheduler {
         let mut missing = Vec::new();
         for job in known.attempts.values() {
             if let Some(HeldState::Running(state)) = self.jobs.get(job).map(|held| &held.state)
-                && now_ms.saturating_sub(state.placed_at_ms) >= self.config.reconcile_after_ms
+                && now_ms.saturating_sub(state.since_ms) >= self.config.reconcile_after_ms
                 && state.seen_at_ms != Some(now_ms)
             {
                 missing.push(*job);
             }
+        }
+        if !missing.is_empty()
+            && let Some(known) = self.nodes.get_mut(node)
+        {
+            known.refusals.on_unknown(now_ms);
         }
         for job in missing {
             self.lose(job, "its worker does not know it: the assignment or the news of its end was lost", now_ms, now_ms, actions);
@@ -228,6 +247,16 @@ impl Scheduler {
         }
         self.dirty = true;
         is_news
+    }
+
+    pub fn is_drained(&self, node: &str) -> bool {
+        self.drained.contains(node)
+    }
+
+    /// A node's registration vanished without having been removed. A living node registers again.
+    pub fn on_vanished(&mut self, node: &str, now_ms: u64) -> Vec<Action> {
+        let is_heard = self.nodes.get(node).is_some_and(|known| known.is_heard(self.config.silent_after_ms, now_ms));
+        if is_heard { Vec::new() } else { self.on_left(node, u64::MAX, now_ms) }
     }
 
     fn lose_all(&mut self, node: &str, reason: &str, now_ms: u64, actions: &mut Vec<Action>) {

@@ -9,6 +9,7 @@ use super::{Action, HeldState, NodeState, Note, RunningState, Scheduler};
 use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::Health;
 use crate::placement::{Candidate, GpuSlot, Reject, RejectReason, WhyWaiting, fit_gpus};
+use crate::words::{plural, span};
 
 /// Jobs that ask for the same need not be tried twice in one pass. A collision costs one of them that pass, no more.
 pub(super) fn demand_kind(spec: &JobSpec) -> u64 {
@@ -36,6 +37,9 @@ impl NodeState {
         if self.draining || self.leaving {
             return Err(RejectReason::Draining);
         }
+        if self.refusals.is_paused(now_ms) {
+            return Err(RejectReason::RefusedLately);
+        }
         if self.attempts.len() >= self.spec.slots as usize {
             return Err(RejectReason::SlotsTaken);
         }
@@ -58,9 +62,10 @@ impl NodeState {
 }
 
 impl Scheduler {
-    /// Places what can be placed. Does nothing while nothing has changed, or while a new leader still listens.
+    /// Places what can be placed. Does nothing while nothing has changed, while a new leader still
+    /// listens, or while workers refuse its epoch.
     pub(super) fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if !self.dirty || now_ms < self.ready_at_ms || self.queue.is_empty() {
+        if !self.dirty || now_ms < self.ready_at_ms || self.is_refused() || self.queue.is_empty() {
             return;
         }
         self.dirty = false;
@@ -115,7 +120,7 @@ impl Scheduler {
         match best {
             Some((_, candidate, node, gpus)) => {
                 self.policy.placed(candidate.index);
-                let why = format!("{}, best of {accepting} of {} nodes", self.policy.why(&candidate), self.nodes.len());
+                let why = format!("{}, best of {accepting} of {}", self.policy.why(&candidate), plural(self.nodes.len() as u64, "node"));
                 Ok((node.spec.node.clone(), gpus, why))
             }
             None => Err(rejects.into_iter().map(|(reason, nodes)| Reject { reason, nodes }).collect()),
@@ -130,8 +135,9 @@ impl Scheduler {
 
     fn assign(&mut self, job: JobId, node_name: String, gpus: Vec<u8>, why: String, now_ms: u64, actions: &mut Vec<Action>) {
         self.unqueue(job);
+        let placed_at_ms = self.cluster_time(now_ms);
         let (Some(held), Some(node)) = (self.jobs.get_mut(&job), self.nodes.get_mut(&node_name)) else { return };
-        let attempt = AttemptId::new(now_ms, self.rng.random());
+        let attempt = AttemptId::new(placed_at_ms, self.rng.random());
         node.book(&gpus, &held.spec);
         node.attempts.insert(attempt, job);
         if let Some(lost_at_ms) = held.lost_at_ms.take() {
@@ -141,10 +147,11 @@ impl Scheduler {
         if let HeldState::Waiting { since_ms } = held.state {
             self.counters.placement.push(now_ms.saturating_sub(since_ms));
         }
-        if held.history.is_empty() {
-            self.counters.wait.push(now_ms.saturating_sub(held.spec.submitted_at_ms));
+        if held.path.history.is_empty() {
+            self.counters.wait.push(placed_at_ms.saturating_sub(held.stored_at_ms));
         }
         self.counters.placed += 1;
+        held.has_paused = false;
         let assignment = Assignment {
             spec: held.spec.clone(),
             attempt,
@@ -153,31 +160,24 @@ impl Scheduler {
             gpus: gpus.clone(),
             open_seq: held.open_seq,
             ack_subject: held.ack_subject.clone(),
-            placed_at_ms: now_ms,
-            failures: held.failures,
-            requeues: held.requeues,
-            history: held.history.clone(),
+            placed_at_ms,
+            failures: held.path.failures,
+            requeues: held.path.requeues,
+            history: held.path.history.clone(),
             why: why.clone(),
             traceparent: held.traceparent.clone(),
             epoch: self.epoch,
         };
         actions.push(Action::Assign { worker: node.spec.worker.clone(), assignment: Box::new(assignment) });
-        actions.push(Action::Note(Note::Placed {
-            job,
-            attempt,
-            node: node_name.clone(),
-            why: why.clone(),
-            requeues: held.requeues,
-            failures: held.failures,
-            history: held.history.clone(),
-        }));
+        actions.push(Action::Note(Note::Placed { job, attempt, node: node_name.clone(), why: why.clone(), path: held.path.clone() }));
         held.state = HeldState::Running(RunningState {
             attempt,
             node: node_name.clone(),
             incarnation: node.spec.incarnation,
             gpus: gpus.clone(),
             epoch: self.epoch,
-            placed_at_ms: now_ms,
+            placed_at_ms,
+            since_ms: now_ms,
             seen_at_ms: None,
             progress_permille: 0,
             delivered_again: false,
@@ -194,22 +194,23 @@ impl Scheduler {
                 let rejects = self.demand_kinds.get(&held.demand_kind).map_or(&[][..], |kind| &kind.rejects);
                 let summary = match (now_ms < self.ready_at_ms, rejects.is_empty()) {
                     (true, _) => "a new leader listens before it places".to_owned(),
-                    (false, true) if self.nodes.is_empty() => "there is no node".to_owned(),
+                    (false, true) if self.nodes.is_empty() => "no node is registered".to_owned(),
                     (false, true) => "it has not been tried yet".to_owned(),
                     (false, false) => summarise(rejects),
                 };
-                Some(WhyWaiting { since_ms: *since_ms, rejects: rejects.to_vec(), summary })
+                Some(WhyWaiting { since_ms: self.cluster_time(*since_ms), rejects: rejects.to_vec(), summary })
             }
             HeldState::ReadingBack => {
-                Some(WhyWaiting { since_ms: now_ms, rejects: Vec::new(), summary: "its record is being read".into() })
+                let since_ms = self.cluster_time(now_ms);
+                Some(WhyWaiting { since_ms, rejects: Vec::new(), summary: "its record is being read".into() })
             }
             HeldState::Returning { since_ms, until_ms } => {
                 let summary = if *until_ms > now_ms {
-                    format!("it is tried again in {} ms", until_ms - now_ms)
+                    format!("it is tried again in {}", span(until_ms - now_ms))
                 } else {
                     "JetStream delivers it again".into()
                 };
-                Some(WhyWaiting { since_ms: *since_ms, rejects: Vec::new(), summary })
+                Some(WhyWaiting { since_ms: self.cluster_time(*since_ms), rejects: Vec::new(), summary })
             }
             HeldState::Running(_) => None,
         }
@@ -229,6 +230,7 @@ fn summarise(rejects: &[Reject]) -> String {
         RejectReason::GpuShareTaken => "GPU share taken",
         RejectReason::GpuMemoryTaken => "GPU memory taken",
         RejectReason::GpuOutOfService => "GPU out of service",
+        RejectReason::RefusedLately => "refused jobs a moment ago",
     };
-    rejects.iter().map(|reject| format!("{} nodes: {}", reject.nodes, words(reject.reason))).collect::<Vec<_>>().join(", ")
+    rejects.iter().map(|reject| format!("{}: {}", plural(reject.nodes.into(), "node"), words(reject.reason))).collect::<Vec<_>>().join(", ")
 }

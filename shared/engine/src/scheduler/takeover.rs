@@ -2,14 +2,15 @@
 //! once what the dead leader had pulled and no worker runs, instead of waiting for JetStream's ack timeout. A leader that
 //! was cut off from NATS does the second too: deliveries may have been lost on the way to it.
 //!
-//! An acknowledgement acts on the stream sequence alone, whoever sends it, so a message that nobody here holds can be
+//! An acknowledgement acts on the stream sequence alone, from any client, so a message that no process holds can be
 //! handed back by anybody. It is, when two looks at what JetStream waits for have found it with no owner: what was still on
 //! its way to us at the first look has arrived by the second.
 
 use std::collections::BTreeSet;
 
+use super::sync::{PendingMessage, Reclaim, SyncedNode};
 use super::{Action, HeldState, Scheduler};
-use crate::job::{JobId, RunningAttempt};
+use crate::job::JobId;
 use crate::node::Health;
 
 /// The least time that a new leader listens, even if all nodes that it knows have answered: others may still be read from
@@ -18,45 +19,13 @@ const SETTLED_AT_EARLIEST_MS: u64 = 300;
 /// Between two looks at the messages that JetStream waits for.
 const LOOK_EVERY_MS: u64 = 500;
 
-/// A message of JOBS that was delivered and neither acknowledged nor handed back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingMessage {
-    pub job: JobId,
-    /// Any ack subject that acts on its sequence.
-    pub ack_subject: String,
-}
-
-/// What one worker says of one of its nodes, in answer to a new leader's question.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SyncedNode {
-    pub node: String,
-    pub incarnation: u64,
-    pub running: Vec<RunningAttempt>,
-}
-
-/// A search for messages that nobody holds.
-#[derive(Debug, Clone)]
-pub(super) struct Reclaim {
-    look_at_ms: u64,
-    /// The answer to the last look is awaited.
-    looking: bool,
-    /// Found without an owner by the last look.
-    ownerless: BTreeSet<JobId>,
-}
-
-impl Reclaim {
-    pub(super) fn starting_at(look_at_ms: u64) -> Self {
-        Self { look_at_ms, looking: false, ownerless: BTreeSet::new() }
-    }
-}
-
 impl Scheduler {
     /// Whether every node that may be alive has said what it runs.
     fn all_have_synced(&self) -> bool {
         self.nodes.values().filter(|node| matches!(node.health, Health::Alive | Health::Suspect)).all(|node| node.synced)
     }
 
-    /// Ends the time of listening early when there is nobody left to listen to.
+    /// Ends the time of listening early when no node is left to listen to.
     pub(super) fn settle(&mut self, now_ms: u64) {
         if now_ms < self.ready_at_ms
             && now_ms >= self.elected_at_ms + SETTLED_AT_EARLIEST_MS
@@ -118,12 +87,20 @@ impl Scheduler {
         let mut actions = Vec::new();
         match self.nodes.get_mut(&synced.node) {
             Some(known) if known.spec.incarnation == synced.incarnation => {
-                known.synced = true;
-                known.listed = synced.running.iter().map(|running| running.assignment.attempt).collect();
+                if let Some(listed) = known.hearing.on_part(synced.part, &synced.running) {
+                    if !std::mem::replace(&mut known.synced, true) {
+                        // What heartbeats named before the answer may have ended meanwhile, and the last of them may still be on the way.
+                        known.strangers.clear();
+                    }
+                    known.listed = listed;
+                }
             }
             Some(known) if known.spec.incarnation > synced.incarnation => return actions,
             Some(_) | None => {
-                self.early_syncs.insert(synced.node.clone(), synced);
+                let early = self.early_syncs.entry(synced.node.clone()).or_default();
+                // Of one answer only.
+                early.retain(|other| (other.incarnation, other.part.answer) == (synced.incarnation, synced.part.answer));
+                early.push(synced);
                 return actions;
             }
         }
@@ -135,7 +112,7 @@ impl Scheduler {
 
     /// The node is registered now: what it said before is heard.
     pub(super) fn hear_early_sync(&mut self, node: &str, now_ms: u64, actions: &mut Vec<Action>) {
-        if let Some(synced) = self.early_syncs.remove(node) {
+        for synced in self.early_syncs.remove(node).unwrap_or_default() {
             actions.extend(self.on_synced(synced, now_ms));
         }
     }
@@ -148,7 +125,7 @@ impl Scheduler {
         actions.extend(workers.into_iter().map(|worker| Action::AskSync { worker: worker.to_owned() }));
     }
 
-    /// Whether a heartbeat's stranger could still be adopted: its node has not said yet what it runs, and nobody else has it.
+    /// Whether a heartbeat's stranger could still be adopted: its node has not said yet what it runs, and no other node has it.
     pub(super) fn may_be_adopted(&self, node: &str, job: JobId) -> bool {
         let synced = self.nodes.get(node).is_none_or(|known| known.synced);
         let runs_elsewhere = matches!(self.jobs.get(&job).map(|held| &held.state), Some(HeldState::Running(_)));

@@ -3,11 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt};
+use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt, Told};
 use crate::node::{GpuDescriptor, GpuTelemetry};
 use crate::placement::{Reject, RejectReason};
 
 pub(super) const SETTLED: u64 = 100_000;
+
+/// The path of a job that has failed so often.
+pub(super) fn failed(failures: u32) -> Path {
+    Path { failures, ..Path::default() }
+}
 
 pub(super) fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
     NodeSpec {
@@ -20,6 +25,7 @@ pub(super) fn node(index: u8, gpus: usize, incarnation: u64) -> NodeSpec {
         kinds: vec!["sleep".into()],
         fault_percent_per_min: 0.0,
         telemetry_source: "simulated".into(),
+        gpu_problem: None,
     }
 }
 
@@ -35,11 +41,19 @@ pub(super) fn spec(n: u128, gpu_milli: u32) -> JobSpec {
         timeout_ms: 60_000,
         max_retries: 1,
         submitted_at_ms: 0,
+        origin: Default::default(),
     }
 }
 
 pub(super) fn delivery(spec: JobSpec, redelivered: bool) -> Delivery {
-    Delivery { ack_subject: format!("ack.{}", spec.id), spec, open_seq: 7, traceparent: None, redelivered }
+    Delivery {
+        ack_subject: format!("ack.{}", spec.id),
+        stored_at_ms: spec.submitted_at_ms,
+        spec,
+        open_seq: 7,
+        traceparent: None,
+        redelivered,
+    }
 }
 
 /// A settled leader with beating nodes.
@@ -48,7 +62,8 @@ pub(super) fn leader(gpus: &[usize]) -> Scheduler {
     for (index, count) in gpus.iter().enumerate() {
         let index = u8::try_from(index).unwrap() + 1;
         scheduler.on_registered(node(index, *count, 1), 0);
-        scheduler.on_synced(SyncedNode { node: format!("gpu-node-{index:02}"), incarnation: 1, running: vec![] }, 0);
+        scheduler
+            .on_synced(SyncedNode { node: format!("gpu-node-{index:02}"), incarnation: 1, running: vec![], part: SyncPart::default() }, 0);
     }
     beat(&mut scheduler, gpus.len(), SETTLED);
     scheduler
@@ -82,7 +97,7 @@ pub(super) fn assignments(actions: &[Action]) -> Vec<&Assignment> {
 
 pub(super) fn submit(scheduler: &mut Scheduler, spec: JobSpec, now_ms: u64) -> Vec<Action> {
     let mut actions = scheduler.on_delivered(delivery(spec, false), now_ms);
-    actions.extend(scheduler.on_tick(now_ms));
+    actions.extend(scheduler.advance(now_ms));
     scheduler.sanity_check();
     actions
 }
@@ -96,7 +111,80 @@ fn ended(assignment: &Assignment, outcome: AttemptOutcome) -> EndedAttempt {
         detail: "boom".into(),
         at_ms: SETTLED,
         retry_delay_ms: 500,
+        told: Told::ByWorker,
+        row: None,
     }
+}
+
+fn told(assignment: &Assignment, told: Told) -> EndedAttempt {
+    EndedAttempt { told, retry_delay_ms: 0, ..ended(assignment, AttemptOutcome::Lost) }
+}
+
+/// Two processes of one name do this: one of them refuses whatever the other one takes.
+#[test]
+fn a_node_that_refuses_everything_gets_little_and_the_others_do_the_work() {
+    let mut scheduler = leader(&[4]);
+    let jobs: Vec<JobSpec> = (1..=40).map(|n| spec(n, 100)).collect();
+    let mut placed = 0;
+    for job in &jobs {
+        scheduler.on_delivered(delivery(job.clone(), false), SETTLED);
+    }
+    for now_ms in (SETTLED..SETTLED + 60_000).step_by(50) {
+        if (now_ms - SETTLED).is_multiple_of(1_000) {
+            beat(&mut scheduler, 1, now_ms);
+        }
+        let actions = scheduler.advance(now_ms);
+        for assignment in assignments(&actions) {
+            placed += 1;
+            scheduler.on_ended(&told(assignment, Told::Refused), now_ms + 1);
+            // It comes back as soon as it can.
+            scheduler.on_delivered(delivery(assignment.spec.clone(), true), now_ms + 2);
+            let past = Past::default();
+            scheduler.on_record_read(assignment.spec.id, RecordRead::Open { seq: 7, past }, now_ms + 3);
+        }
+        scheduler.sanity_check();
+    }
+    assert!((40..=7 * 40).contains(&placed), "{placed} placements of 40 jobs in a minute");
+    let why = scheduler.why_waiting(jobs[0].id, SETTLED + 60_000).unwrap();
+    assert_eq!(why.rejects, [Reject { reason: RejectReason::RefusedLately, nodes: 1 }]);
+
+    scheduler.on_registered(node(2, 4, 1), SETTLED + 60_000);
+    scheduler.on_heartbeat("gpu-node-02", alive(1, &[]), SETTLED + 60_000);
+    let actions = scheduler.advance(SETTLED + 60_001);
+    assert_eq!(assignments(&actions).iter().filter(|assignment| assignment.node == "gpu-node-02").count(), 40);
+}
+
+#[test]
+fn what_a_worker_could_not_tell_is_told_by_the_scheduler_and_stays_in_the_path() {
+    for (reason, handed_back) in [(Told::ByWorker, 0), (Told::Refused, 0), (Told::Unanswered, 1)] {
+        let mut scheduler = leader(&[1]);
+        let actions = submit(&mut scheduler, spec(1, 100), SETTLED);
+        let placed = assignments(&actions)[0].clone();
+        let actions = scheduler.on_ended(&told(&placed, reason), SETTLED + 5);
+        let notes: Vec<_> = actions.iter().filter_map(|action| if let Action::Note(note) = action { Some(note) } else { None }).collect();
+        let is_told = matches!(notes[..], [Note::Lost { attempt, reason, .. }] if *attempt == placed.attempt && reason == "boom");
+        assert_eq!(is_told, reason != Told::ByWorker, "{notes:?}");
+        assert_eq!(actions.iter().filter(|action| matches!(action, Action::Nak { .. })).count(), handed_back, "{actions:?}");
+        let path = scheduler.job(placed.spec.id).unwrap().path_so_far().history;
+        assert_eq!(path.iter().map(|row| (row.attempt, row.outcome)).collect::<Vec<_>>(), [(placed.attempt, AttemptOutcome::Lost)]);
+        scheduler.sanity_check();
+    }
+}
+
+#[test]
+fn a_job_whose_assignment_no_message_can_carry_is_given_up_alone() {
+    let mut scheduler = leader(&[1]);
+    let actions = submit(&mut scheduler, spec(1, 100), SETTLED);
+    let placed = assignments(&actions)[0].clone();
+    submit(&mut scheduler, spec(2, 100), SETTLED);
+    assert_eq!(scheduler.on_unsendable(placed.spec.id, AttemptId::new(0, 9), "of another attempt".into()), []);
+    let actions = scheduler.on_unsendable(placed.spec.id, placed.attempt, "too large".into());
+    assert!(
+        matches!(&actions[..], [Action::Die { job, reason, .. }] if job.spec.id == placed.spec.id && reason == "too large"),
+        "{actions:?}"
+    );
+    assert_eq!((scheduler.running(), scheduler.job(placed.spec.id)), (1, None));
+    scheduler.sanity_check();
 }
 
 #[test]
@@ -109,11 +197,11 @@ fn a_gpu_out_of_service_gets_no_job_until_the_node_says_that_it_is_back() {
     beat(true, &mut scheduler, SETTLED + 1);
     let job = spec(1, 500);
     scheduler.on_delivered(delivery(job.clone(), false), SETTLED + 2);
-    assert!(scheduler.on_tick(SETTLED + 3).iter().all(|action| !matches!(action, Action::Assign { .. })));
+    assert!(scheduler.advance(SETTLED + 3).iter().all(|action| !matches!(action, Action::Assign { .. })));
     let why = scheduler.why_waiting(job.id, SETTLED + 3).unwrap();
     assert_eq!(why.rejects, [Reject { reason: RejectReason::GpuOutOfService, nodes: 1 }]);
     beat(false, &mut scheduler, SETTLED + 1_000);
-    assert!(scheduler.on_tick(SETTLED + 1_001).iter().any(|action| matches!(action, Action::Assign { .. })));
+    assert!(scheduler.advance(SETTLED + 1_001).iter().any(|action| matches!(action, Action::Assign { .. })));
     scheduler.sanity_check();
 }
 
@@ -137,7 +225,7 @@ fn a_new_leader_listens_before_it_places() {
     beat(&mut scheduler, 1, 10);
     assert!(assignments(&submit(&mut scheduler, spec(1, 500), 10)).is_empty());
     assert_eq!(scheduler.why_waiting(JobId::new(0, 1), 10).unwrap().summary, "a new leader listens before it places");
-    assert_eq!(assignments(&scheduler.on_tick(1_200)).len(), 1);
+    assert_eq!(assignments(&scheduler.advance(1_200)).len(), 1);
 }
 
 #[test]
@@ -148,14 +236,14 @@ fn a_dead_node_gives_its_jobs_back_once_and_they_are_read_back_before_they_run_a
     let actions = scheduler.on_verdict(&first.node, 1, Health::Dead, "silent for 5 s", 5_000, SETTLED + 5_000);
     scheduler.sanity_check();
     assert!(matches!(&actions[0], Action::Nak { delay_ms: 0, .. }));
-    assert!(matches!(&actions[1], Action::Note(Note::Lost { requeues: 1, failures: 0, .. })));
+    assert!(matches!(&actions[1], Action::Note(Note::Lost { path: Path { requeues: 1, failures: 0, .. }, .. })));
     assert!(scheduler.on_verdict(&first.node, 1, Health::Dead, "still", 6_000, SETTLED + 6_000).is_empty());
     let actions = scheduler.on_delivered(delivery(spec(1, 1000), true), SETTLED + 5_001);
     assert_eq!(actions, [Action::ReadBack { job: JobId::new(0, 1) }]);
     let other = if first.node == "gpu-node-01" { "gpu-node-02" } else { "gpu-node-01" };
     scheduler.on_heartbeat(other, alive(1, &[]), SETTLED + 5_001);
     scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, past: Past::default() }, SETTLED + 5_002);
-    let actions = scheduler.on_tick(SETTLED + 5_002);
+    let actions = scheduler.advance(SETTLED + 5_002);
     let second = assignments(&actions)[0];
     assert_eq!((second.node.as_str(), second.requeues, second.failures), (other, 1, 0));
     assert_eq!(second.history[0].outcome, AttemptOutcome::Lost);
@@ -179,7 +267,7 @@ fn a_job_that_has_ended_is_acknowledged_and_not_run_again() {
 fn a_job_that_failed_too_often_dies_with_its_last_error() {
     let mut scheduler = leader(&[1]);
     for round in 0..2 {
-        let actions = if round == 0 { submit(&mut scheduler, spec(1, 100), SETTLED) } else { scheduler.on_tick(SETTLED) };
+        let actions = if round == 0 { submit(&mut scheduler, spec(1, 100), SETTLED) } else { scheduler.advance(SETTLED) };
         let placed = assignments(&actions)[0].clone();
         assert_eq!(placed.failures, round);
         scheduler.on_ended(&ended(&placed, AttemptOutcome::Failed), SETTLED);
@@ -188,7 +276,7 @@ fn a_job_that_failed_too_often_dies_with_its_last_error() {
         scheduler.sanity_check();
         if round == 1 {
             let [Action::Die { reason, last_error, job }] = &actions[..] else { panic!("{actions:?}") };
-            assert_eq!((reason.as_str(), last_error.as_str(), job.failures), ("failed 2 times, 1 retries were allowed", "boom", 2));
+            assert_eq!((reason.as_str(), last_error.as_str(), job.path.failures), ("failed 2 times, 1 retry was allowed", "boom", 2));
         }
     }
     assert!(scheduler.job(JobId::new(0, 1)).is_none());
@@ -200,7 +288,7 @@ fn a_new_leader_learns_the_failures_from_the_last_event() {
     scheduler.on_delivered(delivery(spec(1, 100), true), SETTLED);
     let actions = scheduler.on_record_read(
         JobId::new(0, 1),
-        RecordRead::Open { seq: 7, past: Past { failures: 2, requeues: 1, ..Past::default() } },
+        RecordRead::Open { seq: 7, past: Past { path: Path { failures: 2, requeues: 1, ..Path::default() }, ..Past::default() } },
         SETTLED,
     );
     assert!(matches!(actions[..], [Action::Die { .. }]));
@@ -210,7 +298,7 @@ fn a_new_leader_learns_the_failures_from_the_last_event() {
 fn what_no_node_could_ever_run_dies_but_only_after_the_nodes_had_time_to_come() {
     let mut scheduler = leader(&[1]);
     assert!(assignments(&submit(&mut scheduler, spec(1, 2000), 2_000)).is_empty());
-    assert_eq!(scheduler.why_waiting(JobId::new(0, 1), SETTLED).unwrap().summary, "1 nodes: too few GPUs");
+    assert_eq!(scheduler.why_waiting(JobId::new(0, 1), SETTLED).unwrap().summary, "1 node: too few GPUs");
     let actions = pass(&mut scheduler, 3_000, 12_000);
     assert!(matches!(&actions[..], [.., Action::Die { reason, .. }] if reason.contains("too few GPUs")), "{actions:?}");
     let mut absurd = spec(2, 100);
@@ -227,14 +315,14 @@ fn a_verdict_that_nobody_repeats_is_forgotten_when_the_node_beats() {
     scheduler.on_verdict("gpu-node-01", 1, Health::Dead, "silent", 5_000, SETTLED);
     assert!(assignments(&submit(&mut scheduler, spec(1, 100), SETTLED)).is_empty());
     beat(&mut scheduler, 1, SETTLED + 9_000);
-    assert!(assignments(&scheduler.on_tick(SETTLED + 9_000)).is_empty());
+    assert!(assignments(&scheduler.advance(SETTLED + 9_000)).is_empty());
     beat(&mut scheduler, 1, SETTLED + 10_000);
-    assert_eq!(assignments(&scheduler.on_tick(SETTLED + 10_000)).len(), 1);
+    assert_eq!(assignments(&scheduler.advance(SETTLED + 10_000)).len(), 1);
 }
 
 /// A second at a time.
 fn pass(scheduler: &mut Scheduler, from_ms: u64, to_ms: u64) -> Vec<Action> {
-    (from_ms..=to_ms).step_by(1_000).flat_map(|now_ms| scheduler.on_tick(now_ms)).collect()
+    (from_ms..=to_ms).step_by(1_000).flat_map(|now_ms| scheduler.advance(now_ms)).collect()
 }
 
 #[test]
@@ -243,9 +331,9 @@ fn a_leader_that_stood_still_takes_nothing_for_impossible_before_the_nodes_had_t
     submit(&mut scheduler, spec(1, 2000), 2_000);
     // Frozen for half a minute, deposed meanwhile: it has missed the node that the job is running on by now.
     let dies = |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::Die { .. }));
-    assert!(!dies(scheduler.on_tick(32_000)));
+    assert!(!dies(scheduler.advance(32_000)));
     assert!(!dies(pass(&mut scheduler, 33_000, 41_000)));
-    assert!(dies(scheduler.on_tick(42_000)));
+    assert!(dies(scheduler.advance(42_000)));
 }
 
 #[test]
@@ -256,15 +344,15 @@ fn drained_silent_and_suspect_nodes_get_nothing() {
     assert!(assignments(&submit(&mut scheduler, spec(1, 100), SETTLED)).is_empty());
     scheduler.on_drain("gpu-node-01", false);
     scheduler.on_verdict("gpu-node-01", 1, Health::Suspect, "late", 3_000, SETTLED);
-    assert!(assignments(&scheduler.on_tick(SETTLED)).is_empty());
+    assert!(assignments(&scheduler.advance(SETTLED)).is_empty());
     scheduler.on_verdict("gpu-node-01", 1, Health::Alive, "back", 0, SETTLED);
-    assert!(assignments(&scheduler.on_tick(SETTLED + 60_000)).is_empty(), "silent for a minute");
+    assert!(assignments(&scheduler.advance(SETTLED + 60_000)).is_empty(), "silent for a minute");
     let leaving = Beat { leaving: true, ..alive(1, &[]) };
     scheduler.on_heartbeat("gpu-node-01", leaving, SETTLED + 60_000);
-    assert!(assignments(&scheduler.on_tick(SETTLED + 60_000)).is_empty(), "it leaves");
+    assert!(assignments(&scheduler.advance(SETTLED + 60_000)).is_empty(), "it leaves");
     beat(&mut scheduler, 1, SETTLED + 60_000);
     scheduler.on_drain("gpu-node-01", false);
-    assert_eq!(assignments(&scheduler.on_tick(SETTLED + 60_000)).len(), 1);
+    assert_eq!(assignments(&scheduler.advance(SETTLED + 60_000)).len(), 1);
 }
 
 #[test]
@@ -312,13 +400,13 @@ fn a_failure_whose_news_got_lost_is_read_back_and_not_covered_up() {
     let failed = AttemptSummary { outcome: AttemptOutcome::Failed, ..row() };
     scheduler.on_record_read(
         job,
-        RecordRead::Open { seq: 7, past: Past { failures: 1, history: vec![failed], ..Past::default() } },
+        RecordRead::Open { seq: 7, past: Past { path: Path { failures: 1, history: vec![failed], ..Path::default() }, ..Past::default() } },
         SETTLED + 2_002,
     );
-    let actions = scheduler.on_tick(SETTLED + 2_002);
+    let actions = scheduler.advance(SETTLED + 2_002);
     assert_eq!(assignments(&actions)[0].failures, 1);
     let placed = actions.iter().find_map(|action| if let Action::Note(note) = action { Some(note) } else { None }).unwrap();
-    assert!(placed.is_read_back() && matches!(placed, Note::Placed { failures: 1, requeues: 1, .. }));
+    assert!(placed.is_read_back() && matches!(placed, Note::Placed { path: Path { failures: 1, requeues: 1, .. }, .. }));
 }
 
 fn row() -> AttemptSummary {
@@ -345,7 +433,7 @@ fn a_zombie_is_killed_and_its_commit_ends_the_other_attempt() {
     scheduler.on_verdict(&zombie.node, 1, Health::Dead, "silent", 5_000, SETTLED);
     scheduler.on_delivered(delivery(spec(1, 1000), true), SETTLED);
     scheduler.on_record_read(JobId::new(0, 1), RecordRead::Open { seq: 7, past: Past::default() }, SETTLED);
-    let actions = scheduler.on_tick(SETTLED);
+    let actions = scheduler.advance(SETTLED);
     let heir = assignments(&actions)[0].clone();
     assert_ne!(heir.node, zombie.node);
     let sign = RunningSign { attempt: zombie.attempt, job: zombie.spec.id, progress_permille: 0, epoch: 0 };
@@ -362,10 +450,10 @@ fn a_zombie_is_killed_and_its_commit_ends_the_other_attempt() {
 fn a_new_leader_adopts_what_runs_and_places_nothing_over_it() {
     let mut old = leader(&[1]);
     let actions = submit(&mut old, spec(1, 1000), SETTLED);
-    let running = RunningAttempt { assignment: assignments(&actions)[0].clone(), started_at_ms: SETTLED };
+    let running = RunningAttempt { assignment: assignments(&actions)[0].clone(), started_at_ms: SETTLED, elapsed_ms: None };
     let mut new = leader(&[1]);
     new.on_delivered(delivery(spec(1, 1000), true), SETTLED);
-    let synced = SyncedNode { node: "gpu-node-01".into(), incarnation: 1, running: vec![running] };
+    let synced = SyncedNode { node: "gpu-node-01".into(), incarnation: 1, running: vec![running], part: SyncPart::default() };
     assert!(new.on_synced(synced, SETTLED).is_empty());
     new.sanity_check();
     assert_eq!((new.running(), new.waiting()), (1, 0));
@@ -391,7 +479,7 @@ fn an_attempt_that_overstays_is_killed_and_repeated() {
     for second in 1..70 {
         beat(&mut scheduler, 1, SETTLED + second * 1000);
     }
-    let actions = scheduler.on_tick(SETTLED + 70_001);
+    let actions = scheduler.advance(SETTLED + 70_001);
     assert!(actions.iter().any(|action| matches!(action, Action::Kill { .. })));
     assert!(actions.iter().any(|action| matches!(action, Action::Nak { .. })));
     scheduler.sanity_check();
@@ -401,7 +489,7 @@ fn an_attempt_that_overstays_is_killed_and_repeated() {
 fn waiting_messages_are_kept_from_coming_again() {
     let mut scheduler = leader(&[]);
     submit(&mut scheduler, spec(1, 100), SETTLED);
-    let actions = scheduler.on_tick(SETTLED + 5_000);
+    let actions = scheduler.advance(SETTLED + 5_000);
     assert!(matches!(actions[..], [Action::InProgress { .. }]));
     assert_eq!(scheduler.on_cancelled(JobId::new(0, 1), 5_000), [Action::Ack { ack_subject: format!("ack.{}", JobId::new(0, 1)) }]);
     scheduler.sanity_check();
@@ -467,7 +555,7 @@ proptest! {
                 Step::End { pick, outcome } => {
                     let attempt = scheduler.nodes().flat_map(|node| node.attempts.iter().map(|(attempt, job)| (*attempt, *job))).nth(pick);
                     if let Some((attempt, job)) = attempt {
-                        let ended = EndedAttempt { job, attempt, node: String::new(), outcome, detail: String::new(), at_ms: now_ms, retry_delay_ms: 10 };
+                        let ended = EndedAttempt { job, attempt, node: String::new(), outcome, detail: String::new(), at_ms: now_ms, retry_delay_ms: 10, told: Told::ByWorker, row: None };
                         scheduler.on_ended(&ended, now_ms);
                     }
                 }
@@ -488,7 +576,7 @@ proptest! {
                 Step::Wait { ms } => now_ms += ms,
             }
             scheduler.sanity_check();
-            let actions = scheduler.on_tick(now_ms);
+            let actions = scheduler.advance(now_ms);
             scheduler.sanity_check();
             for assignment in assignments(&actions) {
                 prop_assert_eq!(scheduler.node(&assignment.node).unwrap().health, Health::Alive);

@@ -30,7 +30,7 @@ use crate::device::{DEFAULT_NODES, GpuModel, default_node};
 use crate::job::{Demand, JobId, JobSpec, Param, Params, Priority};
 
 const MS_PER_MIN: f64 = 60_000.0;
-/// Nobody waits longer than this for the next job, in milliseconds: ten years, for rates of next to nothing.
+/// The longest wait for the next job, in milliseconds: ten years, for rates of next to nothing.
 const MAX_INTERVAL_MS: f64 = 10.0 * 365.0 * 24.0 * 3_600_000.0;
 const MIB_PER_GIB: u32 = 1024;
 const MEMORY_STEP_MIB: u32 = 256;
@@ -80,7 +80,7 @@ impl WorkloadConfig {
                 "compute" => config.compute = weight,
                 "matrix" => config.matrix = weight,
                 "fault" => config.fault = weight,
-                unknown => return Err(InvalidMix(format!("`{unknown}` is no generated kind, there are {}", KINDS.join(", ")))),
+                unknown => return Err(InvalidMix(format!("unknown kind `{unknown}`: use {}", KINDS.join(", ")))),
             }
         }
         config.validate()?;
@@ -114,7 +114,7 @@ impl FromStr for WorkloadConfig {
         let mut weights = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (kind, weight) = part.split_once('=').ok_or_else(|| InvalidMix(format!("`{part}` is not kind=weight")))?;
-            let weight = weight.trim().parse::<f64>().map_err(|_| InvalidMix(format!("`{weight}` is no number")))?;
+            let weight = weight.trim().parse::<f64>().map_err(|_| InvalidMix(format!("invalid number `{weight}`")))?;
             if weights.insert(kind.trim().to_owned(), weight).is_some() {
                 return Err(InvalidMix(format!("`{}` is given twice", kind.trim())));
             }
@@ -182,6 +182,7 @@ impl Workload {
             timeout_ms: timeout_ms.clamp(TIMEOUT_BOUNDS_MS.0, TIMEOUT_BOUNDS_MS.1),
             max_retries: draw_percent(&mut self.rng, &RETRIES_PERCENT).unwrap_or(3),
             submitted_at_ms: now_ms,
+            origin: Default::default(),
         }
     }
 

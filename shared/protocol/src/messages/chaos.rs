@@ -1,10 +1,10 @@
-//! Experiments: what operators ask of `faultline up` on `chaos.run`, `chaos.abort` and `chaos.list`, what it answers, what it
-//! publishes on `chaos.progress.<run>` while one runs, and the figures that come of it. The REST API shows the same types.
+//! Breaking things by way of `faultline up`, which has the processes: a kill on `chaos.kill`, and experiments, which operators ask for on
+//! `chaos.run`, `chaos.abort` and `chaos.list`: what `up` answers, what it publishes on `chaos.progress.<run>` while one runs, and the figures that come of it. The REST API shows the same types.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::codec::Message;
+use crate::codec::message;
 
 /// What an experiment breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -67,6 +67,52 @@ impl ChaosKind {
     }
 }
 
+/// `chaos.kill`, a request: SIGKILL to one process, now, whatever else is broken or under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillRequest {
+    /// Its name, such as `worker-03`.
+    pub service: String,
+    /// Who asks and through what, for the history.
+    pub by: String,
+}
+
+message!(KillRequest, "kill-request");
+
+/// The answer to `chaos.kill`, once it has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillReply {
+    Killed(ProcessSignalled),
+    /// Nothing was killed; why, in words.
+    Refused {
+        reason: String,
+    },
+}
+
+message!(KillReply, "kill-reply");
+
+/// A signal that was delivered to a process, and what came of it so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProcessSignalled {
+    pub service: String,
+    /// Such as `SIGKILL`.
+    pub signal: String,
+    /// The process that got it.
+    pub pid: u32,
+    /// From the signal until that process had ended; none while it has not.
+    pub ended_after_ms: Option<u64>,
+    /// The process that runs in its place; none while none does.
+    pub back: Option<ProcessBack>,
+}
+
+/// A process that was started in the place of one that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProcessBack {
+    pub pid: u32,
+    /// Since the signal that ended the one before.
+    pub after_ms: u64,
+}
+
 /// `chaos.run`, a request: break something for a while, watch, put it right, judge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChaosRequest {
@@ -101,13 +147,14 @@ pub struct ChaosRequest {
     /// The same seed draws the same targets from the same cluster; none for a random one.
     #[serde(default)]
     pub seed: Option<u64>,
+    /// Whether all of the cluster must be whole before it begins and to recover, not only what it breaks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait_whole: bool,
     /// Who asks, for the history.
     pub by: String,
 }
 
-impl Message for ChaosRequest {
-    const KIND: &'static str = "chaos-request";
-}
+message!(ChaosRequest, "chaos-request");
 
 /// The answer to `chaos.run` and `chaos.abort`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,9 +168,7 @@ pub enum ChaosReply {
     Refused { reason: String },
 }
 
-impl Message for ChaosReply {
-    const KIND: &'static str = "chaos-reply";
-}
+message!(ChaosReply, "chaos-reply");
 
 /// `chaos.abort`, a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,9 +179,7 @@ pub struct ChaosAbort {
     pub by: String,
 }
 
-impl Message for ChaosAbort {
-    const KIND: &'static str = "chaos-abort";
-}
+message!(ChaosAbort, "chaos-abort");
 
 /// `chaos.list`, a request: the kinds, the run under way, the runs so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,9 +188,7 @@ pub struct ChaosListQuery {
     pub limit: u32,
 }
 
-impl Message for ChaosListQuery {
-    const KIND: &'static str = "chaos-list-query";
-}
+message!(ChaosListQuery, "chaos-list-query");
 
 /// One kind of experiment, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -173,9 +214,7 @@ pub struct ChaosList {
     pub runs: Vec<ChaosReport>,
 }
 
-impl Message for ChaosList {
-    const KIND: &'static str = "chaos-list";
-}
+message!(ChaosList, "chaos-list");
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -237,9 +276,7 @@ pub struct ChaosProgress {
     pub report: Option<Box<ChaosReport>>,
 }
 
-impl Message for ChaosProgress {
-    const KIND: &'static str = "chaos-progress";
-}
+message!(ChaosProgress, "chaos-progress");
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -249,11 +286,11 @@ pub enum ChaosOutcome {
     Passed,
     /// It did not recover in time, or a clause did not hold.
     Failed,
-    /// Somebody stopped it; everything was put right at once.
+    /// An operator stopped it; everything was repaired at once.
     Aborted,
     /// The cluster was not fit for it: nothing was broken.
     Refused,
-    /// The experiment itself could not be carried out; everything was put right.
+    /// The experiment itself could not be carried out; everything was repaired.
     Broken,
 }
 
@@ -318,6 +355,18 @@ pub struct ChaosReport {
     #[serde(default)]
     pub measured: Option<Measurements>,
     pub clauses: Vec<ClauseResult>,
+    /// What was broken before it began, and is neither counted nor waited for; none when everything was whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ChaosBaseline>,
+}
+
+/// What was not whole before an experiment began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChaosBaseline {
+    pub nodes_down: u32,
+    pub nodes_known: u32,
+    /// The first of those nodes, each with what was wrong, and all processes that did not run.
+    pub examples: Vec<String>,
 }
 
 /// Percentiles of some durations, in milliseconds, by nearest rank.
@@ -356,7 +405,7 @@ pub struct Measurements {
     pub attempts_lost: u64,
     /// Failed by themselves, or past their time limit.
     pub attempts_failed: u64,
-    /// Lost attempts whose job was neither placed again nor ended.
+    /// Interrupted attempts whose job was neither placed again nor ended.
     pub unrecovered: u64,
     /// Faults injected in this time.
     pub faults: u64,

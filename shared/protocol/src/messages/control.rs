@@ -1,20 +1,31 @@
 //! Operator to services: KV CONTROL, KV LEASE and `ctl.<worker>.<verb>`.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
-use faultline_engine::fault::{FaultKind, UnknownFault};
+pub use faultline_engine::fault::FaultOrderKind;
+use faultline_engine::fault::{FaultWish, InvalidFault};
 use faultline_engine::job::AttemptId;
+use faultline_engine::words::job_rate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::codec::Message;
+use super::{ClusterEvent, EventKind};
+use crate::codec::message;
 
 /// The lowest job rate that the generator takes, a minute.
 pub const MIN_RATE_PER_MINUTE: f64 = 0.1;
 /// The highest one without `--unbounded-rate`.
 pub const MAX_RATE_PER_MINUTE: f64 = 50.0;
+/// Beyond this even an unbounded rate is a slip of the finger: 10 million jobs a second.
+pub const ABSURD_RATE_PER_MINUTE: f64 = 6e8;
+
+/// Whether the generator takes a rate, started with or without `--unbounded-rate`; else what is wrong with it.
+pub fn check_rate(per_minute: f64, unbounded: bool) -> Result<(), String> {
+    let (low, high) = if unbounded { (0.0, ABSURD_RATE_PER_MINUTE) } else { (MIN_RATE_PER_MINUTE, MAX_RATE_PER_MINUTE) };
+    if (low..=high).contains(&per_minute) { Ok(()) } else { Err(format!("{} is outside {low} to {high}", job_rate(per_minute))) }
+}
+
 /// The five presets, in jobs a minute.
 pub const RATE_PRESETS: [(&str, f64); 5] =
     [("Light Load", 0.5), ("Normal", 2.0), ("High Load", 10.0), ("Extreme", 25.0), ("MAXIMUM", 50.0)];
@@ -33,9 +44,7 @@ pub struct RateSetting {
     pub at_ms: u64,
 }
 
-impl Message for RateSetting {
-    const KIND: &'static str = "rate-setting";
-}
+message!(RateSetting, "rate-setting");
 
 /// KV CONTROL `mix`: relative weights of the generated kinds, `sleep`, `compute`, `matrix`, `fault`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -43,31 +52,56 @@ pub struct KindMix {
     pub weights: BTreeMap<String, f64>,
 }
 
-impl Message for KindMix {
-    const KIND: &'static str = "kind-mix";
+message!(KindMix, "kind-mix");
+
+/// KV CONTROL `in-force`, written by the generator: what it made of the settings. Written anew at every change and every
+/// [`IN_FORCE_EVERY`], so that a generator that is gone does not seem to obey.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InForce {
+    pub jobs_per_minute: f64,
+    /// The revision of `rate` that it has read last; 0 before the first.
+    pub rate_revision: u64,
+    /// Why that setting is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_refused: Option<String>,
+    pub weights: BTreeMap<String, f64>,
+    /// The same of `mix`.
+    pub mix_revision: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix_refused: Option<String>,
+    pub at_ms: u64,
 }
+
+message!(InForce, "settings-in-force");
+
+/// How often the generator says what is in force when nothing changes.
+pub const IN_FORCE_EVERY: Duration = Duration::from_secs(5);
+/// Without a word for so long it is taken to be gone.
+pub const IN_FORCE_LIMIT: Duration = Duration::from_secs(15);
 
 /// KV CONTROL `drain.<node>`: nothing new is placed there while the key exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DrainSetting {
     pub reason: String,
     pub at_ms: u64,
+    /// Who drains it and through what.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
-impl Message for DrainSetting {
-    const KIND: &'static str = "drain-setting";
-}
+message!(DrainSetting, "drain-setting");
 
 /// KV LEASE `scheduler`: who leads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     pub holder: String,
     pub at_ms: u64,
+    /// An epoch that workers had heard of: the holder's is higher, whatever the key's revision. 0 when the revision is high enough.
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub floor: u64,
 }
 
-impl Message for LeaseRecord {
-    const KIND: &'static str = "lease-record";
-}
+message!(LeaseRecord, "lease-record");
 
 /// `ctl.<worker>.ping`, a request; answered with [`Pong`] while the process lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,9 +109,7 @@ pub struct Ping {
     pub at_ms: u64,
 }
 
-impl Message for Ping {
-    const KIND: &'static str = "ping";
-}
+message!(Ping, "ping");
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pong {
@@ -86,9 +118,7 @@ pub struct Pong {
     pub nodes: Vec<String>,
 }
 
-impl Message for Pong {
-    const KIND: &'static str = "pong";
-}
+message!(Pong, "pong");
 
 /// `ctl.all.sync`: a new leader asks what runs and raises the epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,9 +126,7 @@ pub struct SyncOrder {
     pub epoch: u64,
 }
 
-impl Message for SyncOrder {
-    const KIND: &'static str = "sync-order";
-}
+message!(SyncOrder, "sync-order");
 
 /// `ctl.<worker>.kill`: stop these attempts without committing, acknowledging or repeating them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,51 +136,7 @@ pub struct KillAttempts {
     pub reason: String,
 }
 
-impl Message for KillAttempts {
-    const KIND: &'static str = "kill-attempts";
-}
-
-/// What an order does: break something, or end what is broken. On the wire it is one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum FaultOrderKind {
-    Break(FaultKind),
-    /// End whatever faults the node, or the named GPU, has.
-    Restore,
-}
-
-const RESTORE: &str = "restore";
-
-impl From<FaultOrderKind> for String {
-    fn from(kind: FaultOrderKind) -> String {
-        kind.to_string()
-    }
-}
-
-impl TryFrom<String> for FaultOrderKind {
-    type Error = UnknownFault;
-
-    fn try_from(text: String) -> Result<Self, UnknownFault> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for FaultOrderKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            FaultOrderKind::Break(kind) => kind.as_str(),
-            FaultOrderKind::Restore => RESTORE,
-        })
-    }
-}
-
-impl FromStr for FaultOrderKind {
-    type Err = UnknownFault;
-
-    fn from_str(text: &str) -> Result<Self, UnknownFault> {
-        if text == RESTORE { Ok(Self::Restore) } else { text.parse().map(Self::Break) }
-    }
-}
+message!(KillAttempts, "kill-attempts");
 
 /// `ctl.<worker>.fault`: break a simulated node on purpose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,14 +151,37 @@ pub struct FaultOrder {
     /// For faults of one GPU, and `restore`: which one. Without it the worker takes the one that works most; `restore` ends everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<u8>,
+    /// Who orders it and through what, for the history.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
-impl Message for FaultOrder {
-    const KIND: &'static str = "fault-order";
+impl FaultOrder {
+    /// Whether this event tells that the order was obeyed: it has no answer of its own.
+    pub fn is_answered_by(&self, event: &ClusterEvent) -> bool {
+        match self.kind {
+            FaultOrderKind::Restore => event.kind == EventKind::FaultEnded,
+            FaultOrderKind::Break(kind) => {
+                event.kind == EventKind::FaultBegan
+                    && event.fault.as_ref().is_some_and(|truth| truth.kind == kind.as_str() && truth.by == self.by)
+            }
+        }
+    }
+
+    /// The order for what was asked, if that makes sense; `by` says who asks and through what.
+    pub fn checked(node: &str, wish: &FaultWish, by: &str) -> Result<Self, InvalidFault> {
+        let terms = wish.check()?;
+        let (for_ms, factor) = (terms.for_ms, terms.factor);
+        Ok(Self { node: node.to_owned(), kind: wish.kind, for_ms, factor, gpu: wish.gpu, by: by.to_owned() })
+    }
 }
+
+message!(FaultOrder, "fault-order");
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::fault::FaultKind;
+
     use super::*;
     use crate::codec;
 
@@ -182,7 +189,7 @@ mod tests {
     fn an_order_is_one_word_on_the_wire_and_an_unknown_one_is_an_error() {
         for kind in FaultKind::ALL.map(FaultOrderKind::Break).into_iter().chain([FaultOrderKind::Restore]) {
             assert_eq!(kind.to_string().parse(), Ok(kind));
-            let order = FaultOrder { node: "n".into(), kind, for_ms: 1, factor: 0.0, gpu: Some(3) };
+            let order = FaultOrder { node: "n".into(), kind, for_ms: 1, factor: 0.0, gpu: Some(3), by: "test".into() };
             assert_eq!(codec::decode_body::<FaultOrder>(&codec::encode(&order)).unwrap(), order);
         }
         assert!("flood".parse::<FaultOrderKind>().is_err());

@@ -1,11 +1,11 @@
 //! The cluster's history, `job.ev.*`, `node.ev.*` and `fault.ev.*`.
 
 pub use faultline_engine::fault::{FaultCause, FaultDepth, FaultTruth};
-use faultline_engine::job::{AttemptId, AttemptSummary, JobId};
+use faultline_engine::job::{AttemptId, AttemptSummary, JobId, Path};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::codec::Message;
+use crate::codec::message;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -40,8 +40,12 @@ pub enum EventKind {
     LeaderElected,
     LeaderLost,
     RateChanged,
+    /// An operator asked for another number of workers.
+    WorkersScaled,
     /// The leader found something that must never be: `engine::scheduler::Violation` says what.
     InvariantViolated,
+    /// `up` found something of NATS broken and put it right by itself: what it was and what was done.
+    Repaired,
 }
 
 /// One thing that happened.
@@ -76,6 +80,9 @@ pub struct ClusterEvent {
     /// For a failed attempt: no retry would help.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_retry: bool,
+    /// Set by readers, see [`EventBatch::anchored`]: the service's clock was off, and the times above were moved by this many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by_ms: Option<i64>,
 }
 
 impl ClusterEvent {
@@ -96,7 +103,13 @@ impl ClusterEvent {
             fault: None,
             retry_at_ms: None,
             no_retry: false,
+            moved_by_ms: None,
         }
+    }
+
+    /// With what its job has been through so far.
+    pub fn with_path(self, path: Path) -> Self {
+        Self { failures: path.failures, requeues: path.requeues, history: path.history, ..self }
     }
 }
 
@@ -106,6 +119,86 @@ pub struct EventBatch {
     pub events: Vec<ClusterEvent>,
 }
 
-impl Message for EventBatch {
-    const KIND: &'static str = "event-batch";
+/// A service cannot know of what has not happened yet: an event that says that it happened so long after it was stored comes from a clock
+/// that is ahead.
+const AHEAD_MS: u64 = 2_000;
+/// An event may reach the stream late, when the server was away. One that is older than this comes from a clock that is behind.
+const BEHIND_MS: u64 = 600_000;
+
+/// A sender's word on when something happened, where it can be true of a message that JetStream stored at `stored_at_ms`; else that time.
+pub fn possible_time(said_ms: u64, stored_at_ms: u64) -> u64 {
+    let is_possible = said_ms <= stored_at_ms.saturating_add(AHEAD_MS) && stored_at_ms <= said_ms.saturating_add(BEHIND_MS);
+    if is_possible { said_ms } else { stored_at_ms }
+}
+
+impl EventBatch {
+    /// The events, with times that can be true. JetStream's time of storing them is the anchor: when a service's clock cannot have been right,
+    /// all times that it gave in an event are moved by the same amount, so that durations stay. The rows of a job's path, which
+    /// others wrote, stay as they are.
+    pub fn anchored(self, stored_at_ms: u64) -> Vec<ClusterEvent> {
+        let mut events = self.events;
+        for event in &mut events {
+            event.moved_by_ms = None;
+            if possible_time(event.at_ms, stored_at_ms) != event.at_ms {
+                event.move_by(i64::try_from(i128::from(stored_at_ms) - i128::from(event.at_ms)).unwrap_or(i64::MIN));
+            }
+        }
+        events
+    }
+}
+
+impl ClusterEvent {
+    fn move_by(&mut self, by_ms: i64) {
+        let fault_times = self.fault.iter_mut().flat_map(|truth| std::iter::once(&mut truth.from_ms).chain(&mut truth.until_ms));
+        for time in std::iter::once(&mut self.at_ms).chain(&mut self.retry_at_ms).chain(fault_times) {
+            *time = time.saturating_add_signed(by_ms);
+        }
+        self.moved_by_ms = Some(by_ms);
+    }
+}
+
+message!(EventBatch, "event-batch");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED_MS: u64 = 1_700_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn read(at_ms: u64) -> ClusterEvent {
+        let truth = FaultTruth {
+            id: "1".into(),
+            kind: "crash".into(),
+            depth: FaultDepth::Simulated,
+            target: "gpu-node-01".into(),
+            gpu: None,
+            from_ms: at_ms - 500,
+            until_ms: Some(at_ms + 1_500),
+            cause: FaultCause::Ordered,
+            domain: None,
+            by: String::new(),
+        };
+        let event =
+            ClusterEvent { fault: Some(truth), ..ClusterEvent::new(at_ms, "worker-01", Level::Error, EventKind::FaultBegan, "crash") };
+        EventBatch { events: vec![event] }.anchored(STORED_MS).remove(0)
+    }
+
+    #[test]
+    fn an_event_that_its_service_may_have_seen_then_is_kept_as_it_is() {
+        for at_ms in [STORED_MS, STORED_MS + AHEAD_MS, STORED_MS - BEHIND_MS] {
+            let event = read(at_ms);
+            assert_eq!((event.at_ms, event.fault.unwrap().from_ms, event.moved_by_ms), (at_ms, at_ms - 500, None));
+        }
+    }
+
+    #[test]
+    fn what_a_clock_that_is_off_says_is_moved_to_the_time_of_storing_with_its_durations() {
+        for (off_ms, moved_by_ms) in [(HOUR_MS.cast_signed(), -HOUR_MS.cast_signed()), (-HOUR_MS.cast_signed(), HOUR_MS.cast_signed())] {
+            let event = read(STORED_MS.saturating_add_signed(off_ms));
+            let truth = event.fault.unwrap();
+            assert_eq!((event.at_ms, event.moved_by_ms), (STORED_MS, Some(moved_by_ms)));
+            assert_eq!((truth.from_ms, truth.until_ms), (STORED_MS - 500, Some(STORED_MS + 1_500)));
+        }
+    }
 }

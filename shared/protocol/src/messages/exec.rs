@@ -69,7 +69,7 @@ impl ExecRequest {
     }
 }
 
-/// `exec.cancel.<attempt>`: stop, nobody waits for the result any more.
+/// `exec.cancel.<attempt>`: stop, the worker no longer waits for the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecCancel {
     pub job: JobId,
@@ -116,7 +116,7 @@ impl ExecReply {
             return Ok(Self::Error { message: words(&format!("{error} (service error, {code})")), retry: true });
         }
         if body.len() > MAX_REPLY_BYTES {
-            return Err(format!("it has {} bytes, more than the {MAX_REPLY_BYTES} allowed", body.len()));
+            return Err(format!("it has {} bytes; the limit is {MAX_REPLY_BYTES}", body.len()));
         }
         match serde_json::from_slice(body) {
             Ok(Self::Progress { progress, text }) => Ok(Self::Progress { progress, text: words(&text) }),
@@ -141,7 +141,7 @@ pub struct ExecReceipt {
 
 /// The JSON text of one of these messages.
 pub fn to_json(message: &impl Serialize) -> Bytes {
-    // Maps with text keys and finite numbers only: this cannot fail, and an empty body would be refused by whoever reads it.
+    // Maps with text keys and finite numbers only: this cannot fail, and a reader would refuse an empty body.
     serde_json::to_vec(message).unwrap_or_default().into()
 }
 

@@ -2,10 +2,10 @@
 
 use faultline_engine::job::{JobId, JobSpec, Priority};
 pub use faultline_engine::job::{JobState, TerminalRecord};
-pub use faultline_engine::ledger::LedgerSnapshot;
+pub use faultline_engine::ledger::{LedgerSnapshot, LedgerState};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Message;
+use crate::codec::message;
 
 /// `job.res.<id>` before the job has ended. Its sequence is the token that every commit expects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,9 +17,7 @@ pub struct OpenMarker {
     pub submitted_at_ms: u64,
 }
 
-impl Message for OpenMarker {
-    const KIND: &'static str = "open-marker";
-}
+message!(OpenMarker, "open-marker");
 
 /// `job.q.<priority>.<class>.<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,14 +25,10 @@ pub struct QueuedJob {
     pub spec: JobSpec,
 }
 
-impl Message for QueuedJob {
-    const KIND: &'static str = "queued-job";
-}
+message!(QueuedJob, "queued-job");
 
-/// `job.res.<id>` after the job has ended.
-impl Message for TerminalRecord {
-    const KIND: &'static str = "terminal-record";
-}
+// `job.res.<id>` after the job has ended.
+message!(TerminalRecord, "terminal-record");
 
 /// `job.dead.<id>`: a poisoned or exhausted job with the reason and, for poison, the start of what arrived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,10 +47,9 @@ pub struct DeadLetter {
     pub body_start: Vec<u8>,
 }
 
-impl Message for DeadLetter {
-    const KIND: &'static str = "dead-letter";
-}
+message!(DeadLetter, "dead-letter");
 
-impl Message for LedgerSnapshot {
-    const KIND: &'static str = "ledger-snapshot";
-}
+message!(LedgerSnapshot, "ledger-snapshot");
+
+// The value of the key in KV LEDGER. A reader of the counts alone reads it as a [`LedgerSnapshot`].
+message!(LedgerState, "ledger-state");

@@ -1,22 +1,24 @@
-//! Node to everybody, and the detector's verdicts.
+//! From nodes to all services, and the detector's verdicts.
 
 use faultline_engine::job::{AttemptId, JobId};
 use faultline_engine::node::{GpuTelemetry, Health, NodeSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::codec::Message;
+use crate::codec::message;
 
 /// KV NODES `<node>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeRegistration {
     pub spec: NodeSpec,
     pub registered_at_ms: u64,
+    /// Which of its processes this is, from 1. The incarnation is what fences lives off; this is a small number that a seed's faults
+    /// depend on. 0 when it is not said.
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub life: u64,
 }
 
-impl Message for NodeRegistration {
-    const KIND: &'static str = "node-registration";
-}
+message!(NodeRegistration, "node-registration");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunningBrief {
@@ -24,7 +26,7 @@ pub struct RunningBrief {
     pub job: JobId,
     pub progress_permille: u16,
     /// The lease under which it was placed.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
     pub epoch: u64,
 }
 
@@ -43,9 +45,7 @@ pub struct Heartbeat {
     pub leaving: bool,
 }
 
-impl Message for Heartbeat {
-    const KIND: &'static str = "heartbeat";
-}
+message!(Heartbeat, "heartbeat");
 
 /// `node.bye.<node>`: a node that leaves on purpose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,9 +56,7 @@ pub struct Goodbye {
     pub reason: String,
 }
 
-impl Message for Goodbye {
-    const KIND: &'static str = "goodbye";
-}
+message!(Goodbye, "goodbye");
 
 /// `node.verdict.<node>` and KV HEALTH `<node>`: the detector's opinion with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -78,6 +76,4 @@ pub struct Verdict {
     pub at_ms: u64,
 }
 
-impl Message for Verdict {
-    const KIND: &'static str = "verdict";
-}
+message!(Verdict, "verdict");

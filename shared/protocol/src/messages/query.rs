@@ -1,6 +1,6 @@
 //! `sched.query` and `sched.cancel`: what the leading scheduler answers. The same types are the REST API's.
 
-use faultline_engine::job::{AttemptSummary, Demand, JobId, Priority};
+use faultline_engine::job::{AttemptOutcome, AttemptSummary, Demand, JobId, Priority, Submission};
 use faultline_engine::node::{GpuTelemetry, Health, NodeSpec};
 use faultline_engine::placement::WhyWaiting;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::jobs::{JobState, LedgerSnapshot};
 use super::nodes::{RunningBrief, Verdict};
-use crate::codec::Message;
+use crate::codec::message;
 
 /// The most rows in one reply, so that it stays far below the server's 1 MiB.
 pub const MAX_QUERY_ROWS: u32 = 200;
@@ -36,9 +36,7 @@ pub enum Query {
     },
 }
 
-impl Message for Query {
-    const KIND: &'static str = "query";
-}
+message!(Query, "query");
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,9 +48,7 @@ pub enum QueryReply {
     Error(String),
 }
 
-impl Message for QueryReply {
-    const KIND: &'static str = "query-reply";
-}
+message!(QueryReply, "query-reply");
 
 /// A node as the leader sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -102,6 +98,38 @@ pub struct JobView {
     pub reason: String,
     #[serde(default)]
     pub waiting: Option<WhyWaiting>,
+    /// What was submitted: parameters, demand, limits, and who submitted it as the submitter states it. Only where one job is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<Submission>,
+}
+
+impl JobView {
+    /// The job with what was submitted.
+    pub fn with_submission(self, submission: Option<Submission>) -> Self {
+        Self { demand: submission.as_ref().map(|submission| submission.demand.clone()).or(self.demand), submission, ..self }
+    }
+}
+
+impl JobView {
+    /// How it stands, in the words of the glossary.
+    pub fn state_words(&self) -> &'static str {
+        match self.state {
+            JobState::Queued if self.waits_for_retry() => "waiting for a retry",
+            JobState::Abandoned if self.is_lost() => "lost",
+            state => state.words(),
+        }
+    }
+
+    /// Whether it was queued, and its message left JOBS before it had ended. Its record is that of an abandoned job, with this reason.
+    pub fn is_lost(&self) -> bool {
+        self.state == JobState::Abandoned && self.reason.starts_with("lost:")
+    }
+
+    /// Whether its last attempt failed and it has not been placed since.
+    pub fn waits_for_retry(&self) -> bool {
+        let last = self.attempts.last().map(|row| row.outcome);
+        self.state == JobState::Queued && matches!(last, Some(AttemptOutcome::Failed | AttemptOutcome::TimedOut))
+    }
 }
 
 /// Figures of the whole cluster.
@@ -124,19 +152,27 @@ pub struct ClusterStats {
     pub queued_held: u64,
     pub running: u64,
     pub placed_total: u64,
+    /// Attempts that were interrupted.
     pub requeued_total: u64,
     pub retried_total: u64,
-    /// Time from the last sign of life to the requeue, over the last 1,000 lost attempts, in milliseconds.
+    /// Time from the last sign of life to the requeue, over the last 1,000 interrupted attempts, in milliseconds.
     pub requeue_p50_ms: u64,
     pub requeue_p95_ms: u64,
-    /// Time from the loss of an attempt to the job's next placement, over the last 1,000, in milliseconds.
+    /// The reaction: from the verdict that interrupted an attempt to the next placement of its job, over the last 1,000, in milliseconds. Called
+    /// recovery before that word was kept for the time from the fault on.
     pub recovery_p50_ms: u64,
     pub recovery_p95_ms: u64,
     /// Invariants that this leader found broken since its election, and the last of them in words.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
     pub violations_total: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub last_violation: String,
+    /// What workers refused of this leader since its election, because they had heard of a higher epoch.
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub refused_total: u64,
+    /// Which worker refuses this leader now, and why; empty when none does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refusal: String,
     pub ledger: LedgerSnapshot,
     pub at_ms: u64,
 }
@@ -148,9 +184,7 @@ pub struct CancelRequest {
     pub by: String,
 }
 
-impl Message for CancelRequest {
-    const KIND: &'static str = "cancel-request";
-}
+message!(CancelRequest, "cancel-request");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -175,6 +209,4 @@ pub struct CancelReply {
     pub answers: Vec<CancelAnswer>,
 }
 
-impl Message for CancelReply {
-    const KIND: &'static str = "cancel-reply";
-}
+message!(CancelReply, "cancel-reply");

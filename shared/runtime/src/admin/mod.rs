@@ -91,7 +91,7 @@ async fn serve(listener: TcpListener, router: Router) {
         };
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
-            // Whoever sends nonsense or goes away has seen the end of it.
+            // A client that sends nonsense or leaves gets no further answer.
             let _ = tokio::time::timeout(CONNECTION_LIMIT, connection).await;
             drop(permit);
         });
@@ -193,7 +193,7 @@ mod tests {
         let refused = probe("worker", Some(address)).await.unwrap_err();
         assert!(matches!(&refused, ProbeError::NotReady(reason) if reason.contains("NATS")), "{refused}");
         let other = probe("scheduler", Some(address)).await.unwrap_err().to_string();
-        assert!(other.contains("worker-01 of the service worker, not a scheduler"), "{other}");
+        assert!(other.contains("worker-01 is a worker, not a scheduler"), "{other}");
         let unset = probe("worker", None).await.unwrap_err().to_string();
         assert!(unset.contains("--admin-bind"), "{unset}");
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();

@@ -11,11 +11,11 @@ const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// Why a probe says no.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    #[error("there is no address to ask: give --admin-bind or admin_bind as the running process has it")]
+    #[error("missing address: give --admin-bind or admin_bind as the running process has it")]
     NoAddress,
-    #[error("nobody answers on {address}: {reason}")]
+    #[error("no service answers on {address}: {reason}")]
     NoAnswer { address: SocketAddr, reason: String },
-    #[error("on {address} answers {process} of the service {service}, not a {asked}: give --admin-bind as the running process has it")]
+    #[error("unexpected service on {address}: {process} is a {service}, not a {asked}; give --admin-bind as the running process has it")]
     OtherService { address: SocketAddr, process: String, service: String, asked: String },
     #[error("not ready: {0}")]
     NotReady(String),
@@ -27,7 +27,7 @@ pub async fn probe(asked: &str, admin_bind: Option<SocketAddr>) -> Result<ReadyR
     let fail = |reason: String| ProbeError::NoAnswer { address, reason };
     let answer = http::request(&address.to_string(), "GET /readyz", b"", PROBE_LIMIT).await;
     let (_, body) = answer.map_err(|error| fail(error.to_string()))?;
-    let report: ReadyReport = serde_json::from_str(&body).map_err(|_| fail("what answers is no service of Faultline".into()))?;
+    let report: ReadyReport = serde_json::from_str(&body).map_err(|_| fail("unexpected answer: not a service of Faultline".into()))?;
     if !report.service.is_empty() && report.service != asked {
         let ReadyReport { process, service, .. } = report;
         return Err(ProbeError::OtherService { address, process, service, asked: asked.to_owned() });
@@ -35,7 +35,7 @@ pub async fn probe(asked: &str, admin_bind: Option<SocketAddr>) -> Result<ReadyR
     if report.ready { Ok(report) } else { Err(ProbeError::NotReady(report.reasons.join("; "))) }
 }
 
-/// Whoever listens on all addresses listens on the loopback, too.
+/// A listener on all addresses listens on the loopback, too.
 fn loopback_for(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

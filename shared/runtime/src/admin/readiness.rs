@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::Nats;
+use crate::connection::Connection;
 
 /// Reasons that a report lists; a worker of a thousand nodes can wait for each of them.
 const MAX_REASONS: usize = 10;
@@ -23,6 +23,9 @@ pub struct ReadyReport {
     pub state: String,
     /// Why it is not ready.
     pub reasons: Vec<String>,
+    /// What is wrong although the work goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What a process tells about itself. Cheap to clone.
@@ -33,7 +36,7 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     service: String,
     stopping: CancellationToken,
-    nats: OnceLock<Nats>,
+    nats: OnceLock<Connection>,
     own: Mutex<Own>,
 }
 
@@ -43,6 +46,8 @@ struct Own {
     state: String,
     /// Reasons by the name of the condition that is not met.
     unmet: BTreeMap<String, String>,
+    /// Warnings by what they are about.
+    warnings: BTreeMap<String, String>,
 }
 
 impl Readiness {
@@ -61,7 +66,7 @@ impl Readiness {
     }
 
     /// From now on the connection's state counts.
-    pub fn connected(&self, nats: &Nats) {
+    pub fn connected(&self, nats: &Connection) {
         // There is one connection in the life of a process.
         let _ = self.0.nats.set(nats.clone());
     }
@@ -73,6 +78,15 @@ impl Readiness {
 
     pub fn met(&self, condition: &str) {
         self.own().unmet.remove(condition);
+    }
+
+    /// What is wrong although the work goes on; none ends the warning.
+    pub fn warn(&self, about: &str, warning: Option<String>) {
+        let mut own = self.own();
+        match warning {
+            Some(warning) => drop(own.warnings.insert(about.to_owned(), warning)),
+            None => drop(own.warnings.remove(about)),
+        }
     }
 
     /// What the process does, in words.
@@ -87,8 +101,15 @@ impl Readiness {
         }
         match self.0.nats.get() {
             None => reasons.push("NATS has not been reached yet".to_owned()),
-            Some(nats) if !nats.is_connected() => reasons.push("not connected to NATS".to_owned()),
-            Some(nats) => reasons.extend(nats.missing().reasons()),
+            Some(nats) => {
+                let silence = nats.silent_for();
+                reasons.extend(silence.map(|silence| format!("NATS has not answered for {:.1} s", silence.as_secs_f64())));
+                if !nats.is_connected() {
+                    reasons.push("the connection to NATS is down and is made again".to_owned());
+                } else if silence.is_none() {
+                    reasons.extend(nats.missing().reasons());
+                }
+            }
         }
         let own = self.own();
         let more = own.unmet.len().saturating_sub(MAX_REASONS);
@@ -97,13 +118,25 @@ impl Readiness {
             reasons.push(format!("and {more} more"));
         }
         let (service, process, state) = (self.0.service.clone(), own.process.clone(), own.state.clone());
-        ReadyReport { service, process, ready: reasons.is_empty(), state, reasons }
+        let warnings = own.warnings.values().cloned().collect();
+        ReadyReport { service, process, ready: reasons.is_empty(), state, reasons, warnings }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_told_and_is_no_reason_to_be_unready() {
+        let readiness = Readiness::new("worker", "worker-01", CancellationToken::new());
+        let reasons = readiness.report().reasons;
+        readiness.warn("clock", Some("it is an hour ahead".into()));
+        let report = readiness.report();
+        assert_eq!((report.warnings, report.reasons), (vec!["it is an hour ahead".to_owned()], reasons));
+        readiness.warn("clock", None);
+        assert!(readiness.report().warnings.is_empty());
+    }
 
     #[test]
     fn every_unmet_condition_is_a_reason_until_it_is_met() {

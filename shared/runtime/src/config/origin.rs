@@ -1,4 +1,4 @@
-//! Where the value of a setting comes from, and settings as a list of keys to be shown. Secrets are no settings, only the paths of
+//! Where the value of a setting comes from, and settings as a list of keys to be shown. Secrets are not settings, only the paths of
 //! their files are; what a URL carries is masked.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "from", content = "name")]
 pub enum Origin {
-    /// Nobody: it is the program's own.
+    /// The program itself: it is a default.
     Default,
     /// A settings file.
     File(PathBuf),
@@ -49,11 +49,19 @@ pub struct Setting {
 pub(super) struct Origins(BTreeMap<String, Origin>);
 
 impl Origins {
-    pub(super) fn note(&mut self, key: &str, value: &config::Value, origin: &Origin) {
-        match &value.kind {
-            config::ValueKind::Table(table) => table.iter().for_each(|(inner, value)| self.note(&format!("{key}.{inner}"), value, origin)),
+    pub(super) fn note(&mut self, key: &str, value: &toml::Value, origin: &Origin) {
+        match value {
+            toml::Value::Table(table) if !table.is_empty() => {
+                table.iter().for_each(|(inner, value)| self.note(&format!("{key}.{inner}"), value, origin));
+            }
             _ => drop(self.0.insert(key.to_owned(), origin.clone())),
         }
+    }
+
+    /// Where a value was set, or something in it.
+    pub(super) fn of(&self, key: &str) -> Option<&Origin> {
+        let within = |(name, _): &(&String, &Origin)| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.0.get(key).or_else(|| self.0.iter().find(within).map(|(_, origin)| origin))
     }
 
     /// The settings key by key, in alphabetical order.

@@ -1,5 +1,5 @@
 //! Series that are read at each scrape and are there only as long as what they tell of: a node that is gone has none any more, and a
-//! scheduler that stands by tells nothing of the queue. Whoever counts events uses a counter of its own instead.
+//! scheduler that stands by tells nothing of the queue. Events are counted in counters instead.
 
 use std::collections::HashMap;
 

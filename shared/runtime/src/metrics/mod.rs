@@ -81,7 +81,7 @@ impl Metrics {
         self.added(IntGauge::new(name, help))
     }
 
-    /// A gauge that is no whole number, such as one in seconds.
+    /// A gauge with a fraction, such as one in seconds.
     pub fn real_gauge(&self, name: &str, help: &str) -> Gauge {
         self.added(Gauge::new(name, help))
     }

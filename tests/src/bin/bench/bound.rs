@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::stream::Stream;
-use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, JobState, Priority};
+use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, JobState, Path, Priority};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ};
 use faultline_protocol::messages::{QueuedJob, TerminalRecord};
 use faultline_protocol::streams::{self, Provision};
@@ -19,7 +20,8 @@ use futures::StreamExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::{Args, Measured, new_histogram, record};
+use crate::args::Args;
+use crate::measured::{Measured, new_histogram, record};
 
 const TTL_S: u64 = 120;
 const BATCH: usize = 500;
@@ -119,27 +121,21 @@ async fn finish(nats: &Nats, message: &async_nats::jetstream::Message) -> anyhow
         detail: String::new(),
         why: "least-loaded: 100 % free, best of 8 of 8 nodes".into(),
     };
+    let path = Path { history: vec![row], ..Path::default() };
     let record = TerminalRecord {
-        job: spec.id,
         name: spec.name,
         kind: spec.kind,
         priority: spec.priority,
-        state: JobState::Committed,
-        attempt: Some(attempt),
-        open_seq,
         submitted_at_ms: spec.submitted_at_ms,
-        ended_at_ms: now_ms,
+        attempt: Some(attempt),
         result: "slept 0 ms".into(),
-        reason: String::new(),
-        failures: 0,
-        requeues: 0,
-        history: vec![row],
+        ..TerminalRecord::bare(spec.id, open_seq, JobState::Committed, now_ms).with_path(path)
     };
     let traceparent =
         message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER_TRACEPARENT)).map(|value| value.as_str().to_owned());
     commit(nats, &record, TTL_S, traceparent.as_deref()).await?;
     if let Some(reply) = message.reply.clone() {
-        nats.client.publish(reply, "+ACK".into()).await?;
+        nats.client.publish(reply, AckKind::Ack.into()).await?;
     }
     Ok(())
 }

@@ -2,53 +2,20 @@
 //! many the server alone takes of the same durable writes and acks. Prints one JSON line; `ratio` is the first by the second.
 //! Each round runs both, one after the other, on a server of its own; the medians of the rounds are reported.
 
+mod args;
 mod bound;
+mod measured;
 mod through;
-
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use faultline_runtime::config::Common;
 use faultline_runtime::connect::{Nats, connect_once};
 use faultline_tests::nats::TestNats;
-use hdrhistogram::Histogram;
 use serde_json::json;
 
-/// Measures the cluster against the bound of the bare durable writes.
-#[derive(Debug, Parser)]
-struct Args {
-    /// Jobs of one throughput measurement
-    #[arg(long, default_value_t = 20_000)]
-    jobs: usize,
-    /// Jobs of one latency measurement, one at a time
-    #[arg(long, default_value_t = 300)]
-    latency_jobs: usize,
-    /// How often everything is measured
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Submissions under way at once
-    #[arg(long, default_value_t = 1_000)]
-    in_flight: usize,
-    /// Worker processes, of four nodes each
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
-    /// Leave the dashboard out
-    #[arg(long)]
-    no_dashboard: bool,
-    /// Put every service behind a proxy of its own, as `faultline up` does
-    #[arg(long)]
-    proxies: bool,
-    /// Run the services only, without the bound
-    #[arg(long)]
-    services_only: bool,
-}
-
-/// What one measurement gave.
-struct Measured {
-    jobs_per_s: f64,
-    latency: Histogram<u64>,
-}
+use args::Args;
+use measured::{Measured, new_histogram};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -91,14 +58,6 @@ async fn main() -> anyhow::Result<()> {
 
 async fn connect(nats: &TestNats) -> anyhow::Result<Nats> {
     Ok(connect_once(&Common { nats_url: nats.url(), ..Common::default() }, "bench", "bench").await?)
-}
-
-fn new_histogram() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
-}
-
-fn record(histogram: &mut Histogram<u64>, took: Duration) {
-    histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
 }
 
 fn median(measured: &[Measured]) -> f64 {

@@ -9,8 +9,9 @@ use faultline_tests::nats::TestNats;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use crate::args::Args;
 use crate::bound::{no_op, submit_all};
-use crate::{Args, Measured, new_histogram, record};
+use crate::measured::{Measured, new_histogram, record};
 
 const NODES_PER_WORKER: usize = 4;
 

@@ -61,8 +61,9 @@ pub(crate) async fn register(nats: &Nats, shape: &Shape) -> anyhow::Result<()> {
             kinds: ["sleep", "compute", "matrix", "fault"].map(str::to_owned).to_vec(),
             fault_percent_per_min: 0.0,
             telemetry_source: "simulated".into(),
+            gpu_problem: None,
         };
-        let registration = NodeRegistration { spec, registered_at_ms: unix_ms() };
+        let registration = NodeRegistration { spec, registered_at_ms: unix_ms(), life: 0 };
         let bucket = bucket.clone();
         async move { kv_put(&bucket, &registration.spec.node, &registration).await }
     });
@@ -107,19 +108,19 @@ fn heartbeat(node: usize, seq: u64, shape: &Shape, mut running: Vec<RunningBrief
         brief.progress_permille = ((seq * 10) % 1_000) as u16;
     }
     let gpu = GpuTelemetry {
-        utilisation_percent: phase as f32,
-        memory_utilisation_percent: phase as f32 / 2.0,
-        memory_used_mib: MEMORY_MIB / 100 * phase as u32,
-        memory_total_mib: MEMORY_MIB,
-        temperature_c: 35.0 + phase as f32 / 2.0,
-        memory_temperature_c: 40.0 + phase as f32 / 2.0,
-        power_w: 90.0 + 5.0 * phase as f32,
-        energy_j: seq as f64 * 300.0,
-        sm_clock_mhz: 1_980,
-        memory_clock_mhz: 2_619,
-        throttled: phase > 97,
+        utilisation_percent: Some(phase as f32),
+        memory_utilisation_percent: Some(phase as f32 / 2.0),
+        memory_used_mib: Some(MEMORY_MIB / 100 * phase as u32),
+        memory_total_mib: Some(MEMORY_MIB),
+        temperature_c: Some(35.0 + phase as f32 / 2.0),
+        memory_temperature_c: Some(40.0 + phase as f32 / 2.0),
+        power_w: Some(90.0 + 5.0 * phase as f32),
+        energy_j: Some(seq as f64 * 300.0),
+        sm_clock_mhz: Some(1_980),
+        memory_clock_mhz: Some(2_619),
+        throttled: Some(phase > 97),
         out_of_service: false,
-        xid: 0,
+        xid: Some(0),
     };
     Heartbeat {
         node: name(node),

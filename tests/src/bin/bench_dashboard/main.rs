@@ -63,14 +63,14 @@ async fn main() -> anyhow::Result<std::process::ExitCode> {
     let args = Args::parse();
     let cluster = Cluster::bare(TestNats::start().await).await;
     let url = cluster.server.url();
-    let nats = connect_once(&Common { nats_url: url.clone(), ..Common::default() }, "bench", "bench").await?;
+    let nats = connect_once(&Common { nats_url: url, ..Common::default() }, "bench", "bench").await?;
     let shape = fleet::Shape { nodes: args.nodes as usize, gpus: args.gpus as usize, running: args.running };
     eprintln!("registering {} nodes", args.nodes);
     fleet::register(&nats, &shape).await?;
     let beats = Arc::new(fleet::Beats::default());
     let beating = tokio::spawn(fleet::beat(nats.clone(), shape, Arc::clone(&beats)));
 
-    let dashboard = Dashboard::start(&url).await?;
+    let dashboard = Dashboard::start(&cluster.server).await?;
     let watching = tokio::spawn(clients::watch(dashboard.port, args.nodes as usize));
     sleep(Duration::from_secs(args.warm_up)).await;
     let measured = measure(&dashboard, &args, &beats).await?;

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use faultline_tests::cluster::program;
+use faultline_tests::nats::TestNats;
 use faultline_tests::proc;
+use faultline_tests::programs::program;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +23,7 @@ pub(crate) struct Dashboard {
 
 impl Drop for Dashboard {
     fn drop(&mut self) {
-        // It may have ended already; there is nobody left to tell.
+        // It may have ended already; then no process is left to signal.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -30,10 +31,11 @@ impl Drop for Dashboard {
 
 impl Dashboard {
     /// Starts it and waits until it answers.
-    pub(crate) async fn start(nats_url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(nats: &TestNats) -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = Command::new(program("faultline-dashboard"))
-            .args(["--nats-url", nats_url, "--port", &port.to_string(), "--log-level", "warn", "--stop-with-parent"])
+            .args(["--nats-url", &nats.url(), "--port", &port.to_string(), "--log-level", "warn", "--stop-with-parent"])
+            .args(nats.key_args("faultline-dashboard"))
             .stdin(Stdio::piped())
             .spawn()
             .context("starting faultline-dashboard")?;

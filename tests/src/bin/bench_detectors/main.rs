@@ -4,30 +4,18 @@
 //! Nothing real runs and no clock is read, so the same seed gives the same table: docs/detectors.md holds that of the default
 //! arguments, and a test compares.
 
+mod args;
 mod model;
 mod replay;
 mod report;
 
 use clap::Parser;
-use faultline_engine::detector::{DetectorConfig, DetectorKind};
+use faultline_engine::detector::{DetectorConfig, EstimatorKind};
 
+use args::Args;
 use model::{LOSS_PERCENTS, Trace};
 use replay::{Tally, replay};
 use report::Row;
-
-/// Compares failure detectors with what really happened.
-#[derive(Debug, Clone, Parser)]
-struct Args {
-    /// Makes the run repeatable
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Hours of life, over all nodes, for each share of loss
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    node_hours: u64,
-    /// Print the tables of docs/detectors.md instead of JSON lines
-    #[arg(long)]
-    markdown: bool,
-}
 
 fn main() {
     let args = Args::parse();
@@ -47,7 +35,7 @@ fn measure(args: &Args) -> Vec<Row> {
     let mut rows = Vec::new();
     for loss_percent in LOSS_PERCENTS {
         let trace = Trace::draw(args.seed, args.node_hours, loss_percent);
-        let variants = [true, false].into_iter().flat_map(|heartbeats_only| DetectorKind::ALL.map(|kind| (kind, heartbeats_only)));
+        let variants = [true, false].into_iter().flat_map(|heartbeats_only| EstimatorKind::ALL.map(|kind| (kind, heartbeats_only)));
         std::thread::scope(|scope| {
             let running: Vec<_> = variants
                 .map(|(detector, heartbeats_only)| {

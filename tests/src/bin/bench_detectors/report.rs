@@ -3,17 +3,17 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
-use faultline_engine::detector::DetectorKind;
+use faultline_engine::detector::EstimatorKind;
 use serde_json::json;
 
-use crate::Args;
+use crate::args::Args;
 use crate::model::{DELAY_MEDIAN_MS, DELAY_SIGMA};
 use crate::replay::{JOB_MS, Tally, percentile};
 
 /// One detector, one way of using it, one share of loss.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) detector: DetectorKind,
+    pub(crate) detector: EstimatorKind,
     pub(crate) heartbeats_only: bool,
     pub(crate) loss_percent: u32,
     pub(crate) tally: Tally,

@@ -48,14 +48,14 @@ pub(crate) async fn measure(rounds: u32) -> anyhow::Result<(Vec<Sample>, String)
 async fn one_failover(cluster: &mut Cluster, watch: &mut Watch, control: &kv::Store) -> anyhow::Result<[Sample; 2]> {
     // With all nodes drained a job is pulled and has to wait in the leader's memory.
     for index in 1..=WORKERS {
-        kv_put(control, &drain_key(index), &DrainSetting { reason: "bench".into(), at_ms: unix_ms() }).await?;
+        kv_put(control, &drain_key(index), &DrainSetting { reason: "bench".into(), at_ms: unix_ms(), by: String::new() }).await?;
     }
     cluster.wait_until("all nodes are drained", async || cluster.nodes().await.iter().all(|node| node.draining)).await;
     let held = cluster.submit(&[sleep_job(0)]).await[0];
     cluster
         .wait_until("the leader holds the job", async || cluster.job(held).await.is_some_and(|view| view.state == JobState::Queued))
         .await;
-    let leader = cluster.stats().await.map(|stats| stats.leader).ok_or_else(|| anyhow::anyhow!("nobody leads"))?;
+    let leader = cluster.stats().await.map(|stats| stats.leader).ok_or_else(|| anyhow::anyhow!("no scheduler leads"))?;
 
     let started = Instant::now();
     cluster.kill9(&leader);

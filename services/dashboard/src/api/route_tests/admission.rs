@@ -7,7 +7,7 @@ const TOKEN: &str = "0123456789abcdef";
 
 /// One that other machines reach, and that asks for the token.
 fn guarded() -> App {
-    app(Guard::new("0.0.0.0:8080".parse().unwrap(), Some(Token::new(TOKEN).unwrap()))).0
+    app(Guard::new("0.0.0.0:8080".parse().unwrap(), Admission { owner: false, token: Some(Token::new(TOKEN).unwrap()) })).0
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn signing_in_sets_a_cookie_that_opens_everything_until_signing_out() {
     assert_eq!(send(&app, from_page("GET", "/api/v1/session", &cookie, "")).await.1["signed_in"], true);
     assert_eq!(send(&app, from_page("GET", "/api/v1/stats", &cookie, "")).await.0, StatusCode::OK);
     let rate = r#"{"jobs_per_minute":3}"#;
-    assert_eq!(send(&app, from_page("PUT", "/api/v1/rate", &cookie, rate)).await.0, StatusCode::OK);
+    assert_eq!(send(&app, from_page("PUT", "/api/v1/rate", &cookie, rate)).await.0, StatusCode::ACCEPTED);
     let elsewhere = request("PUT", "/api/v1/rate").header(header::COOKIE, &cookie).header(header::CONTENT_TYPE, "application/json");
     let (status, body, _) = send(&app, elsewhere.body(Body::from(rate)).unwrap()).await;
     assert_eq!((status, code(&body)), (StatusCode::FORBIDDEN, "no_origin"));
@@ -107,7 +107,33 @@ async fn one_address_may_ask_only_so_often() {
 #[tokio::test]
 async fn too_many_requests_at_once_are_refused() {
     let (app, _) = local();
-    let _all = app.requests.acquire_many(crate::app::MAX_REQUESTS as u32).await.unwrap();
+    let _all = app.requests.acquire_many(crate::limits::MAX_REQUESTS as u32).await.unwrap();
     let (status, body) = get(&app, "/api/v1/stats").await;
     assert_eq!((status, code(&body)), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
+}
+
+#[tokio::test]
+async fn another_user_of_this_machine_is_told_to_sign_in() {
+    let (app, _) = local();
+    assert_eq!(get(&app, "/api/v1/session").await.1, json!({"token_needed": false, "signed_in": false}));
+    let mut other = request("GET", "/api/v1/session").body(Body::empty()).unwrap();
+    other.extensions_mut().insert(Caller::UNKNOWN);
+    assert_eq!(send(&app, other).await.1, json!({"token_needed": true, "signed_in": false}));
+    let mut sign_in = from_page("POST", "/api/v1/session", "", r#"{"token":"0123456789abcdef"}"#);
+    sign_in.extensions_mut().insert(Caller::UNKNOWN);
+    let (status, body, headers) = send(&app, sign_in).await;
+    assert_eq!((status, code(&body)), (StatusCode::UNAUTHORIZED, "unauthorized"), "there is no token that could be right");
+    assert!(headers.get(header::SET_COOKIE).is_none());
+}
+
+#[tokio::test]
+async fn a_head_above_the_documented_limit_is_refused() {
+    let (app, _) = local();
+    let with = async |bytes: usize| {
+        let long = request("GET", "/healthz").header("x-long", "x".repeat(bytes)).body(Body::empty()).unwrap();
+        send(&app, long).await
+    };
+    assert_eq!(with(65_000).await.0, StatusCode::OK);
+    let (status, body, _) = with(65_536).await;
+    assert_eq!((status, code(&body)), (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"));
 }

@@ -20,36 +20,38 @@ pub(super) struct Entry {
     pub(super) place: Option<u32>,
 }
 
-/// What a node's GPUs report together.
+/// What a node's GPUs report together. A figure is null where none of them gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, ToSchema)]
 pub(crate) struct Load {
-    /// Mean over its GPUs, 0 to 100.
-    pub(crate) utilisation_percent: f32,
-    /// Used memory of all its GPUs by all their memory, 0 to 100.
-    pub(crate) memory_percent: f32,
+    /// Mean over the GPUs that report it, 0 to 100.
+    pub(crate) utilisation_percent: Option<f32>,
+    /// Used memory by all memory of the GPUs that report both, 0 to 100.
+    pub(crate) memory_percent: Option<f32>,
     /// Of the hottest GPU.
-    pub(crate) temperature_c: f32,
-    /// Of all its GPUs together.
-    pub(crate) power_w: f32,
+    pub(crate) temperature_c: Option<f32>,
+    /// Of all GPUs that report it together.
+    pub(crate) power_w: Option<f32>,
     /// Whether one of its GPUs has its clocks lowered.
     pub(crate) throttled: bool,
 }
 
+/// The mean of the readings that there are.
+pub(super) fn mean(readings: impl Iterator<Item = f32>) -> Option<f32> {
+    let (sum, count) = readings.fold((0.0_f64, 0_u32), |(sum, count), reading| (sum + f64::from(reading), count + 1));
+    (count > 0).then(|| (sum / f64::from(count)) as f32)
+}
+
 impl Load {
     pub(super) fn of(gpus: &[GpuTelemetry]) -> Self {
-        let (mut used, mut total) = (0_u64, 0_u64);
-        let mut load = Load::default();
-        for gpu in gpus {
-            load.utilisation_percent += gpu.utilisation_percent;
-            used += u64::from(gpu.memory_used_mib);
-            total += u64::from(gpu.memory_total_mib);
-            load.temperature_c = load.temperature_c.max(gpu.temperature_c);
-            load.power_w += gpu.power_w;
-            load.throttled |= gpu.throttled;
+        let memory = gpus.iter().filter_map(|gpu| gpu.memory_used_mib.zip(gpu.memory_total_mib));
+        let (used, total) = memory.fold((0_u64, 0_u64), |sums, (used, total)| (sums.0 + u64::from(used), sums.1 + u64::from(total)));
+        Load {
+            utilisation_percent: mean(gpus.iter().filter_map(|gpu| gpu.utilisation_percent)),
+            memory_percent: (total > 0).then(|| (used as f64 * 100.0 / total as f64) as f32),
+            temperature_c: gpus.iter().filter_map(|gpu| gpu.temperature_c).reduce(f32::max),
+            power_w: gpus.iter().filter_map(|gpu| gpu.power_w).reduce(|sum, power_w| sum + power_w),
+            throttled: gpus.iter().any(|gpu| gpu.throttled == Some(true)),
         }
-        load.utilisation_percent /= gpus.len().max(1) as f32;
-        load.memory_percent = if total == 0 { 0.0 } else { (used as f64 * 100.0 / total as f64) as f32 };
-        load
     }
 }
 
@@ -136,11 +138,15 @@ impl Entry {
             node: node.to_owned(),
             worker: heartbeat.map(|h| h.worker.clone()).or_else(|| self.verdict.as_ref().map(|v| v.worker.clone())).unwrap_or_default(),
             incarnation: self.incarnation(),
-            gpus: gpus.iter().map(|gpu| GpuDescriptor { model: "unknown".into(), memory_mib: gpu.memory_total_mib }).collect(),
+            gpus: gpus
+                .iter()
+                .map(|gpu| GpuDescriptor { model: "unknown".into(), memory_mib: gpu.memory_total_mib.unwrap_or_default() })
+                .collect(),
             rack: String::new(),
             slots: 0,
             fault_percent_per_min: 0.0,
             telemetry_source: String::new(),
+            gpu_problem: None,
             kinds: Default::default(),
         }
     }

@@ -119,7 +119,8 @@ enum Key<'a> {
 
 impl<'a> Key<'a> {
     fn new(order: NodeOrder, entry: &'a Entry, now_ms: u64) -> Self {
-        let load = |of: fn(&Load) -> f32| Key::Number(f64::from(of(&entry.load())));
+        // What is not reported sorts below everything that is.
+        let load = |of: fn(&Load) -> Option<f32>| Key::Number(of(&entry.load()).map_or(f64::NEG_INFINITY, f64::from));
         match order {
             NodeOrder::Node => Key::Text(""),
             NodeOrder::Rack => Key::Text(entry.rack()),

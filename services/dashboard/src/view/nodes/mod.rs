@@ -1,9 +1,10 @@
 //! Nodes as far as this process has heard of them: registrations, heartbeats, verdicts, drain settings, faults and the
 //! rows that the leader sent last. No opinion on a node's health is formed here: that is the detector's. What one node's
-//! messages add up to is in `entry`, their order for packed frames in `index`, finding some in `list`,
+//! messages add up to is in `entry`, their order in `index`, packed frames in `frame`, finding some in `list`,
 //! what is pushed of one in `row`.
 
 mod entry;
+mod frame;
 mod index;
 mod list;
 mod row;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use faultline_engine::node::{GpuTelemetry, Health};
 use faultline_protocol::messages::{ClusterStats, Heartbeat, NodeRegistration, NodeView, Verdict};
 
-use entry::Entry;
+use entry::{Entry, mean};
+pub(crate) use frame::half_percents;
 pub(crate) use index::NodeIndex;
 pub(crate) use list::{NodeFilter, NodeItem, NodeOrder};
 pub(crate) use row::{NodeFault, NodeRow};
@@ -23,15 +25,20 @@ pub(crate) use row::{NodeFault, NodeRow};
 pub(crate) const MAX_NODES: usize = 20_000;
 const MAX_FAULTS_OF_A_NODE: usize = 16;
 
-/// What all GPUs report together. The means are 0 when none is heard.
+/// Silence that no detector with usual settings leaves without a verdict.
+const UNJUDGED_MS: u64 = 20_000;
+
+/// What all GPUs report together. A figure is none where no GPU that is heard gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct FleetLoad {
     pub(crate) nodes_alive: u32,
+    /// Alive by the last verdict, and silent for so long that a detector would have said otherwise.
+    pub(crate) nodes_unjudged: u32,
     pub(crate) gpus_heard: u32,
     /// 0 to 100.
-    pub(crate) utilisation_percent: f32,
-    pub(crate) temperature_max_c: f32,
-    pub(crate) temperature_mean_c: f32,
+    pub(crate) utilisation_percent: Option<f32>,
+    pub(crate) temperature_max_c: Option<f32>,
+    pub(crate) temperature_mean_c: Option<f32>,
 }
 
 /// Every known node, by name.
@@ -44,6 +51,14 @@ pub(crate) struct NodeTable {
     index: Arc<NodeIndex>,
     /// Nodes came, went, or moved to another rack or worker since the index was made.
     index_is_old: bool,
+}
+
+/// A verdict may arrive behind a newer one, by the bucket or by a message, but only by so much.
+const LATE_BY_MS: u64 = 10_000;
+
+/// Whether one of two verdicts arrived behind the other. One that seems far older is by another clock, of a detector that came after.
+fn is_late(known_ms: u64, said_ms: u64) -> bool {
+    (1..LATE_BY_MS).contains(&known_ms.saturating_sub(said_ms))
 }
 
 impl NodeTable {
@@ -72,10 +87,14 @@ impl NodeTable {
         self.index_is_old |= moved;
     }
 
-    /// Whether the heartbeat is from an earlier life of the node, or there is no room for the node.
-    pub(crate) fn is_outdated(&self, heartbeat: &Heartbeat) -> bool {
+    /// Whether the heartbeat is from an earlier life of the node, or there is no room for the node. A lower incarnation is believed when
+    /// the known life is silent: its lives may be counted anew.
+    pub(crate) fn is_outdated(&self, heartbeat: &Heartbeat, now_ms: u64) -> bool {
         match self.entries.get(&heartbeat.node) {
-            Some(entry) => entry.heartbeat.as_ref().is_some_and(|(last, _)| last.incarnation > heartbeat.incarnation),
+            Some(entry) => {
+                let is_lower = entry.heartbeat.as_ref().is_some_and(|(last, _)| last.incarnation > heartbeat.incarnation);
+                is_lower && entry.is_heard(now_ms)
+            }
             None => self.entries.len() >= MAX_NODES,
         }
     }
@@ -93,7 +112,7 @@ impl NodeTable {
 
     pub(crate) fn on_verdict(&mut self, verdict: Verdict) {
         if let Some(entry) = self.entry(&verdict.node.clone())
-            && entry.verdict.as_ref().is_none_or(|known| known.at_ms <= verdict.at_ms)
+            && entry.verdict.as_ref().is_none_or(|known| !is_late(known.at_ms, verdict.at_ms))
         {
             entry.verdict = Some(verdict);
         }
@@ -160,6 +179,11 @@ impl NodeTable {
         self.entries.values().filter(|entry| entry.is_known()).count()
     }
 
+    /// Whether its heartbeats come.
+    pub(crate) fn is_heard(&self, node: &str, now_ms: u64) -> bool {
+        self.entries.get(node).is_some_and(|entry| entry.is_heard(now_ms))
+    }
+
     pub(crate) fn contains(&self, node: &str) -> bool {
         self.entries.get(node).is_some_and(Entry::is_known)
     }
@@ -186,19 +210,16 @@ impl NodeTable {
     /// What all nodes that are heard report together.
     pub(crate) fn fleet(&self, now_ms: u64) -> FleetLoad {
         let mut fleet = FleetLoad::default();
-        let (mut busy, mut heat) = (0.0_f64, 0.0_f64);
         for (_, entry) in self.known() {
-            fleet.nodes_alive += u32::from(entry.health() == Health::Alive);
-            let gpus = if entry.is_heard(now_ms) { entry.telemetry() } else { &[] };
-            for gpu in gpus {
-                fleet.gpus_heard += 1;
-                busy += f64::from(gpu.utilisation_percent);
-                heat += f64::from(gpu.temperature_c);
-                fleet.temperature_max_c = fleet.temperature_max_c.max(gpu.temperature_c);
-            }
+            let is_alive = entry.health() == Health::Alive;
+            fleet.nodes_alive += u32::from(is_alive);
+            fleet.nodes_unjudged += u32::from(is_alive && entry.heartbeat_age_ms(now_ms).is_some_and(|age_ms| age_ms > UNJUDGED_MS));
         }
-        let gpus = f64::from(fleet.gpus_heard.max(1));
-        (fleet.utilisation_percent, fleet.temperature_mean_c) = ((busy / gpus) as f32, (heat / gpus) as f32);
+        let heard = || self.known().filter(|(_, entry)| entry.is_heard(now_ms)).flat_map(|(_, entry)| entry.telemetry());
+        fleet.gpus_heard = u32::try_from(heard().count()).unwrap_or(u32::MAX);
+        fleet.utilisation_percent = mean(heard().filter_map(|gpu| gpu.utilisation_percent));
+        fleet.temperature_max_c = heard().filter_map(|gpu| gpu.temperature_c).reduce(f32::max);
+        fleet.temperature_mean_c = mean(heard().filter_map(|gpu| gpu.temperature_c));
         fleet
     }
 
@@ -220,6 +241,12 @@ impl NodeTable {
     /// The nodes that live in a process, by name.
     pub(crate) fn nodes_of(&self, worker: &str) -> Vec<String> {
         self.known().filter(|(_, entry)| entry.worker() == worker).map(|(node, _)| node.to_owned()).collect()
+    }
+
+    /// How many nodes live in a process, and how many attempts run on them.
+    pub(crate) fn hosted_by(&self, worker: &str) -> (usize, usize) {
+        let hosted = self.known().filter(|(_, entry)| entry.worker() == worker);
+        hosted.fold((0, 0), |(nodes, attempts), (_, entry)| (nodes + 1, attempts + entry.running().len()))
     }
 
     /// Counts nodes by health into figures that the leader did not send.

@@ -74,7 +74,7 @@ impl NodeRow {
             rack: entry.rack().to_owned(),
             model: gpu.map(|gpu| gpu.model.clone()).unwrap_or_default(),
             gpus: entry.gpus(),
-            gpu_memory_mib: gpu.map(|gpu| gpu.memory_mib).or(entry.telemetry().first().map(|gpu| gpu.memory_total_mib)).unwrap_or(0),
+            gpu_memory_mib: gpu.map(|gpu| gpu.memory_mib).or(entry.telemetry().first().and_then(|gpu| gpu.memory_total_mib)).unwrap_or(0),
             health: entry.health(),
             draining,
             incarnation: entry.incarnation(),

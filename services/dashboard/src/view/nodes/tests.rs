@@ -4,12 +4,12 @@ use super::*;
 
 fn registration(node: &str, incarnation: u64) -> NodeRegistration {
     let spec = NodeSpec { gpus: vec![GpuDescriptor { model: "H100-80GB".into(), memory_mib: 81_920 }; 2], ..Entry::default().spec(node) };
-    NodeRegistration { spec: NodeSpec { incarnation, worker: "worker-01".into(), ..spec }, registered_at_ms: 1 }
+    NodeRegistration { spec: NodeSpec { incarnation, worker: "worker-01".into(), ..spec }, registered_at_ms: 1, life: 0 }
 }
 
 fn heartbeat(node: &str, incarnation: u64) -> Heartbeat {
     let bare = serde_json::json!({"node": node, "worker": "worker-01", "incarnation": incarnation, "seq": 1, "sent_at_ms": 1, "running": [], "gpus": []});
-    let gpus = vec![GpuTelemetry { utilisation_percent: 40.0, memory_total_mib: 24_576, ..GpuTelemetry::default() }];
+    let gpus = vec![GpuTelemetry { utilisation_percent: Some(40.0), memory_total_mib: Some(24_576), ..GpuTelemetry::default() }];
     Heartbeat { gpus, ..serde_json::from_value(bare).unwrap() }
 }
 
@@ -40,9 +40,19 @@ fn a_node_is_what_its_messages_say() {
     assert_eq!(table.get("a", 1_300).unwrap().node.health, Health::Dead, "an older verdict comes too late");
     table.on_registration(registration("a", 3));
     assert_eq!(table.get("a", 1_300).unwrap().node.health, Health::Alive, "the verdict was on an earlier life");
-    assert!(table.is_outdated(&heartbeat("a", 1)) && !table.is_outdated(&heartbeat("a", 2)));
+    assert!(table.is_outdated(&heartbeat("a", 1), 1_300) && !table.is_outdated(&heartbeat("a", 2), 1_300));
+    assert!(!table.is_outdated(&heartbeat("a", 1), 60_000), "the known life is silent: lives may be counted anew");
     table.remove("a");
     assert_eq!(table.get("a", 1_300), None);
+}
+
+#[test]
+fn a_detector_whose_clock_is_behind_that_of_the_one_before_is_heard() {
+    let mut table = NodeTable::default();
+    table.on_heartbeat(heartbeat("a", 2), 1_000);
+    table.on_verdict(verdict("a", 2, Health::Dead, 3_600_000));
+    table.on_verdict(verdict("a", 2, Health::Alive, 1_000));
+    assert_eq!(table.get("a", 1_300).unwrap().node.health, Health::Alive);
 }
 
 #[test]
@@ -134,10 +144,10 @@ fn the_index_is_by_rack_and_changes_its_number_only_with_its_content() {
 fn a_frame_packs_each_node_into_five_bytes_in_the_order_of_the_index() {
     let mut table = NodeTable::new(8);
     let gpu = |utilisation_percent, temperature_c| GpuTelemetry {
-        utilisation_percent,
-        memory_used_mib: 5_000,
-        memory_total_mib: 20_000,
-        temperature_c,
+        utilisation_percent: Some(utilisation_percent),
+        memory_used_mib: Some(5_000),
+        memory_total_mib: Some(20_000),
+        temperature_c: Some(temperature_c),
         ..GpuTelemetry::default()
     };
     table.on_registration(in_rack("z", "rack-1"));
@@ -146,7 +156,12 @@ fn a_frame_packs_each_node_into_five_bytes_in_the_order_of_the_index() {
     table.on_heartbeat(Heartbeat { gpus: vec![gpu(100.0, 61.4), gpu(50.5, 80.6)], ..heartbeat("z", 1) }, 1_000);
     table.on_heartbeat(
         Heartbeat {
-            gpus: vec![GpuTelemetry { throttled: true, temperature_c: 1e9, utilisation_percent: f32::NAN, ..gpu(0.0, 0.0) }],
+            gpus: vec![GpuTelemetry {
+                throttled: Some(true),
+                temperature_c: Some(1e9),
+                utilisation_percent: Some(f32::NAN),
+                ..gpu(0.0, 0.0)
+            }],
             ..heartbeat("dead", 1)
         },
         1_000,
@@ -162,8 +177,8 @@ fn a_frame_packs_each_node_into_five_bytes_in_the_order_of_the_index() {
     assert_eq!(&frame[..16], &[1, 0, 0, 0, 4, 3, 2, 1, 9, 0, 0, 0, 3, 0, 0, 0]);
     // Half percents: 75.25 % is 150.5, rounded up; a quarter of the memory is 50.
     assert_eq!(&frame[16..21], &[151, 50, 81, 1 << 5, 0]);
-    assert_eq!(&frame[21..26], &[0, 0, 0, 4 | (1 << 6), 0]);
-    assert_eq!(&frame[26..31], &[0, 50, 255, 3 | (1 << 3) | (1 << 4), 0]);
+    assert_eq!(&frame[21..26], &[255, 255, 255, 4 | (1 << 6), 0], "nothing is reported of it");
+    assert_eq!(&frame[26..31], &[0, 50, 254, 3 | (1 << 3) | (1 << 4), 0]);
     assert_eq!(table.frame(1, 3_600)[19], 1 << 6, "the planned end of the fault has passed, and the heartbeat is late");
     table.remove("z");
     assert_eq!(table.frame(1, 3_000)[16..21], [0, 0, 0, 4, 0], "the order stays until the index is asked for again");
@@ -184,7 +199,10 @@ fn nodes_are_found_and_ordered() {
     for (node, rack, utilisation_percent) in [("a", "rack-1", 10.0), ("b", "rack-2", 90.0), ("c", "rack-1", 50.0)] {
         table.on_registration(in_rack(node, rack));
         table.on_heartbeat(
-            Heartbeat { gpus: vec![GpuTelemetry { utilisation_percent, ..GpuTelemetry::default() }], ..heartbeat(node, 1) },
+            Heartbeat {
+                gpus: vec![GpuTelemetry { utilisation_percent: Some(utilisation_percent), ..GpuTelemetry::default() }],
+                ..heartbeat(node, 1)
+            },
             0,
         );
     }
@@ -234,4 +252,17 @@ fn numbers_in_names_are_ordered_as_numbers() {
     let index = table.index();
     assert_eq!(index.nodes, ["n-007", "n-08", "z", "n-9", "n-10", "n-100"]);
     assert_eq!(index.racks.iter().map(|(rack, ..)| rack.as_str()).collect::<Vec<_>>(), ["r-1", "r-2", "r-10"]);
+}
+
+#[test]
+fn a_node_that_is_silent_without_a_verdict_is_unjudged() {
+    let mut table = NodeTable::default();
+    table.on_heartbeat(heartbeat("a", 2), 1_000);
+    table.on_heartbeat(heartbeat("b", 2), 1_000);
+    assert_eq!(table.fleet(21_000).nodes_unjudged, 0);
+    assert_eq!(table.fleet(21_001).nodes_unjudged, 2);
+    table.on_verdict(verdict("a", 2, Health::Suspect, 9));
+    assert_eq!(table.fleet(21_001).nodes_unjudged, 1);
+    table.on_heartbeat(heartbeat("b", 2), 21_000);
+    assert_eq!(table.fleet(21_001).nodes_unjudged, 0);
 }

@@ -1,7 +1,7 @@
 // Deaths and recoveries in words, for a polite live region: gathered for a moment, so that thirty deaths are one sentence.
 
 import { signal } from '@preact/signals';
-import type { ClusterEvent } from './wire';
+import type { NumberedEvent } from './wire';
 
 export const announcement = signal('');
 
@@ -19,7 +19,7 @@ const MOST_NAMED = 3;
 let gathered = new Map<string, Set<string>>();
 let timer = 0;
 
-export function announceEvents(events: ClusterEvent[]): void {
+export function announceEvents(events: NumberedEvent[]): void {
   for (const event of events) {
     if (!event.node || !SAID.has(event.kind)) continue;
     const named = gathered.get(event.kind) ?? new Set();

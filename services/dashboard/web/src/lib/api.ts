@@ -23,7 +23,7 @@ export function failureText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whoever must know that the service wants a token. */
+/** Listeners for answers that ask for a token. */
 let unauthorized = () => {};
 export function onUnauthorized(action: () => void): void {
   unauthorized = action;

@@ -6,10 +6,10 @@ import { onResync, receive } from './store';
 
 export type Link = 'connecting' | 'live' | 'lost';
 export const link = signal<Link>('connecting');
-/** When the last frame came, by our clock in Unix milliseconds; 0 before the first. */
+/** When the last frame came, in milliseconds since the page was opened; 0 before the first. */
 export const lastFrameAt = signal(0);
-/** Ticks four times a second, for ages on display. */
-export const now = signal(Date.now());
+/** Milliseconds since the page was opened, whatever this machine's clock does. Ticks four times a second, for ages on display. */
+export const now = signal(performance.now());
 
 const SILENCE_MS = 3000;
 const FIRST_RETRY_MS = 300;
@@ -30,7 +30,7 @@ export function start(): void {
 }
 
 function tick(): void {
-  now.value = Date.now();
+  now.value = performance.now();
   const heard = Math.max(lastFrameAt.peek(), openedAt);
   if (socket && now.peek() - heard > SILENCE_MS) lose();
 }
@@ -44,7 +44,7 @@ function open(): void {
   const fresh = new WebSocket(`${scheme}://${location.host}/api/v1/ws`);
   fresh.binaryType = 'arraybuffer';
   fresh.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
-    lastFrameAt.value = Date.now();
+    lastFrameAt.value = performance.now();
     link.value = 'live';
     retryMs = FIRST_RETRY_MS;
     receive(event.data);
@@ -53,7 +53,7 @@ function open(): void {
     if (socket === fresh) lose();
   };
   socket = fresh;
-  openedAt = Date.now();
+  openedAt = performance.now();
 }
 
 function drop(): void {

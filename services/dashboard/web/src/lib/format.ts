@@ -54,8 +54,38 @@ export function bytes(value: number | null | undefined): string {
   return `${unit === 0 ? size : size.toFixed(size < 10 ? 1 : 0)} ${units[unit]}`;
 }
 
-/** `attempt_lost` as `attempt lost`. */
-export const words = (token: string) => token.replaceAll('_', ' ').replaceAll('-', ' ');
+/** What the service calls otherwise than people do: its tokens are old, the words are those of the glossary. */
+const WORDS: Record<string, string> = {
+  lost: 'interrupted',
+  attempt_lost: 'attempt interrupted',
+  job_dead: 'job given up',
+  leader_lost: 'leader deposed',
+};
+
+/** `attempt_failed` as `attempt failed`. */
+export const words = (token: string) => WORDS[token] ?? token.replaceAll('_', ' ').replaceAll('-', ' ');
+
+/** How a job stands, in words: one that waits after a failure is told from one that was never tried. */
+export function jobStateWords(job: { state: string; attempts?: { outcome: string }[]; path?: { outcome: string }[] }): string {
+  const last = (job.attempts ?? job.path)?.at(-1)?.outcome;
+  if (job.state === 'queued' && (last === 'failed' || last === 'timed_out')) return 'waiting for a retry';
+  return job.state === 'dead' ? 'given up' : words(job.state);
+}
+
+/** The offset of the browser's time zone at that moment, and the zone's name: UTC+01:00, Europe/Berlin. */
+export function zone(ms: number): string {
+  const minutes = -new Date(ms).getTimezoneOffset();
+  const size = Math.abs(minutes);
+  const offset = minutes === 0 ? 'UTC' : `UTC${minutes < 0 ? '-' : '+'}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return name && name !== 'UTC' ? `${offset}, ${name}` : offset;
+}
+
+/** Date, time of day and zone, for tooltips. */
+export function instant(ms: number): string {
+  const date = new Date(ms);
+  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${clock(ms, true)} ${zone(ms)}`;
+}
 
 /** The last eight characters of an id tell jobs of the same moment apart. */
 export const shortId = (id: string) => (id.length > 10 ? `…${id.slice(-8)}` : id);

@@ -1,27 +1,36 @@
-// Parameters of a job as a person types them: name=value, with commas between. A value is the narrowest of what it may be, as with
-// `faultline submit --param`.
+// Parameters of a job as a person types them: name=value, with commas between. What a value is, the service decides, by the rule of
+// `faultline submit --param`; a value in quotation marks is text as it stands, and may have commas.
 
-export type Param = boolean | number | string;
+export interface TypedParams {
+  params: Record<string, string>;
+  params_from_text: Record<string, string>;
+}
 
 export class BadParams extends Error {}
 
-export function parseParams(text: string): Record<string, Param> {
-  const params: Record<string, Param> = {};
-  for (const part of text.split(',')) {
-    if (!part.trim()) continue;
-    const at = part.indexOf('=');
-    const name = part.slice(0, Math.max(at, 0)).trim();
-    if (!name) throw new BadParams(`write "${part.trim()}" as name=value, with a comma before the next one`);
-    if (Object.hasOwn(params, name)) throw new BadParams(`${name} is given twice`);
-    params[name] = narrowest(part.slice(at + 1).trim());
+/** A name, and a value with or without quotation marks, up to a comma or the end. */
+const ONE = /\s*([^=,"]+?)\s*=\s*(?:"([^"]*)"\s*|([^,"]*))(?:,|$)/y;
+
+export function parseParams(text: string): TypedParams {
+  const typed: TypedParams = { params: {}, params_from_text: {} };
+  let at = 0;
+  while (/[^\s,]/.test(text.slice(at))) {
+    at += /^[\s,]*/.exec(text.slice(at))![0].length;
+    ONE.lastIndex = at;
+    const found = ONE.exec(text);
+    if (!found) throw new BadParams(`write "${text.slice(at).trim()}" as name=value or name="text", with a comma before the next one`);
+    const [whole, name = '', quoted, plain = ''] = found;
+    if (Object.hasOwn(typed.params, name) || Object.hasOwn(typed.params_from_text, name)) throw new BadParams(`${name} is given twice`);
+    if (quoted !== undefined) typed.params[name] = quoted;
+    else typed.params_from_text[name] = plain.trim();
+    at += whole.length;
   }
-  return params;
+  return typed;
 }
 
-function narrowest(value: string): Param {
-  if (value === 'true' || value === 'false') return value === 'true';
-  // Whole numbers that a number here cannot hold stay text.
-  const number = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(value) ? Number(value) : Number.NaN;
-  const isHeld = Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number));
-  return isHeld ? number : value;
+/** A value as it would be typed here: text that would be read as something else stands in quotation marks. */
+export function showParam(value: boolean | number | string): string {
+  if (typeof value !== 'string') return String(value);
+  const isPlain = value !== '' && value.trim() === value && !/[",\n]/.test(value) && !/^(true|false|-?\d.*)$/.test(value);
+  return isPlain ? value : JSON.stringify(value);
 }

@@ -37,6 +37,9 @@ export function setParams(changes: Record<string, string | null | undefined>): v
 
 export const param = (name: string): string => params.value.get(name) ?? '';
 
+/** Opens the drawer of a node over whatever page is open. */
+export const inspect = (node: string): void => setParams({ inspect: node });
+
 /** Follows links to our own pages without loading anything anew. */
 export function catchLinks(root: HTMLElement): void {
   root.addEventListener('click', (event) => {

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { get } from './api';
-import type { ClusterEvent, Marker, Series, SeriesPoint } from './wire';
+import type { Columns, Marker, NumberedEvent, SeriesPoint } from './wire';
 
 export const WINDOW_S = 900;
 const KEYS: (keyof SeriesPoint)[] = [
@@ -18,12 +18,12 @@ const KEYS: (keyof SeriesPoint)[] = [
   'nodes_alive',
 ];
 
-const empty = (): Series => {
+const empty = (): Columns => {
   const columns = Object.fromEntries(KEYS.map((key) => [key, []]));
-  return { ...(columns as unknown as Omit<Series, 'markers'>), markers: [] };
+  return { ...(columns as unknown as Omit<Columns, 'markers'>), markers: [] };
 };
 
-export const series = signal<Series>(empty());
+export const series = signal<Columns>(empty());
 export const seriesVersion = signal(0);
 
 /** Events that stand as a line in the charts. */
@@ -38,7 +38,7 @@ const MARKED: Record<string, string> = {
 
 export async function loadSeries(): Promise<void> {
   try {
-    const loaded = await get<Series>(`/series?window_s=${WINDOW_S}`);
+    const loaded = await get<Columns>(`/series?window_s=${WINDOW_S}`);
     series.value = { ...empty(), ...loaded };
     seriesVersion.value += 1;
   } catch {
@@ -54,7 +54,7 @@ export function appendPoint(point: SeriesPoint): void {
   const first = columns.t_ms[0];
   const drop = first !== undefined && first !== null && first < oldest;
   for (const key of KEYS) {
-    const column = columns[key];
+    const column: (number | null)[] = columns[key];
     column.push(point[key] ?? null);
     if (drop) column.shift();
   }
@@ -64,7 +64,7 @@ export function appendPoint(point: SeriesPoint): void {
 
 const MAX_MARKERS = 400;
 
-export function markEvents(events: ClusterEvent[]): void {
+export function markEvents(events: NumberedEvent[]): void {
   const columns = series.peek();
   const known = new Set(columns.markers.map((marker) => `${marker.t_ms} ${marker.kind} ${marker.node ?? ''}`));
   const fresh: Marker[] = events

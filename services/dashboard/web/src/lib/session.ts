@@ -36,6 +36,18 @@ export async function signIn(token: string): Promise<void> {
   take(await post<Session>('/session', { token }));
 }
 
+/** `up` can print a link that carries the token in its fragment, which browsers send to no server. It leaves the address at once. */
+export async function signInByLink(): Promise<void> {
+  const token = /^#token=(.+)$/.exec(location.hash)?.[1];
+  if (!token) return;
+  history.replaceState(history.state, '', location.pathname + location.search);
+  try {
+    await signIn(decodeURIComponent(token));
+  } catch {
+    // The form asks for it then.
+  }
+}
+
 /** Afterwards nothing of the cluster is left in the page. */
 export async function signOut(): Promise<void> {
   await remove('/session');

@@ -4,19 +4,20 @@
 import { batch, computed, signal } from '@preact/signals';
 import { announceEvents } from './announce';
 import { appendPoint, loadSeries, markEvents } from './series';
-import type { ChaosPush, ClusterEvent, Delta, Frame, Hello, JobBrief, NodeIndex, NodeRow, Rate, Stats } from './wire';
-import { decodeFrame } from './wire';
+import type { ChaosState, EventsPage, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, StatsReply, Told } from './wire';
+import { decodeFrame, type Frame } from './frame';
 import { get } from './api';
 
-export const stats = signal<Stats | null>(null);
-export const rate = signal<Rate | null>(null);
-export const chaos = signal<ChaosPush | null>(null);
+export const stats = signal<StatsReply | null>(null);
+export const rate = signal<RateView | null>(null);
+export const chaos = signal<ChaosState | null>(null);
 export const frame = signal<Frame | null>(null);
 export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [], workers: [], worker_of: [], models: [], model_of: [] });
 /** Why the names of the nodes could not be loaded, until they are. */
 export const indexFailure = signal<unknown>(null);
-/** The service's clock less ours: spans to now are taken on the service's clock. */
-export const clockSkewMs = signal(0);
+/** The service's time less ours: spans to now are taken in the service's time. Ours is the time since the page was opened, which does not
+ * jump with the clock of this machine. Until the first hello this browser's clock stands in for the service's. */
+export const clockSkewMs = signal(performance.timeOrigin);
 
 /** Maps are changed in place: rows are not copied twice a second. The version beside says that something changed. */
 export const nodes = new Map<string, NodeRow>();
@@ -26,7 +27,7 @@ export const jobsVersion = signal(0);
 
 /** The newest events, oldest first. */
 const MAX_EVENTS = 5000;
-export const events = signal<ClusterEvent[]>([]);
+export const events = signal<NumberedEvent[]>([]);
 /** Those of before the page was opened are there too. */
 export const hasEvents = signal(false);
 
@@ -40,13 +41,15 @@ export function placeOf(at: number): { rack: string; worker: string; model: stri
   return { rack: racks.value[at] ?? '', worker: workers[workerOf[at] ?? -1] ?? '', model: models[modelOf[at] ?? -1] ?? '' };
 }
 
-export const serviceNow = () => Date.now() + clockSkewMs.peek();
+/** A moment of ours in the service's time. */
+export const serviceTimeOf = (oursMs: number) => oursMs + clockSkewMs.peek();
+export const serviceNow = () => serviceTimeOf(performance.now());
 
 export const paused = signal(false);
 const MAX_WAITING = 1200;
 let waiting: (string | ArrayBuffer)[] = [];
 
-/** Whoever holds the connection; it is told when the state must be fetched anew. */
+/** The holder of the connection; it is told when the state must be fetched again. */
 let resync = () => {};
 export function onResync(action: () => void): void {
   resync = action;
@@ -67,10 +70,8 @@ export function receive(data: string | ArrayBuffer): void {
   else if (waiting.length < MAX_WAITING) waiting.push(data);
 }
 
-interface EventsPage {
-  items: ClusterEvent[];
-  next_after: number;
-}
+type Hello = Extract<Told, { type: 'hello' }>;
+type Delta = Extract<Told, { type: 'delta' }>;
 
 let lastSeq = -1;
 let lastEvent = 0;
@@ -85,7 +86,7 @@ function apply(data: string | ArrayBuffer): void {
     else void loadIndex(decoded.revision);
     return;
   }
-  const message = JSON.parse(data) as Hello | Delta;
+  const message = JSON.parse(data) as Told;
   if (message.type === 'hello') applyHello(message);
   else if (message.type === 'delta') applyDelta(message);
 }
@@ -93,7 +94,7 @@ function apply(data: string | ArrayBuffer): void {
 function applyHello(hello: Hello): void {
   const { state } = hello;
   lastSeq = hello.seq;
-  clockSkewMs.value = hello.at_ms - Date.now();
+  clockSkewMs.value = hello.at_ms - performance.now();
   stats.value = state.stats;
   rate.value = state.rate;
   chaos.value = state.chaos ?? null;
@@ -124,7 +125,7 @@ function applyDelta(delta: Delta): void {
     for (const name of delta.nodes.removed) nodes.delete(name);
     nodesVersion.value += 1;
   }
-  if (delta.node_index !== undefined && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
+  if (typeof delta.node_index === 'number' && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
   if (delta.jobs) {
     for (const job of delta.jobs.changed) recentJobs.set(job.id, job);
     for (const id of delta.jobs.removed) recentJobs.delete(id);
@@ -137,7 +138,7 @@ function applyDelta(delta: Delta): void {
   if (delta.point) appendPoint(delta.point);
 }
 
-function addEvents(fresh: ClusterEvent[], announce = true): void {
+function addEvents(fresh: NumberedEvent[], announce = true): void {
   const news = fresh.filter((event) => event.seq > lastEvent);
   if (!news.length) return;
   lastEvent = news[news.length - 1]!.seq;
@@ -178,8 +179,10 @@ async function loadEvents(): Promise<void> {
     for (;;) {
       const after = lastEvent;
       const page = await get<EventsPage>(`/events?after=${after}&limit=1000`);
-      addEvents(page.items);
-      if (lastEvent === after) return;
+      // The numbers that we have are of a history that has ended.
+      if (page.began_again) lastEvent = 0;
+      addEvents(page.items, !page.began_again);
+      if (lastEvent === after || page.items.length === 0) return;
     }
   } catch {
     // The connection is lost again: the next hello asks again.

@@ -22,7 +22,7 @@ system.addEventListener('change', () => {
 });
 
 export const theme = signal<Theme>(stored());
-/** Grows when the colours have changed: whoever draws on a canvas reads it and draws anew. */
+/** Grows when the colours have changed: every canvas reads it and draws again. */
 export const paletteVersion = signal(0);
 
 effect(() => {

@@ -52,6 +52,7 @@ function Report({ run, open }: { run: ChaosReport; open: boolean }) {
             : run.outcome === 'aborted'
               ? ''
               : 'The cluster was not whole again in time. '}
+          {run.baseline && `${baselineText(run.baseline)} `}
           {run.measured && <Measured measured={run.measured} />}
         </p>
         <p>
@@ -62,6 +63,12 @@ function Report({ run, open }: { run: ChaosReport; open: boolean }) {
       </div>
     </details>
   );
+}
+
+/** Such as: 6 of 1,000 nodes were down before; not counted. */
+function baselineText({ nodes_down: down, nodes_known: known, examples }: NonNullable<ChaosReport['baseline']>): string {
+  if (!down) return `Before it: ${examples.join(', ')}; not counted.`;
+  return `${count(down)} of ${plural(known, 'node')} ${down === 1 ? 'was' : 'were'} down before; not counted.`;
 }
 
 function Clauses({ run }: { run: ChaosReport }) {
@@ -108,13 +115,13 @@ function Phases({ phases }: { phases: PhaseFigures[] }) {
   return <Table class="phases" columns={columns} rows={FIGURES} keyOf={(figure) => figure.label} />;
 }
 
-const spread = (name: string, given: Spread | null) =>
+const spread = (name: string, given: Spread | null | undefined) =>
   given ? `${name} p50 ${span(given.p50_ms)}, p95 ${span(given.p95_ms)} (${given.count})` : null;
 
 function Measured({ measured }: { measured: Measurements }) {
   const said = [
-    `${plural(measured.attempts_lost, 'attempt')} lost`,
-    measured.lost === null ? null : `${plural(measured.lost, 'job')} lost`,
+    `${plural(measured.attempts_lost ?? 0, 'attempt')} interrupted`,
+    typeof measured.lost === 'number' ? `${plural(measured.lost, 'job')} lost` : null,
     `${measured.duplicates} ended twice`,
     spread('detection', measured.detection),
     spread('recovery', measured.recovery),

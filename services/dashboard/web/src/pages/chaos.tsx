@@ -6,7 +6,7 @@ import { get, post } from '../lib/api';
 import { now } from '../lib/connection';
 import { span, words } from '../lib/format';
 import { chaos, serviceNow } from '../lib/store';
-import type { Chaos as State, ChaosKindInfo, ChaosProgress, ChaosRequest } from '../lib/wire';
+import type { ChaosKindInfo, ChaosOverview, ChaosProgress, RunRequest } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
@@ -14,7 +14,7 @@ import { Empty, Failed, Loading, Panel, State as Badge } from '../ui/parts';
 import { order } from '../ui/toast';
 import { Reports } from './chaos-reports';
 
-interface Experiment extends ChaosRequest {
+interface Experiment extends RunRequest {
   title: string;
   icon: string;
   what: string;
@@ -40,7 +40,7 @@ const FIRST: Experiment[] = [
   {
     title: 'Partition for 10 s',
     icon: 'network',
-    what: 'The network of a worker passes nothing, and then it does again',
+    what: 'The network of a worker passes nothing for a while',
     kind: 'partition',
     for_ms: 10_000,
     hypothesis: 'lost=0,duplicates=0',
@@ -67,7 +67,7 @@ export function Chaos() {
   const pushed = chaos.value;
   const asked = useLoad(
     `chaos ${pushed?.available} ${pushed?.runs_ended} ${pushed?.running?.phase === 'done'}`,
-    (signal) => get<State>('/chaos', signal),
+    (signal) => get<ChaosOverview>('/chaos', signal),
     5000,
   );
   const state = asked.data;
@@ -76,17 +76,17 @@ export function Chaos() {
     <>
       <div class="page-head">
         <PageTitle>Chaos</PageTitle>
-        <span class="sub">Break it on purpose: say what should hold, and see whether it does.</span>
+        <span class="sub">Inject a fault, state a hypothesis, and see whether it holds.</span>
       </div>
       {!state ? (
         asked.error !== null ? (
-          <Failed what="Experiments cannot be asked for" error={asked.error} retry={asked.reload} />
+          <Failed what="Experiments cannot be loaded" error={asked.error} retry={asked.reload} />
         ) : (
           <Loading rows={6} />
         )
       ) : !state.available ? (
         <Empty title="No experiment can be run here">
-          {state.reason ?? 'The service that runs them does not answer. It belongs to faultline up.'}
+          {state.reason ?? 'faultline up runs experiments, and it does not answer.'}
         </Empty>
       ) : (
         <>
@@ -103,10 +103,10 @@ function Choose({ kinds }: { kinds: ChaosKindInfo[] }) {
   const others = kinds.filter((info) => !FIRST.some((first) => first.kind === info.kind));
   const chooseOther = (kind: string) => {
     const info = kinds.find((candidate) => candidate.kind === kind);
-    if (info) setChosen({ title: words(kind), icon: 'fault', what: info.does, kind, hypothesis: 'lost=0,duplicates=0' });
+    if (info) setChosen({ title: words(kind), icon: 'fault', what: info.does, kind: info.kind, hypothesis: 'lost=0,duplicates=0' });
   };
   return (
-    <Panel title="What shall break?">
+    <Panel title="What to break">
       <div class="stack">
         <div class="experiments" role="group" aria-label="Experiments">
           {FIRST.filter((first) => kinds.some((info) => info.kind === first.kind)).map((experiment) => (
@@ -172,7 +172,7 @@ function Prepare({ experiment, info, leave }: { experiment: Experiment; info: Ch
           </label>
         )}
         <label class="field hypothesis">
-          Hypothesis: what shall hold, with commas between
+          Hypothesis: clauses, separated by commas
           <input
             value={hypothesis}
             maxLength={300}
@@ -210,7 +210,7 @@ function Running({ run }: { run: ChaosProgress }) {
             {span(left)}
           </span>
           <span class="quiet grow">at most, until this phase ends. {run.detail}</span>
-          <button class="danger" onClick={() => order(() => post('/chaos/abort', {}), 'Aborting: everything is put right at once')}>
+          <button class="danger" onClick={() => order(() => post('/chaos/abort', {}), 'Aborting: repairing everything now')}>
             <Icon name="stop" size={12} />
             Abort and restore
           </button>

@@ -1,11 +1,10 @@
 // The log of the cluster: filters are asked of the service, what comes live is added, and only visible rows exist.
 
 import { get, query } from '../lib/api';
-import { clock, count, words } from '../lib/format';
-import { param, setParams } from '../lib/route';
+import { clock, count, instant, words } from '../lib/format';
+import { inspect, param, setParams } from '../lib/route';
 import { events } from '../lib/store';
-import type { ClusterEvent, Level } from '../lib/wire';
-import { inspect } from '../ui/drawer';
+import type { NumberedEvent, Level } from '../lib/wire';
 import { instantLink, shapeOf, toneOfEvent } from '../ui/event-line';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
@@ -35,6 +34,8 @@ const KINDS = [
   'leader_elected',
   'leader_lost',
   'rate_changed',
+  'workers_scaled',
+  'repaired',
 ];
 const MOST = 1000;
 const COLUMNS = '84px 84px minmax(92px, 130px) minmax(110px, 150px) minmax(90px, 140px) minmax(160px, 1fr)';
@@ -47,7 +48,7 @@ interface Filter {
   job: string;
 }
 
-function matches(event: ClusterEvent, filter: Filter): boolean {
+function matches(event: NumberedEvent, filter: Filter): boolean {
   return (
     (!filter.level || LEVELS.indexOf(event.level) >= LEVELS.indexOf(filter.level as Level)) &&
     (!filter.service || event.service === filter.service) &&
@@ -60,7 +61,7 @@ function matches(event: ClusterEvent, filter: Filter): boolean {
 export function Events() {
   const filter: Filter = { level: param('level'), service: param('service'), node: param('node'), kind: param('kind'), job: param('job') };
   const key = query({ ...filter, limit: MOST });
-  const loaded = useLoad(key, (signal) => get<{ items: ClusterEvent[] }>(`/events${key}`, signal));
+  const loaded = useLoad(key, (signal) => get<{ items: NumberedEvent[] }>(`/events${key}`, signal));
   const live = events.value;
   const past = loaded.data && !loaded.loading ? loaded.data.items : [];
   const newest = past.length ? past[past.length - 1]!.seq : 0;
@@ -147,7 +148,7 @@ function EventFilters({ filter, services }: { filter: Filter; services: string[]
   );
 }
 
-function EventTable({ rows }: { rows: ClusterEvent[] }) {
+function EventTable({ rows }: { rows: NumberedEvent[] }) {
   return (
     <Panel title="Log" flush>
       <div class="scroll-x">
@@ -175,11 +176,13 @@ function EventTable({ rows }: { rows: ClusterEvent[] }) {
   );
 }
 
-function Row({ event }: { event: ClusterEvent }) {
+function Row({ event }: { event: NumberedEvent }) {
   return (
     <>
       <a href={instantLink(event)} title="Show on the timeline">
-        <time dateTime={new Date(event.at_ms).toISOString()}>{clock(event.at_ms, true)}</time>
+        <time dateTime={new Date(event.at_ms).toISOString()} title={instant(event.at_ms)}>
+          {clock(event.at_ms, true)}
+        </time>
       </a>
       <span>
         <State of={event.level} />

@@ -1,10 +1,11 @@
 // One job: its path with an attempt a row, why it was placed there or waits, and its messages on NATS.
 
 import { get, post } from '../lib/api';
-import { clock, fixed, plural, span, words } from '../lib/format';
+import { bytes, clock, fixed, instant, jobStateWords, plural, shortId, span, words } from '../lib/format';
+import { showParam } from '../lib/params';
+import { go, inspect } from '../lib/route';
 import { serviceNow } from '../lib/store';
-import type { Attempt, JobDetail, JobMessage, Loss } from '../lib/wire';
-import { inspect } from '../ui/drawer';
+import type { AttemptSummary, JobDetail, Loss, StoredMessage, Submission } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
@@ -36,6 +37,14 @@ export function JobPage({ id }: { id: string }) {
     await order(() => post(`/jobs/${job.id}/cancel`), `${job.name} is cancelled`);
     loaded.reload();
   };
+  const resubmit = () =>
+    order(
+      () => post<{ id: string }>(`/jobs/${job.id}/resubmit`),
+      (made) => {
+        go(`/jobs/${made.id}`);
+        return `${job.name} is submitted again`;
+      },
+    );
   return (
     <>
       <div class="page-head">
@@ -44,11 +53,14 @@ export function JobPage({ id }: { id: string }) {
           /
         </span>
         <PageTitle>{job.name}</PageTitle>
-        <State of={job.state} />
+        <State of={job.state} label={jobStateWords(job)} />
         <div class="actions">
           <a class="button" href={`/timeline?at=${job.submitted_at_ms}&job=${job.id}`}>
             On the timeline
           </a>
+          <button disabled={!job.submission} onClick={resubmit}>
+            Submit again
+          </button>
           {open && (
             <button class="danger" onClick={cancel}>
               Cancel job
@@ -96,19 +108,22 @@ function Facts({ job }: { job: JobDetail }) {
           <dt>Wants</dt>
           <dd>
             {fixed(demand.gpu_milli / 1000, demand.gpu_milli % 1000 ? 2 : 0)} GPU
-            {demand.gpu_memory_mib > 0 && `, ${demand.gpu_memory_mib} MiB on each`}
-            {demand.models.length > 0 && `, ${demand.models.join(' or ')}`}
+            {demand.gpu_memory_mib ? `, ${demand.gpu_memory_mib} MiB on each` : ''}
+            {demand.models?.length ? `, ${demand.models.join(' or ')}` : ''}
           </dd>
         </>
       )}
+      {job.submission && <Submitted submission={job.submission} />}
       <dt>Submitted</dt>
-      <dd class="num">{clock(job.submitted_at_ms, true)}</dd>
+      <dd class="num" title={instant(job.submitted_at_ms)}>
+        {clock(job.submitted_at_ms, true)}
+      </dd>
       <dt>{job.ended_at_ms ? 'Took' : 'Open for'}</dt>
       <dd class="num">{span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}</dd>
-      <dt>Lost attempts</dt>
-      <dd>{job.requeues}, cost nothing</dd>
-      <dt>Failures</dt>
-      <dd>{job.failures}, each costs a retry</dd>
+      <dt>Interrupted</dt>
+      <dd>{plural(job.requeues ?? 0, 'attempt')}, at no cost to the job</dd>
+      <dt>Failed</dt>
+      <dd>{plural(job.failures ?? 0, 'attempt')}, each costs a retry</dd>
       {job.reason && (
         <>
           <dt>Reason</dt>
@@ -127,8 +142,40 @@ function Facts({ job }: { job: JobDetail }) {
   );
 }
 
+/** Limits, parameters, and who submitted it. */
+function Submitted({ submission }: { submission: Submission }) {
+  const { by, resubmitted_from: first } = submission.origin ?? {};
+  const params = Object.entries(submission.params ?? {});
+  const leftOut = submission.params_left_out_bytes ?? 0;
+  return (
+    <>
+      <dt>Limits</dt>
+      <dd>
+        {span(submission.timeout_ms)} for an attempt, {plural(submission.max_retries, 'retry', 'retries')}
+      </dd>
+      <dt>Parameters</dt>
+      <dd class={params.length ? 'mono break' : ''}>
+        {leftOut > 0
+          ? `${bytes(leftOut)}, too long to be kept in the record`
+          : params.map(([name, value]) => `${name}=${showParam(value)}`).join(', ') || 'none'}
+      </dd>
+      <dt>Submitted by</dt>
+      <dd>{by ? `${by} (as the submitter states)` : 'not stated'}</dd>
+      {first && (
+        <>
+          <dt>Repeats</dt>
+          <dd class="mono">
+            <a href={`/jobs/${first}`}>{shortId(first)}</a>
+          </dd>
+        </>
+      )}
+    </>
+  );
+}
+
 function Path({ job }: { job: JobDetail }) {
-  const last = job.attempts[job.attempts.length - 1];
+  const attempts = job.attempts ?? [];
+  const last = attempts[attempts.length - 1];
   return (
     <ol class="steps">
       <li>
@@ -138,16 +185,16 @@ function Path({ job }: { job: JobDetail }) {
           <b>queued</b> <span class="quiet">durable in the stream JOBS</span>
         </div>
       </li>
-      {job.attempts.map((attempt, at) => (
-        <Step key={attempt.attempt} job={job} attempt={attempt} next={job.attempts[at + 1]} />
+      {attempts.map((attempt, at) => (
+        <Step key={attempt.attempt} job={job} attempt={attempt} next={attempts[at + 1]} />
       ))}
       {job.waiting && job.state === 'queued' && <Waiting job={job} />}
-      {job.ended_at_ms !== null && last?.outcome !== 'committed' && (
+      {typeof job.ended_at_ms === 'number' && last?.outcome !== 'committed' && (
         <li>
           <time>{clock(job.ended_at_ms, true)}</time>
           <Icon name={job.state} class={`is-${toneOf(job.state)}`} />
           <div>
-            <b>{job.state}</b> <span class="quiet">{job.reason}</span>
+            <b>{jobStateWords(job)}</b> <span class="quiet">{job.reason}</span>
           </div>
         </li>
       )}
@@ -157,22 +204,22 @@ function Path({ job }: { job: JobDetail }) {
 
 const BROKEN = new Set(['lost', 'failed', 'timed_out']);
 
-/** Such as: at 40 %, kill, noticed after 1.9 s. */
+/** Such as: at 40 %: worker-03 killed (SIGKILL) by the dashboard, noticed after 1.9 s. */
 function lossText(loss: Loss | undefined): string {
   if (!loss) return '';
-  const { progress_permille: progress, fault, noticed_after_ms: noticed } = loss;
+  const { progress_permille: progress, cause } = loss;
   const said = [
-    progress !== null && `at ${fixed(progress / 10)} %`,
-    fault && words(fault),
-    noticed !== null && `noticed after ${span(noticed)}`,
+    typeof progress === 'number' && `at ${fixed(progress / 10)} %`,
+    cause && `${cause.headline}, noticed after ${span(cause.noticed_after_ms)}`,
   ];
-  return said.filter(Boolean).join(', ');
+  return said.filter(Boolean).join(': ');
 }
 
-function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: Attempt | undefined }) {
+function Step({ job, attempt, next }: { job: JobDetail; attempt: AttemptSummary; next: AttemptSummary | undefined }) {
   const from = attempt.started_at_ms ?? attempt.placed_at_ms;
   const broken = BROKEN.has(attempt.outcome);
   const running = attempt.outcome === 'running';
+  const percent = (job.progress_permille ?? 0) / 10;
   const loss = lossText(job.losses.find((known) => known.attempt === attempt.attempt));
   return (
     <li>
@@ -191,8 +238,8 @@ function Step({ job, attempt, next }: { job: JobDetail; attempt: Attempt; next: 
         </div>
         {running && (
           <div class="row">
-            <Meter label="Progress" kind="progress" value={job.progress_permille / 10} />
-            <span class="num">{fixed(job.progress_permille / 10)} %</span>
+            <Meter label="Progress" kind="progress" value={percent} />
+            <span class="num">{fixed(percent)} %</span>
           </div>
         )}
         {loss && <p class="num">{loss}</p>}
@@ -233,19 +280,19 @@ function Waiting({ job }: { job: JobDetail }) {
   );
 }
 
-function Messages({ messages }: { messages: JobMessage[] | undefined }) {
-  if (!messages?.length) return <p class="inset quiet">No message of this job is in the streams any more, or the service does not say.</p>;
+function Messages({ messages }: { messages: StoredMessage[] | undefined }) {
+  if (!messages?.length) return <p class="inset quiet">No message of this job is in the streams any more, or the service does not report it.</p>;
   return <Table columns={MESSAGE_COLUMNS} rows={messages} keyOf={(message) => `${message.stream} ${message.seq}`} />;
 }
 
-const MESSAGE_COLUMNS: Column<JobMessage>[] = [
+const MESSAGE_COLUMNS: Column<StoredMessage>[] = [
   { title: 'Time', class: () => 'num nowrap', cell: (message) => clock(message.at_ms, true) },
   { title: 'Stream', cell: (message) => message.stream },
   { title: 'Sequence', number: true, cell: (message) => message.seq },
   { title: 'Subject, headers and body', cell: (message) => <MessageBody message={message} /> },
 ];
 
-function MessageBody({ message }: { message: JobMessage }) {
+function MessageBody({ message }: { message: StoredMessage }) {
   return (
     <div class="stack tight">
       <span class="command">

@@ -1,13 +1,13 @@
 // Jobs: pages and filters are the service's; here one asks, submits and cancels.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { get, post, query } from '../lib/api';
-import { clock, count, fixed, plural, shortId, span } from '../lib/format';
+import { clock, count, fixed, instant, jobStateWords, plural, shortId, span } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { serviceNow } from '../lib/store';
 import type { JobsPage, JobView } from '../lib/wire';
 import { PageTitle } from '../ui/header';
-import { useLoad } from '../ui/hooks';
+import { useLoad, useModal } from '../ui/hooks';
 import { Icon } from '../ui/icons';
 import { Empty, Failed, Loading, Meter, State } from '../ui/parts';
 import { order } from '../ui/toast';
@@ -80,7 +80,9 @@ function JobFilters() {
       <select value={given[name]} onChange={(event) => setFilter(name, event.currentTarget.value)}>
         <option value="">any</option>
         {options.map((option) => (
-          <option key={option}>{option}</option>
+          <option key={option} value={option}>
+            {option === 'dead' ? 'given up' : option}
+          </option>
         ))}
       </select>
     </label>
@@ -123,10 +125,7 @@ function JobFilters() {
 /** Asks before it cancels: the number is that of the moment, and jobs come and go meanwhile. */
 function CancelMatching({ total, after }: { total: number; after: () => void }) {
   const [asking, setAsking] = useState(false);
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    if (asking) dialog.current?.showModal();
-  }, [asking]);
+  const dialog = useModal(asking);
   const given = filters();
   const state = given.state;
   const possible = total > 0 && (!state || state === 'queued' || state === 'running');
@@ -173,12 +172,13 @@ function CancelMatching({ total, after }: { total: number; after: () => void }) 
 }
 
 export function PathLine({ job }: { job: JobView }) {
-  if (!job.attempts.length)
+  const attempts = job.attempts ?? [];
+  if (!attempts.length)
     return <span class="quiet">{job.waiting?.summary ?? (job.state === 'queued' ? 'waits to be placed' : '')}</span>;
-  const shown = job.attempts.slice(-4);
+  const shown = attempts.slice(-4);
   return (
     <span class="path">
-      {job.attempts.length > shown.length && <span class="quiet">{plural(job.attempts.length - shown.length, 'earlier attempt')} →</span>}
+      {attempts.length > shown.length && <span class="quiet">{plural(attempts.length - shown.length, 'earlier attempt')} →</span>}
       {shown.map((attempt, at) => (
         <>
           {at > 0 && (
@@ -245,15 +245,17 @@ function JobTable({ rows, after }: { rows: JobView[]; after: () => void }) {
                   <td>{job.kind}</td>
                   <td>{job.priority}</td>
                   <td class="nowrap">
-                    <State of={job.state} />
+                    <State of={job.state} label={jobStateWords(job)} />
                     {job.state === 'running' && (
-                      <Meter kind="progress" label={`Progress of ${job.name}`} value={job.progress_permille / 10} />
+                      <Meter kind="progress" label={`Progress of ${job.name}`} value={(job.progress_permille ?? 0) / 10} />
                     )}
                   </td>
                   <td>
                     <PathLine job={job} />
                   </td>
-                  <td class="num right nowrap">{clock(job.submitted_at_ms)}</td>
+                  <td class="num right nowrap" title={instant(job.submitted_at_ms)}>
+                    {clock(job.submitted_at_ms)}
+                  </td>
                   <td class="num right nowrap">{span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}</td>
                   <td class="right">
                     {open && (

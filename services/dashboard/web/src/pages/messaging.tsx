@@ -2,7 +2,7 @@
 
 import { get } from '../lib/api';
 import { bytes, clock, count, plural } from '../lib/format';
-import type { Bucket, Consumer, Messaging as Data, Stream } from '../lib/wire';
+import type { BucketFigures, ConsumerFigures, Messaging as Data, StreamFigures } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Command, Empty, Failed, Loading, Panel } from '../ui/parts';
@@ -12,7 +12,7 @@ const PURPOSE: Record<string, string> = {
   JOBS: 'jobs that wait or run; acknowledged when they have ended',
   RESULTS: 'one record a job: open, then its end',
   EVENTS: 'the history, kept for an hour',
-  DEAD: 'jobs that were given up, and messages that are no jobs',
+  DEAD: 'jobs that were given up, and unreadable job messages',
   ADVISORY: 'what JetStream says of terminated messages',
 };
 
@@ -35,7 +35,7 @@ export function Messaging() {
         )}
       </div>
       {loaded.error !== null && !data ? (
-        <Failed what="JetStream cannot be asked" error={loaded.error} retry={loaded.reload} />
+        <Failed what="JetStream cannot be queried" error={loaded.error} retry={loaded.reload} />
       ) : !data ? (
         <Loading rows={8} />
       ) : (
@@ -43,7 +43,7 @@ export function Messaging() {
           {data.streams.length ? (
             data.streams.map((stream) => <StreamPanel key={stream.name} stream={stream} />)
           ) : (
-            <Empty title="There is no stream">
+            <Empty title="No stream exists">
               Create them with <code>faultline setup</code>.
             </Empty>
           )}
@@ -54,7 +54,7 @@ export function Messaging() {
   );
 }
 
-function StreamPanel({ stream }: { stream: Stream }) {
+function StreamPanel({ stream }: { stream: StreamFigures }) {
   return (
     <Panel
       title={
@@ -86,7 +86,7 @@ function StreamPanel({ stream }: { stream: Stream }) {
   );
 }
 
-const consumerColumns = (stream: string): Column<Consumer>[] => [
+const consumerColumns = (stream: string): Column<ConsumerFigures>[] => [
   { title: 'Consumer', cell: (row) => row.name },
   { title: 'Pending', number: true, cell: (row) => count(row.pending) },
   { title: 'Ack pending', number: true, cell: (row) => count(row.ack_pending) },
@@ -95,7 +95,7 @@ const consumerColumns = (stream: string): Column<Consumer>[] => [
   { title: 'Command', cell: (row) => <Command text={row.command ?? `nats consumer info ${stream} ${row.name}`} /> },
 ];
 
-const BUCKET_COLUMNS: Column<Bucket>[] = [
+const BUCKET_COLUMNS: Column<BucketFigures>[] = [
   { title: 'Bucket', cell: (row) => row.name },
   { title: 'Values', number: true, cell: (row) => count(row.values) },
   { title: 'Size', number: true, cell: (row) => bytes(row.bytes) },

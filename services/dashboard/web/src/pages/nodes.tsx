@@ -2,10 +2,10 @@
 
 import { useState } from 'preact/hooks';
 import { count, DASH, fixed, plural, shortId, span, words } from '../lib/format';
-import { param, setParams } from '../lib/route';
+import { inspect, param, setParams } from '../lib/route';
 import { frame, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
-import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell, type NodeDetail, type NodeRow } from '../lib/wire';
-import { inspect } from '../ui/drawer';
+import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/frame';
+import type { NodeDetail, NodeRow } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
@@ -64,7 +64,7 @@ export function Nodes() {
       {index.value.revision < 0 ? (
         <NodesLoading rows={8} />
       ) : !total ? (
-        <Empty title="No node has been heard of yet">
+        <Empty title="No node has registered yet">
           Workers register as soon as they are connected: <code>faultline scale workers 8</code>
         </Empty>
       ) : !rows.length ? (
@@ -161,7 +161,11 @@ function told(row: NodeRow | undefined, detail: NodeDetail | undefined) {
   };
 }
 
-const powerOf = (detail: NodeDetail | undefined) => detail?.telemetry.reduce((sum, gpu) => sum + gpu.power_w, 0);
+/** Of the GPUs that report it; undefined where none does. */
+function powerOf(detail: NodeDetail | undefined): number | undefined {
+  const reported = (detail?.telemetry ?? []).flatMap((gpu) => gpu.power_w ?? []);
+  return reported.length ? reported.reduce((sum, power) => sum + power, 0) : undefined;
+}
 
 function Cards({ rows }: { rows: Shown[] }) {
   const details = useDetails(rows.map((row) => row.name));

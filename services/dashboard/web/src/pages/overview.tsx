@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { count, fixed, plural, span } from '../lib/format';
 import { events, hasEvents, index, stats } from '../lib/store';
-import type { Stats } from '../lib/wire';
+import type { StatsReply } from '../lib/wire';
 import { Chart, type Line } from '../ui/chart';
 import { EventLine } from '../ui/event-line';
 import { HeatMap } from '../ui/heat';
@@ -76,9 +76,17 @@ export function Overview() {
   );
 }
 
-function Tile({ label, children, sub, tone = '' }: { label: string; children: ComponentChildren; sub?: ComponentChildren; tone?: string }) {
+interface TileProps {
+  label: string;
+  children: ComponentChildren;
+  sub?: ComponentChildren;
+  tone?: string;
+  title?: string;
+}
+
+function Tile({ label, children, sub, tone = '', title }: TileProps) {
   return (
-    <div class="tile">
+    <div class="tile" title={title}>
       <dt>{label}</dt>
       <dd class={tone}>{children}</dd>
       {sub !== undefined && <dd class="sub">{sub}</dd>}
@@ -87,35 +95,38 @@ function Tile({ label, children, sub, tone = '' }: { label: string; children: Co
 }
 
 const spread = (p50: number | null | undefined, p95: number | null | undefined) =>
-  p50 === null || p50 === undefined ? { value: '–', sub: 'nothing measured yet' } : { value: span(p50), sub: `p95 ${span(p95)}` };
+  p50 === null || p50 === undefined ? { value: '–', sub: 'not measured yet' } : { value: span(p50), sub: `p95 ${span(p95)}` };
 
 /** The promise: none lost, none ended twice. Before it was watched for long enough the service does not claim it. */
-function Lost({ stats }: { stats: Stats }) {
+function Lost({ stats }: { stats: StatsReply }) {
   const { jobs_lost: lost, jobs_ended_twice: twice } = stats;
   if (lost === null) {
     return (
-      <Tile label="Jobs lost" sub="not judged yet">
+      <Tile label="Jobs lost" sub={stats.jobs_given_up > 0 ? `${count(stats.jobs_given_up)} given up` : 'not judged yet'}>
         –
       </Tile>
     );
   }
   const good = lost === 0 && twice === 0;
+  const ended = stats.jobs_given_up > 0 ? `${count(stats.jobs_given_up)} given up` : 'each job ended once';
   return (
     <Tile
       label="Jobs lost"
-      sub={good ? 'each job ended once' : `${count(twice)} ended twice: faultline audit`}
+      sub={good ? ended : `${count(twice)} ended twice: faultline audit`}
       tone={good ? 'is-good' : 'is-bad'}
+      title="Jobs whose message left the queue before they ended. All other jobs end once: committed, given up, cancelled, or abandoned"
     >
       <Icon name={good ? 'committed' : 'dead'} size={17} /> {count(lost)}
     </Tile>
   );
 }
 
-function Tiles({ stats: s }: { stats: Stats }) {
+function Tiles({ stats: s }: { stats: StatsReply }) {
   const down = s.nodes_gone + s.nodes_dead;
   const queued = s.queued_in_stream + s.queued_held;
   const detection = spread(s.detection_p50_ms, s.detection_p95_ms);
-  const recovery = s.requeued_total ? spread(s.recovery_p50_ms, s.recovery_p95_ms) : spread(null, null);
+  const recovery = spread(s.recovery_from_fault_p50_ms, s.recovery_from_fault_p95_ms);
+  const reaction = spread(s.reaction_p50_ms, s.reaction_p95_ms);
   return (
     <dl class="tiles">
       <div class="tile">
@@ -142,7 +153,7 @@ function Tiles({ stats: s }: { stats: Stats }) {
       <Tile label="Running" sub={`${count(s.ledger.committed)} done so far`}>
         {count(s.running)}
       </Tile>
-      <Tile label="Queued" sub={!queued ? 'none waits' : s.oldest_queued_age_ms ? `oldest for ${span(s.oldest_queued_age_ms)}` : 'just arrived'}>
+      <Tile label="Queued" sub={!queued ? 'none' : s.oldest_queued_age_ms ? `oldest waiting ${span(s.oldest_queued_age_ms)}` : 'just arrived'}>
         {count(queued)}
       </Tile>
       <Tile label="Throughput" sub={`${count(s.submitted_last_minute)} /min arrive`}>
@@ -151,14 +162,18 @@ function Tiles({ stats: s }: { stats: Stats }) {
       <Tile label="GPUs allocated" sub={`${fixed(s.gpu_utilisation_percent)} % utilised, of ${plural(s.gpus_total, 'GPU')}`}>
         {fixed(s.gpu_allocated_percent)} <small>%</small>
       </Tile>
-      <Tile label="Detection p50" sub={detection.sub}>
+      <Tile label="Detection p50" sub={detection.sub} title="From the fault to the first verdict on its node">
         {detection.value}
       </Tile>
-      <Tile label="Recovery p50" sub={recovery.sub}>
+      <Tile
+        label="Recovery from fault, p50"
+        sub={s.reaction_p50_ms === null ? recovery.sub : `reaction ${span(s.reaction_p50_ms)}`}
+        title={`Recovery, from the fault to the next placement: ${recovery.sub}. Reaction, from the verdict to it: ${reaction.sub}.`}
+      >
         {recovery.value}
       </Tile>
       <Lost stats={s} />
-      <Tile label="Attempts repeated" sub={`${count(s.requeued_total)} lost, ${count(s.retried_total)} failed`}>
+      <Tile label="Attempts cut short" sub={`${count(s.attempts_interrupted)} interrupted, ${count(s.retried_total)} failed`}>
         {count(s.attempts_repeated)}
       </Tile>
       <Tile label="Leader" sub={`epoch ${s.epoch} · ${s.policy || 'no policy yet'}`}>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { failureText, put } from '../lib/api';
 import * as format from '../lib/format';
 import { rate, stats } from '../lib/store';
-import type { Rate } from '../lib/wire';
+import type { RateView } from '../lib/wire';
 import { Loading, Panel } from '../ui/parts';
 
 const SLIDER_STEPS = 1000;
@@ -29,7 +29,7 @@ export function RatePanel() {
   );
 }
 
-function Controls({ current }: { current: Rate }) {
+function Controls({ current }: { current: RateView }) {
   // What a person has just set stands until the service says the same.
   const [wanted, setWanted] = useState<number | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
@@ -45,7 +45,7 @@ function Controls({ current }: { current: Rate }) {
 
   const send = async (value: number) => {
     try {
-      rate.value = await put<Rate>('/rate', { jobs_per_minute: value });
+      rate.value = await put<RateView>('/rate', { jobs_per_minute: value });
       setProblem('');
     } catch (error) {
       setProblem(failureText(error));
@@ -99,10 +99,17 @@ function Controls({ current }: { current: Rate }) {
       <Scale low={low} high={high} />
       <Presets current={current} shown={shown} choose={(value) => set(value, 0)} />
       <p class="problem" id="rate-problem" role="alert">
-        {problem}
+        {problem || (wanted === null ? notInForce(current) : '')}
       </p>
     </div>
   );
+}
+
+/** What of the setting is not so. */
+export function notInForce({ jobs_per_minute: asked, set_by: setBy, in_force_per_minute: inForce, refused }: RateView): string {
+  if (typeof inForce !== 'number') return 'No generator runs: the rate applies as soon as one runs';
+  if (refused) return `Refused, ${format.rate(inForce)} jobs/min stay in force: ${refused}`;
+  return setBy && Math.abs(inForce - asked) > 1e-9 ? `${format.rate(inForce)} jobs/min in force so far` : '';
 }
 
 function Scale({ low, high }: { low: number; high: number }) {
@@ -117,7 +124,7 @@ function Scale({ low, high }: { low: number; high: number }) {
   );
 }
 
-function Presets({ current, shown, choose }: { current: Rate; shown: number; choose: (value: number) => void }) {
+function Presets({ current, shown, choose }: { current: RateView; shown: number; choose: (value: number) => void }) {
   return (
     <div class="presets" role="group" aria-label="Presets">
       {current.presets.map(({ name, jobs_per_minute }) => (

@@ -28,7 +28,7 @@ const FIELDS: Field[] = [
   { name: 'timeout_ms', label: 'Time limit, s', type: 'number', placeholder: 'default', min: 0, step: 'any', scale: 1000 },
   { name: 'max_retries', label: 'Retries', type: 'number', placeholder: '3', min: 0, max: 100, step: '1' },
   { name: 'name', label: 'Name', type: 'text', placeholder: 'made up' },
-  { name: 'params', label: 'Parameters', type: 'text', placeholder: 'name=value, ...' },
+  { name: 'params', label: 'Parameters', type: 'text', placeholder: 'name=value, name="text"' },
 ];
 
 function Fields({ wrong }: { wrong: string | null }) {
@@ -45,7 +45,7 @@ function Fields({ wrong }: { wrong: string | null }) {
             max={field.max}
             step={field.step}
             defaultValue={field.value}
-            aria-invalid={wrong?.split('.')[0] === field.name}
+            aria-invalid={wrong?.split('.')[0]?.replace('_from_text', '') === field.name}
           />
         </label>
       ))}
@@ -128,7 +128,7 @@ function bodyOf(form: FormData): Record<string, unknown> {
   for (const { name, type, scale = 1 } of FIELDS) {
     const text = String(form.get(name) ?? '').trim();
     if (!text) continue;
-    if (name === 'params') body[name] = parseParams(text);
+    if (name === 'params') Object.assign(body, parseParams(text));
     else body[name] = type === 'number' ? (scale === 1 ? Number(text) : Math.round(Number(text) * scale)) : text;
   }
   return body;

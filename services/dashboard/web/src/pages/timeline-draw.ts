@@ -1,5 +1,5 @@
 // Draws the visible rows: bars by outcome, crosses where attempts broke off, hatched intervals in which a node was gone or dead, faults as they
-// really were, arrows from a lost attempt to the next one.
+// really were, arrows from an interrupted attempt to the next one.
 
 import { clock } from '../lib/format';
 import { colour } from '../lib/theme';

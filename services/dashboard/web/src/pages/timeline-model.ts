@@ -1,6 +1,6 @@
 // From what the service tells of a window to rows, lanes and rectangles. No drawing here, and no state.
 
-import type { Bar, Health, Timeline, TimelineFault } from '../lib/wire';
+import type { Bar, FaultSpan, Health, Window } from '../lib/wire';
 
 export const LABEL_WIDTH = 132;
 export const AXIS_HEIGHT = 26;
@@ -22,7 +22,7 @@ export interface Row {
   height: number;
   bars: Placed[];
   downs: Down[];
-  faults: TimelineFault[];
+  faults: FaultSpan[];
 }
 export interface Placed {
   bar: Bar;
@@ -40,7 +40,7 @@ export interface Model {
 export const endOf = (bar: Bar, now: number) => bar.end_ms ?? now;
 export const barTop = (placed: Placed) => placed.row.top + ROW_PAD + placed.lane * (LANE + LANE_GAP);
 
-function downsOf(data: Timeline): Map<string, Down[]> {
+function downsOf(data: Window): Map<string, Down[]> {
   const result = new Map<string, Down[]>();
   for (const verdict of [...data.verdicts].sort((a, b) => a.at_ms - b.at_ms)) {
     const downs = result.get(verdict.node) ?? [];
@@ -65,7 +65,7 @@ function placeBars(row: Row, bars: Bar[], now: number): number {
 }
 
 /** `idle`: names that get a row although nothing is known of them in this window. */
-export function modelOf(data: Timeline, now: number, idle: readonly string[]): Model {
+export function modelOf(data: Window, now: number, idle: readonly string[]): Model {
   const byNode = new Map<string, Bar[]>();
   for (const bar of data.bars) {
     const own = byNode.get(bar.node);

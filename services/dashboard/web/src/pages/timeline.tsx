@@ -4,12 +4,11 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
 import { clock, plural, span, words } from '../lib/format';
-import { go, param, setParams } from '../lib/route';
+import { go, inspect, param, setParams } from '../lib/route';
 import { index, paused, serviceNow } from '../lib/store';
 import { paletteVersion } from '../lib/theme';
-import type { Bar, Timeline as Data } from '../lib/wire';
+import type { Bar, FaultSpan, Window as Data } from '../lib/wire';
 import { now } from '../lib/connection';
-import { inspect } from '../ui/drawer';
 import { PageTitle } from '../ui/header';
 import { useDrawing, useLoad, useWidth } from '../ui/hooks';
 import { Icon } from '../ui/icons';
@@ -289,6 +288,9 @@ function useFocusRow(box: { current: HTMLDivElement | null }, model: Model, data
   }, [focus, data]);
 }
 
+/** Such as: kill, by the dashboard. */
+const causeText = ({ kind, by }: FaultSpan) => (by ? `${words(kind)}, by ${by}` : words(kind));
+
 function BarTip({ bar, x, y, width }: { bar: Bar; x: number; y: number; width: number }) {
   const end = endOf(bar, serviceNow());
   return (
@@ -299,6 +301,12 @@ function BarTip({ bar, x, y, width }: { bar: Bar; x: number; y: number; width: n
       {bar.gpus.length ? `, GPU ${bar.gpus.join(', ')}` : ''}
       <br />
       {words(bar.outcome)} · {clock(bar.start_ms, true)} to {bar.end_ms ? clock(bar.end_ms, true) : 'now'} ({span(end - bar.start_ms)})
+      {bar.cause && (
+        <>
+          <br />
+          {causeText(bar.cause)}
+        </>
+      )}
     </div>
   );
 }
@@ -317,7 +325,7 @@ function Legend() {
       <span>
         <i style={{ background: 'var(--bar-failed)' }} />
         <Icon name="dead" size={11} class="is-bad" />
-        lost or failed
+        interrupted or failed
       </span>
       <span>
         <i class="hollow" />
@@ -329,7 +337,7 @@ function Legend() {
       </span>
       <span>
         <i class="faulted" />
-        fault injected
+        fault
       </span>
       <span>→ next attempt</span>
       <span class="grow right">Drag to zoom, double-click to follow now, click a bar for its job</span>
@@ -369,6 +377,7 @@ function BarTable({ data }: { data: Data }) {
               </td>
               <td>
                 <State of={bar.outcome} />
+                {bar.cause && ` by ${causeText(bar.cause)}`}
               </td>
               <td>
                 {next
@@ -399,7 +408,7 @@ function BarTable({ data }: { data: Data }) {
             <td>{fault.node}</td>
             <td />
             <td>{words(fault.kind)}</td>
-            <td>fault that was injected</td>
+            <td>{fault.by ? `fault, by ${fault.by}` : 'fault, injected or of a real GPU'}</td>
           </tr>
         ))}
       </tbody>

@@ -1,20 +1,20 @@
 // The drawer of one node, over whatever page is open; the parameter `inspect` names the node.
 
 import { useEffect, useRef } from 'preact/hooks';
-import { get, post } from '../lib/api';
+import { get } from '../lib/api';
 import { clock, fixed, plural, shortId, span, words } from '../lib/format';
 import { param, setParams } from '../lib/route';
-import { chaos, events, frame, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
+import { events, frame, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
 import { now } from '../lib/connection';
-import { cellAt, DRAINING, FAULTED, type NodeDetail, type NodeHistory } from '../lib/wire';
+import { cellAt, DRAINING, FAULTED } from '../lib/frame';
+import type { NodeDetail, NodeHistory } from '../lib/wire';
 import { EventLine } from './event-line';
 import { useLoad } from './hooks';
 import { Icon } from './icons';
+import { Orders } from './node-orders';
 import { Empty, Failed, Loading, Meter, State } from './parts';
 import { Spark } from './spark';
-import { order } from './toast';
 
-export const inspect = (node: string) => setParams({ inspect: node });
 const close = () => setParams({ inspect: null });
 
 export function Drawer() {
@@ -84,40 +84,6 @@ function Inside({ name }: { name: string }) {
   );
 }
 
-const FREEZE_MS = 10_000;
-
-function Orders({ name, detail, after }: { name: string; detail: NodeDetail; after: () => void }) {
-  const send = async (path: string, body: unknown, done: string) => {
-    await order(() => post(`/nodes/${encodeURIComponent(name)}/${path}`, body), done);
-    after();
-  };
-  const fault = (kind: string, done: string, more = {}) => send('fault', { kind, for_ms: FREEZE_MS, ...more }, done);
-  const canKill = chaos.value?.available !== false;
-  return (
-    <section aria-label="Orders">
-      <div class="row">
-        <button
-          class="danger"
-          onClick={() => send('kill', {}, `${detail.worker}, the process of ${name}, was killed`)}
-          disabled={!canKill}
-          title={canKill ? 'SIGKILL to its worker process' : (chaos.value?.reason ?? undefined)}
-        >
-          <Icon name="dead" size={12} />
-          Kill
-        </button>
-        <button onClick={() => fault('heartbeat_loss', `${name} sends no heartbeats for 10 s`)}>Freeze heartbeats</button>
-        <button onClick={() => fault('slow', `${name} works at a third of its speed for 10 s`, { factor: 3 })}>Slow</button>
-        {detail.draining ? (
-          <button onClick={() => send('undrain', undefined, `${name} takes jobs again`)}>Undrain</button>
-        ) : (
-          <button onClick={() => send('drain', { reason: 'drained from the dashboard' }, `${name} takes no new jobs`)}>Drain</button>
-        )}
-        <button onClick={() => send('restore', {}, `faults of ${name} are over`)}>Restore</button>
-      </div>
-    </section>
-  );
-}
-
 function Facts({ detail }: { detail: NodeDetail }) {
   const { verdict } = detail;
   const fault = nodes.get(detail.node)?.fault ?? detail.fault;
@@ -134,7 +100,13 @@ function Facts({ detail }: { detail: NodeDetail }) {
         <dd>{detail.rack || 'none'}</dd>
         <dt>GPUs</dt>
         <dd>
-          {detail.gpus.length} × {detail.gpus[0]?.model ?? 'unknown'} ({detail.telemetry_source || 'unknown source'})
+          {detail.gpu_problem ? (
+            <span class="badge bad">{detail.gpu_problem}</span>
+          ) : (
+            <>
+              {detail.gpus.length} × {detail.gpus[0]?.model ?? 'unknown'} ({detail.telemetry_source || 'unknown source'})
+            </>
+          )}
         </dd>
         <dt>Heartbeat</dt>
         <dd class="num">
@@ -156,7 +128,7 @@ function Facts({ detail }: { detail: NodeDetail }) {
         )}
         {fault && (
           <>
-            <dt>Injected</dt>
+            <dt>Fault</dt>
             <dd>
               {words(fault.kind)}
               {fault.until_ms ? `, ${span(fault.until_ms - serviceNow())} left` : ''}
@@ -182,12 +154,13 @@ function Gpus({ detail, history, failure }: { detail: NodeDetail; history: NodeH
       {failure !== null && !history && <p class="quiet">The history cannot be loaded.</p>}
       {detail.telemetry.map((gpu, at) => {
         const past = history?.gpus[at];
-        const memory = gpu.memory_total_mib ? (gpu.memory_used_mib / gpu.memory_total_mib) * 100 : 0;
+        const memory = gpu.memory_total_mib && typeof gpu.memory_used_mib === 'number' ? (gpu.memory_used_mib / gpu.memory_total_mib) * 100 : null;
         return (
           <div key={at} class="gpu-history">
             <b>GPU {at}</b>
             {gpu.throttled && <span class="badge warn">throttled</span>}
-            {gpu.xid > 0 && <span class="badge bad">XID {gpu.xid}</span>}
+            {(gpu.xid ?? 0) > 0 && <span class="badge bad">XID {gpu.xid}</span>}
+            {gpu.out_of_service && <span class="badge bad">out of service</span>}
             <Spark
               label={`GPU ${at} utilisation`}
               values={past?.utilisation}

@@ -1,8 +1,9 @@
 // One event in a few words; its time leads to that instant on the timeline.
 
-import { clock } from '../lib/format';
-import type { ClusterEvent } from '../lib/wire';
-import { inspect } from './drawer';
+import { detailOf } from '../lib/event-words';
+import { clock, instant, words } from '../lib/format';
+import { inspect } from '../lib/route';
+import type { NumberedEvent } from '../lib/wire';
 import { Icon } from './icons';
 
 const SHAPE: Record<string, string> = {
@@ -26,28 +27,25 @@ const SHAPE: Record<string, string> = {
   leader_elected: 'leader',
   leader_lost: 'leader',
   rate_changed: 'rate',
+  workers_scaled: 'rate',
 };
 const TONES: Record<string, string> = { error: 'is-bad', warn: 'is-warn', info: 'is-idle', debug: 'is-idle' };
 
 export const shapeOf = (kind: string) => SHAPE[kind] ?? 'info';
-export const toneOfEvent = (event: ClusterEvent) =>
+export const toneOfEvent = (event: NumberedEvent) =>
   event.kind === 'node_recovered' || event.kind === 'node_joined' ? 'is-good' : (TONES[event.level] ?? '');
 
 /** A window of the timeline around an instant. */
-export const instantLink = (event: ClusterEvent) =>
+export const instantLink = (event: NumberedEvent) =>
   `/timeline?at=${event.at_ms}${event.node ? `&focus=${encodeURIComponent(event.node)}` : ''}`;
 
-/** Without the node's name in front, which stands there already. */
-export function detailOf(event: ClusterEvent): string {
-  const text = event.detail || event.kind.replaceAll('_', ' ');
-  return event.node && text.startsWith(event.node) ? text.slice(event.node.length).replace(/^:? +/, '') : text;
-}
-
-export function EventLine({ event, withNode = true }: { event: ClusterEvent; withNode?: boolean }) {
+export function EventLine({ event, withNode = true }: { event: NumberedEvent; withNode?: boolean }) {
   return (
     <li>
-      <a href={instantLink(event)} title="Show on the timeline">
-        <time dateTime={new Date(event.at_ms).toISOString()}>{clock(event.at_ms)}</time>
+      <a href={instantLink(event)}>
+        <time dateTime={new Date(event.at_ms).toISOString()} title={instant(event.at_ms)}>
+          {clock(event.at_ms)}
+        </time>
       </a>
       <Icon name={shapeOf(event.kind)} size={12} class={toneOfEvent(event)} />
       <span class="break">
@@ -59,11 +57,15 @@ export function EventLine({ event, withNode = true }: { event: ClusterEvent; wit
           </>
         )}
         {event.job && (
-          <a href={`/jobs/${event.job}`} class="mono">
-            {event.job.slice(-6)}
-          </a>
-        )}{' '}
-        {detailOf(event)}
+          <>
+            {words(event.kind)}{' '}
+            <a href={`/jobs/${event.job}`} class="mono">
+              {event.job.slice(-6)}
+            </a>
+            {': '}
+          </>
+        )}
+        {detailOf(event, withNode)}
       </span>
     </li>
   );

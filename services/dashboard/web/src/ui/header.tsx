@@ -6,7 +6,8 @@ import { lastFrameAt, link, now, reconnectNow } from '../lib/connection';
 import { clock, span } from '../lib/format';
 import { path } from '../lib/route';
 import { signedIn, signOut } from '../lib/session';
-import { paused, setPaused, stats } from '../lib/store';
+import { paused, serviceNow, serviceTimeOf, setPaused, stats } from '../lib/store';
+import { troubleOf } from '../lib/trouble';
 import { setTheme, theme, type Theme } from '../lib/theme';
 import { Icon, Logo } from './icons';
 import { Search } from './search';
@@ -115,6 +116,7 @@ function LinkState() {
 }
 
 function Banner() {
+  void now.value;
   const heard = lastFrameAt.value;
   const current = stats.value;
   if (link.value === 'lost') {
@@ -123,7 +125,7 @@ function Banner() {
         <Icon name="dead" />
         <span class="grow">
           {heard
-            ? `No connection to the dashboard service since ${clock(heard)}. What you see is from then`
+            ? `No connection to the dashboard service since ${clock(serviceTimeOf(heard))}. What you see is from that time`
             : 'No connection to the dashboard service yet'}
           ; it is tried again by itself.
         </span>
@@ -139,21 +141,24 @@ function Banner() {
         <button onClick={() => setPaused(false)}>Go on</button>
       </div>
     );
-  if (current && !current.nats_connected)
-    return (
-      <div class="banner bad" role="alert">
-        <Icon name="dead" />
-        The dashboard service has no connection to NATS and reconnects by itself. Figures are old.
-      </div>
-    );
-  if (current?.stale_since_ms)
-    return (
-      <div class="banner" role="status">
-        <Icon name="suspect" />
-        No scheduler answers since {clock(current.stale_since_ms)}. Running jobs go on; a standby takes over within seconds.
-      </div>
-    );
-  return null;
+  const trouble = current && troubleOf(current, serviceNow());
+  if (!trouble) return null;
+  // The seconds that pass are not read out again and again.
+  return (
+    <div class={`banner ${trouble.bad ? 'bad' : ''}`} role={trouble.bad ? 'alert' : 'status'}>
+      <Icon name={trouble.bad ? 'dead' : 'suspect'} />
+      <span>
+        {trouble.what}
+        {trouble.sinceMs !== null && (
+          <>
+            <span aria-hidden="true"> for {span(serviceNow() - trouble.sinceMs)}</span>
+            <span class="hidden-text"> since {clock(trouble.sinceMs)}</span>
+          </>
+        )}
+        {`: ${trouble.follows}`}
+      </span>
+    </div>
+  );
 }
 
 /** The heading of a page takes the focus when one goes there, so that keyboards and screen readers follow. */

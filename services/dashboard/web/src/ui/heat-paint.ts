@@ -1,7 +1,7 @@
 // Paints cells. A cell is painted again only when what it shows has changed, so ten thousand cost little twice a second.
 
 import { colour } from '../lib/theme';
-import { DRAINING, FAULTED, HEALTH_NAMES, STATE_MASK, type Frame } from '../lib/wire';
+import { DRAINING, FAULTED, HEALTH_NAMES, STATE_MASK, readingAt, type Frame } from '../lib/frame';
 import { hatching } from './hatch';
 import { spotOf, type Layout } from './heat-layout';
 
@@ -12,6 +12,9 @@ export const STEPS = 7;
 export const COLD_C = 30;
 export const HOT_C = 90;
 
+/** Where the reading of a mode stands among a node's bytes. */
+const PLACES = { utilisation: 0, memory: 1, temperature: 2 } as const;
+
 const ALIVE = 0;
 const SUSPECT = 1;
 const LEFT = 4;
@@ -20,15 +23,16 @@ export const rampName = (mode: Mode) => (mode === 'temperature' ? '--warm-' : '-
 
 function stepOf(mode: Mode, cells: Uint8Array, at: number): number {
   if (mode === 'state') return 0;
-  const share =
-    mode === 'temperature' ? ((cells[at + 2] ?? 0) - COLD_C) / (HOT_C - COLD_C) : (cells[at + (mode === 'memory' ? 1 : 0)] ?? 0) / 200;
+  const reading = readingAt(cells, at + PLACES[mode]) ?? 0;
+  const share = mode === 'temperature' ? (reading - COLD_C) / (HOT_C - COLD_C) : reading / 200;
   return Math.max(0, Math.min(STEPS - 1, Math.floor(share * STEPS)));
 }
 
 export function valueText(mode: Mode, cells: Uint8Array, at: number): string {
-  if (mode === 'temperature') return `${cells[at + 2]} °C`;
   if (mode === 'state') return HEALTH_NAMES[(cells[at + 3] ?? LEFT) & STATE_MASK] ?? 'left';
-  return `${Math.round((cells[at + (mode === 'memory' ? 1 : 0)] ?? 0) / 2)} %`;
+  const reading = readingAt(cells, at + PLACES[mode]);
+  if (reading === null) return 'not reported';
+  return mode === 'temperature' ? `${reading} °C` : `${Math.round(reading / 2)} %`;
 }
 
 /** Keeps what every cell shows. */
@@ -76,7 +80,7 @@ export class HeatPainter {
   private keyOf(frame: Frame | null, node: number, selected: boolean): number {
     if (!frame || node >= frame.count) return selected ? 1 : 0;
     const at = node * 5;
-    const exact = this.layout.named ? frame.cells[at + (this.mode === 'temperature' ? 2 : this.mode === 'memory' ? 1 : 0)]! : 0;
+    const exact = this.layout.named && this.mode !== 'state' ? frame.cells[at + PLACES[this.mode]]! : 0;
     const running = this.layout.named ? frame.cells[at + 4]! : 0;
     return (
       (2 | (selected ? 1 : 0)) + (stepOf(this.mode, frame.cells, at) << 2) + (frame.cells[at + 3]! << 6) + (exact << 14) + (running << 22)
@@ -117,7 +121,7 @@ export class HeatPainter {
     return colour(`${rampName(this.mode)}${step}`);
   }
 
-  /** A wedge for suspect, a bar for draining, a dot for an injected fault: read without colour. */
+  /** A wedge for suspect, a bar for draining, a dot for a fault: read without colour. */
   private marks(state: number, x: number, y: number, step: number): void {
     const {
       ctx,

@@ -1,12 +1,11 @@
 // The heat map: a cell a node, by rack.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { param, setParams } from '../lib/route';
+import { inspect, param, setParams } from '../lib/route';
 import { frame, index, placeOf, positions } from '../lib/store';
 import { paletteVersion } from '../lib/theme';
-import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/wire';
+import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/frame';
 import { fixed, plural } from '../lib/format';
-import { inspect } from './drawer';
 import { useDrawing, useWidth } from './hooks';
 import { COLD_C, HeatPainter, HOT_C, rampName, STEPS, type Mode } from './heat-paint';
 import { layoutOf, nodeAt } from './heat-layout';
@@ -24,7 +23,7 @@ export function flagWords(flags: number): string {
   const said = [
     flags & DRAINING && 'draining',
     flags & THROTTLED && 'throttled',
-    flags & FAULTED && 'fault injected',
+    flags & FAULTED && 'under a fault',
     flags & LATE && 'heartbeat late',
   ];
   return said.filter(Boolean).join(', ');
@@ -56,7 +55,7 @@ export function HeatMap() {
         ) : known ? (
           <HeatCanvas mode={mode} />
         ) : (
-          <Empty title="No node has been heard of yet">Workers register as soon as they are connected.</Empty>
+          <Empty title="No node has registered yet">Workers register as soon as they are connected.</Empty>
         )}
         <HeatLegend mode={mode} />
         <Twin label="Heat map as a table">{() => <HeatTable />}</Twin>
@@ -135,7 +134,7 @@ function HeatTip({ name, cell, x, y, width }: { name: string; cell: Cell | null;
           {cell.health}
           {flagWords(cell.flags) && `, ${flagWords(cell.flags)}`}
           <br />
-          {fixed(cell.utilisation)} % busy · {fixed(cell.memory)} % memory · {cell.temperature} °C
+          {fixed(cell.utilisation)} % busy · {fixed(cell.memory)} % memory · {fixed(cell.temperature)} °C
           <br />
           {plural(cell.running, 'running job')}
         </>
@@ -183,7 +182,7 @@ function HeatLegend({ mode }: { mode: Mode }) {
       </span>
       <span>
         <i class="dotted" />
-        fault injected
+        under a fault
       </span>
     </div>
   );

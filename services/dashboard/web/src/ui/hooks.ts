@@ -1,6 +1,7 @@
 // Hooks that several pages use.
 
 import type { ReadonlySignal } from '@preact/signals';
+import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { link } from '../lib/connection';
 import { paused } from '../lib/store';
@@ -80,4 +81,13 @@ export function useDrawing(signals: readonly ReadonlySignal<unknown>[], draw: ()
     };
   }, []);
   useEffect(request, dependencies);
+}
+
+/** A dialog that is shown, above everything else, as soon as it is open. */
+export function useModal(open: boolean): RefObject<HTMLDialogElement | null> {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (open) dialog.current?.showModal();
+  }, [open]);
+  return dialog;
 }

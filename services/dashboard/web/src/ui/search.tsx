@@ -2,10 +2,10 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
-import { go } from '../lib/route';
+import { go, inspect } from '../lib/route';
 import { frame, index } from '../lib/store';
-import { cellAt, type JobsPage } from '../lib/wire';
-import { inspect } from './drawer';
+import { cellAt } from '../lib/frame';
+import type { JobsPage } from '../lib/wire';
 import { Icon } from './icons';
 import { State } from './parts';
 
@@ -76,7 +76,7 @@ export function Search() {
     const many = hits?.length ?? 0;
     if (event.key === 'ArrowDown' && many) setChosen((chosen + 1) % many);
     else if (event.key === 'ArrowUp' && many) setChosen((chosen + many - 1) % many);
-    // Whoever types fast is ahead of the list, and means what is in the field.
+    // A fast typist is ahead of the list, and means what is in the field.
     else if (event.key === 'Enter' && text.trim()) open(of === text ? hits?.[chosen] : nodeHits(text.trim())[0]);
     else if (event.key === 'Escape') {
       setText('');

@@ -1,17 +1,17 @@
 // Keys that work on every page, and the dialog that lists them.
 
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
 import { go, param, setParams } from '../lib/route';
 import { paused, setPaused } from '../lib/store';
 import { setTheme, theme } from '../lib/theme';
+import { useModal } from './hooks';
 
 export const shortcutsOpen = signal(false);
 
 const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', e: '/events', m: '/messaging' };
 const LIST: [string[], string][] = [
   [['/'], 'Search for a node or a job'],
-  [['p'], 'Pause the display, and go on'],
+  [['p'], 'Pause or resume the display'],
   [['t'], 'Next theme: auto, dark, light'],
   [['g', 'o'], 'Overview'],
   [['g', 'n'], 'Nodes'],
@@ -49,11 +49,8 @@ export function onKey(event: KeyboardEvent): void {
 }
 
 export function Shortcuts() {
-  const dialog = useRef<HTMLDialogElement>(null);
   const open = shortcutsOpen.value;
-  useEffect(() => {
-    if (open) dialog.current?.showModal();
-  }, [open]);
+  const dialog = useModal(open);
   if (!open) return null;
   const close = () => {
     shortcutsOpen.value = false;

@@ -33,7 +33,7 @@ export function SignIn() {
           <Logo />
           Faultline
         </h1>
-        <p>This dashboard can be reached from other machines, so it wants the token that it was started with.</p>
+        <p>Enter the token of this dashboard: you are not the user who runs it, or not on the same machine.</p>
         <label class="field">
           Token
           <input
@@ -54,7 +54,9 @@ export function SignIn() {
         <button class="primary" disabled={busy}>
           Sign in
         </button>
-        <p class="quiet">It is in the file that --token-file names. You stay signed in for 12 hours.</p>
+        <p class="quiet">
+          It is in the file <code>dashboard.token</code> of the data folder, or in the one that --token-file names. You stay signed in for 12 hours.
+        </p>
       </form>
     </main>
   );

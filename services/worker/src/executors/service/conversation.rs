@@ -56,9 +56,9 @@ impl Conversation {
         }
     }
 
-    /// NATS says that nobody listens to the request's subject.
+    /// NATS reports that the request's subject has no subscriber.
     pub(super) fn on_nobody(&self) -> Step {
-        let problem = format!("nobody answers {}: start an executor for it", self.subject);
+        let problem = format!("no executor answers {}: start one", self.subject);
         over(Err(ExecutorError::Failed(problem)))
     }
 
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn nobody_there_is_a_failure_that_names_the_subject() {
         let (error, still_works) = failure(talk().on_nobody());
-        assert!(matches!(&error, ExecutorError::Failed(text) if text.contains("nobody answers exec.greet")), "{error}");
+        assert!(matches!(&error, ExecutorError::Failed(text) if text.contains("no executor answers exec.greet")), "{error}");
         assert!(!still_works);
     }
 

@@ -7,7 +7,7 @@ fn named(nodes: &[&str]) -> PingOutcome {
 }
 
 impl World {
-    /// Runs on and answers every ping as `answer` says: after 500 ms where nobody answers, else after 100 ms.
+    /// Runs on and answers every ping as `answer` says: after 500 ms without an answer, else after 100 ms.
     fn run_answering(&mut self, for_ms: u64, answer: impl Fn(&str) -> PingOutcome) {
         let mut due: Vec<(u64, String, PingOutcome)> = Vec::new();
         for _ in 0..for_ms / 100 {
@@ -43,7 +43,7 @@ impl World {
 
 #[test]
 fn a_suspect_node_whose_worker_does_not_answer_is_gone_long_before_it_is_dead() {
-    for kind in DetectorKind::ALL {
+    for kind in EstimatorKind::ALL {
         let mut world = World::new(DetectorConfig { detector: kind, ..DetectorConfig::default() }, 8);
         world.silence(&["n0"]);
         let last_beat_ms = world.now_ms;
@@ -98,7 +98,7 @@ fn a_node_that_its_worker_does_not_name_is_gone_and_its_neighbour_is_not() {
     world.run_answering(10_000, |_| named(&["n7"]));
     assert_eq!(world.healths("n0"), [Health::Suspect, Health::Gone, Health::Dead]);
     assert_eq!(world.healths("n7"), []);
-    assert!(world.evidence()[1].ends_with("and w0 answers that it is not up"), "{:?}", world.evidence());
+    assert!(world.evidence()[1].ends_with("and w0 reports that it is down"), "{:?}", world.evidence());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_late_heartbeat_ends_the_suspicion_and_the_answer_is_of_no_interest() {
 #[test]
 fn a_flapping_node_is_not_requeued_again_and_again() {
     // phi-accrual would soon take such pauses for the node's rhythm.
-    let mut world = World::new(DetectorConfig { detector: DetectorKind::FixedTimeout, ..DetectorConfig::default() }, 8);
+    let mut world = World::new(DetectorConfig { detector: EstimatorKind::FixedTimeout, ..DetectorConfig::default() }, 8);
     let start_ms = world.now_ms;
     // Silent for 4 s and back for 4 s, for half an hour: enough for suspicion and an unanswered ping, never for death.
     for _ in 0..225 {
@@ -174,7 +174,7 @@ fn after_a_false_alarm_a_lost_connection_makes_suspect_and_silence_kills() {
     assert_eq!(world.healths("n1"), [Health::Gone, Health::Alive]);
     cut(&mut world);
     assert_eq!(world.healths("n1")[2..], [Health::Suspect], "nothing new goes there");
-    assert!(world.evidence()[2].contains("that was an error lately"), "{:?}", world.evidence());
+    assert!(world.evidence()[2].contains("this was a false alarm recently"), "{:?}", world.evidence());
     world.run_answering(5_000, |_| PingOutcome::NobodyListens);
     assert_eq!(world.healths("n1")[3..], [Health::Dead]);
     // A new life starts without that record.

@@ -30,8 +30,8 @@ fn live(injector: &mut FaultInjector, duration_ms: u64, tick_ms: u64, heat: f64)
     (began, healthy_ms)
 }
 
-fn ordered(kind: FaultKind, gpu: u8, for_ms: u64) -> Order {
-    Order { kind, gpu, for_ms, factor: f64::NAN }
+fn ordered(kind: FaultKind, gpu: u8, for_ms: u64) -> Injection {
+    Injection { kind, gpu, for_ms, factor: f64::NAN }
 }
 
 /// What changed, without the ids.
@@ -201,14 +201,14 @@ fn off_never_fails_but_obeys_orders() {
     let mut injector = injector(FaultProfile::off(), 1);
     let t = 365 * DAY_MS;
     assert!(injector.tick(0, 1.0).is_empty() && injector.tick(t, 5.0).is_empty());
-    let began = injector.order(Order { kind: FaultKind::Slow, gpu: 0, for_ms: 5_000, factor: 99.0 }, t);
+    let began = injector.order(Injection { kind: FaultKind::Slow, gpu: 0, for_ms: 5_000, factor: 99.0 }, "test", t);
     assert!(matches!(&began[..], [FaultTransition::Began(fault)] if fault.factor == MAX_SLOW_FACTOR && fault.cause == FaultCause::Ordered));
-    let replaced = injector.order(ordered(FaultKind::Hang, 0, 5_000), t + 1_000);
+    let replaced = injector.order(ordered(FaultKind::Hang, 0, 5_000), "test", t + 1_000);
     assert_eq!(words(&replaced), [format!("-slow None {}", t + 1_000), format!("+hang None {}..{}", t + 1_000, t + 6_000)]);
     assert!(injector.tick(t + 5_999, 1.0).is_empty());
     assert_eq!(words(&injector.tick(t + 6_000, 1.0)), [format!("-hang None {}", t + 6_000)]);
     assert!(injector.restore(None, t + 7_000).is_empty());
-    injector.order(ordered(FaultKind::Crash, 0, u64::MAX), t + 8_000);
+    injector.order(ordered(FaultKind::Crash, 0, u64::MAX), "test", t + 8_000);
     assert_eq!(injector.active().next().unwrap().until_ms, t + 8_000 + MAX_ORDERED_MS);
     assert_eq!(words(&injector.restore(None, t + 9_000)), [format!("-crash None {}", t + 9_000)]);
     assert_eq!(injector.active().count(), 0);
@@ -218,16 +218,16 @@ fn off_never_fails_but_obeys_orders() {
 fn each_gpu_has_its_own_fault_and_a_reboot_ends_them_all() {
     let mut injector = injector(FaultProfile::off(), 1);
     injector.tick(0, 1.0);
-    injector.order(ordered(FaultKind::Xid79, 3, 60_000), 1_000);
-    injector.order(ordered(FaultKind::WrongResult, 5, 60_000), 1_000);
-    injector.order(ordered(FaultKind::Slow, 0, 60_000), 1_000);
+    injector.order(ordered(FaultKind::Xid79, 3, 60_000), "test", 1_000);
+    injector.order(ordered(FaultKind::WrongResult, 5, 60_000), "test", 1_000);
+    injector.order(ordered(FaultKind::Slow, 0, 60_000), "test", 1_000);
     assert_eq!(injector.active().map(|fault| fault.gpu).collect::<Vec<_>>(), [None, Some(3), Some(5)]);
     assert_eq!(words(&injector.restore(Some(5), 2_000)), ["-wrong_result Some(5) 2000"]);
     assert_eq!(
-        words(&injector.order(ordered(FaultKind::Xid48, 3, 60_000), 3_000)),
+        words(&injector.order(ordered(FaultKind::Xid48, 3, 60_000), "test", 3_000)),
         ["-xid_79 Some(3) 3000", "+xid_48 Some(3) 3000..63000"]
     );
-    injector.order(ordered(FaultKind::Crash, 0, 5_000), 4_000);
+    injector.order(ordered(FaultKind::Crash, 0, 5_000), "test", 4_000);
     assert_eq!(words(&injector.tick(9_000, 1.0)), ["-crash None 9000", "-xid_48 Some(3) 9000"]);
 }
 
@@ -236,21 +236,22 @@ fn a_momentary_fault_begins_and_ends_at_once() {
     let mut injector = injector(FaultProfile::off(), 1);
     injector.tick(0, 1.0);
     for kind in [FaultKind::Xid13, FaultKind::Xid31, FaultKind::Xid94] {
-        let transitions = injector.order(ordered(kind, 200, 60_000), 1_000);
+        let transitions = injector.order(ordered(kind, 200, 60_000), "test", 1_000);
         assert_eq!(words(&transitions), [format!("+{kind} Some(7) 1000..1000"), format!("-{kind} Some(7) 1000")]);
     }
     let mut without_gpus = FaultInjector::new(FaultProfile::off(), 1, FaultyNode { gpus: 0, ..node(1) });
-    assert!(without_gpus.order(ordered(FaultKind::Xid79, 0, 60_000), 1_000).is_empty());
+    assert!(without_gpus.order(ordered(FaultKind::Xid79, 0, 60_000), "test", 1_000).is_empty());
 }
 
 #[test]
 fn the_truth_names_the_fault_and_its_times() {
     let mut injector = injector(FaultProfile::off(), 1);
-    let began = injector.order(ordered(FaultKind::Xid79, 3, 60_000), 1_000);
+    let began = injector.order(ordered(FaultKind::Xid79, 3, 60_000), "test", 1_000);
     let ended = injector.restore(None, 5_000);
     let (FaultTransition::Began(began), FaultTransition::Ended { fault, at_ms }) = (&began[0], &ended[0]) else { panic!("{ended:?}") };
-    let (began, ended) = (began.truth("n", began.until_ms), fault.truth("n", *at_ms));
+    let (began, ended) = (began.truth("n", began.planned_end_ms()), fault.truth("n", Some(*at_ms)));
     assert_eq!((began.kind.as_str(), began.gpu, began.from_ms, began.until_ms), ("xid_79", Some(3), 1_000, Some(61_000)));
+    assert_eq!(began.by, "test");
     assert_eq!(ended, FaultTruth { until_ms: Some(5_000), ..began });
 }
 
@@ -271,7 +272,7 @@ proptest! {
             now_ms += pause_ms;
             let mut transitions = injector.tick(now_ms, heat);
             if let Some((kind, gpu, for_ms)) = orders.get(turn) {
-                transitions.extend(injector.order(ordered(FaultKind::ALL[*kind], *gpu, *for_ms), now_ms));
+                transitions.extend(injector.order(ordered(FaultKind::ALL[*kind], *gpu, *for_ms), "test", now_ms));
             }
             for transition in transitions {
                 match transition {

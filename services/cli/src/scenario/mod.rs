@@ -1,9 +1,0 @@
-//! Scenarios: a file says what cluster, what work, what breaks when, and what must hold (`file`, `shipped`); its seed decides the
-//! rest before anything runs (`plan`); it runs on a cluster of its own (`cluster`, `run`) and is judged as experiments are.
-
-mod cluster;
-pub(crate) mod command;
-mod file;
-mod plan;
-mod run;
-mod shipped;

@@ -1,0 +1,73 @@
+// What the page says, from what it is told: no cluster and no browser.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { load } from './lib/page.mjs';
+
+const NOW = 1_000_000;
+
+test('a banner names who does not answer, since when, and what follows', async () => {
+  const { troubleOf } = await load('lib/trouble.ts');
+  const fine = { nats_connected: true, leader: 'scheduler-1', nodes_unjudged: 0 };
+  assert.equal(troubleOf(fine, NOW), null);
+  const frozen = troubleOf({ ...fine, nats_silent_since_ms: NOW - 6_000, stale_since_ms: NOW - 5_500, nodes_unjudged: 8 }, NOW);
+  assert.deepEqual([frozen.what, frozen.sinceMs, frozen.bad], ['NATS has not answered', NOW - 6_000, true], 'not those that cannot be heard');
+  assert.match(frozen.follows, /^running jobs continue, nothing is placed or committed until NATS answers/);
+  const down = troubleOf({ ...fine, nats_connected: false, stale_since_ms: NOW - 400 }, NOW);
+  assert.deepEqual([down.what, down.sinceMs], ['NATS has not answered', NOW - 400]);
+  const leaderless = troubleOf({ ...fine, stale_since_ms: NOW - 4_000 }, NOW);
+  assert.match(leaderless.what, /^NATS answers, and the scheduler \(scheduler-1 led last\) has not answered$/);
+  assert.deepEqual([leaderless.sinceMs, leaderless.bad], [NOW - 4_000, false]);
+  assert.match(leaderless.follows, /continue and commit, nothing is placed/);
+  const unjudged = troubleOf({ ...fine, nodes_unjudged: 1 }, NOW);
+  assert.match(unjudged.what, /^1 node sent no heartbeat for more than 20 s, and no verdict came$/);
+  assert.match(unjudged.follows, /the fault detector may not run/);
+  assert.ok(!/standby/.test(JSON.stringify([frozen, down, leaderless])), 'whether there is one is not known');
+});
+
+test('jobs, attempts and events have the words of the glossary', async () => {
+  const { jobStateWords, words } = await load('lib/format.ts');
+  assert.deepEqual(['lost', 'attempt_lost', 'job_dead', 'node_dead'].map(words), ['interrupted', 'attempt interrupted', 'job given up', 'node dead']);
+  const attempts = (outcome) => [{ outcome: 'lost' }, { outcome }];
+  assert.equal(jobStateWords({ state: 'queued', attempts: attempts('failed') }), 'waiting for a retry');
+  assert.equal(jobStateWords({ state: 'queued', path: attempts('timed_out') }), 'waiting for a retry');
+  assert.equal(jobStateWords({ state: 'queued', attempts: attempts('lost') }), 'queued');
+  assert.equal(jobStateWords({ state: 'running', attempts: attempts('failed') }), 'running');
+  assert.equal(jobStateWords({ state: 'dead', attempts: attempts('failed') }), 'given up');
+  const { entries } = await load('ui/glossary.tsx');
+  assert.ok(entries.length >= 15 && entries.some(([word]) => word === 'recovery') && entries.every(([, meaning]) => !/[`*|]/.test(meaning)));
+});
+
+test('an event about a job keeps the name of the node that it is about', async () => {
+  const { detailOf } = await load('lib/event-words.ts');
+  const gone = { node: 'gpu-node-02', kind: 'attempt_lost', detail: 'gpu-node-02 is gone: no answer' };
+  assert.equal(detailOf({ ...gone, job: '01M8NRP1AAAAAAAAAAAAQNM9Y8' }), 'gpu-node-02 is gone: no answer');
+  assert.equal(detailOf({ ...gone, kind: 'node_gone' }), 'is gone: no answer', 'the line begins with the name');
+  assert.equal(detailOf({ ...gone, kind: 'node_gone' }, false), 'gpu-node-02 is gone: no answer');
+  assert.equal(detailOf({ kind: 'job_dead', detail: '' }), 'job given up');
+});
+
+test('a rate that is not in force says so and why', async () => {
+  const { notInForce } = await load('pages/rate.tsx');
+  const asked = { jobs_per_minute: 2000, set_by: 'cli', in_force_per_minute: 2, refused: null };
+  assert.equal(notInForce({ ...asked, in_force_per_minute: 2000 }), '');
+  assert.match(notInForce({ ...asked, refused: 'outside 0.1 to 50' }), /^Refused, 2 jobs\/min stay in force: outside 0.1 to 50/);
+  assert.match(notInForce({ ...asked, in_force_per_minute: null }), /^No generator runs/);
+  assert.match(notInForce(asked), /in force so far$/);
+  assert.equal(notInForce({ ...asked, set_by: '' }), '', 'nobody asked for another one');
+});
+
+test('times are local and say in which zone', async () => {
+  const { instant, zone } = await load('lib/format.ts');
+  const before = process.env.TZ;
+  try {
+    process.env.TZ = 'America/New_York';
+    assert.equal(zone(Date.UTC(2026, 10, 30)), 'UTC-05:00, America/New_York');
+    assert.equal(instant(Date.UTC(2026, 10, 30, 12)), '2026-11-30 07:00:00.0 UTC-05:00, America/New_York');
+    process.env.TZ = 'UTC';
+    assert.equal(zone(Date.UTC(2026, 6, 1)), 'UTC');
+  } finally {
+    if (before === undefined) delete process.env.TZ;
+    else process.env.TZ = before;
+  }
+});

@@ -1,0 +1,280 @@
+//! What a leader does with each delivery, as the engine judges it.
+
+use std::rc::Rc;
+
+use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks};
+use faultline_engine::job::PackId;
+
+use super::barrier::named;
+use super::books::{Held, Task};
+use super::read;
+use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket};
+use crate::ends::EndsBug;
+use crate::ends::exec::Ctx;
+use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request};
+
+const PULL_MS: u64 = 1_000;
+/// A pack that came so often and never got anywhere is handled alone.
+const SUSPECT_FROM: u64 = 3;
+/// Leaders that may die of a pack while it is suspected.
+const SUSPECT_TRIES: u32 = 3;
+
+pub(super) async fn run(ctx: Ctx, term: Shared, priority: usize) {
+    while !term.borrow().is_over {
+        let is_clear = term.borrow().is_clear(&ctx);
+        let Some(connection) = ctx.connection().filter(|_| is_clear) else {
+            ctx.sleep(20).await;
+            continue;
+        };
+        let consumer = ConsumerName { r#gen: term.borrow().r#gen, priority };
+        let pull = Request::Pull { consumer, expires_ms: PULL_MS };
+        match ctx.ask_on(Some(connection), pull, PULL_MS + 300).await {
+            Some(Reply::Deliveries(deliveries)) => {
+                for delivered in deliveries {
+                    // Not judged: it comes again after the ack timeout.
+                    if term.borrow().is_clear(&ctx) && ctx.connection() == Some(connection) {
+                        on_delivered(&ctx, &term, &delivered, connection).await;
+                    }
+                }
+            }
+            // JOBS was made anew.
+            Some(_) => {
+                term.borrow_mut().checked = None;
+                ctx.sleep(100).await;
+            }
+            None => {}
+        }
+    }
+}
+
+async fn on_delivered(ctx: &Ctx, term: &Shared, delivered: &Delivered, connection: u32) {
+    let message = &delivered.message;
+    let ticket = read_ticket(ctx, message.ticket);
+    note_seen(term, ticket);
+    loop {
+        let (judgement, is_new) = {
+            let term = term.borrow();
+            if term.is_over {
+                return;
+            }
+            let judgement = judge(ctx, &term, ticket, message);
+            ctx.note(|| format!("is delivered {ticket}, {} times by now: {judgement:?}", delivered.deliveries));
+            (judgement, matches!(judgement, Judgement::New { .. }))
+        };
+        if is_new && delivered.deliveries >= SUSPECT_FROM && !ctx.has(EndsBug::NoSuspicion) {
+            return handle_alone(ctx, term, message, ticket, connection).await;
+        }
+        if let Judgement::OpenUnder { other } = judgement {
+            if !resolve(ctx, term, message, (ticket, connection), other).await {
+                continue;
+            }
+            return;
+        }
+        return act(ctx, term, message, (ticket, connection), judgement).await;
+    }
+}
+
+fn note_seen(term: &Shared, ticket: PackTicket) {
+    let mut term = term.borrow_mut();
+    let seen = term.seen.entry(ticket.r#gen).or_default();
+    *seen = Seen { last_seq: ticket.seq.max(seen.last_seq), last_ts: ticket.ts.max(seen.last_ts) };
+}
+
+fn judge(ctx: &Ctx, term: &Term, ticket: PackTicket, message: &Queued) -> Judgement {
+    let pack = named(message).map_or(ticket.stand_in(), |(pack, _)| pack);
+    let books = term.packs.about(ticket, pack);
+    let delivery = Delivery { ticket, named: named(message) };
+    let judgement = term.fold.judge(delivery, books);
+    let is_unchecked = ctx.has(EndsBug::NoResubmissionCheck);
+    match judgement {
+        Judgement::ResubmittedUnder { .. } | Judgement::OpenUnder { .. } if is_unchecked => Judgement::New { is_checked: true },
+        Judgement::WentBack if ctx.has(EndsBug::NoRepublish) => Judgement::Closed { last_end_ts: None },
+        Judgement::TooOld { .. } if ctx.has(EndsBug::RepeatedForEver) => Judgement::New { is_checked: true },
+        judgement => judgement,
+    }
+}
+
+async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), judgement: Judgement) {
+    let pack = named(message).unwrap_or((ticket.stand_in(), 1));
+    match judgement {
+        Judgement::Closed { .. } => {
+            let due_ms = ctx.now() + ack_delay_ms(ctx);
+            let mut term = shared.borrow_mut();
+            let closing = term.closing.entry(ticket).or_insert(Closing { due_ms, delivered: None });
+            closing.delivered = Some((connection, message.consumer()));
+            owe_letters(ctx, &mut term, ticket, pack.1);
+        }
+        Judgement::InBooks => {
+            let now = ctx.now();
+            if let Some(held) = shared.borrow_mut().packs.get_mut(ticket) {
+                held.connection = connection;
+                held.free_silent(now.saturating_sub(SILENCE_MS), now);
+            }
+        }
+        Judgement::WentBack => publish_again(ctx, shared, message, (ticket, connection)).await,
+        Judgement::Misnamed { pack, count } => {
+            publish_again(ctx, shared, message, (ticket, connection)).await;
+            let first = ticket;
+            end_all(shared, ticket, (pack, count), &(0..count).collect(), TaskKind::Void { first });
+        }
+        Judgement::ResubmittedUnder { first, tasks } => {
+            hold(ctx, shared, message, (ticket, connection), pack);
+            end_all(shared, ticket, pack, &tasks, TaskKind::Void { first });
+        }
+        Judgement::OpenUnder { .. } => {}
+        Judgement::TooOld { pack: name } => {
+            let pack = (if ctx.has(EndsBug::TooOldByName) { pack.0 } else { name }, pack.1);
+            hold(ctx, shared, message, (ticket, connection), pack);
+            end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Dead);
+        }
+        Judgement::Unreadable => {
+            hold(ctx, shared, message, (ticket, connection), pack);
+            end_all(shared, ticket, pack, &(0..1).collect(), TaskKind::Dead);
+        }
+        Judgement::New { .. } => {
+            if message.pack.is_poison {
+                ctx.note(|| format!("looks into {}, which is poison", message.pack.id));
+                ctx.die().await;
+            }
+            hold(ctx, shared, message, (ticket, connection), pack);
+        }
+    }
+}
+
+/// The pack is in the books, with what the log knows of it, and what heartbeats say.
+fn hold(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), (pack, count): (PackId, u16)) {
+    let now = ctx.now();
+    let mut term = shared.borrow_mut();
+    let ended = term.fold.ended_tasks(ticket);
+    let task = |idx: u16| {
+        if ended.contains(idx) {
+            return Task::Ended;
+        }
+        // A worker names an attempt until it knows that its end is stored, so that the log may have its failure by now.
+        let has_failed = |attempt| term.fold.failures_of(ticket.task(idx)).iter().any(|failure| failure.attempt == attempt);
+        match term.named.get(&ticket.task(idx)) {
+            Some((attempt, worker, heard_ms, began_ms)) if heard_ms + SILENCE_MS > now && !has_failed(*attempt) => {
+                let incarnation = term.nodes.get(worker).map_or(0, |node| node.incarnation);
+                let (attempt, worker) = (*attempt, *worker);
+                Task::Placed { attempt, worker, incarnation, placed_ms: *heard_ms, began_ms: Some(*began_ms), heard_ms: *heard_ms }
+            }
+            _ => Task::Waiting { due_ms: now },
+        }
+    };
+    let tasks = (0..count).map(task).collect();
+    owe_letters(ctx, &mut term, ticket, count);
+    term.packs.insert(Held { message: Rc::clone(message), ticket, pack, tasks, connection });
+}
+
+/// A predecessor may have died before it wrote them.
+fn owe_letters(ctx: &Ctx, term: &mut Term, ticket: PackTicket, count: u16) {
+    if let Some((pack, dead)) = term.fold.dead_tasks(ticket).filter(|_| !ctx.has(EndsBug::LettersOnce)) {
+        let due_ms = ctx.now() + ack_delay_ms(ctx);
+        term.letters.extend(dead.iter().map(|idx| (due_ms, ticket.task(idx), TaskId::of(pack, idx, count))));
+    }
+}
+
+/// The leader decides so for these tasks.
+fn end_all(shared: &Shared, ticket: PackTicket, pack: (PackId, u16), tasks: &Tasks, kind: TaskKind) {
+    let mut term = shared.borrow_mut();
+    for idx in tasks.iter() {
+        let entry = read::decision(&term, ticket.task(idx), pack, kind, None);
+        term.decisions.push_back(entry);
+        if let Some(task) = term.packs.task_mut(ticket.task(idx))
+            && *task != Task::Ended
+        {
+            *task = Task::Decided(None);
+        }
+    }
+}
+
+/// JOBS gave the sequence to another message before: under a sequence of its own the pack can end.
+async fn publish_again(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32)) {
+    let epoch = shared.borrow().epoch;
+    let republished = Republished { epoch, ticket, pack: message.pack.id, is_stored: false };
+    let append = Request::Append { entries: [Entry::Republished(republished)].into(), is_leaders: true };
+    let Some(Reply::Stored { seq }) = ctx.ask_on(Some(connection), append, ASK_MS).await else { return };
+    // Read back: the pack is judged by it when it comes, which may be at once.
+    while shared.borrow().fold.pos() < seq && !ctx.has(EndsBug::RepublishedUnread) {
+        ctx.sleep(20).await;
+        if shared.borrow().is_over {
+            return;
+        }
+    }
+    // Nor may the log lose it: by the time at which it comes now, the pack may be too old.
+    if !ctx.has(EndsBug::RepublishedUnread) {
+        ctx.sleep(durable_after_ms(ctx)).await;
+    }
+    let id = MsgId { pack: message.pack.id, again: Some(message.ticket) };
+    let submit = Request::Submit { pack: Rc::clone(&message.pack), id };
+    let Some(Reply::Done) = ctx.ask_on(Some(connection), submit, ASK_MS).await else { return };
+    ctx.with(|core| core.stats.republished += 1);
+    ctx.say(Request::Ack { consumer: message.consumer(), seq: ticket.seq, word: AckWord::Done }, Some(connection));
+    ctx.spawn(say_stored(ctx.clone(), Rc::clone(shared), republished, connection));
+}
+
+/// Not before JOBS cannot lose it any more: from then on nothing is owed to the message that was published again.
+async fn say_stored(ctx: Ctx, shared: Shared, republished: Republished, connection: u32) {
+    if !ctx.has(EndsBug::StoredAtOnce) {
+        ctx.sleep(durable_after_ms(&ctx)).await;
+    }
+    let mut term = shared.borrow_mut();
+    if term.is_clear(&ctx) && term.checked == Some(connection) {
+        term.decisions.push_back(Entry::Republished(Republished { is_stored: true, ..republished }));
+    }
+}
+
+/// The pack is open under another ticket: one of the two goes. False when it is to be judged again.
+async fn resolve(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), other: PackTicket) -> bool {
+    let pack = (message.pack.id, message.pack.count());
+    let Some(Reply::Job(found)) = ctx.ask_on(Some(connection), Request::JobAt { seq: other.seq }, ASK_MS).await else { return true };
+    if found.is_some_and(|found| read_ticket(ctx, found.ticket) == other) {
+        hold(ctx, shared, message, (ticket, connection), pack);
+        end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Void { first: other });
+        return true;
+    }
+    let ended = shared.borrow().fold.ended_tasks(other);
+    let unended = (0..pack.1).filter(|idx| !ended.contains(*idx)).collect();
+    end_all(shared, other, pack, &unended, TaskKind::Void { first: ticket });
+    // Only the log tells whether that came before an end.
+    for _ in 0..100 {
+        ctx.sleep(50).await;
+        let term = shared.borrow();
+        if term.is_over || term.fold.is_closed(other) {
+            break;
+        }
+    }
+    false
+}
+
+/// Leaders may have died of it. The next one will know which pack it was, and how often: so one at a time, whatever else comes.
+async fn handle_alone(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, ticket: PackTicket, connection: u32) {
+    while shared.borrow().is_suspecting {
+        ctx.sleep(10).await;
+    }
+    shared.borrow_mut().is_suspecting = true;
+    try_alone(ctx, shared, message, ticket, connection).await;
+    shared.borrow_mut().is_suspecting = false;
+}
+
+async fn try_alone(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, ticket: PackTicket, connection: u32) -> Option<()> {
+    let Reply::Tries(tries) = ctx.ask(Request::LoadTries(ticket), ASK_MS).await? else { return None };
+    let pack = (message.pack.id, message.pack.count());
+    if tries < SUSPECT_TRIES {
+        ctx.ask(Request::SaveTries(ticket, tries + 1), ASK_MS).await?;
+    }
+    let judgement = {
+        let term = shared.borrow();
+        if !term.is_clear(ctx) || ctx.connection() != Some(connection) {
+            return None;
+        }
+        judge(ctx, &term, ticket, message)
+    };
+    if tries >= SUSPECT_TRIES && matches!(judgement, Judgement::New { .. }) {
+        hold(ctx, shared, message, (ticket, connection), pack);
+        end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Dead);
+        return None;
+    }
+    act(ctx, shared, message, (ticket, connection), judgement).await;
+    ctx.ask(Request::SaveTries(ticket, 0), ASK_MS).await.map(drop)
+}

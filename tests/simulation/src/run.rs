@@ -1,0 +1,39 @@
+//! One seed of the services, or many.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::bug::Bug;
+use super::campaign::{Campaign, play_all};
+use super::outcome::{Outcome, broken};
+use super::stage::Stage;
+use super::stats::Stats;
+use super::world::World;
+use super::{panics, play};
+
+/// Plays one seed. `keep`: how many of the last happenings are kept in words.
+pub fn run(seed: u64, bug: Option<Bug>, keep: usize) -> Outcome<Stats> {
+    panics::listen();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O can be built");
+    let world = runtime.block_on(async { World::new(Stage::new(seed, bug, keep)) });
+    // The engine's own checks panic: for a seed that is a broken promise as any other.
+    let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(play::play(&world))));
+    let mut stage = world.lock_after();
+    let broken = broken(played, stage.net.shadow.broken());
+    stage.finish_stats();
+    let last = std::mem::take(&mut stage.net.trace.last).into();
+    Outcome { seed, trace_hash: stage.net.trace.hash, broken, stats: stage.net.stats.clone(), last }
+}
+
+/// Plays all seeds of the range on `threads` threads; stops early when one breaks a promise.
+pub fn campaign(seeds: Range<u64>, bug: Option<Bug>, threads: usize) -> Campaign<Stats> {
+    play_all(seeds, threads, |seed| run(seed, bug, 0))
+}
+
+impl Outcome<Stats> {
+    /// What broke, the last of what happened before, and how to see it again.
+    pub fn explain(&self, bug: Option<Bug>) -> String {
+        self.explained("", bug.map(Bug::as_str))
+    }
+}

@@ -1,0 +1,19 @@
+//! What one measurement gives.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What one measurement gave.
+pub(crate) struct Measured {
+    pub(crate) jobs_per_s: f64,
+    pub(crate) latency: Histogram<u64>,
+}
+
+pub(crate) fn new_histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
+}
+
+pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+}
