@@ -109,7 +109,9 @@ scale() {
   check_workers "$1"
   find_compose
   recall
-  compose up --detach --no-build --no-deps --no-recreate --scale "worker=$1" worker
+  # An engine under load can take longer to stop a container than Compose waits for its answer. Scaling is the same when it is done again.
+  set -- up --detach --no-build --no-deps --no-recreate --scale "worker=$1" worker
+  compose "$@" || { say 'scaling failed; trying once more' && compose "$@"; }
 }
 
 down() {

@@ -79,6 +79,11 @@ mkdir -p "$target"
 # Prints the numbers of one attribute of the root element of nextest's report, or 0.
 count_of() { sed -n "s/.*<testsuites [^>]*$1=\"\([0-9]*\)\".*/\1/p" "$report" | head -n 1 | grep . || echo 0; }
 
+# Tests that failed and passed when they were tried again (NEXTEST_RETRIES), with spaces between.
+flaky_tests() {
+  awk -F '"' '/<testcase /{ name = $2 } /<flakyFailure/{ print name }' "$report" | sort -u | tr '\n' ' '
+}
+
 status=0
 if cargo nextest --version >/dev/null 2>&1; then
   # Most tests wait for NATS and for clocks more than they compute.
@@ -91,6 +96,7 @@ if cargo nextest --version >/dev/null 2>&1; then
   if [ -f "$report" ]; then
     failed=$(($(count_of failures) + $(count_of errors)))
     passed=$(($(count_of tests) - failed))
+    flaky=$(flaky_tests)
   fi
 else
   { cargo test --release --locked --no-fail-fast "$@" 2>&1 9>&- || echo $? >"$work/status"; } | tee "$work/output"
@@ -152,6 +158,7 @@ echo "tests with nats-py: $nats_py"
 echo "browser tests: $browser"
 echo "container tests: $containers"
 echo "wheel test: $wheel"
+[ -z "${flaky:-}" ] || echo "FLAKY, passed only when tried again: $flaky"
 if [ -n "${passed:-}" ]; then
   echo "$passed passed, $failed failed"
 else

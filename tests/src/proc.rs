@@ -16,6 +16,12 @@ pub fn state(pid: impl Display) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Those that its first thread started.
+pub fn children(pid: u64) -> Vec<u64> {
+    let children = read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use faultline_cluster::nats_server::files::{Layout, prepare, settle_former_stores};
+use faultline_cluster::nats_server::files::{Layout, Prepared, prepare, settle_former_stores};
 use faultline_cluster::nats_server::fsync::Fsync;
 use faultline_cluster::nats_server::keys;
 use faultline_cluster::nats_server::member::{Member, ServerTls};
@@ -79,13 +79,21 @@ pub(crate) fn run(session: &Session, flags: &NatsConfigFlags) -> Result<(), Fail
         Some(_) => ("tls", " --tls-ca-file CA --tls-cert-file CERT --tls-key-file KEY"),
         None => ("nats", ""),
     };
-    let config = prepare(&layout, (flags.host, flags.port), flags.sync, None, tls)?;
+    let config = told(prepare(&layout, (flags.host, flags.port), flags.sync, None, tls)?);
     let reach = if flags.host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { flags.host };
     let url = format!("{scheme}://{}", std::net::SocketAddr::new(reach, flags.port));
     for line in next_steps(&config, &url, &flags.out, more) {
         note!("{line}");
     }
     out.text(&config.display().to_string())
+}
+
+/// The configuration's path, after a note of each setting that was another one in a file that was there.
+fn told(Prepared { path, changes }: Prepared) -> PathBuf {
+    for change in changes {
+        note!("{} was written again: {change}", path.display());
+    }
+    path
 }
 
 /// What to do with the files, as commands to paste.
@@ -108,7 +116,7 @@ fn members(flags: &NatsConfigFlags) -> Vec<Member> {
 
 /// For machines or containers that share nothing but what each is given.
 fn write_apart(layout: &Layout, members: &[Member], flags: &NatsConfigFlags, tls: Option<&ServerTls>) -> Result<Vec<PathBuf>, Failure> {
-    let one = |member| prepare(layout, (flags.host, flags.port), flags.sync, member, tls.cloned());
+    let one = |member| prepare(layout, (flags.host, flags.port), flags.sync, member, tls.cloned()).map(told);
     let configs = if members.is_empty() {
         vec![one(None)?]
     } else {

@@ -51,6 +51,9 @@ pub(crate) enum OfflineCommand {
     /// Run a command until it ends or standard input does
     #[command(hide = true)]
     Guard {
+        /// The guard's process id, for the process that becomes the command
+        #[arg(long, value_name = "PID")]
+        child_of: Option<u32>,
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
@@ -75,7 +78,8 @@ pub(crate) async fn run(command: OfflineCommand, options: &Options, whole: fn() 
         OfflineCommand::Options => options::print()?,
         OfflineCommand::Completions { shell } => manual::completions(whole(), shell)?,
         OfflineCommand::Man { out } => manual::pages(whole(), out.as_deref())?,
-        OfflineCommand::Guard { command } => return Ok(guard::run(&command).await?),
+        OfflineCommand::Guard { child_of: None, command } => return Ok(guard::run(&command).await?),
+        OfflineCommand::Guard { child_of: Some(guard), command } => return Err(guard::become_command(guard, &command).into()),
     }
     Ok(ExitCode::SUCCESS)
 }

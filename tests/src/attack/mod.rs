@@ -159,6 +159,5 @@ fn processes(up: &Up) -> BTreeMap<String, Process> {
 
 /// A guarded process is its guard's child; the larger of the two is meant.
 fn resident_kib(pid: u64) -> Option<u64> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|child| proc::kib(child, "VmRSS")).chain(proc::kib(pid, "VmRSS")).max()
+    proc::children(pid).into_iter().chain([pid]).filter_map(|pid| proc::kib(pid, "VmRSS")).max()
 }

@@ -178,6 +178,22 @@ async fn a_frozen_process_does_not_outlive_a_kill_9_of_up() {
 }
 
 #[tokio::test]
+async fn nothing_outlives_a_kill_9_of_every_process_that_status_names() {
+    let mut up = Up::start(2, &[]).await;
+    let named = up.pids();
+    let unnamed: Vec<u64> = named.iter().flat_map(|(_, pid)| proc::children(*pid)).collect();
+    assert!(!unnamed.is_empty(), "nats-server is a child of its guard");
+    up.signal(Signal::KILL).await;
+    for (_, pid) in &named {
+        // Those that noticed by themselves are gone already.
+        let _ = kill_process(Pid::from_raw(*pid as i32).expect("a process"), Signal::KILL);
+    }
+    let lives = |pid: &u64| proc::state(*pid).is_some_and(|state| state != 'Z');
+    up.wait_until("all are gone", async || !named.iter().map(|(_, pid)| pid).chain(&unnamed).any(lives)).await;
+    up.start_again().await;
+}
+
+#[tokio::test]
 async fn up_that_is_told_to_stop_ends_the_experiment_first() {
     let mut up = Up::start(2, &[]).await;
     assert!(up.faultline(&["link", "worker-02", "delay", "10ms"]).status.success());

@@ -94,6 +94,19 @@ system_account: {SYSTEM}
     text
 }
 
+/// The settings of a file that its flags decide.
+const FLAGGED: [&str; 7] = ["host", "port", "store_dir", "sync_interval", "cert_file", "key_file", "ca_file"];
+
+/// Which of those settings another file has otherwise; none where there was no file.
+pub(crate) fn changes(before: &str, after: &str) -> Vec<String> {
+    let value = |text: &str, key: &str| {
+        let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(": ").map(str::to_owned));
+        value.unwrap_or_else(|| "none".to_owned())
+    };
+    let differing = FLAGGED.iter().map(|key| (key, value(before, key), value(after, key))).filter(|(_, before, after)| before != after);
+    if before.is_empty() { Vec::new() } else { differing.map(|(key, before, after)| format!("{key}: {before} -> {after}")).collect() }
+}
+
 /// One account a user, and two without users for the streams; what crosses between them is named on both sides.
 fn accounts_block(text: &mut String, public_keys: &BTreeMap<String, String>) {
     let crossings: Vec<Crossing> = accounts::crossings().into_iter().collect();
@@ -236,6 +249,22 @@ mod tests {
         assert!(text.contains(r#"store_dir: "/tmp/a \"b\"""#));
         assert!(!text.contains("0123abcd"), "a single server has no routes");
         assert_eq!(text.matches(['{', '[']).count(), text.matches(['}', ']']).count());
+    }
+
+    #[test]
+    fn a_file_that_is_written_again_tells_what_changed() {
+        let before = render(&ServerSettings { fsync: Fsync::Always, port: 4333, ..settings_of(None) });
+        let tls = ServerTls { cert_file: "/c.pem".into(), key_file: "/k.pem".into(), ca_file: "/ca.pem".into() };
+        let after = render(&ServerSettings { port: 4222, tls: Some(tls), ..settings_of(None) });
+        let told = [
+            "port: 4333 -> 4222",
+            r#"sync_interval: "always" -> "1s""#,
+            r#"cert_file: none -> "/c.pem""#,
+            r#"key_file: none -> "/k.pem""#,
+            r#"ca_file: none -> "/ca.pem""#,
+        ];
+        assert_eq!(changes(&before, &after), told);
+        assert_eq!((changes("", &after), changes(&after, &after)), (vec![], vec![]));
     }
 
     #[test]

@@ -63,15 +63,23 @@ fn numbered(member: Option<&Member>) -> String {
     member.map(|member| format!("-{}", member.index + 1)).unwrap_or_default()
 }
 
-/// Writes a server's configuration, and the keys, and returns the configuration's path. Each member of a cluster has
-/// a configuration and a folder of its own, beside those of a single server.
+/// A server's configuration as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    pub path: PathBuf,
+    /// What the file said otherwise before, such as `sync_interval: "always" -> "1s"`.
+    pub changes: Vec<String>,
+}
+
+/// Writes a server's configuration, and the keys. Each member of a cluster has a configuration and a folder of its own, beside those of a
+/// single server.
 pub fn prepare(
     layout: &Layout,
     (host, port): (IpAddr, u16),
     fsync: Option<Fsync>,
     member: Option<&Member>,
     tls: Option<ServerTls>,
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<Prepared> {
     let dir = layout.config_dir();
     keys::private_dir(&dir)?;
     let store = layout.store_dir(member);
@@ -81,8 +89,10 @@ pub fn prepare(
     let path = dir.join(format!("nats-server{}.conf", numbered(member)));
     let fsync = fsync.unwrap_or_else(|| Fsync::default_for(member.is_some()));
     let settings = ServerSettings { host, port, store_dir, public_keys, member: member.cloned(), tls, route_secret, fsync };
-    keys::write_private(&path, &config::render(&settings))?;
-    Ok(path)
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let text = config::render(&settings);
+    keys::write_private(&path, &text)?;
+    Ok(Prepared { changes: config::changes(&before, &text), path })
 }
 
 /// What an earlier version stored, as far as it can be seen from here: in the folder of --store-dir, or, with a volume mounted for each

@@ -64,6 +64,9 @@ pub struct Start {
 pub async fn run(start: Start) -> Result<(), Error> {
     let Start { mut settings, common, config_file, nats_is_external } = start;
     settings.validate()?;
+    if nats_is_external {
+        settings.validate_for_external_nats()?;
+    }
     settings.data_dir = std::path::absolute(&settings.data_dir).context("finding the data folder")?;
     let color = telemetry::use_color(common.color);
     let mut plan = Plan {

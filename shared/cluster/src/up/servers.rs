@@ -72,8 +72,11 @@ pub(crate) async fn start_servers(plan: &Plan, own: &OwnServers, cluster: &Clust
         let member = own.ports.routes.get(index).map(|_| Member::on_loopback(index, &own.ports.routes));
         adopt_former_store(&settings.data_dir, &layout, member.as_ref()).await?;
         let config = files::prepare(&layout, (Ipv4Addr::LOCALHOST.into(), port), settings.sync, member.as_ref(), None)?;
+        for change in &config.changes {
+            tracing::info!("{name} starts with another setting than the last time: {change}");
+        }
         tracing::info!(version = %own.binary.version, binary = %own.binary.path.display(), port, "starting nats-server");
-        cluster.start(services::nats_server(name.clone(), own_program.clone(), &own.binary.path, &config));
+        cluster.start(services::nats_server(name.clone(), own_program.clone(), &own.binary.path, &config.path));
     }
     let deadline = Instant::now() + SERVER_START_LIMIT;
     loop {

@@ -138,6 +138,22 @@ impl UpSettings {
 }
 
 impl UpSettings {
+    /// Refuses what `up` could only do to a NATS server of its own, when it is to use one that runs already.
+    pub fn validate_for_external_nats(&self) -> Result<(), Error> {
+        let own = Self::default();
+        let refused = [
+            ("--sync", self.sync != own.sync, "set sync_interval in that server's configuration (faultline nats-config --sync does)"),
+            ("--nats-servers", self.nats_servers != own.nats_servers, "name all servers of a cluster in --nats-url, with commas between"),
+            ("--nats-port", self.nats_port != own.nats_port, "the port is part of --nats-url"),
+        ];
+        match refused.into_iter().find(|(_, is_set, _)| *is_set) {
+            None => Ok(()),
+            Some((flag, _, remedy)) => Err(Error::Invalid(format!(
+                "{flag} has no effect on the NATS server that --nats-url names: {remedy}; or leave --nats-url out, so that `up` starts its own"
+            ))),
+        }
+    }
+
     fn validate_rate(&self) -> Result<(), Error> {
         let Some(rate) = self.rate else { return Ok(()) };
         check_rate(rate, self.unbounded_rate).map_err(|problem| {
@@ -194,6 +210,20 @@ mod tests {
                 Err(Error::Invalid(text)) => assert!(text.contains(flag), "{text}"),
                 other => panic!("{flag}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_only_an_own_server_can_be_told_is_refused_for_another_one() {
+        let base = UpSettings::default;
+        assert!(base().validate_for_external_nats().is_ok());
+        for (settings, flag) in [
+            (UpSettings { sync: Some(Fsync::EverySecond), ..base() }, "--sync"),
+            (UpSettings { nats_servers: 3, ..base() }, "--nats-servers"),
+            (UpSettings { nats_port: 4333, ..base() }, "--nats-port"),
+        ] {
+            let text = settings.validate_for_external_nats().unwrap_err().to_string();
+            assert!(text.contains(&format!("{flag} has no effect")), "{text}");
         }
     }
 
