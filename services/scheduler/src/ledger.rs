@@ -18,7 +18,7 @@ use faultline_runtime::connection::Connection;
 use faultline_runtime::events::EventSink;
 use faultline_runtime::record::{each_queued, read_for_ledger};
 use faultline_runtime::seldom::Seldom;
-use faultline_runtime::sight::{Look, look_at};
+use faultline_runtime::sight::{Look, is_rewritten, look_at};
 use faultline_runtime::wire::{Bucket, Delivered, Followed, Incoming, Over};
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cancel::end_orphan;
 use crate::intake::Input;
-use crate::memory::{Looks, SharedMemory, is_rewritten, look_around, read_stored};
+use crate::memory::{Looks, SharedMemory, look_around, read_stored};
 
 const LOG_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -234,7 +234,7 @@ impl Fold {
         let mut ledger = Ledger::new(state.clone());
         let falls = task.memory.get().falls().to_vec();
         falls.iter().for_each(|fall| ledger.on_fall(fall));
-        let is_rewritten = is_rewritten(&task.nats, ledger.state().anchor, &began).await?;
+        let is_rewritten = is_rewritten(&task.nats, ledger.state().anchor, streams::RESULTS, &began).await?;
         ledger.on_results(began.sight, began.replicas, is_rewritten, began.now_ms);
         // What a standby has written into an older copy, too.
         let others = setback.into_iter().chain(stored.setbacks);

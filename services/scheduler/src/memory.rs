@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use faultline_engine::ledger::LedgerState;
 use faultline_engine::ledger::memory::{Fall, Glance, Memory};
 use faultline_engine::ledger::stores::{self, Stream};
-use faultline_engine::ledger::{Anchor, LedgerState};
 use faultline_protocol::codec;
 use faultline_protocol::streams;
-use faultline_runtime::clock_check::stored_ms;
 use faultline_runtime::connection::Connection;
 use faultline_runtime::count::Count;
-use faultline_runtime::sight::{Look, look_at};
+use faultline_runtime::sight::{Look, is_rewritten, look_at};
 use faultline_runtime::wire::{Bucket, Over};
 use tokio::time::Instant;
 
@@ -45,7 +44,7 @@ pub(crate) async fn look_around(nats: &Connection, memory: &SharedMemory, was_aw
     tell(memory.get().saw(Stream::Jobs, glance(nats, &jobs)));
     let results = look_at(nats, streams::RESULTS).await?;
     let anchor = memory.get().anchor().filter(|_| was_away);
-    if is_rewritten(nats, anchor, &results).await? {
+    if is_rewritten(nats, anchor, streams::RESULTS, &results).await? {
         tell(memory.get().saw_rewritten(glance(nats, &results)));
     }
     tell(memory.get().saw(Stream::Results, glance(nats, &results)));
@@ -60,12 +59,6 @@ fn tell(fall: Option<Fall>) {
     if let Some(fall) = fall {
         tracing::error!(setback = %fall.setback(), "a stream lost messages");
     }
-}
-
-/// Whether another message stands where the end that was counted last stood. That it is missing says nothing: it may have expired.
-pub(crate) async fn is_rewritten(nats: &Connection, anchor: Option<Anchor>, results: &Look) -> Result<bool, String> {
-    let Some(Anchor { seq, stored_at_ms }) = anchor.filter(|anchor| anchor.seq <= results.sight.last_seq) else { return Ok(false) };
-    Ok(nats.stored(streams::RESULTS, seq).await?.is_some_and(|message| stored_ms(message.time) != stored_at_ms))
 }
 
 /// The stored ledger, its revision, and whether it can be read; what cannot is as good as nothing.

@@ -81,6 +81,9 @@ pub struct LedgerState {
     /// marker is gone.
     #[serde(default)]
     pub restated: i64,
+    /// Messages of RESULTS that a setback took before they were counted: openings and ends of jobs of which nothing else tells.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub forgotten: u64,
     /// RESULTS as it was last seen.
     #[serde(default)]
     pub results: Option<Sight>,
@@ -114,6 +117,51 @@ impl LedgerState {
     pub fn imbalance(&self, open: u64) -> i64 {
         let right = self.counts.ended() + self.counts.missed + open;
         self.restated.saturating_add_unsigned(self.counts.submitted).saturating_sub_unsigned(right)
+    }
+
+    /// What happened to RESULTS, if anything, since it was folded this far.
+    pub fn change_of_results(&self, now: Sight, replicas: usize) -> Option<Change> {
+        let counted = self.counts.through_seq;
+        let known = self.results.map(|known| Sight { last_seq: known.last_seq.max(counted), ..known });
+        known.unwrap_or(Sight { last_seq: counted, ..now }).change_to(now, replicas)
+    }
+
+    /// RESULTS as it is now. When it lost what had been counted, counting goes on from what it holds, and what that does to the sums has to be
+    /// restated once all of it has been read. `is_rewritten`: the message that was counted last is another one now.
+    pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) -> Option<Setback> {
+        let seen = self.change_of_results(now, replicas);
+        let change = seen.or(is_rewritten.then_some(Change::WentBack));
+        let known = self.results.replace(now).unwrap_or(now);
+        let change = change?;
+        // The message at the anchor is another one now, so what is left of before ends below it.
+        let left = self.anchor.filter(|_| seen.is_none()).map_or(now.last_seq, |anchor| anchor.seq.saturating_sub(1));
+        let counted = self.counts.through_seq;
+        let (store, from_seq, to_seq) = (Stream::Results.as_str().to_owned(), known.last_seq.max(counted), now.last_seq.min(left));
+        // What a copy from before the stream was made anew holds was counted under other sequences, as far as anybody knows.
+        let is_of_before = replicas <= 1 && now.made_at_ms < known.made_at_ms;
+        let kept = if change == Change::MadeAnew || is_of_before { 0 } else { to_seq };
+        self.forgotten += from_seq.saturating_sub(counted.max(kept));
+        self.counts.through_seq = if is_of_before { now.last_seq } else { counted.min(kept) };
+        self.anchor = None;
+        self.queue.is_measured = false;
+        self.is_whole = false;
+        Some(Setback { store, change, from_seq, to_seq, messages: known.messages, at_ms })
+    }
+
+    /// All that RESULTS holds after a setback has been counted, and so many jobs are open: what the sides still differ by, the setback did.
+    /// Second ends stay a difference.
+    pub fn restate(&mut self, open: u64) {
+        self.restated = self.restated.saturating_sub(self.imbalance(open)).saturating_sub_unsigned(self.counts.duplicates);
+    }
+
+    /// Jobs that were opened, and whose record a setback took before they had ended; less those that it brought back.
+    pub fn lost_with_store(&self) -> u64 {
+        u64::try_from(-self.restated).unwrap_or(0)
+    }
+
+    /// Jobs that had ended and are open again, or ended again, because a setback took their end; less those whose record it took.
+    pub fn brought_back(&self) -> u64 {
+        u64::try_from(self.restated).unwrap_or(0)
     }
 }
 
@@ -222,22 +270,12 @@ impl Ledger {
         Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false }
     }
 
-    /// To be called before the first record: RESULTS as it is. When it lost what had been counted, counting goes on from what it holds, and
-    /// that is kept in mind. `is_rewritten`: the message that was counted last is another one now.
+    /// To be called before the first record, see [`LedgerState::on_results`].
     pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) {
-        let seen = self.change_of_results(now, replicas);
-        let change = seen.or(is_rewritten.then_some(Change::WentBack));
-        let known = self.state.results.replace(now).unwrap_or(now);
-        let Some(change) = change else { return };
-        // The message at the anchor is another one now, so what is left of before ends below it.
-        let left = self.state.anchor.filter(|_| seen.is_none()).map_or(now.last_seq, |anchor| anchor.seq.saturating_sub(1));
-        let (store, to_seq) = (Stream::Results.as_str().to_owned(), now.last_seq.min(left));
-        let from_seq = known.last_seq.max(self.state.counts.through_seq);
-        self.keep(Setback { store, change, from_seq, to_seq, messages: known.messages, at_ms });
-        self.state.counts.through_seq = if change == Change::MadeAnew { 0 } else { now.last_seq };
-        self.state.anchor = None;
-        self.state.queue.is_measured = false;
-        (self.state.is_whole, self.restates) = (false, true);
+        if let Some(setback) = self.state.on_results(now, replicas, is_rewritten, at_ms) {
+            self.keep(setback);
+            self.restates = true;
+        }
     }
 
     /// RESULTS as it is now, with no more than what it was known to hold lost.
@@ -247,9 +285,7 @@ impl Ledger {
 
     /// What happened to RESULTS, if anything, since it was folded this far.
     pub fn change_of_results(&self, now: Sight, replicas: usize) -> Option<Change> {
-        let counted = self.state.counts.through_seq;
-        let known = self.state.results.map(|known| Sight { last_seq: known.last_seq.max(counted), ..known });
-        known.unwrap_or(Sight { last_seq: counted, ..now }).change_to(now, replicas)
+        self.state.change_of_results(now, replicas)
     }
 
     /// A store lost what it had.
@@ -339,10 +375,10 @@ impl Ledger {
     /// To be called once the fold has caught up with the stream. When the ledger was away for longer than records live, ends have expired
     /// unread. They were taken for openings, as were their openings: two for each. They become `missed`.
     pub fn on_caught_up(&mut self, may_have_missed: bool) {
-        let imbalance = self.state.imbalance(self.open.len() as u64);
+        let open = self.open.len() as u64;
         if std::mem::take(&mut self.restates) {
-            self.state.restated -= imbalance;
-        } else if may_have_missed && let Ok(uncounted) = u64::try_from(imbalance / 2) {
+            self.state.restate(open);
+        } else if may_have_missed && let Ok(uncounted) = u64::try_from(self.state.imbalance(open) / 2) {
             self.state.counts.missed += uncounted;
             self.state.counts.submitted -= uncounted;
             self.state.is_whole &= uncounted == 0;
@@ -393,158 +429,4 @@ fn name(jobs: &mut Vec<JobId>, job: JobId) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn record(seq: u64, job: u128, state: JobState) -> LedgerRecord {
-        LedgerRecord { seq, job: JobId::new(0, job), state, stored_at_ms: seq, took: Took::read(None, state) }
-    }
-
-    #[test]
-    fn counts_openings_and_ends() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        ledger.fold(record(1, 1, JobState::Queued));
-        ledger.fold(record(2, 2, JobState::Queued));
-        ledger.fold(record(3, 1, JobState::Committed));
-        let counts = ledger.counts();
-        assert_eq!((counts.submitted, counts.committed, counts.open(), counts.duplicates), (2, 1, 1, 0));
-        assert!(ledger.is_open(JobId::new(0, 2)) && !ledger.is_open(JobId::new(0, 1)));
-    }
-
-    #[test]
-    fn an_opening_that_was_overwritten_before_we_looked_is_still_counted() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        ledger.fold(record(4, 1, JobState::Committed));
-        ledger.fold(record(5, 2, JobState::Dead));
-        ledger.fold(record(6, 3, JobState::Cancelled));
-        let counts = ledger.counts();
-        assert_eq!((counts.submitted, counts.ended(), counts.open()), (3, 3, 0));
-    }
-
-    #[test]
-    fn a_second_end_is_a_duplicate_also_after_a_restart() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        ledger.fold(record(1, 1, JobState::Queued));
-        ledger.fold(record(2, 1, JobState::Committed));
-        let mut restarted = Ledger::new(ledger.snapshot(9));
-        restarted.fold(record(2, 1, JobState::Committed));
-        assert_eq!(restarted.counts().committed, 1);
-        restarted.fold(record(3, 1, JobState::Committed));
-        assert_eq!(restarted.counts().duplicates, 1);
-    }
-
-    #[test]
-    fn ends_that_expired_unread_are_missed_not_forgotten() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        // Jobs 1 to 3 took the sequences 1 to 6 and expired; 7 and 8 are there.
-        ledger.fold(record(7, 4, JobState::Queued));
-        ledger.fold(record(8, 5, JobState::Queued));
-        ledger.on_caught_up(true);
-        let counts = ledger.counts();
-        assert_eq!((counts.submitted, counts.missed, counts.open()), (5, 3, 2));
-        ledger.on_caught_up(true);
-        assert_eq!(ledger.counts().missed, 3);
-    }
-
-    #[test]
-    fn after_a_night_in_which_everything_expired_the_counts_are_right_at_once_and_stay_so() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        ledger.fold(record(1, 1, JobState::Queued));
-        ledger.fold(record(2, 2, JobState::Queued));
-        let stored = ledger.to_store(1);
-        // The power went; both jobs had ended and one more had come and gone. In the morning RESULTS is empty, at sequence 6.
-        let mut morning = Ledger::new(stored);
-        morning.pass_over(6);
-        morning.on_caught_up(true);
-        let counts = morning.counts().clone();
-        assert_eq!((counts.submitted, counts.missed, counts.ended(), counts.open()), (3, 3, 0, 0));
-        morning.fold(record(7, 4, JobState::Queued));
-        morning.fold(record(8, 4, JobState::Committed));
-        let counts = morning.counts();
-        assert_eq!((counts.submitted, counts.missed, counts.committed, counts.open()), (4, 3, 1, 0));
-        assert_eq!(morning.state().imbalance(0), 0);
-    }
-
-    #[test]
-    fn a_marker_that_was_deleted_is_no_end_that_expired() {
-        let mut ledger = Ledger::new(LedgerSnapshot::default());
-        ledger.fold(record(1, 1, JobState::Queued));
-        let mut next = Ledger::new(ledger.to_store(1));
-        next.on_caught_up(true);
-        assert_eq!((next.counts().missed, next.state().imbalance(0)), (0, 1));
-    }
-
-    #[test]
-    fn an_older_copy_of_results_is_noticed_and_counting_goes_on_from_what_it_holds() {
-        let sight = |last_seq| Sight { made_at_ms: 5, last_seq, messages: 2 };
-        let mut ledger = Ledger::new(LedgerState::default());
-        ledger.on_results(sight(0), 1, false, 1);
-        for (seq, job, state) in
-            [(1, 1, JobState::Queued), (2, 2, JobState::Queued), (3, 1, JobState::Committed), (4, 2, JobState::Committed)]
-        {
-            ledger.fold(record(seq, job, state));
-        }
-        let mut next = Ledger::new(ledger.to_store(9));
-        next.on_results(sight(2), 1, false, 10);
-        next.fold(record(1, 1, JobState::Queued));
-        next.fold(record(2, 2, JobState::Queued));
-        next.on_caught_up(false);
-        let setback = &next.state().setbacks[0];
-        assert_eq!((setback.store.as_str(), setback.from_seq, setback.to_seq, setback.is_loss()), ("RESULTS", 4, 2, true));
-        assert_eq!((next.counts().committed, next.state().imbalance(2)), (2, 0), "what was counted stays counted");
-        next.fold(record(3, 3, JobState::Queued));
-        assert_eq!((next.counts().submitted, next.state().imbalance(3)), (3, 0));
-        // And the leader after it sees nothing new.
-        let mut third = Ledger::new(next.to_store(11));
-        third.on_results(sight(3), 1, false, 12);
-        assert_eq!(third.state().setbacks.len(), 1);
-    }
-
-    #[test]
-    fn results_made_anew_and_results_that_have_outgrown_an_older_copy_are_noticed() {
-        let mut ledger = Ledger::new(LedgerState::default());
-        ledger.on_results(Sight { made_at_ms: 5, last_seq: 0, messages: 0 }, 1, false, 1);
-        ledger.fold(record(1, 1, JobState::Queued));
-        ledger.fold(record(2, 1, JobState::Committed));
-        let stored = ledger.to_store(9);
-        let mut anew = Ledger::new(stored.clone());
-        anew.on_results(Sight { made_at_ms: 6, last_seq: 1, messages: 1 }, 1, false, 10);
-        anew.fold(record(1, 2, JobState::Queued));
-        anew.on_caught_up(false);
-        assert_eq!((anew.counts().submitted, anew.counts().committed, anew.state().imbalance(1)), (2, 1, 0));
-        let mut outgrown = Ledger::new(stored);
-        outgrown.on_results(Sight { made_at_ms: 5, last_seq: 7, messages: 7 }, 1, true, 10);
-        assert_eq!(outgrown.state().setbacks[0].change, Change::WentBack);
-    }
-
-    proptest! {
-        /// However far behind the fold is when it looks (it then sees only the last message of a subject), the equation holds.
-        #[test]
-        fn the_equation_holds_whatever_was_overwritten(ends in proptest::collection::vec((0_usize..40, any::<bool>()), 0..40), lag in 0_usize..60) {
-            let mut stream: Vec<LedgerRecord> = (0..40).map(|n| record(n as u64 + 1, n as u128, JobState::Queued)).collect();
-            let mut gone = std::collections::BTreeSet::new();
-            for (job, committed) in ends {
-                if gone.insert(job) {
-                    let state = if committed { JobState::Committed } else { JobState::Dead };
-                    stream.push(record(stream.len() as u64 + 1, job as u128, state));
-                }
-            }
-            let looked = stream.len().min(lag);
-            let mut ledger = Ledger::new(LedgerSnapshot::default());
-            for entry in &stream[..looked] {
-                ledger.fold(*entry);
-            }
-            let rest: Vec<_> = stream[looked..].iter().enumerate().filter(|(index, entry)| !stream[looked + index + 1..].iter().any(|later| later.job == entry.job)).map(|(_, entry)| *entry).collect();
-            for entry in rest {
-                ledger.fold(entry);
-            }
-            let counts = ledger.counts();
-            prop_assert_eq!(counts.submitted, 40);
-            prop_assert_eq!(counts.ended(), gone.len() as u64);
-            prop_assert_eq!(counts.open(), ledger.open_jobs().count() as u64);
-            prop_assert_eq!(counts.duplicates, 0);
-        }
-    }
-}
+mod tests;

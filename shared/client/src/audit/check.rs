@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::job::JobId;
-use faultline_engine::ledger::stores::{Setback, Sight};
+use faultline_engine::ledger::stores::Setback;
 use faultline_engine::ledger::{self, LedgerState, Took};
 use faultline_engine::words::{agree, count, plural};
 use faultline_protocol::messages::JobState;
@@ -49,6 +49,8 @@ pub(super) enum EntryState {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Problem {
     Equation,
+    /// Jobs are in no sum, or in two, because RESULTS went back.
+    Restated,
     StoreWentBack(String),
     Duplicates,
     EndedTwice(JobId),
@@ -70,6 +72,8 @@ pub(super) struct Results {
     ledger: LedgerState,
     /// RESULTS before its first message was read.
     began: StreamLook,
+    /// What RESULTS has lost since the ledger looked at it, if anything.
+    setback: Option<Setback>,
     last_seq: u64,
     records: BTreeMap<JobId, Entry>,
     /// Sequences behind the ledger's that were open markers, whether or not they still are.
@@ -88,8 +92,15 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn new(ledger: LedgerState, began: StreamLook) -> Self {
-        Self { ledger, began, last_seq: began.sight.last_seq, ..Self::default() }
+    /// What no leader has noticed yet of a setback is counted as the leader will count it.
+    pub(super) fn new(mut ledger: LedgerState, began: StreamLook, is_rewritten: bool) -> Self {
+        let setback = ledger.on_results(began.sight, began.replicas, is_rewritten, began.now_ms);
+        Self { ledger, began, setback, last_seq: began.sight.last_seq, ..Self::default() }
+    }
+
+    /// How far the ledger has counted what RESULTS holds.
+    pub(super) fn through_seq(&self) -> u64 {
+        self.ledger.counts.through_seq
     }
 
     /// Takes the messages in the order of their sequences.
@@ -151,16 +162,21 @@ impl Results {
             duplicates: ledger.duplicates + self.ended_twice.len() as u64,
             missed: ledger.missed,
             ended_lost: self.ledger.lost + self.lost,
+            lost_with_store: self.ledger.lost_with_store(),
+            brought_back: self.ledger.brought_back(),
+            forgotten: self.ledger.forgotten,
             gaps: beyond.saturating_sub(accounted),
             ledger_through: ledger.through_seq,
             last_seq: self.last_seq,
             ..Figures::default()
         };
-        if self.may_have_missed() {
+        if self.setback.is_some() {
+            figures.restate();
+        } else if self.may_have_missed() {
             // As the leader does when it is back: an opening and an end for each of those whose records expired uncounted.
             figures.submitted += figures.gaps;
             figures.gaps = 0;
-            let uncounted = u64::try_from(self.imbalance(&figures) / 2).unwrap_or(0);
+            let uncounted = u64::try_from(figures.imbalance() / 2).unwrap_or(0);
             figures.submitted -= uncounted;
             figures.missed += uncounted;
         }
@@ -172,16 +188,10 @@ impl Results {
         self.began.now_ms.saturating_sub(self.ledger.counts.at_ms) > ms(MIN_TERMINAL_TTL)
     }
 
-    /// The difference between the two sides of the equation.
-    fn imbalance(&self, figures: &Figures) -> i64 {
-        let right = figures.ended() + figures.missed + figures.open;
-        self.ledger.restated.saturating_add_unsigned(figures.submitted).saturating_sub_unsigned(right)
-    }
-
     /// Open jobs that had ended before: NATS was killed, and brought the openings back whose ends have expired. The sum says how many there
     /// are; they are the oldest of those without a message. The leader closes them.
     fn returned(&self, figures: &Figures, queue: &Queue, now_ms: u64) -> BTreeSet<JobId> {
-        let excess = ledger::returned(self.imbalance(figures), figures.duplicates);
+        let excess = ledger::returned(figures.imbalance(), figures.duplicates);
         let may_have_ended = |record: &&Entry| {
             let is_old = now_ms.saturating_sub(record.stored_at_ms) > ms(MIN_TERMINAL_TTL);
             record.state == EntryState::Open && record.seq <= self.ledger.counts.through_seq && is_old && !queue.jobs.contains(&record.job)
@@ -189,16 +199,6 @@ impl Results {
         let mut candidates: Vec<&Entry> = self.records.values().filter(may_have_ended).collect();
         candidates.sort_by_key(|record| record.seq);
         candidates.iter().take(usize::try_from(excess).unwrap_or(usize::MAX)).map(|record| record.job).collect()
-    }
-
-    /// What RESULTS has lost since the ledger looked at it, if anything.
-    fn setback(&self) -> Option<Setback> {
-        let counted = self.ledger.counts.through_seq;
-        let known = self.ledger.results.map(|known| Sight { last_seq: known.last_seq.max(counted), ..known });
-        let known = known.unwrap_or(Sight { last_seq: counted, ..self.began.sight });
-        let (now, at_ms) = (self.began.sight, self.began.now_ms);
-        let change = known.change_to(now, self.began.replicas)?;
-        Some(Setback { store: "RESULTS".into(), change, from_seq: known.last_seq, to_seq: now.last_seq, messages: known.messages, at_ms })
     }
 }
 
@@ -231,6 +231,15 @@ pub struct Figures {
     /// Beside those: openings of jobs that had ended, which NATS brought back when it was killed.
     #[serde(skip_serializing_if = "faultline_engine::unset::is_default")]
     pub returned: u64,
+    /// Jobs that were submitted and whose record RESULTS lost before they had ended, less those that it brought back.
+    #[serde(skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub lost_with_store: u64,
+    /// Jobs that had ended and that RESULTS, when it lost their ends, opened again, less those whose record it lost.
+    #[serde(skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub brought_back: u64,
+    /// Messages that RESULTS lost before they were counted.
+    #[serde(skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub forgotten: u64,
     pub duplicates: u64,
     /// Jobs that ended and whose records expired before they were counted.
     pub missed: u64,
@@ -259,6 +268,23 @@ impl Figures {
     fn ended(&self) -> u64 {
         self.committed + self.dead + self.cancelled + self.abandoned
     }
+
+    /// The difference between the two sides of the equation.
+    fn imbalance(&self) -> i64 {
+        let left = 0_i64.saturating_add_unsigned(self.submitted + self.brought_back);
+        left.saturating_sub_unsigned(self.ended() + self.missed + self.open + self.lost_with_store)
+    }
+
+    /// What a setback has done to the sums is counted under its own names. Second ends stay a difference.
+    fn restate(&mut self) {
+        let by = self.imbalance().saturating_add_unsigned(self.duplicates);
+        let net = by.saturating_add_unsigned(self.lost_with_store).saturating_sub_unsigned(self.brought_back);
+        (self.lost_with_store, self.brought_back) = (u64::try_from(net).unwrap_or(0), u64::try_from(-net).unwrap_or(0));
+    }
+
+    fn is_restated(&self) -> bool {
+        self.lost_with_store + self.brought_back + self.forgotten > 0
+    }
 }
 
 /// What one look found.
@@ -278,18 +304,19 @@ pub(super) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     let returned = results.returned(&figures, queue, now_ms);
     figures.returned = returned.len() as u64;
     figures.open -= figures.returned;
-    let setback = results.setback();
-    if let Some(setback) = setback.as_ref().filter(|setback| setback.is_loss()) {
+    if let Some(setback) = results.setback.as_ref().filter(|setback| setback.is_loss()) {
         problems.insert(Problem::StoreWentBack(setback.to_string()));
     }
-    // Until a leader has noticed it, the sequences of the one stream are compared with those of the other.
-    if setback.is_none() {
-        if results.imbalance(&figures) != 0 {
-            problems.insert(Problem::Equation);
-        }
-        if figures.gaps > 0 {
-            problems.insert(Problem::Gap);
-        }
+    if figures.imbalance() != 0 {
+        problems.insert(Problem::Equation);
+    }
+    if figures.gaps > 0 {
+        problems.insert(Problem::Gap);
+    }
+    if figures.is_restated() {
+        // What a leader has stored, another look cannot make undone.
+        let found = if results.setback.is_some() { &mut problems } else { &mut facts };
+        found.insert(Problem::Restated);
     }
     if results.ledger.counts.duplicates > 0 {
         facts.insert(Problem::Duplicates);
@@ -474,27 +501,36 @@ impl Check {
     }
 }
 
+/// Each side names what a setback did to it, so that they are equal only when they are. Lost jobs are no end: the row fails.
 fn equation(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
+    let Figures { lost_with_store, brought_back, .. } = *figures;
     let returned = match figures.returned {
         0 => String::new(),
         jobs => format!("; {} of ended jobs came back when NATS was killed, and will be closed", plural(jobs, "opening")),
     };
     let text = format!(
-        "{} = {} committed + {} given up + {} cancelled + {} abandoned{}{} + {} open{returned}",
+        "{}{} = {} committed + {} given up + {} cancelled + {} abandoned{}{} + {} open{}{returned}",
         count(figures.submitted),
+        if brought_back > 0 { format!(" + {} brought back", count(brought_back)) } else { String::new() },
         count(figures.committed),
         count(figures.dead),
         count(figures.cancelled),
         count(figures.abandoned.saturating_sub(figures.ended_lost)),
         if figures.ended_lost > 0 { format!(" + {} lost", count(figures.ended_lost)) } else { String::new() },
         if figures.missed > 0 { format!(" + {} uncounted", count(figures.missed)) } else { String::new() },
-        count(figures.open)
+        count(figures.open),
+        if lost_with_store > 0 { format!(" + {} lost with the store", count(lost_with_store)) } else { String::new() },
     );
     Check::new("submitted = ended + open", text, problems, |problem| match problem {
-        Problem::Equation => {
-            let right = figures.ended() + figures.missed + figures.open;
-            Some(format!("the sides differ by {}", count(figures.submitted.abs_diff(right))))
-        }
+        Problem::Equation => Some(format!("the sides differ by {}", count(figures.imbalance().unsigned_abs()))),
+        Problem::Restated if lost_with_store > 0 => Some(format!(
+            "RESULTS lost the record of {} when it went back, besides those that it brought back: whether they ended is not known",
+            plural(lost_with_store, "submitted job")
+        )),
+        Problem::Restated if brought_back > 0 => Some(format!(
+            "RESULTS lost the end of {} when it went back, besides those that it lost as a whole: they run again and end twice",
+            plural(brought_back, "counted job")
+        )),
         _ => None,
     })
 }
@@ -518,6 +554,10 @@ fn nothing_missed(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
     Check::new("every end was counted", text, problems, |problem| match problem {
         Problem::Gap => Some("sequences of RESULTS that are neither an opening nor an end: records were deleted".to_owned()),
         Problem::Unreadable(what) => Some(what.clone()),
+        Problem::Restated if figures.forgotten > 0 => {
+            let messages = plural(figures.forgotten, "message");
+            Some(format!("RESULTS lost {messages} before they were counted: openings and ends of jobs that are in no sum"))
+        }
         _ => None,
     })
 }
@@ -530,6 +570,9 @@ fn no_job_lost(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
         }
         Problem::Lost(job) => Some(format!("{job} was queued and has lost its message")),
         Problem::MaybeLost(job) => Some(format!("{job} may be one of those that lost their message, or was never queued")),
+        Problem::Restated if figures.lost_with_store + figures.forgotten > 0 => {
+            Some("RESULTS went back: whether the jobs that it lost had been queued is not known".to_owned())
+        }
         _ => None,
     })
 }

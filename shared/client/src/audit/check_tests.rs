@@ -1,6 +1,6 @@
 //! Audits of small clusters, sound and broken.
 
-use faultline_engine::ledger::stores::Change;
+use faultline_engine::ledger::stores::{Change, Sight};
 use faultline_protocol::messages::LedgerSnapshot;
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn stream(last_seq: u64, messages: u64) -> StreamLook {
 
 fn results_of(ledger: LedgerState, records: &[Entry]) -> Results {
     let last_seq = records.last().map_or(ledger.counts.through_seq, |record| record.seq);
-    let mut results = Results::new(ledger, stream(last_seq, records.len() as u64));
+    let mut results = Results::new(ledger, stream(last_seq, records.len() as u64), false);
     records.iter().for_each(|&record| results.add(record));
     results
 }
@@ -89,7 +89,7 @@ fn an_end_that_vanished_is_a_gap() {
     assert_eq!(problems(&results, &queue(&[2])), [Problem::Gap]);
     assert_eq!(look(&results, &queue(&[2]), NOW).figures.gaps, 2);
     // Also when it was the last one.
-    assert_eq!(problems(&Results::new(stored(LedgerSnapshot::default()), stream(2, 0)), &queue(&[])), [Problem::Gap]);
+    assert_eq!(problems(&Results::new(stored(LedgerSnapshot::default()), stream(2, 0), false), &queue(&[])), [Problem::Gap]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_older_copy_is_noticed_by_what_the_ledger_knew_and_what_a_leader_noticed_st
     let mut ledger = stored(LedgerSnapshot { through_seq: 4, submitted: 2, committed: 2, ..LedgerSnapshot::default() });
     ledger.results = Some(stream(4, 2).sight);
     ledger.queue.sight = Some(stream(2, 0).sight);
-    let results = Results::new(ledger.clone(), stream(2, 2));
+    let results = Results::new(ledger.clone(), stream(2, 2), false);
     let found = look(&results, &queue_of(1, &[]), NOW);
     let told: Vec<String> = found.problems.iter().map(|problem| format!("{problem:?}")).collect();
     assert!(
@@ -204,8 +204,56 @@ fn an_older_copy_is_noticed_by_what_the_ledger_knew_and_what_a_leader_noticed_st
     assert_eq!(told.len(), 2, "and nothing is compared that cannot be: {told:?}");
     ledger.setbacks =
         vec![Setback { store: "RESULTS".into(), change: Change::WentBack, from_seq: 9, to_seq: 4, messages: 2, at_ms: NOW - 9_000 }];
-    let noticed = look(&Results::new(ledger, stream(4, 2)), &queue_of(2, &[]), NOW);
+    let noticed = look(&Results::new(ledger, stream(4, 2), false), &queue_of(2, &[]), NOW);
     assert_eq!((noticed.problems.len(), noticed.facts.len()), (0, 1));
+}
+
+/// The row of the sum, and those that fail.
+fn rows(results: &Results, queue: &Queue) -> (Check, Vec<&'static str>) {
+    let mut verdict = Verdict::default();
+    verdict.add(results, look(results, queue, NOW));
+    let checks = verdict.report().checks;
+    let failed = checks.iter().filter(|check| !check.ok).map(|check| check.check).collect();
+    (checks[0].clone(), failed)
+}
+
+#[test]
+fn a_sum_is_ok_only_when_its_sides_are_equal_also_when_a_store_went_back() {
+    let known = |counts: LedgerSnapshot, last_seq| {
+        let mut ledger = stored(counts);
+        ledger.results = Some(stream(last_seq, 0).sight);
+        ledger
+    };
+    // Five jobs were open, and five ends were not counted yet, when RESULTS went back to where it was before them.
+    let counts = LedgerSnapshot { through_seq: 5_005, submitted: 2_505, committed: 2_500, ..LedgerSnapshot::default() };
+    let lost = Results::new(known(counts.clone(), 5_010), stream(5_000, 0), false);
+    let (sum, failed) = rows(&lost, &queue_of(0, &[]));
+    let figures = "2,505 = 2,500 committed + 0 given up + 0 cancelled + 0 abandoned + 0 open + 5 lost with the store";
+    assert_eq!((sum.ok, sum.figures.as_str()), (false, figures));
+    assert_eq!(failed, ["submitted = ended + open", "every end was counted", "no queued job is lost", "no stream went back"]);
+    // The leader counts the same, and no later look makes it undone.
+    let mut noticed = known(counts, 5_010);
+    let setback = noticed.on_results(stream(5_000, 0).sight, 1, false, NOW).expect("it went back");
+    noticed.restate(0);
+    noticed.setbacks.push(setback);
+    let later = Results::new(noticed, stream(5_000, 0), false);
+    assert_eq!(rows(&later, &queue_of(0, &[])), (sum, failed));
+    assert!(look(&later, &queue_of(0, &[]), NOW).problems.is_empty(), "those are facts");
+    // The end of job 2 is lost: it is open again.
+    let counts = LedgerSnapshot { through_seq: 4, submitted: 2, committed: 2, ..LedgerSnapshot::default() };
+    let mut again = Results::new(known(counts, 4), stream(3, 2), false);
+    [ended(3, 1, 1), open(2, 2)].into_iter().for_each(|record| again.add(record));
+    let (sum, _) = rows(&again, &queue_of(2, &[2]));
+    let figures = "2 + 1 brought back = 2 committed + 0 given up + 0 cancelled + 0 abandoned + 1 open";
+    assert_eq!((sum.ok, sum.figures.as_str()), (false, figures));
+    // RESULTS is made anew while it was empty, and no leader has noticed.
+    let counts = LedgerSnapshot { through_seq: 4, submitted: 2, committed: 2, ..LedgerSnapshot::default() };
+    let anew = StreamLook { sight: Sight { made_at_ms: 9, last_seq: 1, messages: 1 }, ..stream(1, 1) };
+    let mut anew = Results::new(known(counts, 4), anew, false);
+    anew.add(open(1, 3));
+    let (sum, failed) = rows(&anew, &queue_of(3, &[3]));
+    assert_eq!(sum.figures, "3 = 2 committed + 0 given up + 0 cancelled + 0 abandoned + 1 open");
+    assert_eq!(failed, Vec::<&str>::new());
 }
 
 #[test]
@@ -213,7 +261,7 @@ fn what_expired_in_a_night_without_a_leader_is_told_and_is_no_failure() {
     // Job 1 was open when the ledger was stored. It and two more have come and gone, and RESULTS is empty at 6.
     let counts = LedgerSnapshot { through_seq: 1, submitted: 1, ..LedgerSnapshot::default() };
     let night = LedgerState { version: 7, ..LedgerState::from(LedgerSnapshot { at_ms: NOW - 900_000, ..counts }) };
-    let results = Results::new(night, stream(6, 0));
+    let results = Results::new(night, stream(6, 0), false);
     let found = look(&results, &queue_of(3, &[]), NOW);
     assert_eq!((found.problems.clone(), found.figures.submitted, found.figures.missed), (BTreeSet::new(), 3, 3));
     let mut verdict = Verdict::default();
@@ -234,10 +282,10 @@ fn queued_jobs_must_be_open_or_just_ended() {
 #[test]
 fn what_the_ledger_says_is_believed() {
     let broken = LedgerSnapshot { through_seq: 3, submitted: 1, committed: 2, duplicates: 1, ..LedgerSnapshot::default() };
-    let found = problems(&Results::new(stored(broken), stream(3, 0)), &queue(&[]));
+    let found = problems(&Results::new(stored(broken), stream(3, 0), false), &queue(&[]));
     assert_eq!(found, [Problem::Equation, Problem::Duplicates]);
     let missed = LedgerSnapshot { through_seq: 2, submitted: 1, missed: 1, ..LedgerSnapshot::default() };
-    assert_eq!(problems(&Results::new(stored(missed), stream(2, 0)), &queue(&[])), []);
+    assert_eq!(problems(&Results::new(stored(missed), stream(2, 0), false), &queue(&[])), []);
 }
 
 #[test]
@@ -310,7 +358,7 @@ proptest! {
         let queued = ends.iter().filter(|end| **end != Some(3)).count() as u64;
         let mut ledger = stored(ledger);
         ledger.queue.is_measured = true;
-        let mut results = Results::new(ledger, stream(seq, present.len() as u64));
+        let mut results = Results::new(ledger, stream(seq, present.len() as u64), false);
         present.iter().for_each(|&record| results.add(record));
         let found = look(&results, &queue_of(queued, &still_open), NOW);
         prop_assert_eq!(found.problems, BTreeSet::new());

@@ -15,7 +15,7 @@ use faultline_runtime::clock;
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::read::{From, Reader, Row};
 use faultline_runtime::record::each_queued;
-use faultline_runtime::sight::{Look as StreamLook, look_at};
+use faultline_runtime::sight::{Look as StreamLook, is_rewritten, look_at};
 use tokio::time::Instant;
 
 use crate::ClientError;
@@ -72,8 +72,9 @@ async fn read_violations(nats: &Nats) -> Result<BTreeSet<String>, ClientError> {
 async fn read_results(nats: &Nats) -> Result<Results, ClientError> {
     let ledger = stored_ledger(&nats.bucket(KV_LEDGER).await?).await?;
     let began = stream_look(nats, streams::RESULTS).await?;
-    let through = ledger.counts.through_seq;
-    let mut results = Results::new(ledger, began);
+    let is_rewritten = patiently(|| is_rewritten(nats, ledger.anchor, streams::RESULTS, &began)).await?;
+    let mut results = Results::new(ledger, began, is_rewritten);
+    let through = results.through_seq();
     // Bodies matter only behind the ledger's sequence, and may be large in number before it.
     if through > 0 {
         let mut reader = Reader::new(nats, streams::RESULTS, From::Start).headers_only();

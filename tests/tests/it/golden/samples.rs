@@ -206,6 +206,7 @@ fn ledger_state() -> LedgerState {
         is_whole: true,
         unqueued: 2,
         restated: -1,
+        forgotten: 0,
         results: Some(sight),
         anchor: Some(Anchor { seq: 299, stored_at_ms: T - 1 }),
         queue: QueueBook { sight: Some(sight), offset: -4, is_measured: true, extra: 1, extras: [7].into() },
