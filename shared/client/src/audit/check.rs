@@ -212,6 +212,8 @@ pub struct Queue {
     pub jobs: BTreeSet<JobId>,
     /// Subjects that name no job.
     pub strange: BTreeSet<String>,
+    /// Since when the scheduler leads that answers; without one, what has ended waits for the next one to be acknowledged.
+    pub led_since_ms: Option<u64>,
 }
 
 /// All the numbers of one look.
@@ -258,6 +260,9 @@ pub struct Figures {
     pub never_queued: u64,
     /// Ended jobs whose message waits for its acknowledgement.
     pub waiting_for_ack: u64,
+    /// Whether a scheduler answers.
+    #[serde(skip)]
+    pub is_led: bool,
     /// Broken invariants that schedulers have reported.
     pub violations: u64,
     pub ledger_through: u64,
@@ -300,6 +305,7 @@ pub(super) struct Look {
 pub(super) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     let mut figures = results.figures();
     figures.queued = queue.jobs.len() as u64;
+    figures.is_led = queue.led_since_ms.is_some();
     let (mut problems, mut facts) = (BTreeSet::new(), BTreeSet::new());
     let returned = results.returned(&figures, queue, now_ms);
     figures.returned = returned.len() as u64;
@@ -332,7 +338,7 @@ pub(super) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     Look { figures, problems, facts }
 }
 
-/// What JOBS holds must be open, or have ended a moment ago.
+/// What JOBS holds must be open, or have ended a moment ago: before a scheduler could find it ended and acknowledge it.
 fn compare_queue(results: &Results, queue: &Queue, now_ms: u64, figures: &mut Figures, problems: &mut BTreeSet<Problem>) {
     let patience_ms = ms(ACK_WAIT).saturating_add(ACK_SLACK_MS);
     for &job in &queue.jobs {
@@ -340,7 +346,8 @@ fn compare_queue(results: &Results, queue: &Queue, now_ms: u64, figures: &mut Fi
             Some(Entry { state: EntryState::Open, .. }) => {}
             Some(record) => {
                 figures.waiting_for_ack += 1;
-                if now_ms.saturating_sub(record.stored_at_ms) > patience_ms {
+                let is_late = |led_since_ms| now_ms.saturating_sub(record.stored_at_ms.max(led_since_ms)) > patience_ms;
+                if queue.led_since_ms.is_some_and(is_late) {
                     problems.insert(Problem::NotAcknowledged(job));
                 }
             }
@@ -606,10 +613,12 @@ fn plural_has(jobs: u64) -> String {
 }
 
 fn queued_jobs_have_records(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
-    let waiting = if figures.waiting_for_ack > 0 {
-        format!(", {} ended and not yet acknowledged", count(figures.waiting_for_ack))
-    } else {
-        String::new()
+    let waiting = match (figures.waiting_for_ack, figures.is_led) {
+        (0, _) => String::new(),
+        (ended, true) => format!(", {} ended and not yet acknowledged", count(ended)),
+        (ended, false) => {
+            format!(", {} ended and not yet acknowledged: no scheduler answers now, and the next one acknowledges them", count(ended))
+        }
     };
     Check::new("every job in JOBS is open", format!("{} in JOBS{waiting}", count(figures.queued)), problems, |problem| match problem {
         Problem::NoRecord(job) => Some(format!("{job} has no record in RESULTS")),

@@ -50,7 +50,7 @@ fn without_ledger(records: &[Entry]) -> Results {
 fn queue_of(last_seq: u64, numbers: &[u128]) -> Queue {
     let jobs = numbers.iter().map(|&number| job(number)).collect();
     let look = stream(last_seq, numbers.len() as u64);
-    Queue { began: look, ended: look, jobs, strange: BTreeSet::new() }
+    Queue { began: look, ended: look, jobs, strange: BTreeSet::new(), led_since_ms: Some(NOW - 500_000) }
 }
 
 fn queue(numbers: &[u128]) -> Queue {
@@ -277,6 +277,21 @@ fn queued_jobs_must_be_open_or_just_ended() {
     assert_eq!(problems(&late, &queue(&[1])), [Problem::NotAcknowledged(job(1))]);
     let found = look(&late, &queue(&[1]), NOW - 40_000);
     assert_eq!((found.problems.len(), found.figures.waiting_for_ack), (0, 1));
+}
+
+#[test]
+fn an_ended_job_waits_for_a_scheduler_to_acknowledge_it_and_is_well_until_one_could() {
+    let late = results(LedgerSnapshot::default(), &[ended(2, 1, 1)]);
+    let audit = |led_since_ms| {
+        let queue = Queue { led_since_ms, ..queue(&[1]) };
+        let mut verdict = Verdict::default();
+        verdict.add(&late, look(&late, &queue, NOW));
+        verdict.report().checks[6].clone()
+    };
+    let (alone, new, old) = (audit(None), audit(Some(NOW - 30_000)), audit(Some(NOW - 50_000)));
+    assert!(alone.ok && new.ok && !old.ok, "{alone:?} {new:?} {old:?}");
+    let words = "1 in JOBS, 1 ended and not yet acknowledged: no scheduler answers now, and the next one acknowledges them";
+    assert_eq!((alone.figures.as_str(), new.figures.as_str()), (words, "1 in JOBS, 1 ended and not yet acknowledged"));
 }
 
 #[test]

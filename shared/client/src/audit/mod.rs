@@ -18,7 +18,7 @@ use faultline_runtime::record::each_queued;
 use faultline_runtime::sight::{Look as StreamLook, is_rewritten, look_at};
 use tokio::time::Instant;
 
-use crate::ClientError;
+use crate::{ClientError, Leader};
 
 mod check;
 mod watch;
@@ -31,6 +31,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// A server that restarts is back by then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 const READ_AGAIN: Duration = Duration::from_millis(250);
+/// A leader that says nothing for so long acknowledges nothing either.
+const LEADER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Looks until everything agrees, or until what does not has lasted for `wait`: the cluster moves while it is looked at.
 pub async fn run(nats: &Nats, wait: Duration) -> Result<AuditReport, ClientError> {
@@ -41,6 +43,7 @@ pub async fn run(nats: &Nats, wait: Duration) -> Result<AuditReport, ClientError
         let mut queue = jobs_in_queue(nats).await?;
         let results = read_results(nats).await?;
         queue.ended = stream_look(nats, streams::JOBS).await?;
+        queue.led_since_ms = led_since_ms(nats).await;
         let found = look(&results, &queue, clock::unix_ms());
         verdict.add(&results, found);
         verdict.add_violations(read_violations(nats).await?);
@@ -50,6 +53,11 @@ pub async fn run(nats: &Nats, wait: Duration) -> Result<AuditReport, ClientError
         tracing::debug!(looks = verdict.looks, "found a difference: checking again");
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
+}
+
+/// Since when the scheduler that answers leads; none when none answers.
+async fn led_since_ms(nats: &Nats) -> Option<u64> {
+    Leader::once(nats, LEADER_LIMIT).stats().await.ok().map(|stats| stats.leader_since_ms)
 }
 
 /// Broken invariants that schedulers have reported within the last hour, in words.
