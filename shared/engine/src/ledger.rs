@@ -270,12 +270,14 @@ impl Ledger {
         Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false }
     }
 
-    /// To be called before the first record, see [`LedgerState::on_results`].
-    pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) {
-        if let Some(setback) = self.state.on_results(now, replicas, is_rewritten, at_ms) {
-            self.keep(setback);
-            self.restates = true;
-        }
+    /// To be called before the first record, see [`LedgerState::on_results`]. What it returns took what has been folded: what is left has to be
+    /// told again, from the first message on.
+    pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) -> Option<Setback> {
+        let setback = self.state.on_results(now, replicas, is_rewritten, at_ms)?;
+        self.keep(setback.clone());
+        (self.ended, self.open, self.by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        (self.gone, self.restates) = (0, true);
+        Some(setback)
     }
 
     /// RESULTS as it is now, with no more than what it was known to hold lost.

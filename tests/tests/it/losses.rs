@@ -209,6 +209,47 @@ async fn an_older_copy_of_the_streams_is_noticed_by_a_leader_that_had_counted_fu
     }
 }
 
+#[tokio::test]
+async fn the_watch_tells_a_second_setback_at_once_and_reads_again_what_is_left() {
+    let mut cluster = Cluster::bare(TestNats::start_local(TEST_CONFIG).await).await;
+    cluster.scheduler("scheduler-1");
+    cluster.worker(1);
+    let copy = copy_between_jobs(&mut cluster).await;
+    wait_counted(&cluster, 4).await;
+    cluster.server.kill9().await;
+    put_back(&mut cluster, &copy).await;
+    cluster.wait_until("the leader notices", async || !stored(&cluster).await.setbacks.is_empty()).await;
+    let more = cluster.submit(&[sleep_job(10), sleep_job(10), sleep_job(10)]).await;
+    cluster.wait_ended(&more).await;
+    wait_counted(&cluster, 7).await;
+
+    let mut watching = cluster.faultline_command(&["audit", "--watch", "--for", "20s", "-o", "jsonl"]);
+    let watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("faultline starts");
+    sleep(Duration::from_secs(4)).await;
+    cluster.server.kill9().await;
+    put_back(&mut cluster, &copy).await;
+    let after = cluster.submit(&[sleep_job(10)]).await;
+    cluster.wait_ended(&after).await;
+    let output = tokio::task::spawn_blocking(move || watching.wait_with_output()).await.expect("it is waited for").expect("it ends");
+    let (code, text) = said(&output);
+    assert_eq!(code, Some(5), "{text}");
+    let second = "RESULTS went back from message 10 to 4";
+    for told in ["RESULTS went back from message 8 to 4", second, "JOBS went back from message 5 to 2", "reading it again from its first"] {
+        assert!(text.contains(told), "`{told}` is missing: {text}");
+    }
+    assert!(!text.contains("\"no_record\"") && !text.contains("marker_vanished"), "{text}");
+    let lines = || text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let at_ms = |wanted: &str| {
+        lines().find(|line| line["note"].as_str().is_some_and(|note| note.contains(wanted))).map(|line| line["at_ms"].as_u64())
+    };
+    let (back, told) = (at_ms("NATS is back").flatten(), at_ms(second).flatten());
+    assert!(told.zip(back).is_some_and(|(told, back)| told <= back + 3_000), "{back:?} {told:?}: {text}");
+    let totals = lines().filter(|line| line["submitted"].is_u64()).last().expect("totals");
+    let sum = |names: &[&str]| names.iter().map(|name| totals[*name].as_u64().unwrap_or(0)).sum::<u64>();
+    let right = sum(&["committed", "dead", "cancelled", "abandoned", "missed", "open", "lost_with_store"]);
+    assert_eq!(sum(&["submitted", "brought_back"]), right, "{totals}");
+}
+
 /// The server is killed, its store copied, and the server started again.
 async fn copy_store(cluster: &mut Cluster) -> TempDir {
     let data = cluster.server.data().expect("a local process has a folder");

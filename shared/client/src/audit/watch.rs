@@ -1,5 +1,5 @@
 //! The audit as things happen: follows RESULTS and EVENTS, looks at JOBS now and then, and has `engine::ledger::watch` say what is wrong. It
-//! goes on through restarts of NATS and changes of the leader, and says so.
+//! goes on through restarts of NATS, changes of the leader, and streams that went back, and says so.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;
+use faultline_engine::ledger::memory::DOUBT_MS;
 use faultline_engine::ledger::survey::Survey;
 use faultline_engine::ledger::watch::{Finding, Totals, Watch};
 use faultline_protocol::codec;
@@ -15,13 +16,13 @@ use faultline_protocol::messages::{EventBatch, EventKind};
 use faultline_protocol::streams::{self, KV_LEDGER};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::read::{From, Reader, Row};
+use faultline_runtime::read::{From, ReadError, Reader, Row};
 use faultline_runtime::record::{read_for_ledger, read_record_surely};
-use faultline_runtime::sight::Look as StreamLook;
+use faultline_runtime::sight::{Look as StreamLook, is_rewritten};
 use futures::StreamExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{jobs_in_queue, read_violations, stored_ledger, stream_look};
+use super::{jobs_in_queue, patiently, read_violations, stored_ledger, stream_look};
 use crate::ClientError;
 
 /// One round of reading; messages are taken at once as they come.
@@ -62,7 +63,7 @@ pub struct Seen {
 pub struct Outcome {
     pub totals: Totals,
     pub findings: Vec<Finding>,
-    /// How far RESULTS was read, and how long it was at the beginning.
+    /// How far RESULTS was read, and how long it was at the beginning, or when it went back.
     pub reached_seq: u64,
     pub wanted_seq: u64,
 }
@@ -71,21 +72,23 @@ impl AuditWatch {
     pub async fn begin(nats: &Nats) -> Result<Self, ClientError> {
         let store = nats.bucket(KV_LEDGER).await?;
         let ledger = stored_ledger(&store).await?;
-        let wanted_seq = stream_look(nats, streams::RESULTS).await?.sight.last_seq;
+        let results = stream_look(nats, streams::RESULTS).await?;
+        let is_rewritten = patiently(|| is_rewritten(nats, ledger.anchor, streams::RESULTS, &results)).await?;
         let began_ms = unix_ms();
         let mut watch = Watch::new(ledger, began_ms);
+        watch.on_results(results.sight, results.replicas, is_rewritten, results.now_ms);
         for violation in read_violations(nats).await? {
             watch.on_violation(&violation);
         }
-        let board = RefCell::new(Board { watch, notes: Vec::new(), connected: true, wanted_seq });
+        let board = RefCell::new(Board::new(watch, results.sight.last_seq));
         Ok(Self { nats: nats.clone(), store, began_ms, board })
     }
 
     /// Goes on for ever; dropped when enough was seen.
     pub async fn follow(&self) -> Infallible {
         tokio::select! {
-            never = self.read(streams::RESULTS, From::Start, Board::on_result) => never,
-            never = self.read(streams::EVENTS, From::Time(self.began_ms), Board::on_event) => never,
+            never = self.read_results() => never,
+            never = self.read_events() => never,
             never = self.look() => never,
         }
     }
@@ -100,35 +103,80 @@ impl AuditWatch {
     }
 
     pub fn end(self) -> Outcome {
-        let Board { watch, wanted_seq, .. } = self.board.into_inner();
-        Outcome {
-            totals: watch.totals(unix_ms()),
-            findings: watch.findings().cloned().collect(),
-            reached_seq: watch.through_seq(),
-            wanted_seq,
+        let Board { watch, reached_seq, wanted_seq, .. } = self.board.into_inner();
+        let (totals, findings) = (watch.totals(unix_ms()), watch.findings().cloned().collect());
+        Outcome { totals, findings, reached_seq, wanted_seq }
+    }
+
+    async fn read_results(&self) -> Infallible {
+        let mut reader = Reader::new(&self.nats, streams::RESULTS, From::Start).headers_only().ends_with_stream();
+        loop {
+            let Err(error) = self.read_round(&mut reader).await else { continue };
+            if matches!(error, ClientError::Read(ReadError::BeganAgain(_))) {
+                match self.begin_again().await {
+                    Ok(()) => continue,
+                    // The reader has forgotten where it was, and begins at the start in any case.
+                    Err(error) => self.board.borrow_mut().notes.push(format!("RESULTS went back, and cannot be asked how far: {error}")),
+                }
+            }
+            tracing::debug!(stream = streams::RESULTS, %error, "reading goes on later");
+            sleep(PAUSE).await;
         }
     }
 
-    async fn read(&self, stream: &'static str, from: From, take: fn(&mut Board, &Row)) -> Infallible {
-        let mut reader = Reader::new(&self.nats, stream, from);
-        if stream == streams::RESULTS {
-            reader = reader.headers_only();
+    async fn read_round(&self, reader: &mut Reader) -> Result<(), ClientError> {
+        if !self.board.borrow().is_caught_up && reader.pending().await? == 0 {
+            self.board.borrow_mut().on_caught_up();
         }
+        let take = |row: Row| {
+            self.board.borrow_mut().on_result(&row);
+            ControlFlow::Continue(())
+        };
+        Ok(reader.follow(ROUND, take).await?)
+    }
+
+    /// RESULTS was made anew, or went back: what is left of it is read from its first message on.
+    async fn begin_again(&self) -> Result<(), ClientError> {
+        let mut now = stream_look(&self.nats, streams::RESULTS).await?;
+        let is_rewritten = if now.replicas > 1 {
+            // A replica that has just begun to lead may not have applied everything yet.
+            sleep(Duration::from_millis(DOUBT_MS)).await;
+            now = stream_look(&self.nats, streams::RESULTS).await?;
+            let anchor = self.board.borrow().watch.anchor();
+            patiently(|| is_rewritten(&self.nats, anchor, streams::RESULTS, &now)).await?
+        } else {
+            // If the stream does not show it itself, its reader has found another message where it was.
+            true
+        };
+        self.board.borrow_mut().on_results(&now, is_rewritten);
+        Ok(())
+    }
+
+    async fn read_events(&self) -> Infallible {
+        let mut reader = Reader::new(&self.nats, streams::EVENTS, From::Time(self.began_ms)).ends_with_stream();
         loop {
             let round = reader.follow(ROUND, |row| {
-                take(&mut self.board.borrow_mut(), &row);
+                self.board.borrow_mut().on_event(&row);
                 ControlFlow::Continue(())
             });
-            if let Err(error) = round.await {
-                tracing::debug!(stream, %error, "reading goes on later");
-                sleep(PAUSE).await;
+            match round.await {
+                Ok(()) => {}
+                Err(ReadError::BeganAgain(_)) => {
+                    reader = Reader::new(&self.nats, streams::EVENTS, From::Time(self.began_ms)).ends_with_stream();
+                }
+                Err(error) => {
+                    tracing::debug!(stream = streams::EVENTS, %error, "reading goes on later");
+                    sleep(PAUSE).await;
+                }
             }
         }
     }
 
     /// Compares what is open with what JOBS holds and with the records themselves, now and then.
     async fn look(&self) -> Infallible {
+        let mut connections = self.nats.connections();
         loop {
+            connections.mark_unchanged();
             if let Err(error) = self.survey().await {
                 tracing::debug!(%error, "JOBS was not listed");
             }
@@ -141,7 +189,8 @@ impl AuditWatch {
                 }
             }
             let pause = if self.board.borrow().watch.wants_survey() { LOOK_AGAIN } else { LOOK_EVERY };
-            sleep(pause).await;
+            // A server that was away may come back with less than it had.
+            let _ = timeout(pause, connections.changed()).await;
         }
     }
 
@@ -149,15 +198,13 @@ impl AuditWatch {
     async fn survey(&self) -> Result<(), ClientError> {
         let queue = jobs_in_queue(&self.nats).await?;
         let ledger = stored_ledger(&self.store).await?;
-        let last_seq = stream_look(&self.nats, streams::RESULTS).await?.sight.last_seq;
-        let through = self.board.borrow().watch.through_seq();
-        if last_seq < through {
-            let what = format!("RESULTS ends here, and was read up to {through} before: messages are gone, or it was recreated");
-            self.board.borrow_mut().watch.on_no_record(last_seq, &what);
-            return Ok(());
+        let results = stream_look(&self.nats, streams::RESULTS).await?;
+        let last_seq = results.sight.last_seq;
+        if !self.board.borrow_mut().watch.still_reads(results.sight, results.replicas) {
+            return Err(ClientError::Failed("RESULTS is not what was read: its reader begins again".into()));
         }
         let give_up = Instant::now() + READ_LIMIT;
-        while self.board.borrow().watch.through_seq() < last_seq {
+        while !self.board.borrow().has_read(last_seq) {
             if Instant::now() >= give_up {
                 return Err(ClientError::Failed(format!("RESULTS was not read as far as message {last_seq} in time")));
             }
@@ -177,15 +224,47 @@ struct Board {
     watch: Watch,
     notes: Vec<String>,
     connected: bool,
-    /// RESULTS as long as it was at the beginning has been read.
+    /// Once RESULTS has been read as far as it went then, nothing is missing.
     wanted_seq: u64,
+    reached_seq: u64,
+    is_caught_up: bool,
+    /// The newest change of leader that was noted: events of before may come again.
+    noted_ms: u64,
 }
 
 impl Board {
+    fn new(watch: Watch, wanted_seq: u64) -> Self {
+        Self { watch, notes: Vec::new(), connected: true, wanted_seq, reached_seq: 0, is_caught_up: false, noted_ms: 0 }
+    }
+
+    /// RESULTS is read from its first message on, again.
+    fn on_results(&mut self, now: &StreamLook, is_rewritten: bool) {
+        if let Some(setback) = self.watch.on_results(now.sight, now.replicas, is_rewritten, now.now_ms) {
+            self.notes.push(format!("{setback}; reading it again from its first message"));
+            self.watch.on_interruption(unix_ms());
+        }
+        (self.wanted_seq, self.reached_seq, self.is_caught_up) = (now.sight.last_seq, 0, false);
+    }
+
+    fn on_caught_up(&mut self) {
+        self.is_caught_up = true;
+        // What is not there any more was replaced, or has expired.
+        self.reached_seq = self.reached_seq.max(self.wanted_seq);
+        self.watch.on_caught_up();
+    }
+
+    fn has_read(&self, seq: u64) -> bool {
+        self.is_caught_up && self.reached_seq.max(self.watch.through_seq()) >= seq
+    }
+
     fn on_result(&mut self, row: &Row) {
+        self.reached_seq = self.reached_seq.max(row.seq);
         match read_for_ledger(&row.subject, Some(&row.headers), row.seq, row.stored_at_ms) {
             Some(record) => self.watch.on_record(record, row.stored_at_ms),
             None => self.watch.on_no_record(row.seq, &row.subject),
+        }
+        if row.pending == 0 && !self.is_caught_up {
+            self.on_caught_up();
         }
     }
 
@@ -197,7 +276,10 @@ impl Board {
             match (event.kind, event.job) {
                 (EventKind::JobPlaced, Some(job)) => self.watch.on_placed(job, event.at_ms),
                 (EventKind::InvariantViolated, _) => self.watch.on_violation(&event.detail),
-                (EventKind::LeaderElected | EventKind::LeaderLost, _) => self.notes.push(event.detail),
+                (EventKind::LeaderElected | EventKind::LeaderLost, _) if event.at_ms > self.noted_ms => {
+                    self.noted_ms = event.at_ms;
+                    self.notes.push(event.detail);
+                }
                 _ => {}
             }
         }
@@ -225,7 +307,7 @@ mod tests {
     #[test]
     fn the_link_is_told_when_it_changes() {
         let watch = Watch::new(LedgerState::default(), 0);
-        let mut board = Board { watch, notes: Vec::new(), connected: true, wanted_seq: 0 };
+        let mut board = Board::new(watch, 0);
         for connected in [true, false, false, true, true] {
             board.note_link(connected);
         }

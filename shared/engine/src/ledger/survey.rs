@@ -136,7 +136,7 @@ impl Ledger {
         self.state.queue.extra = self.state.queue.extra.max(state.queue.extra);
         self.state.unnamed = self.state.unnamed.max(state.unnamed);
         for setback in &state.setbacks {
-            self.keep(setback.clone());
+            self.keep_untold(setback.clone());
         }
         self.sum_up();
     }

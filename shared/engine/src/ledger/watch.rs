@@ -8,8 +8,9 @@ use std::ops::Bound;
 
 use serde::Serialize;
 
+use super::stores::{Setback, Sight};
 use super::survey::Survey;
-use super::{Ledger, LedgerRecord, LedgerState, Took};
+use super::{Anchor, Ledger, LedgerRecord, LedgerState, Took};
 use crate::job::{JobId, JobState};
 use crate::words::span;
 
@@ -127,6 +128,13 @@ pub struct Totals {
     /// Of those, the ones that have ended; `abandoned` has them too.
     #[serde(skip)]
     pub ended_lost: u64,
+    /// As the audit has them: what a setback did to the sums.
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
+    pub lost_with_store: u64,
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
+    pub brought_back: u64,
+    #[serde(skip_serializing_if = "crate::unset::is_default")]
+    pub forgotten: u64,
     pub violations: u64,
     /// Everything found so far, those of the three before among them.
     pub findings: u64,
@@ -175,6 +183,34 @@ impl Watch {
             self.find(Finding::MaybeLost { job: *job });
         }
         self.tell_setbacks();
+    }
+
+    /// RESULTS as it is now: before its first message is told, and whenever it may have lost what was told. What it returns did: RESULTS is then
+    /// told again, from its first message on.
+    pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) -> Option<Setback> {
+        let setback = self.ledger.on_results(now, replicas, is_rewritten, at_ms)?;
+        (self.jobs, self.ended_by_seq, self.reread_after) = (BTreeMap::new(), BTreeMap::new(), None);
+        self.tell_setbacks();
+        Some(setback)
+    }
+
+    /// RESULTS as it is now. True when it is what was told; otherwise its reader has yet to notice.
+    pub fn still_reads(&mut self, now: Sight, replicas: usize) -> bool {
+        let is_same = self.ledger.change_of_results(now, replicas).is_none();
+        if is_same {
+            self.ledger.saw_results(now);
+        }
+        is_same
+    }
+
+    /// All of RESULTS has been told.
+    pub fn on_caught_up(&mut self) {
+        self.ledger.on_caught_up(false);
+    }
+
+    /// By which RESULTS is recognised.
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.ledger.state().anchor
     }
 
     fn tell_setbacks(&mut self) {
@@ -352,6 +388,9 @@ impl Watch {
             duplicates: counts.duplicates.max(here),
             lost: counts.vanished.max(of(|finding| matches!(finding, Finding::Lost { .. }))),
             ended_lost: self.ledger.state().lost.min(counts.abandoned),
+            lost_with_store: self.ledger.state().lost_with_store(),
+            brought_back: self.ledger.state().brought_back(),
+            forgotten: self.ledger.state().forgotten,
             violations: of(|finding| matches!(finding, Finding::InvariantBroken { .. })),
             findings: self.findings.len() as u64,
             oldest_open_ms: now_ms - oldest_ms,

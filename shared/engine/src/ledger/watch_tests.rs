@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::LedgerSnapshot;
-use super::super::stores::Sight;
+use super::super::stores::{Change, Setback, Sight};
 use super::*;
 
 fn id(n: u128) -> JobId {
@@ -150,6 +150,38 @@ fn a_placement_long_after_the_end_is_found() {
     assert!(watch.take_news().is_empty());
     watch.on_placed(id(1), 63_000);
     assert_eq!(watch.take_news(), [Finding::PlacedAfterEnd { job: id(1), state: JobState::Committed, after_ms: 61_000 }]);
+}
+
+#[test]
+fn a_setback_is_found_when_it_is_seen_and_what_is_left_is_told_again() {
+    let sight = |last_seq| Sight { made_at_ms: 1, last_seq, messages: last_seq };
+    let mut watch = watch();
+    assert_eq!(watch.on_results(sight(0), 1, false, 0), None);
+    let whole = [record(1, 1, JobState::Queued), record(2, 2, JobState::Queued), record(3, 1, JobState::Committed)];
+    whole.into_iter().for_each(|record| watch.on_record(record, 1_000));
+    watch.on_caught_up();
+    assert!(watch.still_reads(sight(3), 1) && !watch.still_reads(sight(1), 1));
+    for at_ms in [2_000, 3_000] {
+        let setback = watch.on_results(sight(1), 1, false, at_ms).expect("it went back");
+        assert_eq!((setback.from_seq, setback.to_seq), (3, 1));
+        watch.on_record(record(1, 1, JobState::Queued), 1_000);
+        watch.on_caught_up();
+        // Job 2 is gone, and the end of job 1: the one less the other.
+        let totals = watch.totals(4_000);
+        assert_eq!((totals.open, totals.lost_with_store, totals.brought_back), (1, 0, 0), "{totals:?}");
+        let news = watch.take_news();
+        let is_told = news.iter().any(|finding| matches!(finding, Finding::StoreWentBack { what } if what.contains("from message 3 to 1")));
+        assert!(is_told == (at_ms == 2_000) && news.len() == usize::from(is_told), "{news:?}");
+        if at_ms == 2_000 {
+            watch.on_record(record(2, 3, JobState::Queued), 2_500);
+            watch.on_record(record(3, 3, JobState::Committed), 2_600);
+            assert!(watch.take_news().is_empty(), "another job has the sequences now");
+        }
+    }
+    // What the leader saw of the same event, a little later.
+    let leaders = Setback { store: "RESULTS".into(), change: Change::WentBack, from_seq: 2, to_seq: 1, messages: 2, at_ms: 3_500 };
+    watch.on_ledger(&LedgerState { setbacks: vec![leaders], ..LedgerState::default() });
+    assert!(watch.take_news().is_empty(), "one event is told once");
 }
 
 #[test]
