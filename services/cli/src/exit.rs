@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     NotFound(String),
     /// Exit code 5: everything worked, and a check came out wrong.
     CheckFailed(String),
+    /// Exit code 0: what would go on for ever ends with the reader of its output.
+    ReaderGone,
 }
 
 impl Failure {
@@ -31,6 +33,7 @@ impl Failure {
             Failure::Unreachable(_) => 3,
             Failure::NotFound(_) => 4,
             Failure::CheckFailed(_) => 5,
+            Failure::ReaderGone => 0,
         }
     }
 
@@ -44,6 +47,7 @@ impl std::fmt::Display for Failure {
         match self {
             Failure::Failed(error) => write!(f, "{error:#}"),
             Failure::Usage(text) | Failure::Unreachable(text) | Failure::NotFound(text) | Failure::CheckFailed(text) => f.write_str(text),
+            Failure::ReaderGone => f.write_str("the reader of the output has gone"),
         }
     }
 }
@@ -110,8 +114,9 @@ mod tests {
             Failure::Unreachable(text()),
             Failure::NotFound(text()),
             Failure::CheckFailed(text()),
+            Failure::ReaderGone,
         ];
-        assert_eq!(all.map(|failure| failure.code()), [1, 2, 3, 4, 5]);
+        assert_eq!(all.map(|failure| failure.code()), [1, 2, 3, 4, 5, 0]);
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn parse() -> Cli {
 async fn main() -> ExitCode {
     match run(parse()).await {
         Ok(code) => code,
+        Err(failure @ Failure::ReaderGone) => failure.exit_code(),
         Err(failure) => {
             note!("faultline: {}", output::printable(&failure.to_string(), false));
             failure.exit_code()

@@ -37,6 +37,8 @@ pub(crate) struct Output {
     pub(crate) format: Format,
     color: bool,
     terminal: bool,
+    /// Nothing but its reader, or a signal, ends it.
+    endless: bool,
     /// Columns of the terminal; `None` without a terminal, and everything is written in full.
     width: Option<u16>,
 }
@@ -51,7 +53,7 @@ impl Output {
             Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         };
         let width = terminal.then(|| ratatui::crossterm::terminal::size().map_or(USUAL_WIDTH, |(width, _)| width));
-        Self { format, color, terminal, width }
+        Self { format, color, terminal, endless: false, width }
     }
 
     /// As on a terminal of so many columns.
@@ -68,7 +70,7 @@ impl Output {
     /// The same for endless output, which is not one document: JSON comes in lines.
     pub(crate) fn endless(self) -> Self {
         let format = if self.format == Format::Json { Format::Jsonl } else { self.format };
-        Self { format, ..self }
+        Self { format, endless: true, ..self }
     }
 
     /// Writes many values: rows of a table, an array, or a line each.
@@ -157,7 +159,8 @@ impl Output {
         self.text(&self.render(table))
     }
 
-    /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is not a failure.
+    /// Writes text and ends the line. A reader that went away (`faultline jobs | head`) is not a failure: the command goes on to its end, which
+    /// decides the exit code. Endless output ends with its reader.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if text.is_empty() {
             return Ok(());
@@ -167,7 +170,13 @@ impl Output {
         let written = stdout.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") });
         match written.and_then(|()| stdout.flush()) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                if self.endless {
+                    Err(Failure::ReaderGone)
+                } else {
+                    Ok(())
+                }
+            }
             Err(error) => Err(Failure::Failed(anyhow::anyhow!("standard output cannot be written: {error}"))),
         }
     }

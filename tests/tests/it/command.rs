@@ -35,6 +35,28 @@ fn finding(report: &Value, check: &str) -> (String, String) {
     (word("status"), word("found"))
 }
 
+/// `faultline ARGS | head` that has ended already.
+fn without_reader(folder: &Path, args: &[&str]) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(program("faultline"));
+    let status =
+        command.env("NO_COLOR", "1").current_dir(folder).args(args).stdin(Stdio::null()).stdout(writer).stderr(Stdio::null()).status();
+    status.expect("faultline starts").code()
+}
+
+#[test]
+fn a_check_that_fails_says_so_also_when_nobody_reads_its_output() {
+    let folder = TempDir::new().unwrap();
+    let port = free_port().to_string();
+    let url = format!("nats://127.0.0.1:{port}");
+    let doctor = ["doctor", "--nats-url", &url];
+    let read = faultline(folder.path(), &doctor).status.code();
+    assert!(read.is_some_and(|code| code > 0), "no NATS is there: {read:?}");
+    assert_eq!(without_reader(folder.path(), &doctor), read);
+    assert_eq!(without_reader(folder.path(), &["faults"]), Some(0));
+}
+
 #[tokio::test]
 async fn doctor_finds_nothing_wrong_and_then_names_whatever_is_broken() {
     let up = Up::start(2, &[]).await;

@@ -1,6 +1,7 @@
 //! `audit --watch` on a terminal or as lines: what the watch sees is shown here.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io::Write;
 use std::time::Duration;
 
@@ -31,11 +32,15 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
     };
     tokio::select! {
         never = watch.follow() => match never {},
-        ended = show(&watch, &mut screen) => return ended,
+        // What was found decides how the command ends, also when nobody reads it.
+        Err(error) = show(&watch, &mut screen) => if !matches!(error, Failure::ReaderGone) { return Err(error) },
         () = interrupts.next() => {}
         () = over => {}
     }
-    screen.draw(watch.take(), true)?;
+    match screen.draw(watch.take(), true) {
+        Ok(()) | Err(Failure::ReaderGone) => {}
+        Err(error) => return Err(error),
+    }
     let Outcome { totals, findings, reached_seq, wanted_seq } = watch.end();
     if reached_seq < wanted_seq {
         let (reached, wanted) = (count(reached_seq), count(wanted_seq));
@@ -53,7 +58,7 @@ fn verdict<'a>(totals: &Totals, mut findings: impl Iterator<Item = &'a Finding>)
 }
 
 /// Ends only when standard output cannot be written.
-async fn show(watch: &AuditWatch, screen: &mut Screen) -> Result<(), Failure> {
+async fn show(watch: &AuditWatch, screen: &mut Screen) -> Result<Infallible, Failure> {
     loop {
         sleep(SHOW_EVERY).await;
         screen.draw(watch.take(), false)?;
@@ -151,6 +156,14 @@ fn rows(totals: &Totals, connected: bool) -> Vec<(&'static str, String)> {
         ("violations", count(totals.violations)),
         ("found", count(totals.findings)),
     ];
+    // They are rare, and have a place only when they are there.
+    for (name, number) in
+        [("lost with the store", totals.lost_with_store), ("brought back", totals.brought_back), ("messages uncounted", totals.forgotten)]
+    {
+        if number > 0 {
+            rows.push((name, count(number)));
+        }
+    }
     if !connected {
         rows.push(("nats", "away".to_owned()));
     }
