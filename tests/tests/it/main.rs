@@ -35,3 +35,4 @@ mod stores;
 mod takeover;
 mod tls;
 mod traces;
+mod waiting;

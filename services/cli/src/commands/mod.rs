@@ -1,6 +1,7 @@
 //! Commands that need a cluster: they ask or tell it something over NATS. Each file holds one group: its flags, the work, the table.
 
-pub(crate) mod audit;
+pub(crate) mod absence;
+mod audit;
 mod audit_watch;
 mod causes;
 pub(crate) mod control;

@@ -19,8 +19,8 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::parse;
 use super::wait::{self, Board, Ends};
+use super::{absence, parse};
 use crate::exit::Failure;
 use crate::output::{Format, count, plural, span};
 
@@ -179,9 +179,8 @@ pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure>
         return handed.verdict();
     }
     let subscriber = wait::listen(&link.nats).await?;
-    let hidden = ProgressBar::hidden();
+    let (hidden, bar) = (ProgressBar::hidden(), wait::progress_bar(flags.count));
     let work = async {
-        let bar = wait::progress_bar(flags.count);
         let watch = wait::show(&board, &bar);
         let handed = tokio::select! {
             handed = hand_over(link, flags, &options, &board, &hidden) => handed,
@@ -190,7 +189,8 @@ pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure>
         let ends = wait::until_all_ended(&board, &bar, handed.jobs.len() as u64).await;
         (handed, ends)
     };
-    let background = async { tokio::join!(wait::hear(subscriber, &board), wait::read_back(&link.nats, &board)).1 };
+    let background =
+        async { tokio::join!(wait::hear(subscriber, &board), wait::read_back(&link.nats, &board), absence::tell(&link.nats, &bar)).1 };
     let (handed, ends) = tokio::select! {
         done = work => done,
         never = background => match never {},
