@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::words::limit;
 
 mod attempt;
+pub mod builtin;
 mod id;
 mod id_part;
 pub mod options;

@@ -186,9 +186,10 @@ fn submit(up: &Up, flags: &[&str]) -> String {
 #[tokio::test]
 async fn what_was_submitted_is_shown_in_every_state_and_can_be_submitted_again() {
     let up = Up::start(1, &[]).await;
+    // The built-in kind itself takes no parameters but its own.
     let tag = ["--param-text", "tag=42", "--param", "build=007", "--max-retries", "5"];
-    let ended = submit(&up, &[&["--kind", "sleep", "--duration", "10ms", "--wait"], &tag[..]].concat());
-    let whole_node = [&["--kind", "sleep", "--duration", "10m", "--gpus", "8"], &tag[..]].concat();
+    let ended = submit(&up, &[&["--kind", "sleep:tagged", "--duration", "10ms", "--wait"], &tag[..]].concat());
+    let whole_node = [&["--kind", "sleep:tagged", "--duration", "10m", "--gpus", "8"], &tag[..]].concat();
     let (running, waiting) = (submit(&up, &whole_node), submit(&up, &whole_node));
     let job = |id: &str| up.json(&["job", id]).unwrap_or_else(|| panic!("{}", text(&up.faultline(&["job", id]))));
     let assert_told = |id: &str, state: &str| {
@@ -236,6 +237,12 @@ async fn what_was_submitted_is_shown_in_every_state_and_can_be_submitted_again()
     let refused = up.faultline(&["submit", "--kind", "sleep", "--param", "id=99999999999999999999"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused).contains("--param") && text(&refused).contains("--param-text id=99999999999999999999"), "{}", text(&refused));
+    let misspelt = up.faultline(&["submit", "--kind", "matrix", "--param", "sise=5"]);
+    assert_eq!(misspelt.status.code(), Some(2));
+    assert!(text(&misspelt).contains("--param: unknown parameter `sise` of a matrix job: use size, seed, hold_ms"), "{}", text(&misspelt));
+    let doubted = up.faultline(&["submit", "--kind", "sleep", "--model", "H200"]);
+    assert_eq!(doubted.status.code(), Some(0));
+    assert!(text(&doubted).contains("warning: --model: no node has the GPU model H200; there are "), "{}", text(&doubted));
 }
 
 /// The example's lines, each as a setting: those that show a default, and those that show an example.

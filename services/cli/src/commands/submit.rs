@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use faultline_client::Leader;
-use faultline_engine::job::options::{JobOptions, refuse_kind};
+use faultline_engine::job::options::{JobOptions, doubt_models, refuse_kind};
 use faultline_engine::job::{self, Demand, InvalidJob, JobId, JobSpec, MAX_RETRIES, Origin, Param, Params, Priority};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::MAX_SUBMIT_AGE;
@@ -29,6 +29,8 @@ pub(super) const PROGRAM: &str = "command";
 const IN_FLIGHT: usize = 512;
 /// Ids shown to people; JSON shows all.
 const IDS_SHOWN: usize = 5;
+/// For each page of nodes.
+const MODELS_LIMIT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// An id is given up this long before it would be too old to be repeated safely.
@@ -130,6 +132,19 @@ async fn refuse_unknown_kind(link: &Link, kind: &str) -> Result<(), Failure> {
     }
 }
 
+/// A job for a model that no node has may be meant for a node that comes, so it is only doubted.
+async fn doubt_unknown_models(link: &Link, models: &[String]) {
+    if models.is_empty() {
+        return;
+    }
+    // Why no leader answers has been said of the kind.
+    let nodes = Leader::once(&link.nats, MODELS_LIMIT).nodes().await.unwrap_or_default();
+    let offered = nodes.into_iter().flat_map(|node| node.spec.gpus).map(|gpu| gpu.model).collect();
+    if let Some(doubt) = doubt_models(models, &offered) {
+        note!("faultline: warning: --model: {doubt}");
+    }
+}
+
 /// The flag that a refused field comes from.
 fn explain(error: &InvalidJob) -> String {
     let flag = match error.field {
@@ -170,6 +185,7 @@ struct Report {
 pub(crate) async fn run(link: &Link, flags: &SubmitFlags) -> Result<(), Failure> {
     let options = flags.options()?;
     refuse_unknown_kind(link, &options.kind).await?;
+    doubt_unknown_models(link, &options.demand.models).await;
     let board = Board::default();
     if !flags.wait {
         let bar = wait::progress_bar(flags.count);

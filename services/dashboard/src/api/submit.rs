@@ -74,6 +74,9 @@ pub(crate) struct Submitted {
     /// Present when some of them were not taken: why. Those in `ids` were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ErrorDetail>,
+    /// What seems to be a mistake and may be meant, such as a GPU model that no node has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 impl SubmitRequest {
@@ -169,16 +172,17 @@ fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
 pub(crate) async fn submit(State(app): State<App>, JsonBody(request): JsonBody<SubmitRequest>) -> Result<Response, ApiError> {
     let (options, count) = request.plan(app.now_ms(), random_u128())?;
     offered(&app, &options.kind)?;
+    let warnings: Vec<String> = options::doubt_models(&options.demand.models, &app.view.read().nodes.gpu_models()).into_iter().collect();
     // A task of its own: a client that goes away must not leave half of a batch behind as markers without jobs.
     let work = tokio::spawn(submit_all(app, options, count));
     let (ids, failure) =
         work.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "submitting failed in an unexpected way"))?;
     match failure {
-        None => Ok((StatusCode::CREATED, Json(Submitted { submitted: ids.len(), ids, error: None })).into_response()),
+        None => Ok((StatusCode::CREATED, Json(Submitted { submitted: ids.len(), ids, error: None, warnings })).into_response()),
         Some(error) if ids.is_empty() => Err(error),
         Some(mut error) => {
             error.detail.message = format!("{} of {} taken, then: {}", ids.len(), plural(count.into(), "job"), error.detail.message);
-            Ok((error.status, Json(Submitted { submitted: ids.len(), ids, error: Some(*error.detail) })).into_response())
+            Ok((error.status, Json(Submitted { submitted: ids.len(), ids, error: Some(*error.detail), warnings })).into_response())
         }
     }
 }
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn fields_reach_the_spec() {
         let (spec, count) = plan(
-            r#"{"kind":"sleep","duration_ms":30000,"priority":"urgent","gpus":2,"count":10,"max_retries":0,"params":{"a":1.5},"models":["H100"],"gpu_memory_mib":7}"#,
+            r#"{"kind":"sleep","duration_ms":30000,"priority":"urgent","gpus":2,"count":10,"max_retries":0,"models":["H100"],"gpu_memory_mib":7}"#,
         )
         .unwrap();
         assert_eq!((count, spec.priority, spec.max_retries, spec.expected_ms, spec.timeout_ms), (10, Priority::Urgent, 0, 30_000, 90_000));
@@ -286,6 +290,8 @@ mod tests {
             (r#"{"kind":"matrix","params_from_text":{"a":"99999999999999999999"}}"#, "params_from_text.a"),
             (r#"{"kind":"matrix","params_from_text":{"a":5}}"#, "params_from_text.a"),
             (r#"{"kind":"matrix","params":{"a":1},"params_from_text":{"a":"1"}}"#, "params_from_text.a"),
+            (r#"{"kind":"matrix","params":{"a":1}}"#, "params"),
+            (r#"{"kind":"matrix","params":{"seed":"x"}}"#, "params"),
             (r#"{"kind":"matrix","colour":"red"}"#, "colour"),
         ] {
             assert_eq!(refused_field(json), field, "{json}");
@@ -306,10 +312,10 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../../../shared/engine/src/job/param_cases.json")).unwrap();
         for Case { typed, value } in cases {
             let text = serde_json::Value::from(typed.clone());
-            assert_eq!(param(format!(r#"{{"kind":"matrix","params_from_text":{{"a":{text}}}}}"#)).ok(), value, "{typed:?}");
-            assert_eq!(param(format!(r#"{{"kind":"matrix","params":{{"a":{text}}}}}"#)), Ok(Param::Text(typed)));
+            assert_eq!(param(format!(r#"{{"kind":"mine","params_from_text":{{"a":{text}}}}}"#)).ok(), value, "{typed:?}");
+            assert_eq!(param(format!(r#"{{"kind":"mine","params":{{"a":{text}}}}}"#)), Ok(Param::Text(typed)));
         }
-        let typed = |value: &str| param(format!(r#"{{"kind":"matrix","params":{{"a":{value}}}}}"#));
+        let typed = |value: &str| param(format!(r#"{{"kind":"mine","params":{{"a":{value}}}}}"#));
         assert_eq!(
             (typed("1.0"), typed("1e3"), typed("-9223372036854775808")),
             (Ok(Param::Float(1.0)), Ok(Param::Float(1e3)), Ok(Param::Int(i64::MIN)))

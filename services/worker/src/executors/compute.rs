@@ -4,21 +4,15 @@
 //!
 //! Parameters: `limit` (default 1,000,000, at most 1,000,000,000), `hold_ms` (default 0).
 
-use faultline_engine::job::options::MAX_COMPUTE_LIMIT;
-use faultline_engine::job::{InvalidJob, JobSpec};
+use faultline_engine::job::{InvalidJob, JobSpec, builtin};
 
-use super::length::{expect_hold, hold, hold_ms};
-use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output, params};
+use super::length::{expect_hold, hold};
+use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output};
 
 pub struct Compute;
 
-const DEFAULT_LIMIT: u64 = 1_000_000;
 /// Fits into a core's own cache and takes well under a millisecond.
 const SEGMENT: u64 = 128 * 1024;
-
-fn limit(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "limit", DEFAULT_LIMIT, 0, MAX_COMPUTE_LIMIT)
-}
 
 impl Executor for Compute {
     fn kind(&self) -> &'static str {
@@ -26,13 +20,12 @@ impl Executor for Compute {
     }
 
     fn check(&self, spec: &JobSpec) -> Result<(), InvalidJob> {
-        limit(spec)?;
-        hold_ms(spec).map(drop)
+        builtin::check(self.kind(), spec)
     }
 
     fn run<'a>(&'a self, ctx: &'a AttemptContext) -> BoxFuture<'a, Result<Output, ExecutorError>> {
         Box::pin(async move {
-            let limit = limit(&ctx.spec)?;
+            let limit = builtin::compute_limit(&ctx.spec)?;
             expect_hold(ctx)?;
             ctx.allocate_gpu_memory(ctx.spec.demand.gpu_memory_mib)?;
             let (primes, check) = ctx

@@ -4,13 +4,13 @@
 //! Parameters: `fail_odds`, `panic_odds`, `hang_odds`, `oom_odds` (each 0 to 1, default 0, together at most 1), `duration_ms`
 //! (default: what the job is expected to take).
 
+use faultline_engine::job::builtin::{self, duration_ms};
 use faultline_engine::job::{InvalidJob, JobSpec};
 use faultline_engine::words::limit;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::length::duration_ms;
-use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output, params};
+use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output};
 
 pub struct Fault;
 
@@ -22,24 +22,8 @@ enum Misbehaviour {
     OutOfMemory,
 }
 
-const ODDS: [(&str, Misbehaviour); 4] = [
-    ("fail_odds", Misbehaviour::Fail),
-    ("panic_odds", Misbehaviour::Panic),
-    ("hang_odds", Misbehaviour::Hang),
-    ("oom_odds", Misbehaviour::OutOfMemory),
-];
-
-fn odds(spec: &JobSpec) -> Result<[(f64, Misbehaviour); 4], InvalidJob> {
-    let mut odds = ODDS.map(|(_, misbehaviour)| (0.0, misbehaviour));
-    for ((name, _), slot) in ODDS.iter().zip(&mut odds) {
-        slot.0 = params::number(spec, name, 0.0, 0.0, 1.0)?;
-    }
-    // A little above 1 may be rounding.
-    if odds.iter().map(|(odds, _)| odds).sum::<f64>() > 1.0 + 1e-9 {
-        return Err(InvalidJob::new("params", "the odds of `fail_odds`, `panic_odds`, `hang_odds` and `oom_odds` add up to more than 1"));
-    }
-    Ok(odds)
-}
+/// In the order of `builtin::ODDS`.
+const MISBEHAVIOURS: [Misbehaviour; 4] = [Misbehaviour::Fail, Misbehaviour::Panic, Misbehaviour::Hang, Misbehaviour::OutOfMemory];
 
 impl Executor for Fault {
     fn kind(&self) -> &'static str {
@@ -47,15 +31,14 @@ impl Executor for Fault {
     }
 
     fn check(&self, spec: &JobSpec) -> Result<(), InvalidJob> {
-        odds(spec)?;
-        duration_ms(spec).map(drop)
+        builtin::check(self.kind(), spec)
     }
 
     fn run<'a>(&'a self, ctx: &'a AttemptContext) -> BoxFuture<'a, Result<Output, ExecutorError>> {
         Box::pin(async move {
             let duration_ms = duration_ms(&ctx.spec)?;
             let mut rng = Pcg64Mcg::seed_from_u64(ctx.attempt_seed);
-            let Some(misbehaviour) = draw(odds(&ctx.spec)?, &mut rng) else {
+            let Some(misbehaviour) = draw(builtin::odds(&ctx.spec)?, &mut rng) else {
                 ctx.sleep_scaled(duration_ms).await?;
                 return Ok(Output::new("behaved"));
             };
@@ -79,9 +62,9 @@ impl Executor for Fault {
     }
 }
 
-fn draw(odds: [(f64, Misbehaviour); 4], rng: &mut Pcg64Mcg) -> Option<Misbehaviour> {
+fn draw(odds: [f64; 4], rng: &mut Pcg64Mcg) -> Option<Misbehaviour> {
     let mut left: f64 = rng.random();
-    for (odds, misbehaviour) in odds {
+    for (odds, misbehaviour) in odds.into_iter().zip(MISBEHAVIOURS) {
         if left < odds {
             return Some(misbehaviour);
         }

@@ -1,14 +1,9 @@
-//! How long the jobs of several kinds run, by their parameters.
+//! How long the jobs of several kinds keep their GPUs besides their real work: a small calculation stands for a large one on a simulated GPU.
 
-use faultline_engine::job::{InvalidJob, JobSpec, MAX_TIMEOUT_MS};
+use faultline_engine::job::InvalidJob;
+use faultline_engine::job::builtin::hold_ms;
 
-use crate::executor::{AttemptContext, ExecutorError, params};
-
-/// `hold_ms`: for how long the job keeps its GPUs besides its real work, in milliseconds. Lets a small calculation stand for
-/// a large one on a simulated GPU.
-pub(super) fn hold_ms(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "hold_ms", 0, 0, MAX_TIMEOUT_MS)
-}
+use crate::executor::{AttemptContext, ExecutorError};
 
 /// How much of the progress the real work makes when the job is held afterwards.
 const WORK_BEFORE_HOLD: f64 = 0.1;
@@ -28,9 +23,4 @@ pub(super) async fn hold(ctx: &AttemptContext) -> Result<(), ExecutorError> {
         ctx.progress().phase(WORK_BEFORE_HOLD, 1.0);
     }
     Ok(ctx.sleep_scaled(hold_ms).await?)
-}
-
-/// `duration_ms`: for how long the job runs, in milliseconds; as long as it is expected to, when it does not say.
-pub(super) fn duration_ms(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "duration_ms", spec.expected_ms.min(MAX_TIMEOUT_MS), 0, MAX_TIMEOUT_MS)
 }

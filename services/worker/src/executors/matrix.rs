@@ -6,18 +6,16 @@
 //! Parameters: `size` (rows and columns, default 256, 1 to 4096), `seed` (default: from the job's id), `hold_ms` (default 0).
 
 use faultline_engine::fault::cause::WRONG_PRODUCT;
-use faultline_engine::job::options::MAX_MATRIX_SIZE;
-use faultline_engine::job::{InvalidJob, JobSpec};
+use faultline_engine::job::{InvalidJob, JobSpec, builtin};
 use ndarray::{Array1, Array2, s};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::length::{expect_hold, hold, hold_ms};
-use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output, params};
+use super::length::{expect_hold, hold};
+use crate::executor::{AttemptContext, BlockingControl, BoxFuture, Cancelled, Executor, ExecutorError, Output};
 
 pub struct Matrix;
 
-const DEFAULT_SIZE: u64 = 256;
 /// A wrong product passes with a probability of at most 1 in 2 to the power of this.
 const ROUNDS: u32 = 20;
 /// Multiplications between two checkpoints: some milliseconds.
@@ -26,29 +24,19 @@ const PRODUCTS_PER_STEP: usize = 20_000_000;
 const MIN_ROWS_PER_STEP: usize = 8;
 const BYTES_PER_MIB: u64 = 1 << 20;
 
-fn size(spec: &JobSpec) -> Result<u64, InvalidJob> {
-    params::whole(spec, "size", DEFAULT_SIZE, 1, MAX_MATRIX_SIZE)
-}
-
-fn seed(spec: &JobSpec, default: u64) -> Result<u64, InvalidJob> {
-    params::whole(spec, "seed", default, 0, u64::MAX)
-}
-
 impl Executor for Matrix {
     fn kind(&self) -> &'static str {
         "matrix"
     }
 
     fn check(&self, spec: &JobSpec) -> Result<(), InvalidJob> {
-        size(spec)?;
-        seed(spec, 0)?;
-        hold_ms(spec).map(drop)
+        builtin::check(self.kind(), spec)
     }
 
     fn run<'a>(&'a self, ctx: &'a AttemptContext) -> BoxFuture<'a, Result<Output, ExecutorError>> {
         Box::pin(async move {
-            let size = size(&ctx.spec)?;
-            let seed = seed(&ctx.spec, ctx.job_seed())?;
+            let size = builtin::matrix_size(&ctx.spec)?;
+            let seed = builtin::matrix_seed(&ctx.spec)?.unwrap_or_else(|| ctx.job_seed());
             expect_hold(ctx)?;
             let three_matrices = (3 * size * size * size_of::<f64>() as u64).div_ceil(BYTES_PER_MIB) as u32;
             ctx.allocate_gpu_memory(three_matrices)?;

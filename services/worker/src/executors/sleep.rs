@@ -2,10 +2,10 @@
 //!
 //! Parameters: `duration_ms` (default: what the job is expected to take).
 
+use faultline_engine::job::builtin::{self, duration_ms};
 use faultline_engine::job::{InvalidJob, JobSpec};
 use faultline_engine::words::limit;
 
-use super::length::duration_ms;
 use crate::executor::{AttemptContext, BoxFuture, Executor, ExecutorError, Output};
 
 pub struct Sleep;
@@ -16,7 +16,7 @@ impl Executor for Sleep {
     }
 
     fn check(&self, spec: &JobSpec) -> Result<(), InvalidJob> {
-        duration_ms(spec).map(drop)
+        builtin::check(self.kind(), spec)
     }
 
     fn run<'a>(&'a self, ctx: &'a AttemptContext) -> BoxFuture<'a, Result<Output, ExecutorError>> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, class, clip};
+use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, builtin, class, clip};
 
 pub const DEFAULT_DURATION_MS: u64 = 1_000;
 pub const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -58,6 +58,7 @@ impl JobOptions {
             origin: self.origin.clone(),
         };
         spec.validate()?;
+        builtin::judge(&spec)?;
         Ok(spec)
     }
 
@@ -109,6 +110,18 @@ pub fn refuse_kind(kind: &str, offered: &BTreeSet<String>) -> Option<String> {
     }
     let known: Vec<&str> = offered.iter().map(String::as_str).collect();
     Some(format!("no node runs `{}` jobs; they run {}", clip(class), known.join(", ")))
+}
+
+/// What is to be said of models that no node has, given those that nodes have. The job is no mistake if such a node comes; without any node
+/// nothing is said.
+pub fn doubt_models(models: &[String], offered: &BTreeSet<String>) -> Option<String> {
+    let unknown: Vec<&str> = models.iter().filter(|model| !offered.contains(*model)).map(String::as_str).collect();
+    if offered.is_empty() || unknown.is_empty() {
+        return None;
+    }
+    let known: Vec<&str> = offered.iter().map(String::as_str).collect();
+    let outcome = if unknown.len() < models.len() { "" } else { "; the job is given up unless a node with one comes soon" };
+    Some(format!("no node has the GPU model {}; there are {}{outcome}", unknown.join(", "), known.join(", ")))
 }
 
 #[cfg(test)]
@@ -167,6 +180,27 @@ mod tests {
         assert_eq!(field(&JobOptions { duration_ms: Some(5), params: with("hold_ms"), ..options("matrix") }), "duration");
         assert_eq!(field(&JobOptions { timeout_ms: Some(0), ..options("sleep") }), "timeout");
         assert_eq!(field(&options("a.b")), "kind");
+    }
+
+    #[test]
+    fn what_a_built_in_kind_cannot_use_is_refused_before_it_is_queued() {
+        let options = JobOptions { params: Params::from([("colour".to_owned(), Param::Int(6))]), ..options("matrix") };
+        let refused = options.spec(1, 1, JobId::new(1, 2), 3).unwrap_err();
+        assert_eq!(
+            (refused.field, refused.problem.as_str()),
+            ("params", "unknown parameter `colour` of a matrix job: use size, seed, hold_ms")
+        );
+    }
+
+    #[test]
+    fn a_model_that_no_node_has_is_doubted_with_those_that_they_have() {
+        let offered = BTreeSet::from(["A100".to_owned(), "H100".to_owned()]);
+        let doubt = |models: &[&str]| doubt_models(&models.iter().map(ToString::to_string).collect::<Vec<_>>(), &offered);
+        let alone = "no node has the GPU model H200; there are A100, H100; the job is given up unless a node with one comes soon";
+        assert_eq!(doubt(&["H200"]).as_deref(), Some(alone));
+        assert_eq!(doubt(&["H100", "H200"]).as_deref(), Some("no node has the GPU model H200; there are A100, H100"));
+        assert_eq!((doubt(&["A100"]), doubt(&[])), (None, None));
+        assert_eq!(doubt_models(&["H200".to_owned()], &BTreeSet::new()), None, "a node may still come");
     }
 
     #[test]

@@ -56,6 +56,26 @@ async fn large_parameters_of_an_ended_job_are_read_from_its_record() {
 }
 
 #[tokio::test]
+async fn a_model_that_no_node_has_is_taken_with_a_warning_and_a_parameter_that_no_kind_reads_is_not() {
+    let (app, cluster) = local();
+    let request = r#"{"kind":"sleep","models":["H200"]}"#;
+    let warnings = |body: &Value| body.get("warnings").cloned();
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", request).await;
+    assert_eq!((status, warnings(&body)), (StatusCode::CREATED, None), "no node is known");
+    let spec = json!({"node": "gpu-node-01", "worker": "w", "incarnation": 1, "gpus": [{"model": "A100", "memory_mib": 1}], "rack": "r", "slots": 1,
+        "kinds": ["sleep"], "fault_percent_per_min": 0.0, "telemetry_source": "simulated"});
+    let registration = json!({"spec": spec, "registered_at_ms": 1});
+    app.view.write().nodes.on_registration(serde_json::from_value(registration).unwrap());
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", request).await;
+    let told = "no node has the GPU model H200; there are A100; the job is given up unless a node with one comes soon";
+    assert_eq!((status, warnings(&body)), (StatusCode::CREATED, Some(json!([told]))));
+    assert_eq!(cluster.submitted.lock().unwrap().len(), 2);
+    let (status, body) = send_json(&app, "POST", "/api/v1/jobs", r#"{"kind":"sleep","params":{"duration":5}}"#).await;
+    assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("params")), "{body}");
+    assert!(body["error"]["message"].as_str().unwrap().contains("use duration_ms"), "{body}");
+}
+
+#[tokio::test]
 async fn a_job_is_submitted_again_and_names_the_first() {
     let (app, cluster) = local();
     app.view.write().on_end(ended(&spec(1), 1));

@@ -238,6 +238,11 @@ impl NodeTable {
         self.known().filter_map(|(_, entry)| entry.known_spec()).flat_map(|spec| spec.kinds.iter().cloned()).collect()
     }
 
+    /// The models of GPUs that nodes have.
+    pub(crate) fn gpu_models(&self) -> BTreeSet<String> {
+        self.known().filter_map(|(_, entry)| entry.known_spec()).flat_map(|spec| spec.gpus.iter().map(|gpu| gpu.model.clone())).collect()
+    }
+
     /// The nodes that live in a process, by name.
     pub(crate) fn nodes_of(&self, worker: &str) -> Vec<String> {
         self.known().filter(|(_, entry)| entry.worker() == worker).map(|(node, _)| node.to_owned()).collect()
