@@ -21,10 +21,14 @@ use tokio::time::Instant;
 use crate::{ClientError, Leader};
 
 mod check;
+mod report;
+#[cfg(test)]
+mod tests;
 mod watch;
 
-pub use check::{AuditReport, Check, Figures, Queue};
 use check::{Entry, EntryState, Results, Verdict, look};
+pub use check::{Figures, Queue};
+pub use report::{AuditReport, Check};
 pub use watch::{AuditWatch, Outcome, Seen};
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -48,7 +52,7 @@ pub async fn run(nats: &Nats, wait: Duration) -> Result<AuditReport, ClientError
         verdict.add(&results, found);
         verdict.add_violations(read_violations(nats).await?);
         if !verdict.may_change() || Instant::now() >= give_up {
-            return Ok(verdict.report());
+            return Ok(AuditReport::of(&verdict));
         }
         tracing::debug!(looks = verdict.looks, "found a difference: checking again");
         tokio::time::sleep(BETWEEN_LOOKS).await;

@@ -3,9 +3,12 @@
 
 use std::fmt::Display;
 
-use super::options::{MAX_COMPUTE_LIMIT, MAX_MATRIX_SIZE};
 use super::{InvalidJob, JobSpec, MAX_TIMEOUT_MS, Param, clip};
 
+/// Up to which number `compute` counts primes, at most.
+pub const MAX_COMPUTE_LIMIT: u64 = 1_000_000_000;
+/// Rows and columns that `matrix` multiplies, at most.
+pub const MAX_MATRIX_SIZE: u64 = 4096;
 const DEFAULT_COMPUTE_LIMIT: u64 = 1_000_000;
 const DEFAULT_MATRIX_SIZE: u64 = 256;
 const MAX_SEED: u64 = i64::MAX as u64;

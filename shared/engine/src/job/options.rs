@@ -3,17 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, builtin, class, clip};
+use super::builtin::{self, MAX_COMPUTE_LIMIT, MAX_MATRIX_SIZE};
+use super::{Demand, InvalidJob, JobId, JobSpec, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, class, clip};
 
 pub const DEFAULT_DURATION_MS: u64 = 1_000;
 pub const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 pub const DEFAULT_MAX_RETRIES: u32 = 3;
 /// A tenth of a GPU.
 pub const DEFAULT_GPU_MILLI: u32 = 100;
-/// Up to which number `compute` counts primes, at most.
-pub const MAX_COMPUTE_LIMIT: u64 = 1_000_000_000;
-/// Rows and columns that `matrix` multiplies, at most.
-pub const MAX_MATRIX_SIZE: u64 = 4096;
 /// Of kinds of one's own, which may bound it further.
 pub const MAX_SIZE: u64 = 1_000_000_000;
 

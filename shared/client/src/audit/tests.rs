@@ -1,10 +1,16 @@
 //! Audits of small clusters, sound and broken.
 
-use faultline_engine::ledger::stores::{Change, Sight};
-use faultline_protocol::messages::LedgerSnapshot;
+use std::collections::{BTreeMap, BTreeSet};
+
+use faultline_engine::job::JobId;
+use faultline_engine::ledger::stores::{Change, Setback, Sight};
+use faultline_engine::ledger::{LedgerState, Took};
+use faultline_protocol::messages::{JobState, LedgerSnapshot};
+use faultline_runtime::sight::Look as StreamLook;
 use proptest::prelude::*;
 
-use super::*;
+use super::check::{Entry, EntryState, Problem, Queue, Results, Verdict, look};
+use super::report::{AuditReport, Check, NAMED};
 
 const NOW: u64 = 1_000_000;
 
@@ -103,7 +109,7 @@ fn a_second_end_is_found_in_one_look_and_across_looks() {
         let found = look(&results, &queue(&[]), NOW);
         verdict.add(&results, found);
     }
-    let report = verdict.report();
+    let report = AuditReport::of(&verdict);
     assert!(!report.ok && !report.checks[1].ok);
     assert_eq!(report.checks[1].wrong, [job(1).to_string()]);
 }
@@ -116,7 +122,7 @@ fn a_job_that_was_opened_and_never_queued_is_no_loss_at_any_age() {
     assert_eq!((found.problems.len(), found.figures.young, found.figures.never_queued, found.figures.vanished), (0, 1, 1, 0));
     let mut verdict = Verdict::default();
     verdict.add(&without_ledger(&[open(1, 1)]), look(&without_ledger(&[open(1, 1)]), &queue(&[]), NOW));
-    assert_eq!(verdict.report().checks[5].figures, "1 open, 1 never queued: a leader will abandon them");
+    assert_eq!(AuditReport::of(&verdict).checks[5].figures, "1 open, 1 never queued: a leader will abandon them");
 }
 
 #[test]
@@ -137,7 +143,7 @@ fn a_row_that_says_ok_is_true_and_a_lost_job_is_told_once() {
     let row = |results: &Results, queue: &Queue, index: usize| {
         let mut verdict = Verdict::default();
         verdict.add(results, look(results, queue, NOW));
-        verdict.report().checks[index].clone()
+        AuditReport::of(&verdict).checks[index].clone()
     };
     // Two jobs are open, and their messages were removed.
     let open_lost = row(&without_ledger(&[open(1, 1), open(2, 2)]), &queue_of(2, &[]), 5);
@@ -212,7 +218,7 @@ fn an_older_copy_is_noticed_by_what_the_ledger_knew_and_what_a_leader_noticed_st
 fn rows(results: &Results, queue: &Queue) -> (Check, Vec<&'static str>) {
     let mut verdict = Verdict::default();
     verdict.add(results, look(results, queue, NOW));
-    let checks = verdict.report().checks;
+    let checks = AuditReport::of(&verdict).checks;
     let failed = checks.iter().filter(|check| !check.ok).map(|check| check.check).collect();
     (checks[0].clone(), failed)
 }
@@ -266,7 +272,7 @@ fn what_expired_in_a_night_without_a_leader_is_told_and_is_no_failure() {
     assert_eq!((found.problems.clone(), found.figures.submitted, found.figures.missed), (BTreeSet::new(), 3, 3));
     let mut verdict = Verdict::default();
     verdict.add(&results, found);
-    let report = verdict.report();
+    let report = AuditReport::of(&verdict);
     assert!(report.ok && report.checks[2].figures.contains("the records of 3 ended jobs expired"), "{report:?}");
 }
 
@@ -286,7 +292,7 @@ fn an_ended_job_waits_for_a_scheduler_to_acknowledge_it_and_is_well_until_one_co
         let queue = Queue { led_since_ms, ..queue(&[1]) };
         let mut verdict = Verdict::default();
         verdict.add(&late, look(&late, &queue, NOW));
-        verdict.report().checks[6].clone()
+        AuditReport::of(&verdict).checks[6].clone()
     };
     let (alone, new, old) = (audit(None), audit(Some(NOW - 30_000)), audit(Some(NOW - 50_000)));
     assert!(alone.ok && new.ok && !old.ok, "{alone:?} {new:?} {old:?}");
@@ -313,8 +319,8 @@ fn only_what_lasts_counts() {
         verdict.add(&results, found);
         assert_eq!(verdict.may_change(), number == 1);
     }
-    assert!(verdict.report().ok);
-    assert_eq!(verdict.report().looks, 2);
+    assert!(AuditReport::of(&verdict).ok);
+    assert_eq!(AuditReport::of(&verdict).looks, 2);
 }
 
 #[test]
@@ -323,7 +329,7 @@ fn the_report_names_a_few() {
     let many: Vec<u128> = (0..15).collect();
     let mut verdict = Verdict::default();
     verdict.add(&results, look(&results, &queue(&many), NOW));
-    let report = verdict.report();
+    let report = AuditReport::of(&verdict);
     let check = &report.checks[6];
     assert!(!report.ok && !check.ok && report.checks[..6].iter().all(|check| check.ok));
     assert_eq!(check.wrong.len(), NAMED + 1);
@@ -387,7 +393,7 @@ fn a_broken_invariant_fails_the_audit_on_its_own() {
     let mut verdict = Verdict::default();
     verdict.add(&results, look(&results, &queue(&[1]), NOW));
     verdict.add_violations(["GPU 0 is over its capacity".to_owned()]);
-    let report = verdict.report();
+    let report = AuditReport::of(&verdict);
     let failed: Vec<_> = report.checks.iter().filter(|check| !check.ok).collect();
     assert!(!report.ok && failed.len() == 1 && report.figures.violations == 1);
     assert_eq!(failed[0].wrong, ["GPU 0 is over its capacity"]);
