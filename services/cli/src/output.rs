@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     fn plain(format: Format) -> Output {
-        Output { format, color: false, terminal: false, width: None }
+        Output { format, color: false, terminal: false, endless: false, width: None }
     }
 
     #[test]
