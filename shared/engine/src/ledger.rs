@@ -256,8 +256,14 @@ pub struct Ledger {
     jobs_seen_at_ms: u64,
     /// RESULTS lost what had been counted: what it holds now is the truth.
     restates: bool,
+    /// By the server's clock: what RESULTS held until then was counted, and what it got later was not.
+    counted_until_ms: u64,
+    /// What was stored later than this is no part of the copy that RESULTS went back to.
+    copied_until_ms: u64,
 }
 
+/// The time at which the ledger was stored is an estimate of the server's.
+const CLOCK_SLACK_MS: u64 = 1_000;
 /// How many ended jobs are remembered for finding a second end.
 const REMEMBERED: usize = 2_000_000;
 
@@ -267,7 +273,8 @@ impl Ledger {
         let mut state: LedgerState = state.into();
         state.is_whole |= state.version == 0 && state.counts.through_seq == 0;
         let (ended, open, by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false }
+        let counted_until_ms = state.counts.at_ms;
+        Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false, counted_until_ms, copied_until_ms: 0 }
     }
 
     /// To be called before the first record, see [`LedgerState::on_results`]. What it returns took what has been folded: what is left has to be
@@ -277,6 +284,7 @@ impl Ledger {
         self.keep(setback.clone());
         (self.ended, self.open, self.by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         (self.gone, self.restates) = (0, true);
+        self.copied_until_ms = self.counted_until_ms.saturating_add(CLOCK_SLACK_MS);
         Some(setback)
     }
 
@@ -302,6 +310,11 @@ impl Ledger {
 
     /// Takes the records in the order of their sequences.
     pub fn fold(&mut self, record: LedgerRecord) {
+        // RESULTS had grown again before it was looked at: here its copy ends.
+        if self.restates && record.seq <= self.state.counts.through_seq && record.stored_at_ms > self.copied_until_ms {
+            self.state.counts.through_seq = record.seq - 1;
+        }
+        self.counted_until_ms = self.counted_until_ms.max(record.stored_at_ms);
         let is_new = record.seq > self.state.counts.through_seq;
         // Sequences that are passed over were openings whose end came before we looked, or ends that expired.
         self.pass_over(record.seq.saturating_sub(1));

@@ -228,6 +228,7 @@ async fn the_watch_tells_a_second_setback_at_once_and_reads_again_what_is_left()
     sleep(Duration::from_secs(4)).await;
     cluster.server.kill9().await;
     put_back(&mut cluster, &copy).await;
+    sleep(Duration::from_secs(5)).await;
     let after = cluster.submit(&[sleep_job(10)]).await;
     cluster.wait_ended(&after).await;
     let output = tokio::task::spawn_blocking(move || watching.wait_with_output()).await.expect("it is waited for").expect("it ends");

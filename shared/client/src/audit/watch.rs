@@ -30,7 +30,7 @@ const ROUND: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The subjects of JOBS are listed this often: with a long queue that costs the server something.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// When something is missing.
+/// When something is missing, or could not be looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const READ_LIMIT: Duration = Duration::from_secs(5);
 const READ_AGAIN: Duration = Duration::from_millis(20);
@@ -177,7 +177,8 @@ impl AuditWatch {
         let mut connections = self.nats.connections();
         loop {
             connections.mark_unchanged();
-            if let Err(error) = self.survey().await {
+            let surveyed = self.survey().await;
+            if let Err(error) = &surveyed {
                 tracing::debug!(%error, "JOBS was not listed");
             }
             let jobs = self.board.borrow_mut().watch.to_reread(REREAD, unix_ms());
@@ -188,7 +189,7 @@ impl AuditWatch {
                     self.board.borrow_mut().watch.on_reread(job, found.is_some());
                 }
             }
-            let pause = if self.board.borrow().watch.wants_survey() { LOOK_AGAIN } else { LOOK_EVERY };
+            let pause = if surveyed.is_err() || self.board.borrow().watch.wants_survey() { LOOK_AGAIN } else { LOOK_EVERY };
             // A server that was away may come back with less than it had.
             let _ = timeout(pause, connections.changed()).await;
         }

@@ -127,6 +127,24 @@ fn what_a_setback_took_is_counted_by_what_it_was() {
 }
 
 #[test]
+fn a_job_that_came_after_a_setback_and_before_the_look_at_it_was_not_brought_back() {
+    let sight = |last_seq| Sight { made_at_ms: 5, last_seq, messages: 2 };
+    let mut ledger = Ledger::new(LedgerState::default());
+    ledger.on_results(sight(0), 1, false, 1);
+    (1..=3).for_each(|job| ledger.fold(record(2 * job, job.into(), JobState::Committed)));
+    // The copy ends at 4, and another job has been opened since.
+    let mut next = Ledger::new(ledger.to_store(9));
+    next.on_results(sight(5), 1, false, 5_000);
+    next.fold(record(2, 1, JobState::Committed));
+    next.fold(record(4, 2, JobState::Committed));
+    next.fold(LedgerRecord { stored_at_ms: 4_000, ..record(5, 9, JobState::Queued) });
+    next.on_caught_up(false);
+    let (counts, state) = (next.counts(), next.state());
+    assert_eq!((counts.submitted, counts.committed, state.imbalance(1)), (4, 3, 0));
+    assert_eq!((state.lost_with_store(), state.brought_back()), (0, 0));
+}
+
+#[test]
 fn what_a_copy_holds_and_the_ledger_has_not_counted_is_counted() {
     let sight = |last_seq| Sight { made_at_ms: 5, last_seq, messages: 2 };
     let mut ledger = Ledger::new(LedgerState::default());
