@@ -1163,6 +1163,8 @@ export interface Submitted {
   error?: ErrorDetail | null;
   ids: JobId[];
   submitted: number;
+  /** What seems to be a mistake and may be meant, such as a GPU model that no node has. */
+  warnings?: string[];
 }
 /** A text message of the WebSocket. */
 export type Told = {
