@@ -245,7 +245,7 @@ async fn the_watch_tells_a_second_setback_at_once_and_reads_again_what_is_left()
     };
     let (back, told) = (at_ms("NATS is back").flatten(), at_ms(second).flatten());
     assert!(told.zip(back).is_some_and(|(told, back)| told <= back + 3_000), "{back:?} {told:?}: {text}");
-    let totals = lines().filter(|line| line["submitted"].is_u64()).last().expect("totals");
+    let totals = lines().rfind(|line| line["submitted"].is_u64()).expect("totals");
     let sum = |names: &[&str]| names.iter().map(|name| totals[*name].as_u64().unwrap_or(0)).sum::<u64>();
     let right = sum(&["committed", "dead", "cancelled", "abandoned", "missed", "open", "lost_with_store"]);
     assert_eq!(sum(&["submitted", "brought_back"]), right, "{totals}");
