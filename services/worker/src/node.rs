@@ -187,6 +187,11 @@ impl HostedNode {
         self.telemetry.iter().zip(&self.tensor_active).map(reading).collect()
     }
 
+    /// Whether time can do anything to the node. Only real GPUs have news of their own.
+    pub(crate) fn ages(&self) -> bool {
+        !self.injector.is_still() || self.devices.kind() != "simulated"
+    }
+
     /// Lets time work on the node: heat makes faults likelier, and real GPUs report what happened to them.
     pub(crate) fn age(&mut self, agent: &mut AgentNode, now_ms: u64) -> Vec<FaultNews> {
         let hottest = self.telemetry.iter().filter_map(|gpu| gpu.temperature_c).fold(0.0, f32::max);

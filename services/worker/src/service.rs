@@ -111,7 +111,7 @@ pub(crate) async fn run(
             }
             Ok(()) = connections.changed() => worker.on_heartbeat_tick().await,
             _ = heartbeat.tick() => worker.on_heartbeat_tick().await,
-            _ = fault_tick.tick() => worker.on_fault_tick().await,
+            _ = fault_tick.tick(), if worker.nodes.values().any(HostedNode::ages) => worker.on_fault_tick().await,
             count = ended_soon(&mut ended_receiver, &mut batch, next_report) => {
                 if count > 0 {
                     next_report = Instant::now() + REPORT_EVERY;

@@ -212,11 +212,14 @@ pub fn drained_node(key: &str) -> Option<&str> {
 
 /// Whether a subject is one of those that a filter with `*` and `>` stands for.
 pub fn matches(filter: &str, subject: &str) -> bool {
-    let (mut filter, mut subject) = (filter.split('.'), subject.split('.'));
+    fn tokens(text: &str) -> impl Iterator<Item = &[u8]> {
+        text.as_bytes().split(|byte| *byte == b'.')
+    }
+    let (mut filter, mut subject) = (tokens(filter), tokens(subject));
     loop {
         match (filter.next(), subject.next()) {
-            (Some(">"), Some(_)) | (None, None) => return true,
-            (Some("*"), Some(_)) => {}
+            (Some(b">"), Some(_)) | (None, None) => return true,
+            (Some(b"*"), Some(_)) => {}
             (Some(wanted), Some(found)) if wanted == found => {}
             _ => return false,
         }

@@ -49,7 +49,7 @@ pub struct Process {
 impl Process {
     /// One that is given its connection, and cannot make another.
     pub fn over_any_wire(service: &'static str, name: &str, shutdown: Shutdown) -> Self {
-        let (readiness, metrics) = (Readiness::new(service, name, shutdown.token()), Metrics::new(service, name));
+        let (readiness, metrics) = (Readiness::new(service, name, shutdown.token()), Metrics::of_none(service, name));
         Self { name: name.to_owned(), shutdown, readiness, metrics, user: service, common: Common::default() }
     }
 

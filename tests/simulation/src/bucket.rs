@@ -6,38 +6,27 @@ use async_nats::jetstream::kv::{Entry, Operation};
 use bytes::Bytes;
 use faultline_protocol::codec;
 use faultline_protocol::messages::LeaseRecord;
-use faultline_protocol::streams::{self, KV_LEASE, KV_NODES};
+use faultline_protocol::streams::KV_LEASE;
 use faultline_runtime::wire::{Bucket, Doing, Over, Watching, WriteError};
 use futures::FutureExt;
 use futures::stream::StreamExt;
 
-use super::client::{ANSWER_LIMIT, Client, datetime, static_name};
+use super::client::{ANSWER_LIMIT, Client, datetime};
 use super::message::{EPOCH_MS, Op, Reply, Stored};
 use super::server::LEASE_MAX_AGE_MS;
-use super::stream::{bucket_stream, bucket_subject, key_of};
+use super::stream::{bucket_of, bucket_stream, bucket_subject, key_of};
 
 #[derive(Debug)]
 pub(crate) struct ModelBucket {
     client: Client,
     name: &'static str,
-    stream: String,
+    stream: &'static str,
 }
 
 impl ModelBucket {
     pub(crate) fn new(client: Client, name: &str) -> Self {
-        let name = static_bucket(name);
-        Self { client, name, stream: bucket_stream(name) }
-    }
-}
-
-fn static_bucket(bucket: &str) -> &'static str {
-    match bucket {
-        KV_NODES => KV_NODES,
-        KV_LEASE => KV_LEASE,
-        streams::KV_HEALTH => streams::KV_HEALTH,
-        streams::KV_CONTROL => streams::KV_CONTROL,
-        streams::KV_LEDGER => streams::KV_LEDGER,
-        other => unreachable!("nobody opens {other}"),
+        let stream = bucket_stream(name);
+        Self { client, name: bucket_of(stream), stream }
     }
 }
 
@@ -60,7 +49,7 @@ impl Bucket for ModelBucket {
     }
 
     fn stream(&self) -> &str {
-        &self.stream
+        self.stream
     }
 
     fn max_age(&self) -> Duration {
@@ -68,14 +57,14 @@ impl Bucket for ModelBucket {
     }
 
     fn first_revision(&self) -> Doing<'_, Result<u64, String>> {
-        async move { self.client.look_at(&self.stream).await.map(|_| 0) }.boxed()
+        async move { self.client.look_at(self.stream).await.map(|_| 0) }.boxed()
     }
 
     fn entry<'a>(&'a self, key: &'a str) -> Doing<'a, Result<Option<Entry>, String>> {
         async move {
             let subject = bucket_subject(self.name, key);
             let forged = self.client.forge(&subject);
-            let stored = match self.client.ask(Op::Last { stream: static_name(&self.stream), subject }, ANSWER_LIMIT).await? {
+            let stored = match self.client.ask(Op::Last { stream: self.stream, subject }, ANSWER_LIMIT).await? {
                 Reply::Stored(stored) => stored,
                 other => return Err(format!("{other:?}")),
             };
@@ -117,7 +106,7 @@ impl Bucket for ModelBucket {
 
     fn keys(&self) -> Doing<'_, Result<Vec<String>, String>> {
         async move {
-            let (_, found) = self.client.since(static_name(&self.stream), 0).await?;
+            let (_, found) = self.client.since(self.stream, 0).await?;
             Ok(found.iter().filter(|stored| stored.is_present()).map(|stored| key_of(stored).to_owned()).collect())
         }
         .boxed()
@@ -125,10 +114,9 @@ impl Bucket for ModelBucket {
 
     fn watch(&self) -> Doing<'_, Result<Watching, String>> {
         async move {
-            let stream = static_name(&self.stream);
-            let (sight, found) = self.client.since(stream, 0).await?;
+            let (sight, found) = self.client.since(self.stream, 0).await?;
             let (is_empty, bucket) = (found.is_empty(), self.name);
-            let entries = self.client.clone().follow_from(stream, found);
+            let entries = self.client.clone().follow_from(self.stream, found);
             Ok(Watching { sight, is_empty, entries: entries.map(move |(stored, pending)| Ok(entry_of(bucket, &stored, pending))).boxed() })
         }
         .boxed()

@@ -4,7 +4,6 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use async_nats::datetime::{DateTime, from_nanos};
-use faultline_protocol::streams::{self, JOBS, RESULTS};
 use faultline_runtime::generation::Sight;
 use faultline_runtime::sight::Look;
 use faultline_runtime::wire::Incoming;
@@ -14,11 +13,12 @@ use super::bug::Bug;
 use super::cast::Proc;
 use super::message::{Op, Reply, Stored};
 use super::stage::Stage;
+use super::stream::static_name;
 use super::world::World;
 
 /// How long the client waits for an answer of its own accord.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// How often a stream that is followed is asked for what is new.
+/// How often a stream that is followed is asked for what is new. An answer without news says nothing, so there is no question then.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 pub(crate) const TIMED_OUT: &str = "timed out";
 
@@ -33,21 +33,6 @@ pub(crate) struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("proc", &self.proc).finish_non_exhaustive()
-    }
-}
-
-pub(crate) fn static_name(stream: &str) -> &'static str {
-    match stream {
-        JOBS => JOBS,
-        RESULTS => RESULTS,
-        streams::EVENTS => streams::EVENTS,
-        streams::DEAD => streams::DEAD,
-        "KV_NODES" => "KV_NODES",
-        "KV_LEASE" => "KV_LEASE",
-        "KV_HEALTH" => "KV_HEALTH",
-        "KV_CONTROL" => "KV_CONTROL",
-        "KV_LEDGER" => "KV_LEDGER",
-        other => unreachable!("nobody reads {other}"),
     }
 }
 
@@ -93,6 +78,9 @@ impl Client {
                 Some(found) => found,
                 None => loop {
                     tokio::time::sleep(FOLLOW_EVERY).await;
+                    if wire.stage().is_some_and(|stage| !stage.has_news(stream, after)) {
+                        continue;
+                    }
                     match wire.since(stream, after).await {
                         Ok((_, found)) if !found.is_empty() => break found,
                         Ok(_) | Err(_) => {}

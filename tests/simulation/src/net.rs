@@ -7,8 +7,6 @@
 //! holds messages back; when that lasts as long as two pings of NATS it ends, with whatever was on it. A frozen process finds
 //! everything that arrived when it wakes.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -18,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tokio::sync::oneshot;
 
+use super::agenda::{Agenda, Due};
 use super::bug::Bug;
 use super::cast::Proc;
 use super::event::Event;
@@ -45,10 +44,7 @@ impl Weather {
 
 pub(crate) struct Net {
     pub(crate) now: u64,
-    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Option<Event>>,
-    free: Vec<usize>,
-    numbered: u64,
+    agenda: Agenda<Event>,
     rng: Pcg64Mcg,
     pub(crate) links: Vec<Link>,
     pub(crate) server_is_up: bool,
@@ -67,10 +63,7 @@ impl Net {
     pub(crate) fn new(seed: u64, procs: usize, weather: Weather, bug: Option<Bug>, shadow: Shadow, keep: usize) -> Self {
         Self {
             now: 0,
-            heap: BinaryHeap::new(),
-            events: Vec::new(),
-            free: Vec::new(),
-            numbered: 0,
+            agenda: Agenda::default(),
             rng: Pcg64Mcg::seed_from_u64(seed),
             links: (0..procs).map(|proc| Link::new(seed ^ ((proc as u64 + 1) << 40))).collect(),
             server_is_up: true,
@@ -115,27 +108,16 @@ impl Net {
     }
 
     fn push(&mut self, at: u64, event: Event) {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.events[slot] = Some(event);
-                slot
-            }
-            None => {
-                self.events.push(Some(event));
-                self.events.len() - 1
-            }
-        };
-        self.numbered += 1;
-        let is_next = self.heap.peek().is_none_or(|Reverse((first, _, _))| at < *first);
-        self.heap.push(Reverse((at, self.numbered, slot)));
-        if is_next && let Some(waker) = self.waker.take() {
+        if self.agenda.push(at, event)
+            && let Some(waker) = self.waker.take()
+        {
             waker.wake();
         }
     }
 
     /// When the next event is.
     pub(crate) fn next_at(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+        self.agenda.next_at()
     }
 
     /// The next event that is due.
@@ -144,9 +126,7 @@ impl Net {
         if self.next_at()? > now {
             return None;
         }
-        let Reverse((at, number, slot)) = self.heap.pop()?;
-        self.free.push(slot);
-        let event = self.events[slot].take()?;
+        let Due { at, number, event } = self.agenda.pop()?;
         self.stats.events += 1;
         self.trace.mix(at.wrapping_mul(31).wrapping_add(number));
         self.trace.mix(event.fingerprint());

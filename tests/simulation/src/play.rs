@@ -13,11 +13,11 @@ use super::wire::connect;
 use super::world::World;
 
 /// Runs until everything has ended, a promise is broken, or it takes too long.
-pub(crate) async fn play(world: &World) {
+pub(crate) async fn play(world: World) {
     {
         let mut stage = world.lock();
         stage.begin();
-        launch(world, &mut stage);
+        launch(&world, &mut stage);
     }
     let mut sleep = std::pin::pin!(tokio::time::sleep_until(world.at(0)));
     poll_fn(|cx| {
@@ -28,7 +28,7 @@ pub(crate) async fn play(world: &World) {
                 if stage.is_over_after(event) {
                     return Poll::Ready(());
                 }
-                launch(world, &mut stage);
+                launch(&world, &mut stage);
             }
             stage.net.waker = Some(cx.waker().clone());
             let Some(next) = stage.net.next_at() else { return Poll::Ready(()) };

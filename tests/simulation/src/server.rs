@@ -48,8 +48,8 @@ struct Pull {
     until: u64,
 }
 
-#[derive(Default)]
 struct Consumer {
+    filter: String,
     /// The first sequence that was not delivered yet.
     next: u64,
     deliveries: u64,
@@ -59,7 +59,7 @@ struct Consumer {
 }
 
 pub(crate) struct Server {
-    streams: BTreeMap<String, Stream>,
+    streams: BTreeMap<&'static str, Stream>,
     seen: BTreeMap<String, u64>,
     consumers: [Consumer; Priority::ALL.len()],
 }
@@ -91,11 +91,7 @@ fn stream_of(subject: &str) -> Option<&'static str> {
 
 impl Server {
     pub(crate) fn new() -> Self {
-        let mut streams = BTreeMap::from([(JOBS.to_owned(), Stream::new(false))]);
-        for name in faultline_protocol::streams::names().into_iter().filter(|name| name != JOBS) {
-            streams.insert(name, Stream::new(true));
-        }
-        Self { streams, seen: BTreeMap::new(), consumers: Default::default() }
+        Self { streams: Stream::all_by_name(), seen: BTreeMap::new(), consumers: Priority::ALL.map(Consumer::new) }
     }
 
     fn stream(&mut self, name: &str) -> &mut Stream {
@@ -104,6 +100,11 @@ impl Server {
 
     fn jobs(&self) -> &Stream {
         &self.streams[JOBS]
+    }
+
+    /// Whether anything came into a stream after a sequence.
+    pub(crate) fn has_news(&self, stream: &str, seq: u64) -> bool {
+        self.streams[stream].after(seq).next().is_some()
     }
 
     pub(crate) fn is_queue_empty(&self) -> bool {
@@ -123,13 +124,13 @@ impl Server {
     }
 
     pub(crate) fn ledger(&self) -> LedgerState {
-        let stored = self.streams[&bucket_stream(KV_LEDGER)].last_of(&bucket_subject(KV_LEDGER, KEY_LEDGER));
+        let stored = self.streams[bucket_stream(KV_LEDGER)].last_of(&bucket_subject(KV_LEDGER, KEY_LEDGER));
         stored.and_then(|stored| codec::decode_body(&stored.body).ok()).unwrap_or_default()
     }
 
     /// A node as it is registered.
     pub(crate) fn registered(&self, node: &str) -> Option<NodeSpec> {
-        let stored = self.streams[&bucket_stream(KV_NODES)].last_of(&bucket_subject(KV_NODES, node))?;
+        let stored = self.streams[bucket_stream(KV_NODES)].last_of(&bucket_subject(KV_NODES, node))?;
         codec::decode_body::<NodeRegistration>(&stored.body).ok().filter(|_| stored.is_present()).map(|found| found.spec)
     }
 
@@ -155,16 +156,16 @@ impl Server {
 
     /// The bucket LEASE is made anew, or an older copy of it is put back: its revisions begin again.
     pub(crate) fn lease_begins_again(&mut self, revision: u64, net: &Net) {
-        self.stream(&bucket_stream(KV_LEASE)).begins_again(revision, net.server_ms());
+        self.stream(bucket_stream(KV_LEASE)).begins_again(revision, net.server_ms());
     }
 
     /// The bucket NODES is made anew: no node is registered.
     pub(crate) fn nodes_begin_again(&mut self, net: &mut Net) {
-        let nodes: Vec<String> = self.streams[&bucket_stream(KV_NODES)].all().map(|stored| key_of(stored).to_owned()).collect();
+        let nodes: Vec<String> = self.streams[bucket_stream(KV_NODES)].all().map(|stored| key_of(stored).to_owned()).collect();
         for node in nodes {
             net.shadow.on_unregistered(&node, net.now);
         }
-        self.stream(&bucket_stream(KV_NODES)).begins_again(0, net.server_ms());
+        self.stream(bucket_stream(KV_NODES)).begins_again(0, net.server_ms());
     }
 
     /// Time passes: what was not acknowledged is due again, and a lease that was not renewed ends.
@@ -179,7 +180,7 @@ impl Server {
             }
         }
         let now_ms = net.server_ms();
-        let leases = self.stream(&bucket_stream(KV_LEASE));
+        let leases = self.stream(bucket_stream(KV_LEASE));
         let ended: Vec<Subject> = leases
             .all()
             .filter(|stored| stored.is_present() && stored.at_ms + LEASE_MAX_AGE_MS <= now_ms)
@@ -201,7 +202,7 @@ impl Server {
                     consumer.pulls.pop_front();
                     continue;
                 }
-                let Some((stored, count)) = consumer.take_next(&self.streams[JOBS], priority, net.now) else { break };
+                let Some((stored, count)) = consumer.take_next(&self.streams[JOBS], net.now) else { break };
                 consumer.pulls[0].left -= 1;
                 consumer.deliveries += 1;
                 net.stats.deliveries += 1;
@@ -326,8 +327,8 @@ impl Server {
     /// What the stream still holds up to a consumer's last delivery.
     fn backlog(&self, priority: Priority) -> Backlog {
         let consumer = &self.consumers[priority as usize];
-        let filter = subjects::queue_filter(priority);
-        let waiting = self.jobs().after(consumer.next.saturating_sub(1)).filter(|stored| subjects::matches(&filter, &stored.subject));
+        let waiting =
+            self.jobs().after(consumer.next.saturating_sub(1)).filter(|stored| subjects::matches(&consumer.filter, &stored.subject));
         let last = consumer.next.saturating_sub(1);
         Backlog {
             waiting: waiting.count() as u64,
@@ -411,7 +412,7 @@ impl Server {
 
     fn write(&mut self, bucket: &str, key: &str, value: Bytes, over: Over, net: &mut Net) -> Reply {
         let (now_ms, subject) = (net.server_ms(), bucket_subject(bucket, key));
-        let found = self.stream(&bucket_stream(bucket)).last_of(&subject);
+        let found = self.stream(bucket_stream(bucket)).last_of(&subject);
         let fits = match over {
             Over::Anything => true,
             Over::Nothing => found.is_none_or(|stored| !stored.is_present()),
@@ -423,20 +424,20 @@ impl Server {
         if bucket == KV_NODES {
             net.shadow.on_registered(key, net.now);
         }
-        let seq = self.stream(&bucket_stream(bucket)).write(subject.into(), HeaderMap::new(), value, now_ms);
+        let seq = self.stream(bucket_stream(bucket)).write(subject.into(), HeaderMap::new(), value, now_ms);
         Reply::Written { seq, is_duplicate: false }
     }
 
     fn remove(&mut self, bucket: &str, key: &str, revision: Option<u64>, net: &mut Net) -> Reply {
         let (now_ms, subject) = (net.server_ms(), bucket_subject(bucket, key));
-        let found = self.stream(&bucket_stream(bucket)).last_of(&subject).map_or(0, |stored| stored.seq);
+        let found = self.stream(bucket_stream(bucket)).last_of(&subject).map_or(0, |stored| stored.seq);
         if revision.is_some_and(|revision| revision != found) {
             return Reply::Conflict;
         }
         if bucket == KV_NODES {
             net.shadow.on_unregistered(key, net.now);
         }
-        self.stream(&bucket_stream(bucket)).write(subject.into(), removal(), Bytes::new(), now_ms);
+        self.stream(bucket_stream(bucket)).write(subject.into(), removal(), Bytes::new(), now_ms);
         Reply::Done
     }
 }
@@ -467,8 +468,19 @@ fn request_of_inbox(subject: &str) -> Option<(Proc, u32, u64)> {
 }
 
 impl Consumer {
+    fn new(of: Priority) -> Self {
+        Self {
+            filter: subjects::queue_filter(of),
+            next: 0,
+            deliveries: 0,
+            pending: BTreeMap::new(),
+            due: BTreeSet::new(),
+            pulls: VecDeque::new(),
+        }
+    }
+
     /// What is delivered next, and how often that makes.
-    fn take_next(&mut self, jobs: &Stream, priority: Priority, now: u64) -> Option<(Arc<Stored>, u64)> {
+    fn take_next(&mut self, jobs: &Stream, now: u64) -> Option<(Arc<Stored>, u64)> {
         let due_at = now + ms(ACK_WAIT);
         if let Some(seq) = self.due.pop_first()
             && let Some(pending) = self.pending.get_mut(&seq)
@@ -476,8 +488,7 @@ impl Consumer {
             (pending.is_due, pending.due_at, pending.count) = (false, due_at, pending.count + 1);
             return Some((Arc::clone(jobs.at(seq)?), pending.count));
         }
-        let filter = subjects::queue_filter(priority);
-        let is_new = |stored: &&Arc<Stored>| subjects::matches(&filter, &stored.subject) && !self.pending.contains_key(&stored.seq);
+        let is_new = |stored: &&Arc<Stored>| subjects::matches(&self.filter, &stored.subject) && !self.pending.contains_key(&stored.seq);
         let stored = Arc::clone(jobs.after(self.next.saturating_sub(1)).find(is_new)?);
         self.next = stored.seq + 1;
         self.pending.insert(stored.seq, Pending { first_at: now, due_at, count: 1, is_due: false });

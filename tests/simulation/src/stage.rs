@@ -309,6 +309,11 @@ impl Stage {
         }
     }
 
+    /// Whether the server has anything in a stream after a sequence.
+    pub(crate) fn has_news(&self, stream: &str, seq: u64) -> bool {
+        self.server.has_news(stream, seq)
+    }
+
     /// A submitter need not do anything more for this job.
     pub(crate) fn on_handed_over(&mut self, index: usize, job: JobId) {
         if let Some(handed_over) = self.todo[index].remove(&job) {

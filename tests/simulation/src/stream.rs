@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use faultline_engine::ledger::stores;
+use faultline_protocol::streams::{DEAD, EVENTS, JOBS, RESULTS};
 use faultline_runtime::generation::Sight;
 use faultline_runtime::sight::Look;
 
@@ -24,7 +25,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(keeps_one: bool) -> Self {
+    pub(crate) fn all_by_name() -> BTreeMap<&'static str, Self> {
+        STREAMS.into_iter().map(|name| (name, Self::new(name != JOBS))).collect()
+    }
+
+    fn new(keeps_one: bool) -> Self {
         Self { created_ms: EPOCH_MS, last_seq: 0, by_seq: BTreeMap::new(), last: BTreeMap::new(), keeps_one }
     }
 
@@ -91,8 +96,22 @@ impl Stored {
     }
 }
 
-pub(crate) fn bucket_stream(bucket: &str) -> String {
-    format!("KV_{bucket}")
+/// The streams and buckets that anybody here reads or writes.
+const STREAMS: [&str; 9] = [JOBS, RESULTS, EVENTS, DEAD, "KV_NODES", "KV_LEASE", "KV_HEALTH", "KV_CONTROL", "KV_LEDGER"];
+
+pub(crate) fn static_name(stream: &str) -> &'static str {
+    STREAMS.into_iter().find(|name| *name == stream).unwrap_or_else(|| unreachable!("nobody reads {stream}"))
+}
+
+/// The bucket that a stream is.
+pub(crate) fn bucket_of(stream: &'static str) -> &'static str {
+    stream.strip_prefix("KV_").unwrap_or(stream)
+}
+
+/// The stream that a bucket is.
+pub(crate) fn bucket_stream(bucket: &str) -> &'static str {
+    let is_it = |name: &&'static str| name.starts_with("KV_") && bucket_of(name) == bucket;
+    STREAMS.into_iter().find(is_it).unwrap_or_else(|| unreachable!("nobody opens {bucket}"))
 }
 
 pub(crate) fn bucket_subject(bucket: &str, key: &str) -> String {

@@ -23,11 +23,11 @@ use rand::RngExt;
 use super::bucket::ModelBucket;
 use super::bug::Bug;
 use super::cast::Proc;
-use super::client::{ANSWER_LIMIT, Client, TIMED_OUT, datetime, static_name};
+use super::client::{ANSWER_LIMIT, Client, TIMED_OUT, datetime};
 use super::message::{EPOCH_MS, Op, Reply, Stored, delivered};
 use super::queue::ModelConsumer;
 use super::stage::Stage;
-use super::stream::bucket_stream;
+use super::stream::{bucket_stream, static_name};
 use super::world::World;
 use super::{planted, witness};
 
@@ -210,7 +210,7 @@ impl Wire for Client {
 
     fn bucket<'a>(&'a self, name: &'a str) -> Doing<'a, Result<Arc<dyn Bucket>, String>> {
         async move {
-            self.look_at(&bucket_stream(name)).await?;
+            self.look_at(bucket_stream(name)).await?;
             Ok(Arc::new(ModelBucket::new(self.clone(), name)) as Arc<dyn Bucket>)
         }
         .boxed()

@@ -2,7 +2,9 @@
 
 use faultline_engine::job::{AttemptId, AttemptOutcome};
 use faultline_protocol::codec;
-use faultline_protocol::messages::{AssignBatch, ClusterEvent, EndedBatch, EventBatch, EventKind, KillAttempts, Level, WorkerSync};
+use faultline_protocol::messages::{
+    AssignBatch, ClusterEvent, EndedBatch, EventBatch, EventKind, Goodbye, KillAttempts, Level, WorkerSync,
+};
 use faultline_protocol::subjects;
 use faultline_runtime::wire::Post;
 
@@ -36,6 +38,11 @@ pub(crate) fn on_post(stage: &mut Stage, from: Proc, post: &Post) {
             for ended in batch.ended {
                 stage.net.say(|| format!("{} reports {} as {:?} {}", batch.worker, ended.attempt, ended.outcome, ended.detail));
             }
+        }
+    } else if subject.starts_with("node.bye.") {
+        // The scheduler believes it, whether or not the registration can still be removed.
+        if let Ok(bye) = codec::decode_body::<Goodbye>(&post.body) {
+            stage.net.shadow.on_unregistered(&bye.node, stage.net.now);
         }
     } else if subject == subjects::SCHED_SYNCED {
         if let Ok(sync) = codec::decode_body::<WorkerSync>(&post.body) {

@@ -290,6 +290,17 @@ impl DeviceSource for Scripted {
 }
 
 #[test]
+fn time_passes_for_real_gpus_and_where_something_is_broken() {
+    assert!(node_with(Box::new(Scripted { news: Arc::default() })).hosted.ages());
+    let mut node = node();
+    assert!(!node.hosted.ages(), "no fault by itself, and none ordered");
+    break_with(&mut node, FaultKind::Hang, None, 1_000);
+    assert!(node.hosted.ages());
+    node.age(11_000);
+    assert!(!node.hosted.ages());
+}
+
+#[test]
 fn a_real_gpu_that_is_lost_takes_the_way_of_a_simulated_one() {
     let script = Arc::new(Mutex::new(vec![]));
     let mut node = node_with(Box::new(Scripted { news: Arc::clone(&script) }));

@@ -143,6 +143,11 @@ impl FaultInjector {
         self.active.values()
     }
 
+    /// Whether time alone changes nothing: nothing is broken, and nothing breaks by itself.
+    pub fn is_still(&self) -> bool {
+        self.active.is_empty() && self.hazard == Hazard::Never && self.profile.outages.is_none()
+    }
+
     /// Lives up to `now_ms` and says what began and ended on the way, in order. `heat_factor` multiplies the rate since the
     /// last tick, see `device::hazard_factor`. The first tick only starts the time, and joins outages that are under way.
     pub fn tick(&mut self, now_ms: u64, heat_factor: f64) -> Vec<FaultTransition> {

@@ -40,12 +40,18 @@ pub struct Metrics {
 impl Metrics {
     /// With what every process tells: its version and name, and on Linux its processor time, memory and files.
     pub fn new(service: &str, process: &str) -> Self {
+        let metrics = Self::of_none(service, process);
+        #[cfg(target_os = "linux")]
+        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
+        metrics
+    }
+
+    /// Of something that is no process of its own: without what the operating system says of one.
+    pub(crate) fn of_none(service: &str, process: &str) -> Self {
         let info = Opts::new("faultline_build_info", "Always 1; the labels say which process of which version this is.");
         let info = made(IntGaugeVec::new(info, &["service", "process", "version"]));
         let metrics = Self { registry: Registry::new(), info };
         metrics.register(metrics.info.clone());
-        #[cfg(target_os = "linux")]
-        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
         metrics.name(service, process);
         metrics
     }

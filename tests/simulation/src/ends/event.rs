@@ -1,7 +1,6 @@
 //! What happens, when, and who waits for it.
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
 use std::rc::Rc;
 
 use super::message::{Push, Reply, Request};
@@ -25,30 +24,4 @@ pub(crate) enum Event {
     Start { of: Proc },
     ServerTick,
     Deed(usize),
-}
-
-pub(crate) struct Due {
-    pub(crate) at: u64,
-    pub(crate) order: u64,
-    pub(crate) event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
 }

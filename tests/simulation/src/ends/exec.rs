@@ -56,7 +56,7 @@ impl World {
                 if is_over(&mut core) {
                     return;
                 }
-                let Some(due) = core.due.pop() else { return };
+                let Some(due) = core.agenda.pop() else { return };
                 core.now = due.at;
                 core.stats.events += 1;
                 core.fingerprint(&due.event);

@@ -49,13 +49,7 @@ fn play(world: &Rc<World>, journals: &Journals, reading: &Reading) {
         let plans = core.scenario.submitters.iter().map(Vec::len);
         plans.zip(journals.iter()).all(|(plans, journal)| journal.borrow().is_done(plans))
     };
-    world.play(
-        |world, proc| launch(world, proc, journals, reading),
-        |core| {
-            let is_done = are_done(core);
-            verdict::is_over(core, || is_done)
-        },
-    );
+    world.play(|world, proc| launch(world, proc, journals, reading), |core| verdict::is_over(core, are_done));
     let mut core = world.0.borrow_mut();
     if core.shadow.broken().is_none() {
         let report = observer::audit_now(&core);

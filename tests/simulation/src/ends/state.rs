@@ -1,6 +1,6 @@
 //! Everything that the processes of a seed share.
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
-use super::event::{Due, Event, Slot};
+use super::event::{Event, Slot};
 use super::link::Link;
 use super::message::Reply;
 use super::proc::Proc;
@@ -16,6 +16,7 @@ use super::scenario::Scenario;
 use super::server::Server;
 use super::shadow::Shadow;
 use super::{EndsBug, EndsStats};
+use crate::agenda::Agenda;
 use crate::trace::Trace;
 
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()>>>;
@@ -29,8 +30,7 @@ pub(crate) struct Task {
 /// Everything but the processes' own memory.
 pub(crate) struct Core {
     pub(crate) now: u64,
-    order: u64,
-    pub(crate) due: BinaryHeap<Due>,
+    pub(crate) agenda: Agenda<Event>,
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) next_task: u64,
     pub(crate) current: u64,
@@ -51,8 +51,7 @@ impl Core {
     pub(crate) fn new(seed: u64, scenario: Scenario, bug: Option<EndsBug>, keep: usize) -> Self {
         Self {
             now: 0,
-            order: 0,
-            due: BinaryHeap::new(),
+            agenda: Agenda::default(),
             tasks: BTreeMap::new(),
             next_task: 0,
             current: 0,
@@ -75,8 +74,7 @@ impl Core {
     }
 
     pub(crate) fn at(&mut self, at: u64, event: Event) {
-        self.order += 1;
-        self.due.push(Due { at: at.max(self.now), order: self.order, event });
+        self.agenda.push(at.max(self.now), event);
     }
 
     pub(crate) fn note(&mut self, words: impl FnOnce() -> String) {

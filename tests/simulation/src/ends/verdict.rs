@@ -14,7 +14,7 @@ const QUIET_WITHIN_MS: u64 = 180_000;
 const STILL_MS: u64 = 1_500;
 
 /// Asked after every event: it is over, or a promise is broken.
-pub(crate) fn is_over(core: &mut Core, are_submitters_done: impl Fn() -> bool) -> bool {
+pub(crate) fn is_over(core: &mut Core, are_submitters_done: impl Fn(&Core) -> bool) -> bool {
     if core.shadow.broken().is_some() {
         return true;
     }
@@ -22,7 +22,7 @@ pub(crate) fn is_over(core: &mut Core, are_submitters_done: impl Fn() -> bool) -
         return false;
     }
     if core.server.jobs.is_empty()
-        && are_submitters_done()
+        && are_submitters_done(core)
         && core.now > core.shadow.last_end_ms + STILL_MS
         && core.now > core.scenario.healthy_at + STILL_MS
     {

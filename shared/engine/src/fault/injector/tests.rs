@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::statistics::{FaultRecord, FaultStatistics};
-use super::super::{Fleet, TRACE_INTER_ARRIVAL_CV};
+use super::super::{FaultPreset, Fleet, TRACE_INTER_ARRIVAL_CV};
 use super::*;
 
 const MIN_MS: u64 = 60_000;
@@ -212,6 +212,19 @@ fn off_never_fails_but_obeys_orders() {
     assert_eq!(injector.active().next().unwrap().until_ms, t + 8_000 + MAX_ORDERED_MS);
     assert_eq!(words(&injector.restore(None, t + 9_000)), [format!("-crash None {}", t + 9_000)]);
     assert_eq!(injector.active().count(), 0);
+}
+
+#[test]
+fn only_what_breaks_by_itself_or_is_broken_needs_the_time() {
+    for preset in FaultPreset::ALL {
+        assert_eq!(injector(preset.profile(1, 1.0), 1).is_still(), preset == FaultPreset::Off, "{preset:?}");
+    }
+    // Nobody tells it the time before the order.
+    let mut injector = injector(FaultProfile::off(), 1);
+    injector.order(ordered(FaultKind::Xid79, 3, 5_000), "test", 1_000);
+    assert!(!injector.is_still());
+    assert_eq!(words(&injector.tick(9_000, 1.0)), ["-xid_79 Some(3) 6000"]);
+    assert!(injector.is_still());
 }
 
 #[test]
