@@ -4,7 +4,7 @@
 use faultline_simulation::{Bug, FaultKind, Stats, campaign, run};
 
 const THREADS: usize = 2;
-/// About 45 s on two quiet cores. Each seed runs the loops of nine processes or so; `just simulate` plays more of them.
+/// About 28 s on two quiet cores. Each seed runs the loops of nine processes or so; `just simulate` plays more of them.
 const SEEDS: u64 = 4_000;
 /// So many seeds are compared where bugs are absorbed.
 const COMPARED: u64 = 1_500;
