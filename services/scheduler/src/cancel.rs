@@ -61,7 +61,7 @@ pub(crate) async fn cancel(
         let messages = if known.is_held { None } else { count_messages(nats, job).await.ok() };
         let committed = match messages {
             Some(0) => commit_without_message(nats, &record, ttl_s, Took::Nothing).await,
-            _ => commit(nats, &record, ttl_s, None).await,
+            _ => commit(nats, &record, ttl_s).await,
         };
         match committed {
             Ok(Commit::TooLate(_) | Commit::NoRecord) => {}

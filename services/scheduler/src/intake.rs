@@ -9,7 +9,7 @@ use async_nats::jetstream::kv;
 use faultline_engine::job::{JobId, Priority, is_token};
 use faultline_engine::node::NodeSpec;
 use faultline_engine::scheduler::{Delivery, PendingMessage, RecordRead};
-use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_TRACEPARENT};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ};
 use faultline_protocol::messages::{DrainSetting, NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connection::Connection;
@@ -146,6 +146,5 @@ pub(crate) fn read_delivery(message: &Delivered) -> Result<Delivery, Poison> {
     let Some(ack_subject) = message.reply.as_ref().map(ToString::to_string) else { return Err(poison("it has no ack subject".into())) };
     let info = message.info.as_ref().map_err(|error| poison(format!("JetStream does not say when it was stored: {error}")))?;
     let stored_at_ms = info.stored_at_ms;
-    let traceparent = header(HEADER_TRACEPARENT).map(str::to_owned);
-    Ok(Delivery { spec: queued.spec, open_seq: seq, stored_at_ms, ack_subject, traceparent, redelivered: info.delivered > 1 })
+    Ok(Delivery { spec: queued.spec, open_seq: seq, stored_at_ms, ack_subject, redelivered: info.delivered > 1 })
 }

@@ -310,7 +310,7 @@ impl Performer {
             if !write_letter(&nats, &letter, &counter).await {
                 return;
             }
-            let Some(committed) = commit_surely(&nats, &record, ttl_s, held.traceparent.as_deref()).await else { return };
+            let Some(committed) = commit_surely(&nats, &record, ttl_s).await else { return };
             match (committed, subjects::ack_seq(&held.ack_subject)) {
                 (Commit::TooLate(None) | Commit::NoRecord, Some(seq)) => {
                     let _ = extras.send(Extra { seq, ack_subject: held.ack_subject.clone(), refused: None });
@@ -358,7 +358,7 @@ impl Performer {
                 && poison.open_seq.is_none_or(|seq| seq == found.seq)
             {
                 let record = records::dead_from_marker(job, &found, &poison.reason, nats.unix_ms());
-                is_end = commit_surely(&nats, &record, ttl_s, None).await == Some(Commit::Committed);
+                is_end = commit_surely(&nats, &record, ttl_s).await == Some(Commit::Committed);
             }
             let Some(reply) = message.reply.clone().map(|reply| reply.to_string()) else { return };
             match subjects::ack_seq(&reply) {
@@ -401,9 +401,9 @@ async fn write_letter(nats: &Connection, letter: &DeadLetter, counter: &IntCount
     written.is_ok()
 }
 
-async fn commit_surely(nats: &Connection, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Option<Commit> {
+async fn commit_surely(nats: &Connection, record: &TerminalRecord, ttl_s: u64) -> Option<Commit> {
     for _ in 0..TRIES {
-        match record::commit(nats, record, ttl_s, traceparent).await {
+        match record::commit(nats, record, ttl_s).await {
             Ok(Commit::Committed) => return Some(Commit::Committed),
             Ok(Commit::TooLate(state)) => {
                 tracing::warn!(job = %record.job, ?state, "the job had already ended");

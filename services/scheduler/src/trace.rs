@@ -5,7 +5,7 @@ use faultline_engine::job::{Assignment, AttemptOutcome};
 use faultline_runtime::trace::{Span, SpanId, Tracer};
 
 pub(crate) fn tell_placement(tracer: &Tracer, assignment: &Assignment) {
-    tracer.tell(assignment.traceparent.as_deref(), |trace, root| {
+    tracer.tell(assignment.spec.id, |trace, root| {
         let node = || vec![("node", assignment.node.clone()), ("why", assignment.why.clone())];
         let span = |name: &str, start_ms: u64| Span {
             trace,

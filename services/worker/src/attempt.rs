@@ -151,7 +151,7 @@ impl Attempt {
     async fn commit(&self, record: Arc<TerminalRecord>) -> Answer {
         self.context.wait_while_cut_off().await;
         let (asked, asked_ms) = (Instant::now(), self.shared.nats.unix_ms());
-        let committed = commit(&self.shared.nats, &record, self.shared.terminal_ttl_s, self.assignment.traceparent.as_deref()).await;
+        let committed = commit(&self.shared.nats, &record, self.shared.terminal_ttl_s).await;
         if let Ok(commit) = &committed {
             self.shared.metrics.commit_seconds.observe(asked.elapsed().as_secs_f64());
             trace::tell_commit(&self.shared.nats, &self.assignment, asked_ms, commit);

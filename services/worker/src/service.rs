@@ -325,7 +325,6 @@ impl Worker {
             id,
             number: assignment.failures.saturating_add(assignment.requeues).saturating_add(1),
             node: assignment.node.clone(),
-            traceparent: assignment.traceparent.clone(),
         };
         let context = AttemptContext::new(
             Arc::new(assignment.spec.clone()),

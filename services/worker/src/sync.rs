@@ -64,7 +64,6 @@ mod tests {
             requeues: 0,
             history: Vec::new(),
             why: String::new(),
-            traceparent: None,
             epoch: 1,
         };
         RunningAttempt { assignment, started_at_ms: 0, elapsed_ms: None }

@@ -6,7 +6,7 @@ use faultline_runtime::trace::{Span, SpanId, Tracer};
 
 /// An attempt that ended here. A lost one is told by the scheduler, which also knows of those whose worker is dead.
 pub(crate) fn tell_attempt(tracer: &Tracer, assignment: &Assignment, started_at_ms: u64, ended: &EndedAttempt) {
-    tracer.tell(assignment.traceparent.as_deref(), |trace, root| {
+    tracer.tell(assignment.spec.id, |trace, root| {
         let placement = Span {
             trace,
             id: SpanId::random(),
@@ -41,7 +41,7 @@ pub(crate) fn tell_attempt(tracer: &Tracer, assignment: &Assignment, started_at_
 
 /// The stream's answer to a result.
 pub(crate) fn tell_commit(nats: &Connection, assignment: &Assignment, start_ms: u64, commit: &Commit) {
-    nats.tracer().tell(assignment.traceparent.as_deref(), |trace, _| {
+    nats.tracer().tell(assignment.spec.id, |trace, _| {
         let error = match commit {
             Commit::Committed => None,
             Commit::TooLate(ended) => Some(format!("the job had already ended: {ended:?}")),

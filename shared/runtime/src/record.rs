@@ -8,7 +8,7 @@ use async_nats::{HeaderMap, header};
 pub use faultline_engine::job::Commit;
 use faultline_engine::job::{Found, JobId, JobSpec, JobState, Priority, is_token};
 use faultline_engine::ledger::{LedgerRecord, Took};
-use faultline_protocol::codec::{self, HEADER_JOB_MESSAGE, HEADER_JOB_STATE, HEADER_TRACEPARENT};
+use faultline_protocol::codec::{self, HEADER_JOB_MESSAGE, HEADER_JOB_STATE};
 use faultline_protocol::messages::{QueuedJob, RecordState, TerminalRecord};
 use faultline_protocol::{streams, subjects};
 use futures::TryStreamExt;
@@ -110,30 +110,21 @@ pub async fn each_queued(nats: &Connection, mut take: impl FnMut(String)) -> any
 
 /// Replaces the open marker `record.open_seq` by `record`. The first writer wins; all others are told so.
 /// A transient error may have committed all the same: call again, it is found out by reading back.
-pub async fn commit(nats: &Connection, record: &TerminalRecord, ttl_s: u64, traceparent: Option<&str>) -> Result<Commit, PublishError> {
-    commit_with(nats, record, ttl_s, codec::headers_for::<TerminalRecord>(), traceparent).await
+pub async fn commit(nats: &Connection, record: &TerminalRecord, ttl_s: u64) -> Result<Commit, PublishError> {
+    commit_with(nats, record, ttl_s, codec::headers_for::<TerminalRecord>()).await
 }
 
 /// As [`commit`], for the end of a job that has no message in JOBS which could be acknowledged.
 pub async fn commit_without_message(nats: &Connection, record: &TerminalRecord, ttl_s: u64, took: Took) -> Result<Commit, PublishError> {
     let mut headers = codec::headers_for::<TerminalRecord>();
     headers.insert(HEADER_JOB_MESSAGE, took.as_str());
-    commit_with(nats, record, ttl_s, headers, None).await
+    commit_with(nats, record, ttl_s, headers).await
 }
 
-async fn commit_with(
-    nats: &Connection,
-    record: &TerminalRecord,
-    ttl_s: u64,
-    mut headers: HeaderMap,
-    traceparent: Option<&str>,
-) -> Result<Commit, PublishError> {
+async fn commit_with(nats: &Connection, record: &TerminalRecord, ttl_s: u64, mut headers: HeaderMap) -> Result<Commit, PublishError> {
     headers.insert(HEADER_JOB_STATE, record.state.as_str());
     headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, record.open_seq.to_string());
     headers.insert(header::NATS_MESSAGE_TTL, format!("{ttl_s}s"));
-    if let Some(traceparent) = traceparent {
-        headers.insert(HEADER_TRACEPARENT, traceparent);
-    }
     match nats.publish_durable_with(subjects::result(record.job), headers, record).await {
         Ok(_) => Ok(Commit::Committed),
         Err(PublishError::WrongLastSequence) => {

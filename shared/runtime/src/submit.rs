@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::header;
 use faultline_engine::job::{InvalidJob, JobId, JobSpec};
-use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_TRACEPARENT};
+use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE};
 use faultline_protocol::messages::{OPEN, OpenMarker, QueuedJob};
 use faultline_protocol::{batch, streams, subjects};
 use futures::FutureExt;
@@ -18,7 +18,7 @@ use crate::connection::Connection;
 pub use crate::record::{JobRecord, read_record};
 use crate::room::Room;
 use crate::sight::look_at;
-use crate::trace::{Span, traceparent};
+use crate::trace::Span;
 
 /// The value of `Nats-TTL` that outlives every limit.
 const TTL_NEVER: &str = "never";
@@ -146,7 +146,7 @@ impl Submitter {
 
     /// The root of the job's trace.
     fn tell(&self, spec: &JobSpec, start_ms: u64) {
-        self.nats.tracer().tell(Some(&traceparent(spec.id)), |trace, id| {
+        self.nats.tracer().tell(spec.id, |trace, id| {
             let attributes =
                 vec![("job", spec.id.to_string()), ("job.kind", spec.kind.clone()), ("job.priority", spec.priority.to_string())];
             let (name, end_ms) = ("submit".to_owned(), self.nats.unix_ms());
@@ -193,7 +193,6 @@ impl Submitter {
         let mut headers: HeaderMap = codec::headers_for::<QueuedJob>();
         headers.insert(HEADER_JOB_OPEN_SEQ, open_seq.to_string());
         headers.insert(header::NATS_MESSAGE_ID, spec.id.to_string());
-        headers.insert(HEADER_TRACEPARENT, traceparent(spec.id));
         let subject = subjects::queue(spec.priority, spec.class(), spec.id);
         match self.nats.publish_acknowledged(subject, headers, &QueuedJob { spec: spec.clone() }).await {
             Ok(ack) => Ok(ack.duplicate),

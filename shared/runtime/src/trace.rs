@@ -56,21 +56,17 @@ impl SpanId {
     }
 }
 
-/// The header of a job's trace. The trace id is the job's own 128 bits, so that either finds the other.
-pub fn traceparent(job: JobId) -> String {
+/// A job's trace, whose id is the job's own 128 bits, so that either finds the other, and its root span. Every process derives both from the
+/// job's id, so that no message between them carries them.
+fn of_job(job: JobId) -> (TraceId, SpanId) {
     let trace = job.to_u128();
-    format!("00-{trace:032x}-{:016x}-01", (trace as u64) | 1)
+    (TraceId(trace), SpanId((trace as u64) | 1))
 }
 
-/// The trace and the span that a `traceparent` names, <https://www.w3.org/TR/trace-context/>.
-pub fn read_traceparent(header: &str) -> Option<(TraceId, SpanId)> {
-    let mut parts = header.split('-');
-    let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    if version.len() != 2 || trace.len() != 32 || span.len() != 16 {
-        return None;
-    }
-    let (trace, span) = (u128::from_str_radix(trace, 16).ok()?, u64::from_str_radix(span, 16).ok()?);
-    (trace != 0 && span != 0).then_some((TraceId(trace), SpanId(span)))
+/// The same as the header `traceparent` of <https://www.w3.org/TR/trace-context/>, for those who do not know that rule.
+pub fn traceparent(job: JobId) -> String {
+    let (TraceId(trace), SpanId(root)) = of_job(job);
+    format!("00-{trace:032x}-{root:016x}-01")
 }
 
 /// Where spans go: nowhere, or to a task that sends them. Cheap to clone.
@@ -125,10 +121,10 @@ impl Tracer {
         self.0.as_ref().map(|sender| &sender.dropped)
     }
 
-    /// Tells of spans of the trace that the header names. Costs nothing without a collector.
-    pub fn tell(&self, traceparent: Option<&str>, spans: impl FnOnce(TraceId, SpanId) -> Vec<Span>) {
+    /// Tells of spans of a job's trace. Costs nothing without a collector.
+    pub fn tell(&self, job: JobId, spans: impl FnOnce(TraceId, SpanId) -> Vec<Span>) {
         let Some(sender) = &self.0 else { return };
-        let Some((trace, root)) = traceparent.and_then(read_traceparent) else { return };
+        let (trace, root) = of_job(job);
         for span in spans(trace, root) {
             if sender.spans.try_send(ToSender::Send(Box::new(span))).is_err() {
                 sender.dropped.inc();
@@ -237,12 +233,11 @@ mod tests {
 
     #[test]
     fn a_job_s_header_names_its_trace() {
-        let job = JobId::new(1_700_000_000_000, 7);
-        let (trace, span) = read_traceparent(&traceparent(job)).unwrap();
-        assert_eq!((trace, span), (TraceId(job.to_u128()), SpanId(job.to_u128() as u64 | 1)));
-        for bad in ["", "00", "00-0-0-01", &format!("00-{:032x}-{:016x}-01", 0, 1), &format!("00-{}-{:016x}-01", "z".repeat(32), 1)] {
-            assert_eq!(read_traceparent(bad), None, "{bad}");
-        }
+        let job = JobId::new(0x018b_cfe5_6800, 7);
+        let (trace, root) = of_job(job);
+        assert_eq!((trace, root), (TraceId(job.to_u128()), SpanId(7)));
+        assert_eq!(traceparent(job), "00-018bcfe5680000000000000000000007-0000000000000007-01");
+        assert_eq!(of_job(JobId::new(1, 8)).1, SpanId(9), "a span's id is never 0");
     }
 
     #[test]
@@ -280,12 +275,12 @@ mod tests {
     async fn a_collector_that_is_not_there_costs_spans_and_nothing_else() {
         let tracer = Tracer::start(Some("http://127.0.0.1:1"), "worker", "worker-01").unwrap();
         let job = JobId::new(1, 2);
-        tracer.tell(Some(&traceparent(job)), |trace, root| {
+        tracer.tell(job, |trace, root| {
             let (name, attributes) = ("x".to_owned(), Vec::new());
             vec![Span { trace, id: root, parent: None, name, start_ms: 1, end_ms: 2, attributes, error: None }]
         });
         tracer.flush().await;
         assert_eq!(tracer.dropped().unwrap().get(), 1);
-        Tracer::default().tell(Some(&traceparent(job)), |_, _| unreachable!("nobody listens"));
+        Tracer::default().tell(job, |_, _| unreachable!("nobody listens"));
     }
 }

@@ -237,9 +237,9 @@ async fn what_was_submitted_is_shown_in_every_state_and_can_be_submitted_again()
     let refused = up.faultline(&["submit", "--kind", "sleep", "--param", "id=99999999999999999999"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused).contains("--param") && text(&refused).contains("--param-text id=99999999999999999999"), "{}", text(&refused));
-    let misspelt = up.faultline(&["submit", "--kind", "matrix", "--param", "sise=5"]);
+    let misspelt = up.faultline(&["submit", "--kind", "matrix", "--param", "sizes=5"]);
     assert_eq!(misspelt.status.code(), Some(2));
-    assert!(text(&misspelt).contains("--param: unknown parameter `sise` of a matrix job: use size, seed, hold_ms"), "{}", text(&misspelt));
+    assert!(text(&misspelt).contains("--param: unknown parameter `sizes` of a matrix job: use size, seed, hold_ms"), "{}", text(&misspelt));
     let doubted = up.faultline(&["submit", "--kind", "sleep", "--model", "H200"]);
     assert_eq!(doubted.status.code(), Some(0));
     assert!(text(&doubted).contains("warning: --model: no node has the GPU model H200; there are "), "{}", text(&doubted));

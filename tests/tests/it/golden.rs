@@ -1,5 +1,6 @@
 //! The wire, pinned: a file with the bytes of every message as version 1 wrote it. A changed message for which these
 //! files no longer say the same breaks every running cluster's upgrade: raise the version and keep reading the old one instead.
+//! A field that all builds can do without may go: the file of the builds that wrote it is kept under another name, as `former`.
 //!
 //! A new message gets its file with `FAULTLINE_WRITE_GOLDEN=1`, which writes missing files and never touches one that is there.
 
@@ -36,7 +37,7 @@ fn every_file_decodes_to_what_it_was_written_from() {
 
 #[test]
 fn every_message_is_encoded_to_the_same_bytes_as_ever() {
-    for sample in samples::all().into_iter().filter(|sample| sample.version == 1) {
+    for sample in samples::all().into_iter().filter(|sample| sample.version == 1 && !sample.is_former) {
         let (written, golden) = (&sample.encoded, golden(&sample));
         let differs_at = written.iter().zip(&golden).take_while(|(new, old)| new == old).count();
         assert!(

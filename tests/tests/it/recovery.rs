@@ -116,7 +116,7 @@ async fn a_frozen_worker_that_wakes_up_commits_nothing() {
     assert_eq!(read_record(&cluster.nats, job).await.unwrap().unwrap().seq, seq, "the record is the heir's");
     // And straight at the fence: a commit that expects the open marker comes too late, from any client.
     let late = TerminalRecord { ended_at_ms: unix_ms(), result: "forged".into(), attempt: None, ..records[&job].clone() };
-    assert_eq!(commit(&cluster.nats, &late, 60, None).await.unwrap(), Commit::TooLate(Some(JobState::Committed)));
+    assert_eq!(commit(&cluster.nats, &late, 60).await.unwrap(), Commit::TooLate(Some(JobState::Committed)));
     cluster.assert_audit_clean();
 }
 

@@ -57,7 +57,7 @@ fn nonsense_is_refused_with_the_flag_and_a_way_out() {
         ("--kind matrix --size -5", "--size"),
         ("--kind matrix --size 5 --param size=6", "leave one out"),
         ("--kind matrix --param a=1 --param a=2", "given twice"),
-        ("--kind matrix --param sise=5", "--param: unknown parameter `sise` of a matrix job: use size, seed, hold_ms"),
+        ("--kind matrix --param sizes=5", "--param: unknown parameter `sizes` of a matrix job: use size, seed, hold_ms"),
         ("--kind fault --param fail_odds=2", "--param: `fail_odds` must be a number from 0 to 1"),
         ("--kind a.b", "--kind"),
         ("--kind sleep --model *", "--model"),

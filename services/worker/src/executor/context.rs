@@ -61,14 +61,12 @@ pub struct AttemptIdentity {
     pub number: u32,
     /// Where it runs.
     pub node: String,
-    /// W3C Trace Context of the job.
-    pub traceparent: Option<String>,
 }
 
 impl AttemptIdentity {
     /// The first try of a job, outside a cluster.
     pub fn first(id: AttemptId) -> Self {
-        Self { id, number: 1, node: "gpu-node-01".into(), traceparent: None }
+        Self { id, number: 1, node: "gpu-node-01".into() }
     }
 }
 

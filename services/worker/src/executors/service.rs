@@ -15,6 +15,7 @@ use faultline_protocol::batch::HEADER_BYTES;
 use faultline_protocol::messages::exec::{ExecCancel, ExecReceipt, ExecReply, ExecRequest, to_json};
 use faultline_protocol::subjects;
 use faultline_runtime::clock::{ms, unix_ms};
+use faultline_runtime::trace::traceparent;
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -53,7 +54,7 @@ impl Service {
         }
         let mut replies = self.client.subscribe(request.reply.clone()).await.map_err(|error| lost(&error))?;
         let mut stop = StopOnDrop::new(&self.client, &request, began);
-        let headers = request.headers(ctx.identity.traceparent.as_deref());
+        let headers = request.headers(&traceparent(request.job));
         let sent = self.client.publish_with_reply_and_headers(subject.clone(), request.reply.clone(), headers, body).await;
         sent.map_err(|error| lost(&error))?;
         let mut talk = Conversation::new(subject.clone(), silence_ms);

@@ -115,7 +115,6 @@ fn assignment(n: u128, gpus: &[u8]) -> Assignment {
         requeues: 0,
         history: vec![],
         why: String::new(),
-        traceparent: None,
     }
 }
 

@@ -47,7 +47,6 @@ fn assignment(n: u128) -> Assignment {
         requeues: 0,
         history: Vec::new(),
         why: String::new(),
-        traceparent: None,
         epoch: 1,
     }
 }

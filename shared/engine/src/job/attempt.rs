@@ -121,8 +121,6 @@ pub struct Assignment {
     pub history: Vec<AttemptSummary>,
     #[serde(default)]
     pub why: String,
-    #[serde(default)]
-    pub traceparent: Option<String>,
     /// The lease under which it was placed; 0 when that was not said.
     #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub epoch: u64,

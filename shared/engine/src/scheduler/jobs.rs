@@ -15,7 +15,6 @@ pub struct Delivery {
     /// When JetStream stored it, by the server's clock.
     pub stored_at_ms: u64,
     pub ack_subject: String,
-    pub traceparent: Option<String>,
     /// Whether JetStream says that it was delivered before. After a crash of the server it may not remember.
     pub redelivered: bool,
 }
@@ -97,7 +96,6 @@ impl Scheduler {
             open_seq: delivery.open_seq,
             stored_at_ms: delivery.stored_at_ms,
             ack_subject: delivery.ack_subject,
-            traceparent: delivery.traceparent,
             path: Path::default(),
             state: HeldState::ReadingBack,
             demand_kind,
@@ -354,7 +352,6 @@ impl Scheduler {
             open_seq: assignment.open_seq,
             stored_at_ms: 0,
             ack_subject: assignment.ack_subject.clone(),
-            traceparent: assignment.traceparent.clone(),
             path: assignment.path(),
             state,
             demand_kind: demand_kind(&assignment.spec),

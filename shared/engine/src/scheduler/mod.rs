@@ -190,7 +190,6 @@ pub struct Held {
     /// delivers it again.
     pub stored_at_ms: u64,
     pub ack_subject: String,
-    pub traceparent: Option<String>,
     /// The attempts that ended.
     pub path: Path,
     pub state: HeldState,

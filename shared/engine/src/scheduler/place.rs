@@ -165,7 +165,6 @@ impl Scheduler {
             requeues: held.path.requeues,
             history: held.path.history.clone(),
             why: why.clone(),
-            traceparent: held.traceparent.clone(),
             epoch: self.epoch,
         };
         actions.push(Action::Assign { worker: node.spec.worker.clone(), assignment: Box::new(assignment) });

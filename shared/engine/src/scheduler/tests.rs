@@ -46,14 +46,7 @@ pub(super) fn spec(n: u128, gpu_milli: u32) -> JobSpec {
 }
 
 pub(super) fn delivery(spec: JobSpec, redelivered: bool) -> Delivery {
-    Delivery {
-        ack_subject: format!("ack.{}", spec.id),
-        stored_at_ms: spec.submitted_at_ms,
-        spec,
-        open_seq: 7,
-        traceparent: None,
-        redelivered,
-    }
+    Delivery { ack_subject: format!("ack.{}", spec.id), stored_at_ms: spec.submitted_at_ms, spec, open_seq: 7, redelivered }
 }
 
 /// A settled leader with beating nodes.

@@ -56,15 +56,13 @@ pub struct ExecRequest {
 }
 
 impl ExecRequest {
-    pub fn headers(&self, traceparent: Option<&str>) -> HeaderMap {
+    pub fn headers(&self, traceparent: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER_KIND, "exec-request");
         headers.insert(HEADER_VERSION, EXEC_VERSION.to_string());
         headers.insert(HEADER_ATTEMPT, self.attempt.to_string());
         headers.insert(HEADER_DEADLINE, self.deadline_ms.to_string());
-        if let Some(traceparent) = traceparent {
-            headers.insert(HEADER_TRACEPARENT, traceparent);
-        }
+        headers.insert(HEADER_TRACEPARENT, traceparent);
         headers
     }
 }
@@ -184,7 +182,7 @@ mod tests {
             attempt = attempt
         );
         assert_eq!(to_json(&request), text.as_bytes());
-        let headers = request.headers(Some("00-1-2-01"));
+        let headers = request.headers("00-1-2-01");
         let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
         assert_eq!((header("Faultline-Kind"), header("Faultline-Version")), (Some("exec-request".into()), Some("1".into())));
         assert_eq!((header("Faultline-Attempt"), header("Faultline-Deadline")), (Some(attempt.to_string()), Some("1700000030000".into())));

@@ -131,9 +131,7 @@ async fn finish(nats: &Nats, message: &async_nats::jetstream::Message) -> anyhow
         result: "slept 0 ms".into(),
         ..TerminalRecord::bare(spec.id, open_seq, JobState::Committed, now_ms).with_path(path)
     };
-    let traceparent =
-        message.headers.as_ref().and_then(|headers| headers.get(codec::HEADER_TRACEPARENT)).map(|value| value.as_str().to_owned());
-    commit(nats, &record, TTL_S, traceparent.as_deref()).await?;
+    commit(nats, &record, TTL_S).await?;
     if let Some(reply) = message.reply.clone() {
         nats.client.publish(reply, AckKind::Ack.into()).await?;
     }

@@ -24,7 +24,7 @@ use faultline_protocol::messages::{
 };
 
 pub(crate) use sample::Sample;
-use sample::{T, sample};
+use sample::{T, former, sample};
 
 fn job_id() -> JobId {
     JobId::new(T, 0x0123_4567_89ab_cdef_0123)
@@ -104,7 +104,6 @@ fn assignment() -> Assignment {
         requeues: 1,
         history: vec![lost_attempt()],
         why: "least-loaded: 7 of 8 GPUs free".into(),
-        traceparent: Some("00-019b7965cc000123456789abcdef0123-456789abcdef0123-01".into()),
         epoch: 0,
     }
 }
@@ -372,9 +371,11 @@ fn work_and_nodes() -> Vec<Sample> {
     };
     vec![
         sample("", AssignBatch { epoch: 3, assignments: vec![assignment()] }),
+        former("traceparent", AssignBatch { epoch: 3, assignments: vec![assignment()] }),
         sample("", EndedBatch { worker: "worker-01".into(), ended: vec![ended] }),
         sample("unanswered", EndedBatch { worker: "worker-01".into(), ended: vec![unanswered] }),
         sample("", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![sync.clone()], refused: None }),
+        former("traceparent", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![sync.clone()], refused: None }),
         sample("elapsed", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![with_elapsed(sync, 3_500)], refused: None }),
         sample("part", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![second_part], refused: None }),
         sample(

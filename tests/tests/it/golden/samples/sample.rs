@@ -20,6 +20,8 @@ pub(crate) struct Sample {
     pub(crate) kind: &'static str,
     pub(crate) version: u32,
     pub(crate) encoded: Vec<u8>,
+    /// Whether its file is of an earlier build, which wrote fields that this one ignores.
+    pub(crate) is_former: bool,
     is_read_from: ReadsBack,
     rewritten: Rewrites,
 }
@@ -36,6 +38,11 @@ impl Sample {
     }
 }
 
+/// A message as an earlier build wrote it: read as ever, and written otherwise.
+pub(super) fn former<M: Message + PartialEq + Debug + 'static>(variant: &str, value: M) -> Sample {
+    Sample { is_former: true, ..sample(variant, value) }
+}
+
 pub(super) fn sample<M: Message + PartialEq + Debug + 'static>(variant: &str, value: M) -> Sample {
     let name = if variant.is_empty() { M::KIND.to_owned() } else { format!("{}-{variant}", M::KIND) };
     let encoded = codec::encode(&value).to_vec();
@@ -44,6 +51,7 @@ pub(super) fn sample<M: Message + PartialEq + Debug + 'static>(variant: &str, va
         kind: M::KIND,
         version: M::VERSION,
         encoded,
+        is_former: false,
         is_read_from: Box::new(move |body| codec::decode_body::<M>(body).map(|read| read == value)),
         rewritten: Box::new(|headers, body| codec::decode::<M>(headers, body).map(|read| codec::encode(&read).to_vec())),
     }
