@@ -77,7 +77,7 @@ screenshots:
 check:
     @exec scripts/check.sh
 
-# Jobs a second and latency through all services, against the bound of the bare durable writes. Arguments go to the bench.
+# Jobs a second, latency, and CPU of all services, beside a bare pipeline with the fewest durable writes. Arguments go to the bench.
 [no-exit-message]
 bench *ARGS:
     @exec scripts/bench.sh bench "$@"

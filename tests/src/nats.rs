@@ -188,6 +188,14 @@ impl TestNats {
         }
     }
 
+    /// The process of a local server that runs.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.server {
+            Server::Container(_) => None,
+            Server::Process(process) => process.pid(),
+        }
+    }
+
     /// Ends the server with SIGKILL and returns when it is gone. Its files stay for [`TestNats::restart`].
     pub async fn kill9(&mut self) {
         let killed = match &mut self.server {

@@ -2,6 +2,10 @@
 
 use std::fmt::Display;
 use std::fs::read_to_string;
+use std::time::Duration;
+
+/// Ticks a second of the times in `/proc`: `USER_HZ`, which is the same on every kernel for x86 and Arm, <https://man7.org/linux/man-pages/man7/time.7.html>.
+const USER_HZ: u64 = 100;
 
 /// One size of `/proc/PID/status` in KiB, such as `VmRSS`; <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>.
 pub fn kib(pid: impl Display, field: &str) -> Option<u64> {
@@ -14,6 +18,15 @@ pub fn kib(pid: impl Display, field: &str) -> Option<u64> {
 pub fn state(pid: impl Display) -> Option<char> {
     let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The processor time that all its threads took, in its own code and in the kernel, to a hundredth of a second.
+pub fn cpu(pid: impl Display) -> Option<Duration> {
+    let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The 14th and 15th field; the first two are before the space.
+    let ticks: Vec<u64> = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    let [own, kernel] = ticks[..] else { return None };
+    Some(Duration::from_millis((own + kernel) * 1_000 / USER_HZ))
 }
 
 /// Those that its first thread started.
@@ -34,6 +47,10 @@ mod tests {
         let own = std::process::id();
         assert!(kib(own, "VmRSS") > Some(0) && kib(own, "VmPeak") >= kib(own, "VmRSS"));
         assert!(state(own).is_some_and(|state| "RSD".contains(state)));
-        assert_eq!((kib(own, "Vm"), state(u32::MAX)), (None, None));
+        assert_eq!((kib(own, "Vm"), state(u32::MAX), cpu(u32::MAX)), (None, None, None));
+        let (before, began) = (cpu(own).expect("it has taken some"), std::time::Instant::now());
+        while cpu(own) == Some(before) {
+            assert!(began.elapsed() < Duration::from_secs(30), "a busy process takes processor time");
+        }
     }
 }

@@ -35,6 +35,13 @@ pub(crate) struct Room {
     max_bytes: Option<u64>,
     /// Promised by this process since then.
     since_bytes: u64,
+    /// Promised by this process to jobs that it is opening just now, which no look has seen.
+    opening_bytes: u64,
+}
+
+/// A job of this size takes so much: its marker, its message, and its end.
+fn bytes_for(spec_bytes: usize) -> u64 {
+    END_BYTES.saturating_add((spec_bytes as u64).saturating_mul(2))
 }
 
 impl Room {
@@ -53,15 +60,26 @@ impl Room {
         self.since_bytes = 0;
     }
 
-    /// A job of this size is opened: its marker, its message and its end.
-    pub(crate) fn on_opened(&mut self, spec_bytes: usize) {
-        self.since_bytes = self.since_bytes.saturating_add(END_BYTES).saturating_add((spec_bytes as u64).saturating_mul(2));
+    /// Keeps room for a job of this size, or says in words why it cannot be opened now.
+    pub(crate) fn reserve(&mut self, spec_bytes: usize) -> Result<(), String> {
+        if let Some(words) = self.refusal() {
+            return Err(words);
+        }
+        self.opening_bytes = self.opening_bytes.saturating_add(bytes_for(spec_bytes));
+        Ok(())
     }
 
-    /// Why no job can be opened now, in words.
-    pub(crate) fn refusal(&self) -> Option<String> {
+    /// A job of this size for which room was kept is open, or is not and will not be.
+    pub(crate) fn on_settled(&mut self, spec_bytes: usize, is_open: bool) {
+        self.opening_bytes = self.opening_bytes.saturating_sub(bytes_for(spec_bytes));
+        if is_open {
+            self.since_bytes = self.since_bytes.saturating_add(bytes_for(spec_bytes));
+        }
+    }
+
+    fn refusal(&self) -> Option<String> {
         let limit = self.max_bytes?;
-        let percent = self.promised_bytes.saturating_add(self.since_bytes).saturating_mul(100) / limit;
+        let percent = self.promised_bytes.saturating_add(self.since_bytes).saturating_add(self.opening_bytes).saturating_mul(100) / limit;
         (percent >= FULL_PERCENT).then(|| {
             format!("{percent} % of its bytes are used or kept for the ends of open jobs, and jobs are taken below {FULL_PERCENT} %")
         })
@@ -100,8 +118,15 @@ mod tests {
         assert!(room.refusal().is_some_and(|words| words.contains("kept for the ends of open jobs")));
         room.on_look(&look(528 * 8_000, 8_000, 16 << 20), &look(317 * 8_000, 8_000, 16 << 20));
         assert_eq!(room.refusal(), None);
-        (0..2_000).for_each(|_| room.on_opened(400));
-        assert!(room.refusal().is_some(), "also those that were opened since the last look");
+        let opened = (0..4_000).take_while(|_| room.reserve(400).is_ok()).count();
+        assert!((1_000..2_000).contains(&opened), "also those that are being opened: {opened}");
+        room.on_look(&look(528 * 8_000, 8_000, 16 << 20), &look(317 * 8_000, 8_000, 16 << 20));
+        assert!(room.refusal().is_some(), "which a look does not see");
+        (0..opened).for_each(|at| room.on_settled(400, at % 2 == 0));
+        assert_eq!(room.refusal(), None, "half of them were refused");
+        (0..opened).for_each(|_| _ = room.reserve(400));
+        (0..opened).for_each(|_| room.on_settled(400, true));
+        assert!(room.refusal().is_some(), "and those that were opened since the last look");
         room.on_look(&look(1 << 30, 1 << 20, -1), &look(1 << 40, 1 << 20, -1));
         assert_eq!(room.refusal(), None, "without a limit");
     }

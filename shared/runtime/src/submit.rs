@@ -77,7 +77,33 @@ pub struct Submitted {
 #[derive(Debug, Clone)]
 pub struct Submitter {
     nats: Connection,
-    room: Arc<Mutex<Room>>,
+    room: Arc<SharedRoom>,
+}
+
+/// What the clones of a submitter know of the room in RESULTS.
+#[derive(Debug, Default)]
+struct SharedRoom {
+    room: Mutex<Room>,
+    looking: tokio::sync::Mutex<()>,
+}
+
+impl SharedRoom {
+    fn locked(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room that is kept while a job is opened, also when nobody waits for the outcome any more.
+struct Kept<'a> {
+    room: &'a SharedRoom,
+    spec_bytes: usize,
+    is_open: bool,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.room.locked().on_settled(self.spec_bytes, self.is_open);
+    }
 }
 
 impl Submitter {
@@ -128,20 +154,19 @@ impl Submitter {
         Err(InvalidJob::new("params", problem))
     }
 
-    /// RESULTS keeps room for the ends of what is open.
-    async fn check_room(&self) -> Result<(), SubmitError> {
-        let is_due = self.room().is_due(Instant::now());
+    /// RESULTS keeps room for the ends of what is open, and now for that of one more job.
+    async fn reserve_room(&self, spec_bytes: usize) -> Result<Kept<'_>, SubmitError> {
+        // Who comes during a look waits for it, and opens nothing by an older one.
+        let _looking = self.room.looking.lock().await;
+        let is_due = self.room.locked().is_due(Instant::now());
         if is_due {
             match tokio::try_join!(look_at(&self.nats, streams::JOBS), look_at(&self.nats, streams::RESULTS)) {
-                Ok((jobs, results)) => self.room().on_look(&jobs, &results),
+                Ok((jobs, results)) => self.room.locked().on_look(&jobs, &results),
                 Err(reason) => tracing::debug!(reason, "cannot read how full RESULTS is: the server decides"),
             }
         }
-        self.room().refusal().map_or(Ok(()), |words| Err(SubmitError::ResultsFull(words)))
-    }
-
-    fn room(&self) -> MutexGuard<'_, Room> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+        self.room.locked().reserve(spec_bytes).map_err(SubmitError::ResultsFull)?;
+        Ok(Kept { room: &self.room, spec_bytes, is_open: false })
     }
 
     /// The root of the job's trace.
@@ -156,7 +181,13 @@ impl Submitter {
 
     /// The first of the two writes: the open marker. A job that has one and no message in JOBS is an orphan.
     pub async fn open(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
-        self.check_room().await?;
+        let mut kept = self.reserve_room(batch::bytes_of(spec)).await?;
+        let opened = self.open_marker(spec).await?;
+        kept.is_open = opened.is_new;
+        Ok(opened)
+    }
+
+    async fn open_marker(&self, spec: &JobSpec) -> Result<Submitted, SubmitError> {
         let marker = OpenMarker {
             job: spec.id,
             name: spec.name.clone(),
@@ -169,10 +200,7 @@ impl Submitter {
         headers.insert(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         headers.insert(header::NATS_MESSAGE_TTL, TTL_NEVER);
         match self.nats.publish_durable_with(subjects::result(spec.id), headers, &marker).await {
-            Ok(open_seq) => {
-                self.room().on_opened(batch::bytes_of(spec));
-                Ok(Submitted { open_seq, already_done: false, is_new: true })
-            }
+            Ok(open_seq) => Ok(Submitted { open_seq, already_done: false, is_new: true }),
             Err(PublishError::WrongLastSequence) => self.read_back(spec.id).await,
             Err(PublishError::StreamFull(reason)) => Err(SubmitError::ResultsFull(reason)),
             Err(error) => Err(error.into()),

@@ -92,6 +92,10 @@ impl ProcessServer {
         self.folder.path().join("data")
     }
 
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.server.id())
+    }
+
     pub(super) fn start(&mut self) -> std::io::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut server =

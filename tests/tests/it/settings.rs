@@ -1,8 +1,12 @@
 //! A setting is asked for, in force, or refused with a reason, and no surface tells one for the other.
 
+use std::process::{Command, Stdio};
+
 use faultline_tests::http;
+use faultline_tests::programs::program;
 use faultline_tests::up::{Up, text};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Next to nothing is submitted: the settings are what counts.
 const QUIET: &str = "[generator]\nfirst_jobs = 0\nmix = \"sleep=1\"\n";
@@ -65,4 +69,18 @@ async fn without_a_generator_a_rate_is_stored_and_not_told_as_set() {
     assert!(text(&set).contains("no generator answered within 3 s: the rate is stored"), "{}", text(&set));
     let told = up.faultline(&["rate", "get"]);
     assert!(text(&told).contains("5 jobs a minute, set by cli") && text(&told).contains("no generator runs"), "{}", text(&told));
+}
+
+#[test]
+fn up_refuses_settings_with_which_a_service_would_end_before_it_starts_anything() {
+    let folder = TempDir::new().expect("a temporary folder");
+    std::fs::write(folder.path().join("faultline.toml"), "[scheduler]\nterminal_ttl_s = 60\n[worker]\nslots = 0\n").expect("a file");
+    let mut up = Command::new(program("faultline"));
+    let refused = up.arg("up").env("NO_COLOR", "1").current_dir(folder.path()).stdin(Stdio::null()).output().expect("faultline starts");
+    let said = text(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in ["settings of [scheduler]", "terminal_ttl_s", "use 180 or more", "settings of [worker]", "slots"] {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+    assert!(!folder.path().join(".data").exists(), "nothing was started");
 }

@@ -1,5 +1,6 @@
 //! `submit`: builds jobs from flags, hands hundreds over at once, and waits for their ends when asked.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// An id is given up this long before it would be too old to be repeated safely.
 const MARGIN_MS: u64 = 5_000;
+/// So long a job may be tried again without a word.
+const QUIET_MS: u64 = 2_000;
+/// Jobs that are submitted together mostly wait for the same thing.
+static TOLD: Once = Once::new();
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubmitFlags {
@@ -329,12 +334,16 @@ async fn submit_one(
 
 /// Submits one job, again and again with the same id while that is safe.
 pub(super) async fn submit_surely(submitter: &Submitter, spec: &JobSpec) -> Result<Submitted, SubmitError> {
-    let give_up_ms = clock::steady_ms() + ms(MAX_SUBMIT_AGE) - MARGIN_MS;
+    let began_ms = clock::steady_ms();
+    let give_up_ms = began_ms + ms(MAX_SUBMIT_AGE) - MARGIN_MS;
     let mut pause = FIRST_PAUSE;
     loop {
         match submitter.submit(spec).await {
             Err(error) if error.is_transient() && clock::steady_ms() < give_up_ms => {
                 tracing::debug!(job = %spec.id, %error, "not accepted yet: trying again with the same id");
+                if clock::steady_ms() > began_ms + QUIET_MS {
+                    TOLD.call_once(|| note!("not accepted yet: {error}; trying for up to {}", span(give_up_ms - began_ms)));
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Measures the cluster against the bound of the bare durable writes.
+/// Measures the cluster against a bare pipeline with the fewest durable writes.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     /// Jobs of one throughput measurement

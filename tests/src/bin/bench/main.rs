@@ -1,43 +1,50 @@
-//! `just bench`: how many no-op jobs a second go through all services, from the first submit to the last commit, and how
-//! many the server alone takes of the same durable writes and acks. Prints one JSON line; `ratio` is the first by the second.
-//! Each round runs both, one after the other, on a server of its own; the medians of the rounds are reported.
+//! `just bench`: how many no-op jobs a second go through all services, from the first submit to the last commit, how long one takes alone,
+//! and what it costs each process. Beside it the same of a bare pipeline, with 1, 16, and 64 jobs a message. Prints one JSON line; `ratio` is
+//! the services' throughput by that of the pipeline with one job a message. Each round runs all of them, one after the other, on a server of
+//! its own; the medians of the rounds are reported.
 
 mod args;
-mod bound;
+mod bare;
+mod cpu;
 mod measured;
 mod through;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use clap::Parser;
-use faultline_runtime::config::Common;
-use faultline_runtime::connect::{Nats, connect_once};
 use faultline_tests::nats::TestNats;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use args::Args;
+use bare::Bare;
 use measured::{Measured, new_histogram};
+
+const JOBS_PER_MESSAGE: [u32; 3] = [1, 16, 64];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     anyhow::ensure!(args.jobs > 0 && args.rounds > 0 && args.in_flight > 0, "--jobs, --rounds and --in-flight must be at least 1");
-    let (mut services, mut bounds) = (Vec::new(), Vec::new());
+    let mut services = Vec::new();
+    let mut bounds: BTreeMap<u32, Vec<Measured>> = BTreeMap::new();
     let mut server = String::new();
     for round in 1..=args.rounds {
-        if !args.services_only {
-            let nats = TestNats::start().await;
-            let measured = bound::measure(&connect(&nats).await?, &args).await.context("measuring the bound")?;
-            eprintln!("round {round}: bound {:.0} jobs/s", measured.jobs_per_s);
-            bounds.push(measured);
+        for jobs_per_message in JOBS_PER_MESSAGE.into_iter().filter(|_| !args.services_only) {
+            let nats = TestNats::start_open().await;
+            let measured = Bare::start(&nats.url(), jobs_per_message).await?.measure(&args, nats.pid()).await;
+            let measured = measured.context("measuring the bare pipeline")?;
+            eprintln!("round {round}: bare, {jobs_per_message} a message: {:.0} jobs/s", measured.jobs_per_s);
+            bounds.entry(jobs_per_message).or_default().push(measured);
         }
         let nats = TestNats::start().await;
         nats.description().clone_into(&mut server);
         let measured = through::measure(nats, &args).await.context("measuring the services")?;
-        eprintln!("round {round}: services {:.0} jobs/s", measured.jobs_per_s);
+        eprintln!("round {round}: services, 1 a message: {:.0} jobs/s", measured.jobs_per_s);
         services.push(measured);
     }
-    let through = median(&services);
-    let bound = median(&bounds);
+    let through = median(services.iter().map(|one| one.jobs_per_s));
+    let bound = |jobs_per_message| median(bounds.get(&jobs_per_message).into_iter().flatten().map(|one| one.jobs_per_s));
     let line = json!({
         "jobs": args.jobs,
         "rounds": args.rounds,
@@ -46,28 +53,34 @@ async fn main() -> anyhow::Result<()> {
         "workers": args.workers,
         "dashboard": !args.no_dashboard,
         "proxies": args.proxies,
-        "jobs_per_s": through.round(),
-        "bound_jobs_per_s": bound.round(),
-        "ratio": if bound > 0.0 { json!((through / bound * 1000.0).round() / 1000.0) } else { json!(null) },
-        "latency_ms": percentiles(&services),
-        "bound_latency_ms": percentiles(&bounds),
+        "services": [summary(1, &services)],
+        "bare": bounds.iter().map(|(jobs_per_message, measured)| summary(*jobs_per_message, measured)).collect::<Value>(),
+        "ratio": bound(1).map(|bound| (through.unwrap_or(0.0) / bound * 1000.0).round() / 1000.0),
     });
     println!("{line}");
     Ok(())
 }
 
-async fn connect(nats: &TestNats) -> anyhow::Result<Nats> {
-    Ok(connect_once(&Common { nats_url: nats.url(), ..Common::default() }, "bench", "bench").await?)
+fn summary(jobs_per_message: u32, measured: &[Measured]) -> Value {
+    let names = measured.iter().flat_map(|one| one.cpu_us.keys());
+    let cpu_us: BTreeMap<&String, Option<f64>> =
+        names.map(|name| (name, median(measured.iter().filter_map(|one| one.cpu_us.get(name).copied())).map(f64::round))).collect();
+    json!({
+        "jobs_per_message": jobs_per_message,
+        "jobs_per_s": median(measured.iter().map(|one| one.jobs_per_s)).map(f64::round),
+        "latency_ms": percentiles(measured),
+        "cpu_us_per_job": cpu_us,
+    })
 }
 
-fn median(measured: &[Measured]) -> f64 {
-    let mut rates: Vec<f64> = measured.iter().map(|one| one.jobs_per_s).collect();
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or(0.0)
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
-fn percentiles(measured: &[Measured]) -> serde_json::Value {
-    let Ok(mut all) = new_histogram() else { return serde_json::Value::Null };
+fn percentiles(measured: &[Measured]) -> Value {
+    let Ok(mut all) = new_histogram() else { return Value::Null };
     for one in measured {
         let _ = all.add(&one.latency);
     }

@@ -1,5 +1,6 @@
 //! What one measurement gives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -7,7 +8,10 @@ use hdrhistogram::Histogram;
 /// What one measurement gave.
 pub(crate) struct Measured {
     pub(crate) jobs_per_s: f64,
+    /// From the submission to the commit, of jobs one at a time.
     pub(crate) latency: Histogram<u64>,
+    /// Processor time a job, in microseconds, by process.
+    pub(crate) cpu_us: BTreeMap<String, f64>,
 }
 
 pub(crate) fn new_histogram() -> anyhow::Result<Histogram<u64>> {

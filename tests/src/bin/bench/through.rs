@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use faultline_engine::job::JobSpec;
 use faultline_protocol::codec::HEADER_JOB_STATE;
 use faultline_protocol::subjects;
-use faultline_tests::cluster::Cluster;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::submit::Submitter;
+use faultline_tests::cluster::{Cluster, sleep_job};
 use faultline_tests::nats::TestNats;
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use crate::args::Args;
-use crate::bound::{no_op, submit_all};
+use crate::cpu::Cpu;
 use crate::measured::{Measured, new_histogram, record};
 
 const NODES_PER_WORKER: usize = 4;
@@ -40,11 +43,13 @@ pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Mea
     let mut latency = new_histogram()?;
     for _ in 0..args.latency_jobs {
         let started = Instant::now();
-        faultline_runtime::submit::Submitter::new(&nats).submit(&no_op()).await?;
+        Submitter::new(&nats).submit(&no_op()).await?;
         next_commit(&mut done).await?;
         record(&mut latency, started.elapsed());
     }
-    let started = Instant::now();
+    let own = ("submitter".to_owned(), std::process::id());
+    let server = cluster.server.pid().map(|pid| ("nats-server".to_owned(), pid));
+    let (started, cpu) = (Instant::now(), Cpu::of(cluster.pids().into_iter().chain([own]).chain(server)));
     let submitting = submit_all(&nats, args.jobs, args.in_flight);
     let committing = async {
         for _ in 0..args.jobs {
@@ -54,8 +59,29 @@ pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Mea
     };
     tokio::try_join!(submitting, committing)?;
     let jobs_per_s = args.jobs as f64 / started.elapsed().as_secs_f64();
+    let cpu_us = cpu.us_each(args.jobs);
     cluster.assert_audit_clean();
-    Ok(Measured { jobs_per_s, latency })
+    Ok(Measured { jobs_per_s, latency, cpu_us })
+}
+
+/// Submits so many no-op jobs, so many at once.
+async fn submit_all(nats: &Nats, count: usize, in_flight: usize) -> anyhow::Result<()> {
+    let submitter = Submitter::new(nats);
+    let mut submissions = futures::stream::iter(0..count)
+        .map(|_| {
+            let submitter = submitter.clone();
+            async move { submitter.submit(&no_op()).await }
+        })
+        .buffer_unordered(in_flight);
+    while let Some(submitted) = submissions.next().await {
+        submitted?;
+    }
+    Ok(())
+}
+
+/// A job that asks for a tenth of a GPU and does nothing with it.
+pub(crate) fn no_op() -> JobSpec {
+    sleep_job(0)
 }
 
 /// Waits for the next record that says committed; open markers are republished too.
