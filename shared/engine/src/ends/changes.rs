@@ -126,5 +126,7 @@ pub struct Changes {
     pub closed: Vec<Closed>,
     pub terms: Vec<Term>,
     pub went_back: Vec<WentBack>,
+    /// Which entries came from a leader of a lower epoch than the term's. If they are those of the reader itself, it has to decide again.
+    pub fenced: Vec<usize>,
     pub alarms: Vec<Alarm>,
 }

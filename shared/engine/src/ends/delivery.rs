@@ -11,12 +11,19 @@ use crate::job::PackId;
 const MAX_ID_AGE_MS: u64 = 60_000;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// A message as it was delivered. `pack` and `count` are those of its subject, none when one of them or the body cannot be read or they do not
-/// agree.
+/// A message as it was delivered. `named` is the pack and the count of its subject, none when one of them or the body cannot be read or they do
+/// not agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
     pub ticket: PackTicket,
     pub named: Option<(PackId, u16)>,
+}
+
+impl Delivery {
+    /// The pack and the count by which true entries name this message; none when it cannot be read, or no pack has so many tasks.
+    pub fn name(&self) -> Option<(PackId, u16)> {
+        self.named.filter(|(_, count)| (1..=MAX_TASKS).contains(count))
+    }
 }
 
 /// What the leader's books hold and heartbeats name, which may be ahead of the log: what was placed and has not ended.
@@ -37,8 +44,10 @@ pub enum Judgement {
     /// this one. All but the last at once, also when it was only looked at: later the fold may have forgotten that its pack is a repeated one.
     WentBack,
     /// The log knows exactly this message by another pack id or count, so a worker wrote what is not so, and no true end of it can count any more.
-    /// Publish the body again as for [`Judgement::WentBack`], append `void` for all tasks as the log knows them, then acknowledge.
-    Misnamed { pack: PackId, count: u16 },
+    /// Publish the body again as for [`Judgement::WentBack`], but do not acknowledge: only when that is stored, append `void` for the tasks that the
+    /// log has open by the wrong name, `known`, which is none when all of them have ended. When the log says that it is stored, this message is
+    /// closed.
+    Misnamed { known: Option<(PackId, u16)> },
     /// All tasks have ended: acknowledge, as soon as the last end is durable. `last_end_ts`: when the log stored it, by the log's clock; none when
     /// that was too long ago to be remembered.
     Closed { last_end_ts: Option<u64> },
@@ -47,9 +56,10 @@ pub enum Judgement {
     /// These tasks ended under another ticket, `first`: append `void` for them. It is all of them, unless the first ticket was given up in favour
     /// of this one; the others run.
     ResubmittedUnder { first: PackTicket, tasks: Tasks },
-    /// The pack is not finished under another ticket. If JOBS still has that message, append `void` for all tasks of this one. If not, its
-    /// message is lost: append `void` for the unended tasks of the *other* ticket, read that back, and judge again. Only the log decides
-    /// between an end of a zombie and this.
+    /// The pack is not finished under another ticket. If JOBS still has that message, and [`Fold::can_end`] by its name, which has this pack,
+    /// append `void` for all tasks of this one. If not, that message is lost, or a worker has put this pack's name to the ticket of another one:
+    /// append `void` for the unended tasks of the *other* ticket by the name that the log knows ([`Fold::open_name`]), read that back, and judge
+    /// again. Only the log decides between an end of a zombie and this.
     OpenUnder { other: PackTicket },
     /// Its id is too far from the time at which it was stored: it is given up, since the log may no longer tell whether it ran. Its jobs may have ended under
     /// a ticket that is forgotten, so that it is ended as `pack`: as the one of [`PackTicket::stand_in`], unless the log has named it already.
@@ -64,13 +74,13 @@ pub enum Judgement {
 impl Fold {
     /// Judges a delivery.
     pub fn judge(&self, delivery: Delivery, books: Books) -> Judgement {
-        let Delivery { ticket, named } = delivery;
+        let (ticket, stand_in, named) = (delivery.ticket, delivery.ticket.stand_in(), delivery.name());
+        let name = named.unwrap_or((stand_in, 1));
         match self.known(ticket) {
             None => return Judgement::WentBack,
-            Some(Known::Open(open)) if open.pack == ticket.stand_in() && named.is_some() => return Judgement::TooOld { pack: open.pack },
-            Some(Known::Open(open)) if named.is_some_and(|named| named != (open.pack, open.count())) => {
-                return Judgement::Misnamed { pack: open.pack, count: open.count() };
-            }
+            Some(Known::Open(open)) if named.is_some() && open.name() == (stand_in, name.1) => return Judgement::TooOld { pack: stand_in },
+            Some(Known::Open(open)) if open.name() != name => return Judgement::Misnamed { known: Some(open.name()) },
+            Some(Known::Recent(recent)) if ![name.0, stand_in].contains(&recent.pack()) => return Judgement::Misnamed { known: None },
             Some(Known::Recent(recent)) => return Judgement::Closed { last_end_ts: Some(recent.closed_ts) },
             Some(Known::Forgotten) => return Judgement::Closed { last_end_ts: None },
             // What the log knows counts more than an attempt of a lost message that still runs somewhere.
@@ -80,7 +90,7 @@ impl Fold {
         if books.at_sequence == Some(ticket) {
             return Judgement::InBooks;
         }
-        let Some((pack, count)) = named.filter(|(_, count)| (1..=MAX_TASKS).contains(count)) else { return Judgement::Unreadable };
+        let Some((pack, count)) = named else { return Judgement::Unreadable };
         if let Some(judgement) = self.judge_other_tickets(ticket, (pack, count), books) {
             return judgement;
         }
@@ -90,6 +100,23 @@ impl Fold {
             return Judgement::TooOld { pack: if is_named { pack } else { ticket.stand_in() } };
         }
         Judgement::New { is_checked: self.looked_ts.is_some_and(|looked_ts| ticket.ts < looked_ts) || self.remembers(pack) }
+    }
+
+    /// The pack and the count by which the log has this message open.
+    pub fn open_name(&self, ticket: PackTicket) -> Option<(PackId, u16)> {
+        match self.known(ticket)? {
+            Known::Open(open) => Some(open.name()),
+            Known::Nothing | Known::Recent(_) | Known::Forgotten => None,
+        }
+    }
+
+    /// Whether entries that name this message so can count: the log does not know it by another name.
+    pub fn can_end(&self, ticket: PackTicket, name: (PackId, u16)) -> bool {
+        match self.known(ticket) {
+            Some(Known::Nothing) => true,
+            Some(Known::Open(open)) => open.name() == name,
+            Some(Known::Recent(_) | Known::Forgotten) | None => false,
+        }
     }
 
     fn judge_other_tickets(&self, ticket: PackTicket, (pack, count): (PackId, u16), books: Books) -> Option<Judgement> {

@@ -143,8 +143,13 @@ fn a_pack_that_was_published_again_is_as_old_as_it_was_first() {
     let mut log = Log::new();
     let again = PackTicket { ts: T0 + 600 * SECOND, ..ticket(1, 40) };
     assert_eq!(judge(&log.fold, of(again, pack(1), 1)), Judgement::TooOld { pack: again.stand_in() });
-    log.leader(&[Entry::Republished(Republished { epoch: 1, ticket: ticket(1, 1), pack: pack(1), is_stored: false })]);
+    let republished = |ticket| Entry::Republished(Republished { epoch: 1, ticket, pack: pack(1), is_stored: false });
+    log.leader(&[republished(ticket(1, 1))]);
     assert_eq!(judge(&log.fold, of(again, pack(1), 1)), NEW);
+    // The copy landed on a used sequence as well.
+    log.leader(&[republished(again)]);
+    let third = PackTicket { ts: again.ts + 90 * SECOND, ..ticket(1, 41) };
+    assert_eq!(judge(&log.fold, of(third, pack(1), 1)), NEW);
 }
 
 #[test]
@@ -159,9 +164,33 @@ fn what_cannot_be_read_is_given_up() {
 #[test]
 fn a_ticket_that_a_worker_gave_another_name_is_noticed() {
     let mut log = Log::new();
-    log.worker(&[entry(COMMITTED, ticket(1, 1), (pack(66), 2), 0)]);
-    assert_eq!(judge(&log.fold, of(ticket(1, 1), pack(1), 1)), Judgement::Misnamed { pack: pack(66), count: 2 });
-    assert_eq!(judge(&log.fold, of(ticket(1, 1), pack(66), 3)), Judgement::Misnamed { pack: pack(66), count: 2 });
+    let t = ticket(1, 1);
+    log.worker(&[entry(COMMITTED, t, (pack(66), 2), 0)]);
+    let misnamed = Judgement::Misnamed { known: Some((pack(66), 2)) };
+    let unreadable = Delivery { ticket: t, named: None };
+    for delivery in [of(t, pack(1), 1), of(t, pack(66), 3), of(t, pack(66), 0), unreadable] {
+        assert_eq!(judge(&log.fold, delivery), misnamed);
+        assert_eq!(log.fold.judge(delivery, held(t)), misnamed);
+    }
+    assert_eq!(log.fold.open_name(t), Some((pack(66), 2)));
+    assert!(log.fold.can_end(t, (pack(66), 2)) && !log.fold.can_end(t, (pack(66), 1)) && !log.fold.can_end(t, (pack(1), 2)));
+    // Nor is it closed when all that the wrong name has is ended, but when it is published again.
+    log.leader(&[entry(TaskKind::Void { first: t }, t, (pack(66), 2), 1)]);
+    assert_eq!(judge(&log.fold, of(t, pack(1), 1)), Judgement::Misnamed { known: None });
+    assert_eq!(judge(&log.fold, unreadable), Judgement::Misnamed { known: None });
+    log.leader(&[Entry::Republished(Republished { epoch: 1, ticket: t, pack: pack(1), is_stored: true })]);
+    assert_eq!(judge(&log.fold, of(t, pack(1), 1)), CLOSED);
+}
+
+/// Anybody can work out the stand-in.
+#[test]
+fn a_wrong_count_by_the_stand_in_is_noticed_too() {
+    let t = ticket(1, 1);
+    for (count, named) in [(3, Some((pack(1), 2))), (2, None)] {
+        let mut log = Log::new();
+        log.worker(&[entry(COMMITTED, t, (t.stand_in(), count), 0)]);
+        assert_eq!(judge(&log.fold, Delivery { ticket: t, named }), Judgement::Misnamed { known: Some((t.stand_in(), count)) });
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the leader owes a pack that it holds: signs of progress while nothing of it is lost, and an acknowledgement that comes late on purpose.
 
 use super::fold::Fold;
-use super::id::PackTicket;
-use super::packs::Known;
+use super::id::{PackTicket, Ticket};
+use super::packs::{Failure, Known};
+use crate::job::PackId;
+use crate::scheduler::MAX_EPOCH;
 
 /// How often the server forces what it has written to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,20 +45,23 @@ pub enum Custody {
     Keep,
     /// Nothing, so that the ack timeout brings the pack back whatever else has failed: neither the books nor a heartbeat account for this task.
     LetGo { idx: u16 },
-    /// Nothing, and judge it when it comes again: the fold knows another message by this sequence.
+    /// Nothing, and judge it when it comes again: the fold knows another message by this sequence, or this one by another name.
     Foreign,
 }
 
 impl Fold {
-    /// Whether the pack may be kept from being delivered again. `standing` is that of a task in the books, none when they do not have it.
+    /// Whether the pack may be kept from being delivered again. It is held by this name. `standing` is that of a task in the books, none when
+    /// they do not have it.
     pub fn custody(
         &self,
-        (ticket, count): (PackTicket, u16),
+        (ticket, name): (PackTicket, (PackId, u16)),
         standing: impl Fn(u16) -> Option<Standing>,
         (now_ms, silence_ms): (u64, u64),
     ) -> Custody {
         let open = match self.known(ticket) {
             None => return Custody::Foreign,
+            Some(Known::Open(open)) if open.name() != name => return Custody::Foreign,
+            Some(Known::Recent(recent)) if recent.pack() != name.0 => return Custody::Foreign,
             Some(Known::Recent(_) | Known::Forgotten) => return Custody::Keep,
             Some(Known::Open(open)) => Some(open),
             Some(Known::Nothing) => None,
@@ -67,7 +72,7 @@ impl Fold {
             None => false,
         };
         let has_ended = |idx: u16| open.is_some_and(|open| open.end_of(idx).is_some());
-        match (0..count).find(|idx| !has_ended(*idx) && !vouched(*idx)) {
+        match (0..name.1).find(|idx| !has_ended(*idx) && !vouched(*idx)) {
             Some(idx) => Custody::LetGo { idx },
             None => Custody::Keep,
         }
@@ -77,5 +82,19 @@ impl Fold {
     /// everything that such a leader decided would count for nothing.
     pub fn epoch_for(&self, lease_revision: u64) -> u64 {
         lease_revision.max(self.term.saturating_add(1))
+    }
+
+    /// The epoch with which a leader goes on whose workers have heard of a higher one; none when they have not, or when a worker says what no
+    /// leader can have told it, and must not drive the leader to the end of all numbers.
+    pub fn epoch_above(heard: u64, own: u64) -> Option<u64> {
+        (own < heard && heard <= MAX_EPOCH).then_some(heard + 1)
+    }
+
+    /// How much of the delay before the next attempt of a task is left: it counts from the last failure, whoever led then. By the log's clock,
+    /// which stands still without messages: to be asked when the pack is taken into the books, directly after a term began.
+    pub fn rest_of_delay_ns(&self, ticket: Ticket, delay_ns: impl FnOnce(usize) -> u64) -> u64 {
+        let failures = self.failures_of(ticket);
+        let since_ns = |last: &Failure| self.clock_ts.saturating_sub(last.ts);
+        failures.last().map_or(0, |last| delay_ns(failures.len()).saturating_sub(since_ns(last)))
     }
 }

@@ -1,4 +1,4 @@
-use super::build::{COMMITTED, Log, SECOND, T0, entry, pack, ticket};
+use super::build::{COMMITTED, FAILED, Log, MS, SECOND, T0, entry, pack, ticket};
 use super::duties::{Custody, Standing, Sync, ack_delay_ns};
 use super::fold::Fold;
 use super::id::PackTicket;
@@ -14,8 +14,9 @@ fn an_acknowledgement_waits_for_more_than_two_sync_intervals() {
 #[test]
 fn a_pack_is_kept_only_while_each_task_is_vouched_for() {
     let (mut log, t) = (Log::new(), ticket(1, 1));
-    let custody =
-        |log: &Log, standings: [Option<Standing>; 3]| log.fold.custody((t, 3), |idx| standings[usize::from(idx)], (10_000, 3_000));
+    let custody = |log: &Log, standings: [Option<Standing>; 3]| {
+        log.fold.custody((t, (pack(1), 3)), |idx| standings[usize::from(idx)], (10_000, 3_000))
+    };
     let waits = Some(Standing::Waiting);
     let heard = |heard_ms| Some(Standing::Placed { heard_ms });
     assert_eq!(custody(&log, [waits, heard(7_000), heard(10_500)]), Custody::Keep);
@@ -27,7 +28,39 @@ fn a_pack_is_kept_only_while_each_task_is_vouched_for() {
     log.worker(&[entry(COMMITTED, t, (pack(1), 3), 0), entry(COMMITTED, t, (pack(1), 3), 2)]);
     assert_eq!(custody(&log, [None; 3]), Custody::Keep, "closed, until its acknowledgement is due");
     let foreign = PackTicket { ts: t.ts + 1, ..t };
-    assert_eq!(log.fold.custody((foreign, 1), |_| waits, (0, 0)), Custody::Foreign);
+    assert_eq!(log.fold.custody((foreign, (pack(1), 3)), |_| waits, (0, 0)), Custody::Foreign);
+}
+
+/// Its true ends count no more, so that nothing that runs helps it.
+#[test]
+fn a_pack_that_the_log_knows_by_another_name_is_not_kept() {
+    let (mut log, t) = (Log::new(), ticket(1, 1));
+    let custody = |log: &Log, name| log.fold.custody((t, name), |_| Some(Standing::Waiting), (0, 0));
+    log.worker(&[entry(FAILED, t, (pack(66), 1), 0)]);
+    assert_eq!([custody(&log, (pack(1), 1)), custody(&log, (pack(66), 2))], [Custody::Foreign; 2]);
+    assert_eq!(custody(&log, (pack(66), 1)), Custody::Keep);
+    log.worker(&[entry(COMMITTED, t, (pack(66), 1), 0)]);
+    assert_eq!([custody(&log, (pack(1), 1)), custody(&log, (pack(66), 1))], [Custody::Foreign, Custody::Keep]);
+}
+
+#[test]
+fn a_worker_does_not_drive_a_leader_to_the_end_of_all_epochs() {
+    assert_eq!([Fold::epoch_above(6, 7), Fold::epoch_above(7, 7)], [None; 2]);
+    assert_eq!([Fold::epoch_above(8, 7), Fold::epoch_above(1 << 52, 7)], [Some(9), Some((1 << 52) + 1)]);
+    assert_eq!([Fold::epoch_above((1 << 52) + 1, 7), Fold::epoch_above(u64::MAX, 7)], [None; 2]);
+}
+
+#[test]
+fn the_delay_of_a_retry_counts_from_the_failure_whoever_leads() {
+    let (mut log, t) = (Log::new(), ticket(1, 1));
+    let rest = |log: &Log| log.fold.rest_of_delay_ns(t.task(0), |failures| 10 * SECOND * failures as u64);
+    assert_eq!(rest(&log), 0);
+    log.worker(&[entry(FAILED, t, (pack(1), 1), 0)]);
+    assert_eq!(rest(&log), 10 * SECOND);
+    log.wait(4);
+    assert_eq!(rest(&log), 6 * SECOND - MS);
+    log.wait(60);
+    assert_eq!(rest(&log), 0);
 }
 
 #[test]

@@ -72,7 +72,8 @@ pub struct WentBack {
 
 /// The pack came on a sequence that another one had before JOBS went back. The leader publishes it again under a sequence of its own. It says so
 /// before, because the id may be older by then than an id may be, and once more when JOBS has stored it: from then on nothing is owed to the
-/// message at `ticket`, however late it is delivered.
+/// message at `ticket`, however late it is delivered. A message whose pack id cannot be read is named by [`PackTicket::stand_in`], here and in the
+/// message id of its copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Republished {
     pub epoch: u64,

@@ -4,6 +4,7 @@
 //! forgotten that it had it. The first end that is not void is then the job's end as well. A second one ends its ticket and no job, and is
 //! counted apart: it should not have run.
 
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,7 @@ impl Fold {
         // A failure from a leader, for a time limit, is its decision as well.
         if is_leaders && entry.epoch() < self.term {
             self.counts.fenced += 1;
+            changes.fenced.push(index);
             return;
         }
         match entry {
@@ -156,8 +158,10 @@ impl Fold {
                 self.gens.entry(ticket.r#gen).or_default().settled.insert((ticket.seq, ticket.ts));
             }
             Entry::Republished(Republished { ticket, pack, .. }) => {
-                // Said again when nothing told whether it was done.
-                if self.republished.insert(*pack, ticket.ts).is_none() {
+                // Said again when nothing told whether it was done, or when the copy landed on a used sequence as well: its age counts from
+                // where it came first.
+                if let Slot::Vacant(slot) = self.republished.entry(*pack) {
+                    slot.insert(ticket.ts);
                     self.counts.republished += 1;
                 }
             }
@@ -221,7 +225,7 @@ impl Fold {
                     Fit::Conflict
                 }
             }
-            Ok(Known::Open(open)) if (open.pack, open.count()) != (task.pack, task.count) => Fit::Conflict,
+            Ok(Known::Open(open)) if open.name() != (task.pack, task.count) => Fit::Conflict,
             Ok(Known::Open(open)) => {
                 if open.end_of(task.ticket.idx).is_some() {
                     Fit::Late

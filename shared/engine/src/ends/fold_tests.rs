@@ -64,7 +64,7 @@ fn what_a_deposed_leader_decides_counts_for_nothing() {
     log.leader(&[of(5, DEAD, 0)]);
     assert_eq!(log.leader(&[Entry::Term { epoch: 7 }]).terms, [Term { epoch: 7, is_new: true }]);
     // The zombie decides, says that a job failed at its time limit, and repeats its term.
-    log.leader(&[of(5, TaskKind::Cancelled, 1), of(6, FAILED, 1)]);
+    assert_eq!(log.leader(&[of(7, DEAD, 3), of(5, TaskKind::Cancelled, 1), of(6, FAILED, 1)]).fenced, [1, 2]);
     assert_eq!(log.leader(&[Entry::Term { epoch: 5 }]).terms, [Term { epoch: 5, is_new: false }]);
     assert_eq!(
         log.leader(&[Entry::Term { epoch: 7 }]).terms,
@@ -74,7 +74,7 @@ fn what_a_deposed_leader_decides_counts_for_nothing() {
     // A worker's end keeps counting, whichever leader placed the attempt.
     log.worker(&[of(5, COMMITTED, 2)]);
     assert_eq!(log.fold.term(), 7);
-    assert_eq!(*log.fold.counts(), Counts { dead: 1, committed: 1, fenced: 2, ..Counts::default() });
+    assert_eq!(*log.fold.counts(), Counts { dead: 2, committed: 1, fenced: 2, ..Counts::default() });
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl OpenPack {
         self.ended.len() as u16
     }
 
+    /// By which entries name it.
+    pub(super) fn name(&self) -> (PackId, u16) {
+        (self.pack, self.count())
+    }
+
     pub(super) fn end_of(&self, idx: u16) -> Option<EndKind> {
         self.ended.get(usize::from(idx)).copied().flatten()
     }

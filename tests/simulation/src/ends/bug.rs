@@ -77,10 +77,28 @@ pub enum EndsBug {
     SetbackUntold,
     /// The audit reads the log first.
     AuditLogFirst,
+    /// A message is taken for the other one of a pack by its ticket alone, whatever pack it brings.
+    OtherByTicket,
+    /// The other ticket of a pack is given up by the name of the delivered message.
+    VoidByOwnName,
+    /// A ticket with a wrong name is given up although its pack could not be published again.
+    MisnamedUnpublished,
+    /// What the log says under a wrong name counts for the pack in the books.
+    KeepMisnamed,
+    /// A message with a count that no pack has is given up by its own name.
+    OddCountByName,
+    /// A decision that never came to count is not repeated.
+    DecidedForEver,
+    /// A job is cancelled under the newest of its pack's tickets, settled or not.
+    CancelNewest,
+    /// A new leader does not wait for the rest of a retry's delay.
+    RetryAtOnce,
+    /// A leader believes any epoch of which a worker has heard.
+    AnyEpoch,
 }
 
 impl EndsBug {
-    pub const ALL: [EndsBug; 37] = [
+    pub const ALL: [EndsBug; 46] = [
         EndsBug::AckAtOnce,
         EndsBug::AckBeforeEnd,
         EndsBug::AckByWord,
@@ -118,6 +136,15 @@ impl EndsBug {
         EndsBug::NoSuspicion,
         EndsBug::SetbackUntold,
         EndsBug::AuditLogFirst,
+        EndsBug::OtherByTicket,
+        EndsBug::VoidByOwnName,
+        EndsBug::MisnamedUnpublished,
+        EndsBug::KeepMisnamed,
+        EndsBug::OddCountByName,
+        EndsBug::DecidedForEver,
+        EndsBug::CancelNewest,
+        EndsBug::RetryAtOnce,
+        EndsBug::AnyEpoch,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -159,6 +186,15 @@ impl EndsBug {
             EndsBug::NoSuspicion => "no-suspicion",
             EndsBug::SetbackUntold => "setback-untold",
             EndsBug::AuditLogFirst => "audit-log-first",
+            EndsBug::OtherByTicket => "other-by-ticket",
+            EndsBug::VoidByOwnName => "void-by-own-name",
+            EndsBug::MisnamedUnpublished => "misnamed-unpublished",
+            EndsBug::KeepMisnamed => "keep-misnamed",
+            EndsBug::OddCountByName => "odd-count-by-name",
+            EndsBug::DecidedForEver => "decided-for-ever",
+            EndsBug::CancelNewest => "cancel-newest",
+            EndsBug::RetryAtOnce => "retry-at-once",
+            EndsBug::AnyEpoch => "any-epoch",
         }
     }
 }

@@ -4,6 +4,7 @@ use faultline_engine::ends::{Gen, TaskId};
 use rand::RngExt;
 
 use super::jobs::Jobs;
+use super::lies;
 use super::log::Log;
 use super::message::Push;
 use super::scenario::Deed;
@@ -47,7 +48,11 @@ pub(crate) fn perform(core: &mut Core, index: usize) {
         Deed::Verdict { worker } => tell_schedulers(core, &Push::Verdict { worker }),
         Deed::Cancel { pack, idx } => cancel(core, pack, idx),
         Deed::ProcClock { of, by_ms } => core.links[of].clock_ms += by_ms,
-        Deed::ServerClock { by_ms } => core.server.clock_ms += by_ms,
+        Deed::ServerClock { by_ms } => {
+            core.server.clock_ms += by_ms;
+            core.shadow.has_no_delays = true;
+        }
+        Deed::Lie(lie) => lies::tell(core, lie),
         Deed::Healthy => make_healthy(core),
         stores => perform_on_stores(core, &stores),
     }

@@ -84,8 +84,8 @@ impl Jobs {
         self.messages.get(&seq)
     }
 
-    pub(crate) fn by_pack(&self, pack: PackId) -> Option<&Rc<Queued>> {
-        self.messages.values().rev().find(|message| message.pack.id == pack)
+    pub(crate) fn by_pack(&self, pack: PackId) -> Vec<Rc<Queued>> {
+        self.messages.values().filter(|message| message.pack.id == pack).cloned().collect()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Queued>> {

@@ -37,6 +37,16 @@ impl Pack {
     pub(crate) fn count(&self) -> u16 {
         self.jobs.len() as u16
     }
+
+    /// No pack has none, or more than 256.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_garbage && (1..=256).contains(&self.jobs.len())
+    }
+
+    /// How many ends it comes to.
+    pub(crate) fn tasks(&self) -> u16 {
+        if self.is_readable() { self.count() } else { 1 }
+    }
 }
 
 /// By which the server knows a message that comes again.
@@ -116,7 +126,8 @@ pub(crate) enum Request {
     JobAt {
         seq: u64,
     },
-    JobByPack {
+    /// All messages that bring this pack.
+    JobsByPack {
         pack: PackId,
     },
     Append {
@@ -185,6 +196,7 @@ pub(crate) enum Reply {
     Stored { seq: u64 },
     Jobs(Box<JobsInfo>),
     Job(Option<Rc<Queued>>),
+    Copies(Vec<Rc<Queued>>),
     Deliveries(Vec<Delivered>),
     Log(LogInfo),
     LogAt(Option<Logged>),

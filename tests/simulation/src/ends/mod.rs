@@ -11,6 +11,7 @@ mod event;
 mod exec;
 mod jobs;
 mod leader;
+mod lies;
 mod link;
 mod log;
 mod message;

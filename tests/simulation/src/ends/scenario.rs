@@ -6,6 +6,7 @@ use faultline_engine::ends::Sync;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::lies::Lie;
 use super::message::Script;
 use super::proc::Proc;
 use super::stats::EndsFault;
@@ -63,6 +64,7 @@ pub(crate) enum Deed {
     ServerClock {
         by_ms: i64,
     },
+    Lie(Lie),
     /// The time after which nothing breaks any more.
     Healthy,
 }
@@ -256,6 +258,7 @@ impl Plan<'_> {
         if self.rng.random_bool(0.1) {
             self.kill_for_good();
         }
+        self.lies();
         let healthy_at = self.scenario.healthy_at;
         self.scenario.deeds.push((healthy_at, Deed::Healthy));
         self.scenario.deeds.sort_by_key(|(at, _)| *at);
@@ -420,6 +423,24 @@ impl Plan<'_> {
         for of in self.scenario.workers() {
             let killed_at = at + self.rng.random_range(50..2_000);
             self.add(EndsFault::Kill, killed_at, Deed::Kill(of), killed_at + 1_000, Some(Deed::Start(of)));
+        }
+    }
+
+    /// A pack that says of itself what no pack has, and a worker that says of others what is not so.
+    fn lies(&mut self) {
+        if self.rng.random_bool(0.04) {
+            let count = if self.rng.random_bool(0.5) { 0 } else { 300 };
+            let mut packs: Vec<&mut PackPlan> = self.scenario.submitters.iter_mut().flatten().collect();
+            let index = self.rng.random_range(0..packs.len());
+            packs[index].jobs = vec![draw_job(count, &mut self.rng); count];
+        }
+        if self.rng.random_bool(0.12) {
+            for _ in 0..self.rng.random_range(1..=4) {
+                let plans: Vec<u64> = self.scenario.submitters.iter().flatten().map(|pack| pack.at).collect();
+                let at = plans[self.rng.random_range(0..plans.len())] + self.rng.random_range(5..1_500);
+                let lie = Lie::ALL[self.rng.random_range(0..Lie::ALL.len())];
+                self.add(EndsFault::Lie, at, Deed::Lie(lie), at, None);
+            }
         }
     }
 

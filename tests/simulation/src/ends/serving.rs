@@ -64,7 +64,7 @@ pub(crate) fn on_request(core: &mut Core, from: Proc, request: Request, slot: Op
         | Request::Ack { .. }
         | Request::JobsInfo
         | Request::JobAt { .. }
-        | Request::JobByPack { .. } => core.server.moving_until[0],
+        | Request::JobsByPack { .. } => core.server.moving_until[0],
         Request::Append { .. } | Request::LogInfo | Request::LogAt { .. } | Request::Trim { .. } => core.server.moving_until[1],
         _ => 0,
     };
@@ -92,22 +92,8 @@ fn perform(core: &mut Core, from: Proc, request: Request, slot: Option<&Rc<Slot>
             Reply::Jobs(Box::new(core.server.jobs.info(ts)))
         }
         Request::JobAt { seq } => Reply::Job(core.server.jobs.at(seq).cloned()),
-        Request::JobByPack { pack } => Reply::Job(core.server.jobs.by_pack(pack).cloned()),
-        Request::Append { entries, is_leaders } => {
-            let stamp = core.server.stamp(now);
-            match core.server.log.append(entries, is_leaders, stamp).cloned() {
-                Some(message) => {
-                    core.note(|| describe(&message));
-                    let seq = message.pos;
-                    core.shadow.on_appended(message, now);
-                    Reply::Stored { seq }
-                }
-                None => {
-                    core.stats.no_room += 1;
-                    Reply::Refused
-                }
-            }
-        }
+        Request::JobsByPack { pack } => Reply::Copies(core.server.jobs.by_pack(pack)),
+        Request::Append { entries, is_leaders } => append(core, entries, is_leaders),
         Request::LogInfo => Reply::Log(core.server.log.info()),
         Request::LogAt { pos } => Reply::LogAt(core.server.log.at(pos).cloned()),
         Request::ReadLog { from } => {
@@ -161,6 +147,18 @@ fn perform_on_buckets(core: &mut Core, from: Proc, request: Request) -> Option<R
     })
 }
 
+pub(crate) fn append(core: &mut Core, entries: Rc<[Entry]>, is_leaders: bool) -> Reply {
+    let stamp = core.server.stamp(core.now);
+    let Some(message) = core.server.log.append(entries, is_leaders, stamp).cloned() else {
+        core.stats.no_room += 1;
+        return Reply::Refused;
+    };
+    core.note(|| describe(&message));
+    let seq = message.pos;
+    core.shadow.on_appended(message, core.now);
+    Reply::Stored { seq }
+}
+
 fn lease(revision: Option<u64>) -> Reply {
     revision.map_or(Reply::Refused, |revision| Reply::Lease { revision })
 }
@@ -205,7 +203,7 @@ fn acknowledge(core: &mut Core, consumer: ConsumerName, seq: u64, word: AckWord)
     }
     if let Some(message) = core.server.jobs.acknowledge(consumer.priority, seq, word, core.now) {
         core.note(|| format!("JOBS has {} acknowledged", message.ticket));
-        core.shadow.on_acknowledged(&message);
+        core.shadow.on_acknowledged(&message, core.now);
     }
     serve_pulls(core);
 }

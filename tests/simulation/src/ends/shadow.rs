@@ -7,6 +7,7 @@ use faultline_engine::ends::{Gen, PackTicket, Snapshot, TaskEntry, TaskId, TaskK
 use faultline_engine::job::{AttemptId, PackId};
 
 use super::EndsBug;
+use super::leader::retry_delay_ms;
 use super::message::{Assignment, Logged, Pack, Queued};
 use super::proc::{EPOCH_MS, Proc};
 use super::truth::{Effect, Truth};
@@ -14,6 +15,7 @@ use super::truth::{Effect, Truth};
 /// A leader may believe for so long that an attempt still runs.
 const STALE_MS: u64 = 8_000;
 const ID_AGE_MS: u64 = 60_000;
+const REMEMBERED_MS: u64 = 130_000;
 /// Planted: the time of all messages, near enough to all ids.
 const SAME_TS: u64 = (EPOCH_MS + 20_000) * 1_000_000;
 
@@ -48,12 +50,12 @@ pub(crate) struct Message {
 impl Message {
     /// How many jobs it brings; one that cannot be read brings one of another name.
     pub(crate) fn count(&self) -> u16 {
-        if self.queued.pack.is_garbage { 1 } else { self.queued.pack.count() }
+        self.queued.pack.tasks()
     }
 
     /// Its jobs may end under another name than their own.
     pub(crate) fn has_stand_in(&self) -> bool {
-        self.queued.pack.is_garbage || self.is_too_old
+        !self.queued.pack.is_readable() || self.is_too_old
     }
 
     pub(crate) fn job(&self, idx: u16) -> TaskId {
@@ -96,6 +98,12 @@ pub(crate) struct Shadow {
     pub(crate) submitted: BTreeMap<usize, (PackId, u16)>,
     pub(crate) confirmed: BTreeMap<PackId, Rc<Pack>>,
     pub(crate) cancelled: BTreeSet<TaskId>,
+    /// Attempts that a worker has invented, with the ticket that it named, and when.
+    pub(crate) lies: BTreeMap<AttemptId, (PackTicket, u64)>,
+    /// When the log stored a failure first.
+    failed_ms: HashMap<(Ticket, AttemptId), u64>,
+    /// A clock jumped, which may shorten a delay, or the log lost failures that a leader knows.
+    pub(crate) has_no_delays: bool,
     log: Vec<Logged>,
     pub(crate) truth: Truth,
     attempts: HashMap<(Ticket, AttemptId), Attempt>,
@@ -118,6 +126,9 @@ impl Shadow {
             submitted: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             cancelled: BTreeSet::new(),
+            lies: BTreeMap::new(),
+            failed_ms: HashMap::new(),
+            has_no_delays: false,
             log: Vec::new(),
             truth: Truth::default(),
             attempts: HashMap::new(),
@@ -147,7 +158,7 @@ impl Shadow {
     pub(crate) fn on_submitted(&mut self, pack: &Pack) {
         let nth = self.submitted.len();
         if !self.submitted.values().any(|(id, _)| *id == pack.id) {
-            self.submitted.insert(nth, (pack.id, pack.count()));
+            self.submitted.insert(nth, (pack.id, pack.tasks()));
         }
     }
 
@@ -163,21 +174,33 @@ impl Shadow {
         self.messages.insert(message.ticket, Message { read, is_too_old, queued, whereabouts: Whereabouts::Here, seen_ms: None });
     }
 
-    pub(crate) fn on_acknowledged(&mut self, message: &Rc<Queued>) {
+    pub(crate) fn on_acknowledged(&mut self, message: &Rc<Queued>, now: u64) {
+        // No leader has looked at JOBS since a worker said that it had ended, and by now the log's readers have forgotten under which name.
+        let is_forgotten = self.lies.values().any(|(ticket, at)| *ticket == message.ticket && at + REMEMBERED_MS < now);
+        if is_forgotten {
+            self.were_gone.insert(message.pack.id);
+        }
         let Some(known) = self.messages.get_mut(&message.ticket) else { return };
         known.whereabouts = Whereabouts::Acknowledged;
-        let has_ended = known.unended(&self.truth).is_empty();
-        if !has_ended && !self.is_elsewhere(message) && !self.is_log_lost {
+        let has_stand_in = known.has_stand_in();
+        let has_ended = known.unended(&self.truth).is_empty() || (has_stand_in && self.has_ended_elsewhere(message.pack.id));
+        if !has_ended && !is_forgotten && !self.is_elsewhere(message) && !self.is_log_lost {
             let (ticket, pack) = (message.ticket, message.pack.id);
             self.broke(|| format!("{ticket}, pack {pack}, was acknowledged before all its jobs had ended"));
         }
     }
 
-    /// Whether JOBS has the same pack under another ticket.
+    /// A message that cannot be read, or is too old, has another name under each ticket.
+    pub(crate) fn has_ended_elsewhere(&self, pack: PackId) -> bool {
+        let mut copies = self.messages.values().filter(|message| message.queued.pack.id == pack);
+        copies.any(|message| message.unended(&self.truth).is_empty())
+    }
+
+    /// Whether JOBS has the same pack under another ticket, or had it until an older copy of JOBS was put back: then the loss is to be named.
     fn is_elsewhere(&self, message: &Queued) -> bool {
         let mut others =
             self.messages.values().filter(|other| other.queued.ticket != message.ticket && other.queued.pack.id == message.pack.id);
-        others.any(|other| other.whereabouts == Whereabouts::Here)
+        others.any(|other| matches!(other.whereabouts, Whereabouts::Here | Whereabouts::Gone(Gone::Older)))
     }
 
     pub(crate) fn on_gone(&mut self, gone: &[Rc<Queued>], how: Gone) {
@@ -234,11 +257,13 @@ impl Shadow {
     }
 
     pub(crate) fn on_log_cut(&mut self, last_pos: u64) {
+        self.has_no_delays = true;
         self.log.retain(|message| message.pos <= last_pos);
         self.fold_again();
     }
 
     pub(crate) fn on_log_replaced(&mut self, log: Vec<Logged>) {
+        self.has_no_delays = true;
         self.is_log_lost |= log.len() != self.log.len();
         self.log = log;
         self.fold_again();
@@ -254,6 +279,13 @@ impl Shadow {
     fn on_effect(&mut self, truth: &Truth, effect: &Effect<'_>, now: u64) {
         let entry = effect.entry;
         self.last_end_ms = now;
+        if matches!(entry.kind, TaskKind::Failed { .. }) {
+            let attempt = entry.attempt.unwrap_or(AttemptId::from_u128(0));
+            self.failed_ms.entry((entry.ticket, attempt)).or_insert(now);
+        }
+        if entry.attempt.is_some_and(|attempt| self.lies.contains_key(&attempt)) {
+            return;
+        }
         let job = TaskId::of(entry.pack, entry.ticket.idx, entry.count);
         let run = entry.attempt.and_then(|attempt| self.attempts.get(&(entry.ticket, attempt)));
         match entry.kind {
@@ -306,6 +338,12 @@ impl Shadow {
         }
         let attempt = Attempt { worker, began_ms: now, script_timeout_ms: assignment.script.timeout_ms, run: Run::Working };
         self.attempts.insert((ticket, assignment.attempt), attempt);
+        // Of those that its leader knew.
+        let known = self.truth.failures.get(&ticket).filter(|known| known.len() == assignment.failures as usize);
+        let last_ms = known.and_then(|known| known.iter().filter_map(|attempt| self.failed_ms.get(&(ticket, *attempt))).max());
+        if last_ms.is_some_and(|last_ms| now < last_ms + retry_delay_ms(assignment.failures)) && !self.has_no_delays {
+            self.broke(|| format!("a job of {} was placed before its delay was over", ticket.of_pack()));
+        }
         if assignment.failures > assignment.script.max_retries {
             self.broke(|| format!("a job of {} was placed after {} failures", ticket.of_pack(), assignment.failures));
         }

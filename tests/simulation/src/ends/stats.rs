@@ -28,10 +28,11 @@ pub enum EndsFault {
     Clock,
     NoLeaders,
     LateRepeat,
+    Lie,
 }
 
 impl EndsFault {
-    pub const ALL: [EndsFault; 20] = [
+    pub const ALL: [EndsFault; 21] = [
         EndsFault::Kill,
         EndsFault::KillForGood,
         EndsFault::Freeze,
@@ -52,6 +53,7 @@ impl EndsFault {
         EndsFault::Clock,
         EndsFault::NoLeaders,
         EndsFault::LateRepeat,
+        EndsFault::Lie,
     ];
 }
 
@@ -77,6 +79,7 @@ impl fmt::Display for EndsFault {
             EndsFault::Cancel => "job cancelled",
             EndsFault::Clock => "wall clock set",
             EndsFault::LateRepeat => "confirmation lost",
+            EndsFault::Lie => "worker lied",
             EndsFault::NoLeaders => "all schedulers gone for minutes",
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use faultline_engine::ends::{Entry, Gen, TaskEntry, TaskId, TaskKind, Ticket};
-use faultline_engine::job::AttemptId;
+use faultline_engine::job::{AttemptId, PackId};
 
 use super::message::Logged;
 
@@ -14,8 +14,8 @@ pub(crate) struct Truth {
     pub(crate) ends: HashMap<Ticket, TaskKind>,
     pub(crate) failures: HashMap<Ticket, BTreeSet<AttemptId>>,
     final_failures: BTreeSet<Ticket>,
-    /// Which message has a sequence, as the log says.
-    owners: HashMap<(Gen, u64), u64>,
+    /// Which message has a sequence, and its name, as the log says.
+    owners: HashMap<(Gen, u64), (u64, PackId, u16)>,
     /// How each job ended, and under which ticket.
     pub(crate) jobs: BTreeMap<TaskId, (Ticket, TaskKind)>,
     pub(crate) committed: u64,
@@ -55,7 +55,9 @@ impl Truth {
 
     fn on_task(&mut self, task: &TaskEntry) -> bool {
         let ticket = task.ticket;
-        if *self.owners.entry((ticket.r#gen, ticket.seq)).or_insert(ticket.ts) != ticket.ts {
+        let owner = (ticket.ts, task.pack, task.count);
+        let is_possible = ticket.idx < task.count && task.count <= 256;
+        if !is_possible || *self.owners.entry((ticket.r#gen, ticket.seq)).or_insert(owner) != owner {
             self.conflict += 1;
             return false;
         }

@@ -61,7 +61,8 @@ pub(crate) fn check_report(core: &mut Core, report: &Report) {
         }
     }
     let has_gone = shadow.messages.values().any(|message| matches!(message.whereabouts, Whereabouts::Gone(_))) || shadow.is_jobs_older;
-    let is_alarmed = !report.went_back.is_empty() || !report.regressions.is_empty() || report.counts.conflict > 0;
+    let has_conflict = report.counts.conflict > 0 && shadow.lies.is_empty();
+    let is_alarmed = !report.went_back.is_empty() || !report.regressions.is_empty() || has_conflict;
     if is_alarmed && !has_gone {
         return shadow.broke(|| format!("the audit says that JOBS went back, and it did not: {report:?}"));
     }
@@ -88,7 +89,7 @@ fn check_jobs(core: &mut Core, report: &Report) {
     for message in shadow.messages.values() {
         let lost = message.unended(&shadow.truth);
         let is_confirmed = shadow.confirmed.contains_key(&message.queued.pack.id);
-        if lost.is_empty() || (message.has_stand_in() && has_ended_elsewhere(core, message)) {
+        if lost.is_empty() || (message.has_stand_in() && shadow.has_ended_elsewhere(message.queued.pack.id)) {
             continue;
         }
         let is_excused = shadow.is_log_lost || shadow.has_gone(message.queued.pack.id);
@@ -111,16 +112,11 @@ fn check_jobs(core: &mut Core, report: &Report) {
     }
 }
 
-/// A message that cannot be read, or is too old, has another name under each ticket.
-fn has_ended_elsewhere(core: &Core, message: &Message) -> bool {
-    let mut others = core.shadow.messages.values().filter(|other| other.queued.pack.id == message.queued.pack.id);
-    others.any(|other| other.unended(&core.shadow.truth).is_empty())
-}
-
-/// A leader has stored that it saw this message.
+/// A leader has stored that it saw this message, and no worker has said that it ended.
 fn must_be_named(core: &Core, message: &Message) -> bool {
     let is_gone = matches!(message.whereabouts, Whereabouts::Gone(_));
-    is_gone && message.seen_ms.is_some() && !core.shadow.is_log_lost
+    let is_lied_about = core.shadow.lies.values().any(|(ticket, _)| *ticket == message.queued.ticket);
+    is_gone && !is_lied_about && message.seen_ms.is_some() && !core.shadow.is_log_lost
 }
 
 fn is_named(report: &Report, message: &Message) -> bool {

@@ -376,7 +376,7 @@ impl World {
                 Task::Waiting => Some(Standing::Waiting),
                 Task::Placed { heard, .. } => Some(Standing::Placed { heard_ms: heard / MS }),
             };
-            let custody = self.leader.fold.custody((held.ticket, held.pack.1), standing, (self.now / MS, SILENCE / MS));
+            let custody = self.leader.fold.custody((held.ticket, held.pack), standing, (self.now / MS, SILENCE / MS));
             if held.ticket.r#gen == self.jobs.r#gen && (custody == Custody::Keep || self.plant == Plant::KeepsTheDead) {
                 self.jobs.keep(held.ticket.seq, self.now);
             }

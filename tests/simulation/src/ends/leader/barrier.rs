@@ -43,18 +43,26 @@ pub(super) async fn pass(ctx: &Ctx, shared: &Shared) {
     }
     let Some(Reply::Jobs(jobs)) = ctx.ask(Request::JobsInfo, ASK_MS).await else { return };
     let mut term = shared.borrow_mut();
-    look(ctx, &mut term, &jobs);
-    report_setback(ctx, &mut term, &jobs);
+    read::repeat_unread(ctx, &mut term);
+    look_around(ctx, &mut term, &jobs);
     if ctx.connection() == Some(connection) {
         hand_back(ctx, &jobs, connection);
         term.checked = Some(connection);
     }
 }
 
+/// What has become of JOBS since it was seen last? Nothing in it is judged before the log says that it went back.
+pub(super) fn look_around(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
+    term.r#gen = jobs.r#gen;
+    term.is_setback_unread = report_setback(ctx, term, jobs);
+    if !term.is_setback_unread {
+        look(ctx, term, jobs);
+    }
+}
+
 /// Packs that came a second time are found while the first one is remembered, however long they wait in the queue. Then the log says that all
 /// that was stored by then has been looked at, so that older packs can be forgotten.
 pub(super) fn look(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
-    term.r#gen = jobs.r#gen;
     let (mut looked_ts, mut has_second_use) = (jobs.ts, false);
     for message in &jobs.present {
         let ticket = read_ticket(ctx, message.ticket);
@@ -70,8 +78,8 @@ pub(super) fn look(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
             }
             // Its dead letters may still be owed.
             Judgement::Closed { last_end_ts: Some(end_ts) } => looked_ts = looked_ts.min(end_ts + OWED_NS),
-            // Only the exact time of the first use tells the two apart, and that is forgotten with it.
-            Judgement::WentBack => has_second_use = true,
+            // Only the exact time of the first use tells the two apart, and that is forgotten with it. So is a wrong name.
+            Judgement::WentBack | Judgement::Misnamed { .. } => has_second_use = true,
             _ => {}
         }
     }
@@ -85,20 +93,22 @@ pub(super) fn named(message: &Queued) -> Option<(faultline_engine::job::PackId, 
     (!message.pack.is_garbage).then(|| (message.pack.id, message.pack.count()))
 }
 
-/// JOBS has lost what was delivered, or has given its sequences to others already.
-pub(super) fn report_setback(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
+/// JOBS has lost what was delivered, or has given its sequences to others already. Whether it is so.
+fn report_setback(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) -> bool {
     let r#gen = read_ticket(ctx, PackTicket { r#gen: jobs.r#gen, seq: 1, ts: 0 }).r#gen;
-    let Some(Seen { last_seq, last_ts }) = term.seen.get(&r#gen).copied() else { return };
+    let Some(Seen { last_seq, last_ts }) = term.seen.get(&r#gen).copied() else { return false };
     // Either it is shorter, or it has grown again, and the very sequence that was seen last has a later message now.
     let is_later = |ticket: &PackTicket| ticket.seq <= last_seq && ticket.ts > last_ts;
     let later: Vec<PackTicket> = jobs.present.iter().map(|message| message.ticket).filter(is_later).collect();
     let is_back = jobs.last_seq < last_seq || later.last().is_some_and(|ticket| ticket.seq == last_seq);
     let to_seq = if is_back { later.first().map_or(jobs.last_seq, |ticket| ticket.seq - 1) } else { last_seq };
-    if to_seq < last_seq && !ctx.has(EndsBug::SetbackUntold) {
+    let is_told = to_seq < last_seq && !ctx.has(EndsBug::SetbackUntold);
+    if is_told {
         ctx.note(|| format!("finds that JOBS went back from {last_seq} to {to_seq}"));
         let setback = WentBack { epoch: term.epoch, r#gen, from_seq: last_seq, from_ts: last_ts, to_seq };
         term.decisions.push_back(Entry::WentBack(setback));
     }
+    is_told
 }
 
 /// What was delivered to a predecessor, or on an earlier connection, comes again at once instead of after the ack timeout.

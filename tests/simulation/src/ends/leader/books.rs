@@ -56,6 +56,11 @@ impl Held {
         self.tasks.len() as u16
     }
 
+    /// By which entries name it.
+    pub(super) fn name(&self) -> (PackId, u16) {
+        (self.pack, self.count())
+    }
+
     pub(super) fn consumer(&self) -> ConsumerName {
         self.message.consumer()
     }

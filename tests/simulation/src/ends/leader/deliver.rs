@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks};
+use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks, Ticket};
 use faultline_engine::job::PackId;
 
 use super::barrier::named;
 use super::books::{Held, Task};
 use super::read;
-use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket};
+use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket, retry_delay_ms};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
 use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request};
@@ -21,8 +21,8 @@ const SUSPECT_TRIES: u32 = 3;
 
 pub(super) async fn run(ctx: Ctx, term: Shared, priority: usize) {
     while !term.borrow().is_over {
-        let is_clear = term.borrow().is_clear(&ctx);
-        let Some(connection) = ctx.connection().filter(|_| is_clear) else {
+        let may_judge = term.borrow().may_judge(&ctx);
+        let Some(connection) = ctx.connection().filter(|_| may_judge) else {
             ctx.sleep(20).await;
             continue;
         };
@@ -32,7 +32,7 @@ pub(super) async fn run(ctx: Ctx, term: Shared, priority: usize) {
             Some(Reply::Deliveries(deliveries)) => {
                 for delivered in deliveries {
                     // Not judged: it comes again after the ack timeout.
-                    if term.borrow().is_clear(&ctx) && ctx.connection() == Some(connection) {
+                    if term.borrow().may_judge(&ctx) && ctx.connection() == Some(connection) {
                         on_delivered(&ctx, &term, &delivered, connection).await;
                     }
                 }
@@ -95,7 +95,7 @@ fn judge(ctx: &Ctx, term: &Term, ticket: PackTicket, message: &Queued) -> Judgem
 }
 
 async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), judgement: Judgement) {
-    let pack = named(message).unwrap_or((ticket.stand_in(), 1));
+    let pack = Delivery { ticket, named: named(message) }.name().unwrap_or((ticket.stand_in(), 1));
     match judgement {
         Judgement::Closed { .. } => {
             let due_ms = ctx.now() + ack_delay_ms(ctx);
@@ -111,11 +111,17 @@ async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connecti
                 held.free_silent(now.saturating_sub(SILENCE_MS), now);
             }
         }
-        Judgement::WentBack => publish_again(ctx, shared, message, (ticket, connection)).await,
-        Judgement::Misnamed { pack, count } => {
-            publish_again(ctx, shared, message, (ticket, connection)).await;
-            let first = ticket;
-            end_all(shared, ticket, (pack, count), &(0..count).collect(), TaskKind::Void { first });
+        Judgement::WentBack => {
+            if publish_again(ctx, shared, message, (ticket, connection)).await.is_some() {
+                ctx.say(Request::Ack { consumer: message.consumer(), seq: ticket.seq, word: AckWord::Done }, Some(connection));
+            }
+        }
+        Judgement::Misnamed { known } => {
+            shared.borrow_mut().packs.remove(ticket);
+            let is_published = publish_again(ctx, shared, message, (ticket, connection)).await.is_some();
+            if is_published || ctx.has(EndsBug::MisnamedUnpublished) {
+                known.into_iter().for_each(|name| give_up(shared, ticket, name, ticket));
+            }
         }
         Judgement::ResubmittedUnder { first, tasks } => {
             hold(ctx, shared, message, (ticket, connection), pack);
@@ -128,6 +134,7 @@ async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connecti
             end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Dead);
         }
         Judgement::Unreadable => {
+            let pack = named(message).filter(|_| ctx.has(EndsBug::OddCountByName)).unwrap_or(pack);
             hold(ctx, shared, message, (ticket, connection), pack);
             end_all(shared, ticket, pack, &(0..1).collect(), TaskKind::Dead);
         }
@@ -158,12 +165,20 @@ fn hold(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): 
                 let (attempt, worker) = (*attempt, *worker);
                 Task::Placed { attempt, worker, incarnation, placed_ms: *heard_ms, began_ms: Some(*began_ms), heard_ms: *heard_ms }
             }
-            _ => Task::Waiting { due_ms: now },
+            _ => Task::Waiting { due_ms: now + rest_of_delay_ms(ctx, &term, ticket.task(idx)) },
         }
     };
     let tasks = (0..count).map(task).collect();
     owe_letters(ctx, &mut term, ticket, count);
     term.packs.insert(Held { message: Rc::clone(message), ticket, pack, tasks, connection });
+}
+
+/// The job may have failed under a predecessor, a moment ago.
+fn rest_of_delay_ms(ctx: &Ctx, term: &Term, ticket: Ticket) -> u64 {
+    if ctx.has(EndsBug::RetryAtOnce) {
+        return 0;
+    }
+    term.fold.rest_of_delay_ns(ticket, |failures| retry_delay_ms(failures as u32) * 1_000_000).div_ceil(1_000_000)
 }
 
 /// A predecessor may have died before it wrote them.
@@ -188,29 +203,37 @@ fn end_all(shared: &Shared, ticket: PackTicket, pack: (PackId, u16), tasks: &Tas
     }
 }
 
-/// JOBS gave the sequence to another message before: under a sequence of its own the pack can end.
-async fn publish_again(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32)) {
+/// What has not ended under this ticket, by the name that the log knows, is void.
+fn give_up(shared: &Shared, ticket: PackTicket, name: (PackId, u16), first: PackTicket) {
+    let ended = shared.borrow().fold.ended_tasks(ticket);
+    end_all(shared, ticket, name, &(0..name.1).filter(|idx| !ended.contains(*idx)).collect(), TaskKind::Void { first });
+}
+
+/// The pack cannot end under this ticket: JOBS gave the sequence to another message before, or a worker gave it another name. Under a sequence of
+/// its own it can. None when nothing tells that JOBS has it there.
+async fn publish_again(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32)) -> Option<()> {
     let epoch = shared.borrow().epoch;
-    let republished = Republished { epoch, ticket, pack: message.pack.id, is_stored: false };
+    let pack = Delivery { ticket, named: named(message) }.name().map_or(ticket.stand_in(), |(pack, _)| pack);
+    let republished = Republished { epoch, ticket, pack, is_stored: false };
     let append = Request::Append { entries: [Entry::Republished(republished)].into(), is_leaders: true };
-    let Some(Reply::Stored { seq }) = ctx.ask_on(Some(connection), append, ASK_MS).await else { return };
+    let Reply::Stored { seq } = ctx.ask_on(Some(connection), append, ASK_MS).await? else { return None };
     // Read back: the pack is judged by it when it comes, which may be at once.
     while shared.borrow().fold.pos() < seq && !ctx.has(EndsBug::RepublishedUnread) {
         ctx.sleep(20).await;
         if shared.borrow().is_over {
-            return;
+            return None;
         }
     }
     // Nor may the log lose it: by the time at which it comes now, the pack may be too old.
     if !ctx.has(EndsBug::RepublishedUnread) {
         ctx.sleep(durable_after_ms(ctx)).await;
     }
-    let id = MsgId { pack: message.pack.id, again: Some(message.ticket) };
+    let id = MsgId { pack, again: Some(message.ticket) };
     let submit = Request::Submit { pack: Rc::clone(&message.pack), id };
-    let Some(Reply::Done) = ctx.ask_on(Some(connection), submit, ASK_MS).await else { return };
+    let Reply::Done = ctx.ask_on(Some(connection), submit, ASK_MS).await? else { return None };
     ctx.with(|core| core.stats.republished += 1);
-    ctx.say(Request::Ack { consumer: message.consumer(), seq: ticket.seq, word: AckWord::Done }, Some(connection));
     ctx.spawn(say_stored(ctx.clone(), Rc::clone(shared), republished, connection));
+    Some(())
 }
 
 /// Not before JOBS cannot lose it any more: from then on nothing is owed to the message that was published again.
@@ -224,18 +247,28 @@ async fn say_stored(ctx: Ctx, shared: Shared, republished: Republished, connecti
     }
 }
 
+/// Whether JOBS has the same pack there, and it can end there. A worker may have put the name of one pack to the ticket of another.
+fn is_other(ctx: &Ctx, term: &Term, message: &Queued, other: PackTicket, found: &Queued) -> bool {
+    let is_same = named(found).is_some_and(|name| name.0 == message.pack.id && term.fold.can_end(other, name));
+    read_ticket(ctx, found.ticket) == other && (is_same || ctx.has(EndsBug::OtherByTicket))
+}
+
 /// The pack is open under another ticket: one of the two goes. False when it is to be judged again.
 async fn resolve(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), other: PackTicket) -> bool {
     let pack = (message.pack.id, message.pack.count());
     let Some(Reply::Job(found)) = ctx.ask_on(Some(connection), Request::JobAt { seq: other.seq }, ASK_MS).await else { return true };
-    if found.is_some_and(|found| read_ticket(ctx, found.ticket) == other) {
+    if found.is_some_and(|found| is_other(ctx, &shared.borrow(), message, other, &found)) {
         hold(ctx, shared, message, (ticket, connection), pack);
         end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Void { first: other });
         return true;
     }
-    let ended = shared.borrow().fold.ended_tasks(other);
-    let unended = (0..pack.1).filter(|idx| !ended.contains(*idx)).collect();
-    end_all(shared, other, pack, &unended, TaskKind::Void { first: ticket });
+    let known = {
+        let term = shared.borrow();
+        let held = || term.packs.get(other).map(Held::name);
+        term.fold.open_name(other).or_else(held)
+    };
+    let Some(name) = known else { return false };
+    give_up(shared, other, if ctx.has(EndsBug::VoidByOwnName) { pack } else { name }, ticket);
     // Only the log tells whether that came before an end.
     for _ in 0..100 {
         ctx.sleep(50).await;

@@ -1,13 +1,14 @@
 //! What a leader does all the time: it appends what it decides, writes letters, acknowledges late, keeps what is well, saves its fold, and trims.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use faultline_engine::ends::{Custody, Entry, PackTicket, TaskKind};
 
 use super::barrier;
 use super::books::Held;
 use super::read;
-use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, ack_delay_ms, durable_after_ms, snapshot_of};
+use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, snapshot_of};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
 use crate::ends::message::{AckWord, Reply, Request};
@@ -29,32 +30,41 @@ const KEPT: u64 = 300;
 
 /// One append under way, repeated until it is stored.
 pub(super) async fn decide(ctx: Ctx, term: Shared) {
-    let mut batch: Vec<Entry> = Vec::new();
     while !term.borrow().is_over {
         // Not before it is known that the log is the one by which it was decided.
         if !term.borrow().is_clear(&ctx) && !ctx.has(EndsBug::DecideAcrossConnections) {
             ctx.sleep(DECIDE_EACH_MS).await;
             continue;
         }
-        if batch.is_empty() {
-            let mut term = term.borrow_mut();
-            let some = term.decisions.len().min(BATCH);
-            batch = term.decisions.drain(..some).collect();
-        }
-        if batch.is_empty() {
+        let Some(batch) = next_batch(&mut term.borrow_mut()) else {
             ctx.sleep(DECIDE_EACH_MS).await;
             continue;
-        }
+        };
         let only_on = if ctx.has(EndsBug::DecideAcrossConnections) { None } else { term.borrow().checked };
         if ctx.has(EndsBug::AckBeforeEnd) {
             acknowledge_decided(&ctx, &term, &batch);
         }
-        let append = Request::Append { entries: batch.as_slice().into(), is_leaders: true };
+        let append = Request::Append { entries: Rc::clone(&batch), is_leaders: true };
         match ctx.ask_on(only_on, append, ASK_MS).await {
-            Some(Reply::Stored { .. }) => batch.clear(),
+            Some(Reply::Stored { seq }) => {
+                let mut term = term.borrow_mut();
+                term.under_way = None;
+                if term.fold.pos() < seq {
+                    term.unread.push_back((seq, batch));
+                }
+            }
             _ => ctx.sleep(100).await,
         }
     }
+}
+
+/// What has no answer yet, or else what is next.
+fn next_batch(term: &mut Term) -> Option<Rc<[Entry]>> {
+    if term.under_way.is_none() {
+        let some = term.decisions.len().min(BATCH);
+        term.under_way = (some > 0).then(|| term.decisions.drain(..some).collect());
+    }
+    term.under_way.clone()
 }
 
 /// Planted.
@@ -126,15 +136,17 @@ pub(super) async fn keep(ctx: Ctx, term: Shared) {
         }
         let now = ctx.now();
         let is_blind = ctx.has(EndsBug::KeepDead);
+        let is_careless = ctx.has(EndsBug::KeepMisnamed);
+        let name = |held: &Held| term.fold.open_name(held.ticket).filter(|_| is_careless).unwrap_or(held.name());
         let mut kept = Vec::new();
         for held in term.packs.iter() {
-            let custody = term.fold.custody((held.ticket, held.count()), |idx| held.standing(idx), (now, SILENCE_MS));
+            let custody = term.fold.custody((held.ticket, name(held)), |idx| held.standing(idx), (now, SILENCE_MS));
             if custody == Custody::Keep || is_blind {
                 kept.push((held.ticket.seq, held.consumer(), held.connection));
             }
         }
         // What cannot end under this ticket is judged again when it comes, if it is still there.
-        let foreign = |held: &Held| term.fold.custody((held.ticket, held.count()), |_| None, (now, 0)) == Custody::Foreign;
+        let foreign = |held: &Held| term.fold.custody((held.ticket, name(held)), |_| None, (now, 0)) == Custody::Foreign;
         let foreign: Vec<PackTicket> = term.packs.iter().filter(|held| foreign(held)).map(|held| held.ticket).collect();
         foreign.into_iter().for_each(|ticket| drop(term.packs.remove(ticket)));
         let closing = term.closing.iter();
@@ -174,15 +186,25 @@ pub(super) async fn look(ctx: Ctx, term: Shared) {
     while !term.borrow().is_over {
         ctx.sleep(LOOK_EACH_MS).await;
         let connection = term.borrow().checked;
-        if !term.borrow().is_clear(&ctx) {
+        if !term.borrow().may_judge(&ctx) || !reads_to_the_end(&ctx, &term).await {
             continue;
         }
         let Some(Reply::Jobs(jobs)) = ctx.ask_on(connection, Request::JobsInfo, ASK_MS).await else { continue };
         let mut term = term.borrow_mut();
-        if term.is_clear(&ctx) && term.checked == connection && term.r#gen == jobs.r#gen {
+        if term.may_judge(&ctx) && term.checked == connection && term.r#gen == jobs.r#gen {
             barrier::look(&ctx, &mut term, &jobs);
         }
     }
+}
+
+/// A replica may be so far behind that a pack which a message repeats would be looked at as one that has not ended.
+async fn reads_to_the_end(ctx: &Ctx, term: &Shared) -> bool {
+    let Some(log) = read::log_info(ctx).await else { return false };
+    let until_ms = ctx.now() + ASK_MS;
+    while term.borrow().fold.pos() < log.last_pos && ctx.now() < until_ms {
+        ctx.sleep(50).await;
+    }
+    term.borrow().fold.pos() >= log.last_pos
 }
 
 /// Another one saved, or what this one saved was stored without an answer.

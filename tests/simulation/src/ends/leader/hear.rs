@@ -2,18 +2,22 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{TaskId, TaskKind, Ticket};
-use faultline_engine::job::AttemptId;
+use faultline_engine::ends::{Delivery, Fold, Judgement, TaskId, TaskKind, Ticket};
+use faultline_engine::job::{AttemptId, PackId};
 
+use super::barrier::named;
 use super::books::Task;
 use super::read;
-use super::term::{ASK_MS, Node, SILENCE_MS, Shared, read_ticket};
+use super::term::{ASK_MS, Node, SILENCE_MS, Shared, Term, read_ticket};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
-use crate::ends::message::{AckWord, Heartbeat, Push, Reply, Request};
+use crate::ends::message::{AckWord, Heartbeat, Push, Queued, Reply, Request};
 
 /// An attempt that was placed so long ago should be named by now.
 const NAMED_WITHIN_MS: u64 = 2_000;
+/// A cancellation that finds two tickets of its pack is tried again, so often.
+const SETTLE_MS: u64 = 500;
+const SETTLED_WITHIN: usize = 60;
 
 pub(super) async fn run(ctx: Ctx, term: Shared) {
     while !term.borrow().is_over {
@@ -40,7 +44,8 @@ fn on_heartbeat(ctx: &Ctx, shared: &Shared, heartbeat: &Heartbeat) {
     let now = ctx.now();
     let mut term = shared.borrow_mut();
     let Heartbeat { worker, incarnation, slots, epoch, durable, ref named } = *heartbeat;
-    term.heard_epoch = term.heard_epoch.max(epoch);
+    let above = if ctx.has(EndsBug::AnyEpoch) { Some(epoch.saturating_add(1)) } else { Fold::epoch_above(epoch, term.epoch) };
+    term.above_heard = term.above_heard.max(above.unwrap_or(0));
     term.nodes.insert(worker, Node { incarnation, heard_ms: now, slots });
     let mut strangers: Vec<AttemptId> = Vec::new();
     for named in named {
@@ -84,20 +89,44 @@ fn on_word(ctx: &Ctx, shared: &Shared, tickets: &[Ticket]) {
     }
 }
 
-/// In the books or not: what JOBS has can be cancelled.
+/// In the books or not: what JOBS has can be cancelled, once it is settled under which ticket it ends.
 async fn cancel(ctx: Ctx, term: Shared, job: TaskId) {
-    let Some(Reply::Job(Some(message))) = ctx.ask(Request::JobByPack { pack: job.pack() }, ASK_MS).await else { return };
-    if message.pack.is_garbage {
-        return;
+    for _ in 0..SETTLED_WITHIN {
+        let Some(Reply::Copies(copies)) = ctx.ask(Request::JobsByPack { pack: job.pack() }, ASK_MS).await else { return };
+        if term.borrow().is_over || cancel_settled(&ctx, &mut term.borrow_mut(), job, &copies) {
+            return;
+        }
+        ctx.sleep(SETTLE_MS).await;
     }
-    let ticket = read_ticket(&ctx, message.ticket).task(job.idx());
-    let mut term = term.borrow_mut();
+}
+
+/// False while the pack has two tickets of which each may end.
+fn cancel_settled(ctx: &Ctx, term: &mut Term, job: TaskId, copies: &[Rc<Queued>]) -> bool {
+    let is_closed = |message: &&Rc<Queued>| term.fold.is_closed(read_ticket(ctx, message.ticket));
+    let unended: Vec<&Rc<Queued>> = copies.iter().filter(|message| message.pack.is_readable() && !is_closed(message)).collect();
+    let Some(message) = unended.last() else { return true };
+    let ticket = read_ticket(ctx, message.ticket);
+    let books = term.packs.about(ticket, message.pack.id);
+    let judgement = term.fold.judge(Delivery { ticket, named: named(message) }, books);
+    if !ctx.has(EndsBug::CancelNewest) {
+        match judgement {
+            _ if unended.len() > 1 => return false,
+            Judgement::OpenUnder { .. } | Judgement::WentBack | Judgement::Misnamed { .. } => return false,
+            Judgement::ResubmittedUnder { tasks, .. } if tasks.contains(job.idx()) => return true,
+            Judgement::TooOld { .. } | Judgement::Unreadable | Judgement::Closed { .. } => return true,
+            Judgement::ResubmittedUnder { .. } | Judgement::InBooks | Judgement::New { .. } => {}
+        }
+    }
+    cancel_under(ctx, term, ticket.task(job.idx()), (message.pack.id, message.pack.count()));
+    true
+}
+
+fn cancel_under(ctx: &Ctx, term: &mut Term, ticket: Ticket, pack: (PackId, u16)) {
     // What is given up under another name already is not to be cancelled under its own.
-    let is_given_up = term.packs.get(ticket.of_pack()).is_some_and(|held| held.pack != message.pack.id);
-    if term.is_over || is_given_up || term.fold.is_closed(ticket.of_pack()) {
+    if term.packs.get(ticket.of_pack()).is_some_and(|held| held.pack != pack.0) {
         return;
     }
-    let entry = read::decision(&term, ticket, (message.pack.id, message.pack.count()), TaskKind::Cancelled, None);
+    let entry = read::decision(term, ticket, pack, TaskKind::Cancelled, None);
     term.decisions.push_back(entry);
     let Some(task) = term.packs.task_mut(ticket) else { return };
     let placed = *task;

@@ -1,15 +1,17 @@
 //! Reading the log: what ends, fails and closes there, and nowhere else, has done so.
 
-use faultline_engine::ends::{EndKind, Entry, Fold, Gap, LogMessage, LogSight, Seen, TaskEntry, TaskKind, Ticket};
+use std::rc::Rc;
+
+use faultline_engine::ends::{
+    EndKind, Entry, Fold, Gap, LogMessage, LogSight, Looked, Republished, Seen, TaskEntry, TaskKind, Ticket, WentBack,
+};
 use faultline_engine::job::{AttemptId, PackId};
 
 use super::books::Task;
-use super::term::{ASK_MS, Closing, Term, ack_delay_ms};
+use super::term::{ASK_MS, Closing, Term, ack_delay_ms, retry_delay_ms};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
 use crate::ends::message::{LogInfo, Logged, Reply, Request};
-
-const BACKOFF_MS: u64 = 400;
 
 pub(super) async fn log_info(ctx: &Ctx) -> Option<LogInfo> {
     match ctx.ask(Request::LogInfo, ASK_MS).await? {
@@ -62,7 +64,7 @@ fn apply(ctx: &Ctx, term: &mut Term, message: &Logged) -> Result<(), Gap> {
     let now = ctx.now();
     let changes = term.fold.on_message(log_message(message))?;
     for ended in &changes.ended {
-        if let Some(task) = term.packs.task_mut(ended.ticket) {
+        if let Some(task) = task_mut(ctx, term, message, ended.entry) {
             *task = Task::Ended;
         }
         if ended.kind == EndKind::Dead {
@@ -75,11 +77,12 @@ fn apply(ctx: &Ctx, term: &mut Term, message: &Logged) -> Result<(), Gap> {
             Entry::Task(task) => task.attempt,
             _ => None,
         };
-        let due_ms = now + BACKOFF_MS * u64::from(failed.failures.min(4));
-        if let Some(task) = term.packs.task_mut(failed.ticket)
-            && task.attempt().is_some_and(|own| Some(own) == attempt)
-        {
-            *task = Task::Waiting { due_ms };
+        let due_ms = now + retry_delay_ms(failed.failures);
+        match task_mut(ctx, term, message, failed.entry) {
+            // It was taken for lost before.
+            Some(Task::Waiting { due_ms: due }) => *due = due_ms.max(*due),
+            Some(task) if task.attempt().is_some_and(|own| Some(own) == attempt) => *task = Task::Waiting { due_ms },
+            Some(Task::Placed { .. } | Task::Decided(_) | Task::Ended) | None => {}
         }
     }
     for closed in &changes.closed {
@@ -88,7 +91,9 @@ fn apply(ctx: &Ctx, term: &mut Term, message: &Logged) -> Result<(), Gap> {
         let due_ms = now + ack_delay_ms(ctx);
         term.closing.insert(closed.ticket, Closing { due_ms, delivered });
     }
+    settle_own(ctx, term, message, &changes.fenced);
     for setback in &changes.went_back {
+        term.is_setback_unread = false;
         // Now that the log says so, what comes is seen anew.
         let seen = term.seen.entry(setback.r#gen).or_default();
         if seen.last_seq == setback.from_seq {
@@ -101,6 +106,59 @@ fn apply(ctx: &Ctx, term: &mut Term, message: &Logged) -> Result<(), Gap> {
         term.is_over = true;
     }
     Ok(())
+}
+
+/// The task in the books that this entry is about. A pack that a worker gives another name goes out of the books: it is judged when it is
+/// delivered again.
+fn task_mut<'a>(ctx: &Ctx, term: &'a mut Term, message: &Logged, index: usize) -> Option<&'a mut Task> {
+    let Entry::Task(entry) = &message.entries[index] else { return None };
+    let ticket = entry.ticket.of_pack();
+    if term.packs.get(ticket)?.name() != (entry.pack, entry.count) && !ctx.has(EndsBug::KeepMisnamed) {
+        term.packs.remove(ticket);
+        return None;
+    }
+    term.packs.task_mut(entry.ticket)
+}
+
+/// What this leader has decided and does not count is decided again: it was fenced by a higher epoch of this very leader, or the log lost it before
+/// it was read, and gave its position to another message.
+fn settle_own(ctx: &Ctx, term: &mut Term, message: &Logged, fenced: &[usize]) {
+    let is_it = |own: &Rc<[Entry]>| message.is_leaders && *own == message.entries;
+    let is_own = term.under_way.as_ref().is_some_and(is_it) || term.unread.iter().any(|(pos, own)| *pos == message.pos && is_it(own));
+    if is_own {
+        repeat(ctx, term, fenced.iter().map(|index| message.entries[*index].clone()).collect());
+    }
+    while let Some((pos, own)) = term.unread.pop_front_if(|(pos, _)| *pos <= message.pos) {
+        if pos < message.pos || !is_it(&own) {
+            repeat(ctx, term, only_tasks(&own));
+        }
+    }
+}
+
+/// The log was read to its end on a new connection: what it did not have is lost.
+pub(super) fn repeat_unread(ctx: &Ctx, term: &mut Term) {
+    for (_, own) in std::mem::take(&mut term.unread) {
+        repeat(ctx, term, only_tasks(&own));
+    }
+}
+
+/// The others are for the connection on which they were found out.
+fn only_tasks(own: &[Entry]) -> Vec<Entry> {
+    own.iter().filter(|entry| matches!(entry, Entry::Task(_))).cloned().collect()
+}
+
+fn repeat(ctx: &Ctx, term: &mut Term, entries: Vec<Entry>) {
+    if ctx.has(EndsBug::DecidedForEver) {
+        return;
+    }
+    let epoch = term.epoch;
+    term.decisions.extend(entries.into_iter().map(|entry| match entry {
+        Entry::Task(task) => Entry::Task(TaskEntry { epoch, ..task }),
+        Entry::Term { .. } => Entry::Term { epoch },
+        Entry::WentBack(setback) => Entry::WentBack(WentBack { epoch, ..setback }),
+        Entry::Republished(republished) => Entry::Republished(Republished { epoch, ..republished }),
+        Entry::Looked(looked) => Entry::Looked(Looked { epoch, ..looked }),
+    }));
 }
 
 /// A leader's decision about a task, of its epoch.

@@ -36,11 +36,14 @@ pub(super) async fn begin(ctx: &Ctx, revision: u64) -> Option<Term> {
         packs: Packs::default(),
         closing: BTreeMap::new(),
         decisions: VecDeque::new(),
+        under_way: None,
+        unread: VecDeque::new(),
+        is_setback_unread: false,
         letters: VecDeque::new(),
         nodes: BTreeMap::new(),
         named: HashMap::new(),
         attempts: 0,
-        heard_epoch: 0,
+        above_heard: 0,
         ledger_revision: saved.last().map_or(0, |saved| saved.revision),
         saved: VecDeque::new(),
         is_log_nearly_full: false,
@@ -54,8 +57,7 @@ pub(super) async fn begin(ctx: &Ctx, revision: u64) -> Option<Term> {
     term.epoch = if ctx.has(EndsBug::EpochBelowTerm) { revision } else { term.fold.epoch_for(revision) };
     begin_term(ctx, &mut term, connection).await?;
     ctx.tell(Push::Sync { epoch: term.epoch });
-    barrier::look(ctx, &mut term, &jobs);
-    barrier::report_setback(ctx, &mut term, &jobs);
+    barrier::look_around(ctx, &mut term, &jobs);
     barrier::hand_back(ctx, &jobs, connection);
     term.checked = (ctx.connection() == Some(connection)).then_some(connection);
     Some(term)
@@ -137,19 +139,19 @@ async fn make_room(ctx: &Ctx, term: &mut Term, connection: u32) -> Option<()> {
 
 /// Workers that have heard of a higher epoch refuse this one. Only for a leader that has just renewed its lease.
 pub(super) async fn raise_epoch(ctx: &Ctx, term: &Shared) {
-    let (epoch, heard_epoch, connection) = {
+    let (epoch, above_heard, connection) = {
         let term = term.borrow();
-        (term.epoch, term.heard_epoch, term.checked)
+        (term.epoch, term.above_heard, term.checked)
     };
-    if heard_epoch <= epoch || ctx.has(EndsBug::EpochMayFall) {
+    if above_heard <= epoch || ctx.has(EndsBug::EpochMayFall) {
         return;
     }
-    ctx.note(|| format!("raises its epoch from {epoch}, since workers know {heard_epoch}"));
-    term.borrow_mut().epoch = heard_epoch + 1;
-    let entries = [Entry::Term { epoch: heard_epoch + 1 }].into();
+    ctx.note(|| format!("raises its epoch from {epoch} to {above_heard}, since workers know a higher one"));
+    term.borrow_mut().epoch = above_heard;
+    let entries = [Entry::Term { epoch: above_heard }].into();
     if ctx.ask_on(connection, Request::Append { entries, is_leaders: true }, ASK_MS).await.is_none() {
         // It may be in the log or not: a term of its own tells.
         term.borrow_mut().is_over = true;
     }
-    ctx.tell(Push::Sync { epoch: heard_epoch + 1 });
+    ctx.tell(Push::Sync { epoch: above_heard });
 }

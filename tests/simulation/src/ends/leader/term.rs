@@ -18,6 +18,8 @@ pub(super) const ASK_MS: u64 = 1_500;
 /// An attempt that nobody has named for so long is nobody's.
 pub(super) const SILENCE_MS: u64 = 2_500;
 
+const RETRY_MS: u64 = 400;
+
 /// A worker, as its heartbeats show it.
 pub(super) struct Node {
     pub(super) incarnation: u64,
@@ -47,14 +49,20 @@ pub(super) struct Term {
     pub(super) packs: Packs,
     pub(super) closing: BTreeMap<PackTicket, Closing>,
     pub(super) decisions: VecDeque<Entry>,
+    /// The append that has not been answered yet.
+    pub(super) under_way: Option<Rc<[Entry]>>,
+    /// Appends that were answered and not read yet, with their positions.
+    pub(super) unread: VecDeque<(u64, Rc<[Entry]>)>,
+    /// JOBS went back, and the log that was read does not say so yet.
+    pub(super) is_setback_unread: bool,
     /// Dead letters that are owed, and when the job's end cannot be lost any more.
     pub(super) letters: VecDeque<(u64, Ticket, TaskId)>,
     pub(super) nodes: BTreeMap<Proc, Node>,
     /// Attempts that heartbeats named lately, by task.
     pub(super) named: HashMap<Ticket, (AttemptId, Proc, u64, u64)>,
     pub(super) attempts: u64,
-    /// The highest epoch that a worker has heard of.
-    pub(super) heard_epoch: u64,
+    /// The epoch above the highest that a worker has heard of.
+    pub(super) above_heard: u64,
     pub(super) ledger_revision: u64,
     /// When which position was saved.
     pub(super) saved: VecDeque<(u64, u64)>,
@@ -69,11 +77,21 @@ impl Term {
     pub(super) fn is_clear(&self, ctx: &Ctx) -> bool {
         !self.is_over && self.checked.is_some() && self.checked == ctx.connection()
     }
+
+    /// Without an unread setback: the fold takes second uses of sequences for what it knows until then.
+    pub(super) fn may_judge(&self, ctx: &Ctx) -> bool {
+        self.is_clear(ctx) && !self.is_setback_unread
+    }
 }
 
 /// A ticket as this build reads it: all of it, if nothing is planted.
 pub(super) fn read_ticket(ctx: &Ctx, ticket: PackTicket) -> PackTicket {
     ctx.with(|core| crate::ends::shadow::as_read(core.bug, ticket))
+}
+
+/// The delay before the next attempt of a job that has failed so often.
+pub(crate) fn retry_delay_ms(failures: u32) -> u64 {
+    RETRY_MS * u64::from(failures.min(4))
 }
 
 pub(super) fn ack_delay_ms(ctx: &Ctx) -> u64 {
