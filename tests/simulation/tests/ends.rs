@@ -148,6 +148,23 @@ fn poison_and_what_the_audit_misses_are_found() {
     finds(EndsBug::AuditLogFirst, 500, FALSE_ALARM);
 }
 
+/// A worker may append to the log, and says what is not so.
+#[test]
+fn believing_workers_that_lie_is_found() {
+    finds(EndsBug::OtherByTicket, 500, NOT_ENDED);
+    finds(EndsBug::VoidByOwnName, 2_000, STUCK);
+    finds(EndsBug::KeepMisnamed, 500, NOT_ENDED);
+    finds(EndsBug::AnyEpoch, 500, STUCK);
+    finds_from(9_001, EndsBug::MisnamedUnpublished, 10_000, NOT_ENDED);
+}
+
+#[test]
+fn decisions_that_never_count_and_retries_that_come_too_soon_are_found() {
+    finds_from(13_001, EndsBug::DecidedForEver, 14_000, STUCK);
+    finds(EndsBug::OddCountByName, 2_000, STUCK);
+    finds(EndsBug::RetryAtOnce, 500, "before its delay was over");
+}
+
 /// What the design absorbs: no promise is broken, and the numbers say what it costs.
 #[test]
 fn three_planted_bugs_are_absorbed_at_a_price() {

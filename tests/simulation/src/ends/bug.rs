@@ -89,8 +89,6 @@ pub enum EndsBug {
     OddCountByName,
     /// A decision that never came to count is not repeated.
     DecidedForEver,
-    /// A job is cancelled under the newest of its pack's tickets, settled or not.
-    CancelNewest,
     /// A new leader does not wait for the rest of a retry's delay.
     RetryAtOnce,
     /// A leader believes any epoch of which a worker has heard.
@@ -98,7 +96,7 @@ pub enum EndsBug {
 }
 
 impl EndsBug {
-    pub const ALL: [EndsBug; 46] = [
+    pub const ALL: [EndsBug; 45] = [
         EndsBug::AckAtOnce,
         EndsBug::AckBeforeEnd,
         EndsBug::AckByWord,
@@ -142,7 +140,6 @@ impl EndsBug {
         EndsBug::KeepMisnamed,
         EndsBug::OddCountByName,
         EndsBug::DecidedForEver,
-        EndsBug::CancelNewest,
         EndsBug::RetryAtOnce,
         EndsBug::AnyEpoch,
     ];
@@ -192,7 +189,6 @@ impl EndsBug {
             EndsBug::KeepMisnamed => "keep-misnamed",
             EndsBug::OddCountByName => "odd-count-by-name",
             EndsBug::DecidedForEver => "decided-for-ever",
-            EndsBug::CancelNewest => "cancel-newest",
             EndsBug::RetryAtOnce => "retry-at-once",
             EndsBug::AnyEpoch => "any-epoch",
         }

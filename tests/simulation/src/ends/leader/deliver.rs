@@ -54,7 +54,8 @@ async fn on_delivered(ctx: &Ctx, term: &Shared, delivered: &Delivered, connectio
     loop {
         let (judgement, is_new) = {
             let term = term.borrow();
-            if term.is_over {
+            // To settle two tickets takes a while.
+            if !term.may_judge(ctx) || ctx.connection() != Some(connection) {
                 return;
             }
             let judgement = judge(ctx, &term, ticket, message);
@@ -105,8 +106,10 @@ async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connecti
             owe_letters(ctx, &mut term, ticket, pack.1);
         }
         Judgement::InBooks => {
-            let now = ctx.now();
-            if let Some(held) = shared.borrow_mut().packs.get_mut(ticket) {
+            let (now, mut term) = (ctx.now(), shared.borrow_mut());
+            // DEAD may have lost the letters that were written before this connection.
+            owe_letters(ctx, &mut term, ticket, pack.1);
+            if let Some(held) = term.packs.get_mut(ticket) {
                 held.connection = connection;
                 held.free_silent(now.saturating_sub(SILENCE_MS), now);
             }
@@ -189,10 +192,11 @@ fn owe_letters(ctx: &Ctx, term: &mut Term, ticket: PackTicket, count: u16) {
     }
 }
 
-/// The leader decides so for these tasks.
+/// The leader decides so for those of these tasks that have not ended.
 fn end_all(shared: &Shared, ticket: PackTicket, pack: (PackId, u16), tasks: &Tasks, kind: TaskKind) {
     let mut term = shared.borrow_mut();
-    for idx in tasks.iter() {
+    let ended = term.fold.ended_tasks(ticket);
+    for idx in tasks.iter().filter(|idx| !ended.contains(*idx)) {
         let entry = read::decision(&term, ticket.task(idx), pack, kind, None);
         term.decisions.push_back(entry);
         if let Some(task) = term.packs.task_mut(ticket.task(idx))
@@ -205,8 +209,7 @@ fn end_all(shared: &Shared, ticket: PackTicket, pack: (PackId, u16), tasks: &Tas
 
 /// What has not ended under this ticket, by the name that the log knows, is void.
 fn give_up(shared: &Shared, ticket: PackTicket, name: (PackId, u16), first: PackTicket) {
-    let ended = shared.borrow().fold.ended_tasks(ticket);
-    end_all(shared, ticket, name, &(0..name.1).filter(|idx| !ended.contains(*idx)).collect(), TaskKind::Void { first });
+    end_all(shared, ticket, name, &(0..name.1).collect(), TaskKind::Void { first });
 }
 
 /// The pack cannot end under this ticket: JOBS gave the sequence to another message before, or a worker gave it another name. Under a sequence of

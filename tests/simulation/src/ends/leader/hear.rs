@@ -108,14 +108,12 @@ fn cancel_settled(ctx: &Ctx, term: &mut Term, job: TaskId, copies: &[Rc<Queued>]
     let ticket = read_ticket(ctx, message.ticket);
     let books = term.packs.about(ticket, message.pack.id);
     let judgement = term.fold.judge(Delivery { ticket, named: named(message) }, books);
-    if !ctx.has(EndsBug::CancelNewest) {
-        match judgement {
-            _ if unended.len() > 1 => return false,
-            Judgement::OpenUnder { .. } | Judgement::WentBack | Judgement::Misnamed { .. } => return false,
-            Judgement::ResubmittedUnder { tasks, .. } if tasks.contains(job.idx()) => return true,
-            Judgement::TooOld { .. } | Judgement::Unreadable | Judgement::Closed { .. } => return true,
-            Judgement::ResubmittedUnder { .. } | Judgement::InBooks | Judgement::New { .. } => {}
-        }
+    match judgement {
+        _ if unended.len() > 1 => return false,
+        Judgement::OpenUnder { .. } | Judgement::WentBack | Judgement::Misnamed { .. } => return false,
+        Judgement::ResubmittedUnder { tasks, .. } if tasks.contains(job.idx()) => return true,
+        Judgement::TooOld { .. } | Judgement::Unreadable | Judgement::Closed { .. } => return true,
+        Judgement::ResubmittedUnder { .. } | Judgement::InBooks | Judgement::New { .. } => {}
     }
     cancel_under(ctx, term, ticket.task(job.idx()), (message.pack.id, message.pack.count()));
     true

@@ -64,8 +64,11 @@ fn spawn_tasks(ctx: &Ctx, term: &Shared) {
 /// Holds the lease; returns when it is lost or the term is over.
 async fn renew(ctx: &Ctx, term: &Shared, mut until_ms: u64) {
     let mut revision = term.borrow().revision;
+    // To make room in the log may have taken most of the first lease.
+    let mut pause_ms = if ctx.now() + RENEW_MS < until_ms { RENEW_MS } else { 0 };
     loop {
-        ctx.sleep(RENEW_MS).await;
+        ctx.sleep(pause_ms).await;
+        pause_ms = RENEW_MS;
         if term.borrow().is_over {
             return;
         }
