@@ -227,7 +227,8 @@ impl Fold {
                 from_seq: known.version,
                 to_seq: state.version,
                 messages: 0,
-                at_ms: known.counts.at_ms,
+                at_ms: began.now_ms,
+                whole_at_ms: known.counts.at_ms,
             });
             state = known;
         }
@@ -238,7 +239,7 @@ impl Fold {
         ledger.on_results(began.sight, began.replicas, is_rewritten, began.now_ms);
         // What a standby has written into an older copy, too.
         let others = setback.into_iter().chain(stored.setbacks);
-        falls.iter().map(Fall::setback).chain(others).for_each(|setback| ledger.keep_untold(setback));
+        falls.iter().map(Fall::setback).chain(others).for_each(|setback| ledger.keep(setback));
         for setback in ledger.state().setbacks.iter().filter(|setback| !state.setbacks.contains(setback)) {
             tracing::error!(%setback, "a stream lost messages that had been counted");
         }
@@ -326,7 +327,7 @@ impl Fold {
         if !task.memory.get().is_told_by(&self.ledger.state().setbacks) {
             return Err("a stream is not what it was".into());
         }
-        self.ledger.saw_results(results.sight);
+        self.ledger.saw_results(results.sight, results.now_ms);
         self.clock = (results.now_ms, Instant::now());
         if task.memory.get().is_in_doubt() {
             return Ok(());

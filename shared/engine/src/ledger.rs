@@ -113,6 +113,11 @@ impl LedgerState {
         (self.counts.ended() + self.counts.missed).saturating_sub(self.unqueued + self.counts.duplicates)
     }
 
+    /// When the streams were like this, by the server's clock; it may have been later. 0 if that is not known.
+    fn seen_at_ms(&self) -> u64 {
+        self.counts.at_ms.saturating_sub(stores::SEEN_TOGETHER_MS)
+    }
+
     /// Whether both sides of the equation are the same, given how many jobs are open.
     pub fn imbalance(&self, open: u64) -> i64 {
         let right = self.counts.ended() + self.counts.missed + open;
@@ -145,7 +150,7 @@ impl LedgerState {
         self.anchor = None;
         self.queue.is_measured = false;
         self.is_whole = false;
-        Some(Setback { store, change, from_seq, to_seq, messages: known.messages, at_ms })
+        Some(Setback { store, change, from_seq, to_seq, messages: known.messages, at_ms, whole_at_ms: 0 })
     }
 
     /// All that RESULTS holds after a setback has been counted, and so many jobs are open: what the sides still differ by, the setback did.
@@ -252,8 +257,10 @@ pub struct Ledger {
     by_seq: BTreeMap<u64, JobId>,
     /// How many open jobs miss their message.
     gone: u64,
-    /// When JOBS was seen last, by the server's clock.
+    /// When JOBS was seen last, by the server's clock; it may have been later.
     jobs_seen_at_ms: u64,
+    /// And RESULTS.
+    results_seen_at_ms: u64,
     /// RESULTS lost what had been counted: what it holds now is the truth.
     restates: bool,
     /// By the server's clock: what RESULTS held until then was counted, and what it got later was not.
@@ -273,14 +280,26 @@ impl Ledger {
         let mut state: LedgerState = state.into();
         state.is_whole |= state.version == 0 && state.counts.through_seq == 0;
         let (ended, open, by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let counted_until_ms = state.counts.at_ms;
-        Self { state, ended, open, by_seq, gone: 0, jobs_seen_at_ms: 0, restates: false, counted_until_ms, copied_until_ms: 0 }
+        let (counted_until_ms, seen_at_ms) = (state.counts.at_ms, state.seen_at_ms());
+        Self {
+            state,
+            ended,
+            open,
+            by_seq,
+            gone: 0,
+            jobs_seen_at_ms: seen_at_ms,
+            results_seen_at_ms: seen_at_ms,
+            restates: false,
+            counted_until_ms,
+            copied_until_ms: 0,
+        }
     }
 
     /// To be called before the first record, see [`LedgerState::on_results`]. What it returns took what has been folded: what is left has to be
     /// told again, from the first message on.
     pub fn on_results(&mut self, now: Sight, replicas: usize, is_rewritten: bool, at_ms: u64) -> Option<Setback> {
-        let setback = self.state.on_results(now, replicas, is_rewritten, at_ms)?;
+        let whole_at_ms = std::mem::replace(&mut self.results_seen_at_ms, at_ms);
+        let setback = Setback { whole_at_ms, ..self.state.on_results(now, replicas, is_rewritten, at_ms)? };
         self.keep(setback.clone());
         (self.ended, self.open, self.by_seq) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         (self.gone, self.restates) = (0, true);
@@ -289,8 +308,8 @@ impl Ledger {
     }
 
     /// RESULTS as it is now, with no more than what it was known to hold lost.
-    pub fn saw_results(&mut self, now: Sight) {
-        self.state.results = Some(now);
+    pub fn saw_results(&mut self, now: Sight, at_ms: u64) {
+        (self.state.results, self.results_seen_at_ms) = (Some(now), at_ms);
     }
 
     /// What happened to RESULTS, if anything, since it was folded this far.
@@ -298,7 +317,7 @@ impl Ledger {
         self.state.change_of_results(now, replicas)
     }
 
-    /// A store lost what it had.
+    /// A store lost what it had, as this process has seen it or another one.
     pub fn keep(&mut self, setback: Setback) {
         stores::keep(&mut self.state.setbacks, setback);
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::job::JobId;
-use faultline_engine::ledger::stores::Setback;
+use faultline_engine::ledger::stores::{Setback, losses};
 use faultline_engine::ledger::{self, LedgerState, Took};
 use faultline_protocol::messages::JobState;
 use faultline_protocol::streams::{ACK_WAIT, MIN_TERMINAL_TTL, ORPHAN_AFTER};
@@ -324,9 +324,7 @@ pub(super) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     if results.ledger.counts.duplicates > 0 {
         facts.insert(Problem::Duplicates);
     }
-    facts.extend(
-        results.ledger.setbacks.iter().filter(|setback| setback.is_loss()).map(|setback| Problem::StoreWentBack(setback.to_string())),
-    );
+    facts.extend(losses(&results.ledger.setbacks).into_iter().map(Problem::StoreWentBack));
     facts.extend(results.ended_twice.iter().map(|&job| Problem::EndedTwice(job)));
     problems.extend(results.unreadable.iter().cloned().map(Problem::Unreadable));
     problems.extend(queue.strange.iter().cloned().map(Problem::NoJob));

@@ -208,8 +208,15 @@ fn an_older_copy_is_noticed_by_what_the_ledger_knew_and_what_a_leader_noticed_st
         "{told:?}"
     );
     assert_eq!(told.len(), 2, "and nothing is compared that cannot be: {told:?}");
-    ledger.setbacks =
-        vec![Setback { store: "RESULTS".into(), change: Change::WentBack, from_seq: 9, to_seq: 4, messages: 2, at_ms: NOW - 9_000 }];
+    ledger.setbacks = vec![Setback {
+        store: "RESULTS".into(),
+        change: Change::WentBack,
+        from_seq: 9,
+        to_seq: 4,
+        messages: 2,
+        at_ms: NOW - 9_000,
+        whole_at_ms: 0,
+    }];
     let noticed = look(&Results::new(ledger, stream(4, 2), false), &queue_of(2, &[]), NOW);
     assert_eq!((noticed.problems.len(), noticed.facts.len()), (0, 1));
 }

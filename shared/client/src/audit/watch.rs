@@ -201,7 +201,7 @@ impl AuditWatch {
         let ledger = stored_ledger(&self.store).await?;
         let results = stream_look(&self.nats, streams::RESULTS).await?;
         let last_seq = results.sight.last_seq;
-        if !self.board.borrow_mut().watch.still_reads(results.sight, results.replicas) {
+        if !self.board.borrow_mut().watch.still_reads(results.sight, results.replicas, results.now_ms) {
             return Err(ClientError::Failed("RESULTS is not what was read: its reader begins again".into()));
         }
         let give_up = Instant::now() + READ_LIMIT;

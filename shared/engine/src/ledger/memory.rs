@@ -34,6 +34,8 @@ pub struct Fall {
     pub after: Sight,
     pub replicas: usize,
     pub at_ms: u64,
+    /// When `before` was seen, by the server's clock.
+    pub whole_at_ms: u64,
     steady_ms: u64,
     /// Of the newest ledger that was known.
     version: u64,
@@ -41,16 +43,24 @@ pub struct Fall {
 
 impl Fall {
     pub fn setback(&self) -> Setback {
-        let Self { stream, change, before, after, at_ms, .. } = *self;
+        let Self { stream, change, before, after, at_ms, whole_at_ms, .. } = *self;
         let (store, from_seq, to_seq) = (stream.as_str().to_owned(), before.last_seq, after.last_seq);
-        Setback { store, change, from_seq, to_seq, messages: before.messages, at_ms }
+        Setback { store, change, from_seq, to_seq, messages: before.messages, at_ms, whole_at_ms }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     sight: Sight,
+    /// When that was, by the server's clock; it may have been later.
+    at_ms: u64,
     doubted_since_ms: Option<u64>,
+}
+
+impl Known {
+    fn new(sight: Sight, at_ms: u64) -> Self {
+        Self { sight, at_ms, doubted_since_ms: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,10 +77,10 @@ pub struct Memory {
 impl Memory {
     /// Takes in what the server says of a stream. Returns what is gone, once that is certain.
     pub fn saw(&mut self, stream: Stream, glance: Glance) -> Option<Fall> {
-        let Glance { sight, replicas, steady_ms, .. } = glance;
-        let known = self.streams.entry(stream).or_insert(Known { sight, doubted_since_ms: None });
+        let Glance { sight, replicas, at_ms, steady_ms } = glance;
+        let known = self.streams.entry(stream).or_insert(Known::new(sight, at_ms));
         let Some(change) = known.sight.change_to(sight, replicas) else {
-            *known = Known { sight, doubted_since_ms: None };
+            *known = Known::new(sight, at_ms);
             return None;
         };
         let since_ms = *known.doubted_since_ms.get_or_insert(steady_ms);
@@ -90,15 +100,16 @@ impl Memory {
         }
         let after = Sight { last_seq: glance.sight.last_seq.min(anchor.seq.saturating_sub(1)), ..glance.sight };
         let fall = self.note(Stream::Results, Change::WentBack, Glance { sight: after, ..glance });
-        self.streams.insert(Stream::Results, Known { sight: glance.sight, doubted_since_ms: None });
+        self.streams.insert(Stream::Results, Known::new(glance.sight, glance.at_ms));
         Some(fall)
     }
 
     fn note(&mut self, stream: Stream, change: Change, glance: Glance) -> Fall {
         let Glance { sight: after, replicas, at_ms, steady_ms } = glance;
-        let before = self.streams.insert(stream, Known { sight: after, doubted_since_ms: None }).map_or(after, |known| known.sight);
+        let now = Known::new(after, at_ms);
+        let Known { sight: before, at_ms: whole_at_ms, .. } = self.streams.insert(stream, now).unwrap_or(now);
         let version = self.newest.as_ref().map_or(0, |known| known.version);
-        let fall = Fall { stream, change, before, after, replicas, at_ms, steady_ms, version };
+        let fall = Fall { stream, change, before, after, replicas, at_ms, whole_at_ms, steady_ms, version };
         if stream == Stream::Results {
             self.anchor = None;
         }
@@ -124,7 +135,7 @@ impl Memory {
         let results = state.results.map(|sight| Sight { last_seq: sight.last_seq.max(state.counts.through_seq), ..sight });
         for (stream, sight) in [(Stream::Jobs, state.queue.sight), (Stream::Results, results)] {
             if let Some(sight) = sight {
-                self.streams.entry(stream).or_insert(Known { sight, doubted_since_ms: None });
+                self.streams.entry(stream).or_insert(Known::new(sight, state.seen_at_ms()));
             }
         }
         self.newest = Some(state.clone());
@@ -165,27 +176,20 @@ impl Ledger {
     /// A stream went back after this ledger was stored. To be called before [`Ledger::on_results`], in the order in which that was seen: what
     /// was counted beyond it is gone, also if the stream has outgrown it. A ledger that was stored afterwards counts what is left.
     pub fn on_fall(&mut self, fall: &Fall) {
-        let Fall { stream, before, after, replicas, at_ms, version, .. } = *fall;
+        let Fall { stream, before, after, replicas, at_ms, whole_at_ms, version, .. } = *fall;
         if self.state.version > version || stores::tells(&self.state.setbacks, &fall.setback()) {
             return;
         }
         match stream {
             Stream::Results if self.change_of_results(after, replicas).is_some() => {
-                self.state.results = Some(before);
+                (self.state.results, self.results_seen_at_ms) = (Some(before), whole_at_ms);
                 self.on_results(after, replicas, false, at_ms);
             }
             Stream::Jobs if self.state.queue.sight.is_some_and(|known| known.change_to(after, replicas).is_some()) => {
-                self.state.queue.sight = Some(before);
+                (self.state.queue.sight, self.jobs_seen_at_ms) = (Some(before), whole_at_ms);
                 self.on_jobs(after, replicas, at_ms);
             }
             Stream::Jobs | Stream::Results => {}
-        }
-    }
-
-    /// What another process has seen, or this one in another way.
-    pub fn keep_untold(&mut self, setback: Setback) {
-        if !stores::tells(&self.state.setbacks, &setback) {
-            self.keep(setback);
         }
     }
 }

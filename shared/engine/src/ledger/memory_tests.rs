@@ -45,7 +45,7 @@ fn begin(base: LedgerState, memory: &Memory, (jobs, results): (u64, u64)) -> Led
     let mut ledger = Ledger::new(base);
     memory.falls().iter().for_each(|fall| ledger.on_fall(fall));
     ledger.on_results(sight(5, results), 1, false, 9);
-    memory.falls().iter().for_each(|fall| ledger.keep_untold(fall.setback()));
+    memory.falls().iter().for_each(|fall| ledger.keep(fall.setback()));
     ledger.on_jobs(sight(5, jobs), 1, 9);
     ledger
 }
@@ -97,11 +97,38 @@ fn a_standby_is_content_with_what_the_leader_tells_although_their_looks_differ()
     assert_eq!(memory.falls().len(), 2);
     let mut told = stored(5, 20, 40);
     for (store, from_seq, to_seq) in [("RESULTS", 78, 41), ("JOBS", 40, 20)] {
-        let setback = Setback { store: store.into(), change: Change::WentBack, from_seq, to_seq, messages: 3, at_ms: 1_000_900 };
+        let setback = Setback {
+            store: store.into(),
+            change: Change::WentBack,
+            from_seq,
+            to_seq,
+            messages: 3,
+            at_ms: 1_000_900,
+            whole_at_ms: 999_900,
+        };
         told.setbacks.push(setback);
     }
     memory.saw_ledger(&told);
     assert!(memory.falls().is_empty() && memory.overdue(60_000).is_empty());
+}
+
+#[test]
+fn a_second_fall_is_not_told_by_what_the_ledger_says_of_the_first() {
+    let mut memory = witness();
+    memory.saw_ledger(&stored(4, 40, 80));
+    look_back(&mut memory, 1_000);
+    let ledger = begin(stored(4, 40, 80), &memory, (20, 40));
+    memory.adopt(&ledger.to_store(1_000_000));
+    assert!(memory.falls().is_empty());
+    // The same jobs again, and the same copy.
+    memory.saw(Stream::Jobs, glance(40, 9_000));
+    memory.saw(Stream::Results, glance(80, 9_000));
+    look_back(&mut memory, 9_500);
+    memory.adopt(&ledger.to_store(1_009_500));
+    assert_eq!((memory.falls().len(), memory.is_told_by(&ledger.state().setbacks)), (2, false));
+    // The streams have outgrown what they were, so that nothing else tells.
+    let again = begin(ledger.to_store(1_009_500), &memory, (90, 180));
+    assert_eq!(setbacks(&again), [WENT_BACK, WENT_BACK].concat());
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl QueueBook {
         self.offset = self.offset.saturating_add_unsigned(before.last_seq).saturating_sub_unsigned(again);
         self.extras.clear();
         let (store, from_seq, to_seq) = (Stream::Jobs.as_str().to_owned(), before.last_seq, now.last_seq);
-        Some(Setback { store, change, from_seq, to_seq, messages: before.messages, at_ms })
+        Some(Setback { store, change, from_seq, to_seq, messages: before.messages, at_ms, whole_at_ms: 0 })
     }
 
     /// A message that no job's end accounts for is about to be removed.

@@ -1,6 +1,7 @@
 //! Whether a stream is still the one that was counted. A stream that was made anew or put back to an older copy hands out sequences
 //! that it handed out before, so whatever was counted by sequence must know of it, and what it took away must stay known.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,9 @@ use serde::{Deserialize, Serialize};
 /// How many setbacks are kept: the oldest ones tell what happened first.
 pub(super) const KEPT: usize = 16;
 
-/// Setbacks that two processes have seen of the same store within this time, with a part in common, are one.
-const SEEN_TOGETHER_MS: u64 = 60_000;
+/// How long before it was noticed a setback may have happened when nothing says when the store was last seen whole. What was stored is no older
+/// than this either.
+pub(super) const SEEN_TOGETHER_MS: u64 = 60_000;
 
 /// A stream that the ledger counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,8 +75,11 @@ pub struct Setback {
     pub to_seq: u64,
     /// How many messages the store held when it was last seen.
     pub messages: u64,
-    /// By the server's clock.
+    /// When it was noticed, by the server's clock.
     pub at_ms: u64,
+    /// When the store was last seen whole, by the same clock: it happened between the two. 0 if that is not known.
+    #[serde(default, skip_serializing_if = "crate::unset::is_default")]
+    pub whole_at_ms: u64,
 }
 
 impl Setback {
@@ -107,32 +112,47 @@ impl fmt::Display for Setback {
 }
 
 impl Setback {
-    fn is_same(&self, other: &Setback) -> bool {
-        Setback { at_ms: other.at_ms, ..self.clone() } == *other
+    /// Whether both tell of the same event, as two processes saw it that had not looked at the same moments: it lies in both their times. Their
+    /// numbers say nothing: an older copy may be put back twice, and takes the same away each time.
+    fn is_same_event(&self, other: &Setback) -> bool {
+        let began = self.earliest_ms().max(other.earliest_ms());
+        self.store == other.store && self.change == other.change && began < self.at_ms.min(other.at_ms)
     }
 
-    /// Whether both tell of the same event, as two processes saw it that had not looked at the same moment.
-    fn is_same_event(&self, other: &Setback) -> bool {
-        let overlap = self.to_seq.max(other.to_seq) < self.from_seq.min(other.from_seq);
-        let is_near = self.at_ms.abs_diff(other.at_ms) <= SEEN_TOGETHER_MS;
-        self.store == other.store && self.change == other.change && overlap && is_near
+    fn earliest_ms(&self) -> u64 {
+        let known = Some(self.whole_at_ms).filter(|&at_ms| at_ms > 0);
+        // A server's clock that was set back says nothing of the order.
+        known.unwrap_or(self.at_ms.saturating_sub(SEEN_TOGETHER_MS)).min(self.at_ms.saturating_sub(1))
     }
 }
 
-/// Adds a setback, unless it is known or too many are.
+/// Adds a setback, unless these tell of it or are too many.
 pub fn keep(setbacks: &mut Vec<Setback>, setback: Setback) {
-    if setbacks.len() < KEPT && !setbacks.iter().any(|known| known.is_same(&setback)) {
+    if !tells(setbacks, &setback) {
         setbacks.push(setback);
     }
 }
 
 /// Whether these tell of this one, or there are too many to add it.
 pub fn tells(setbacks: &[Setback], setback: &Setback) -> bool {
-    setbacks.len() >= KEPT || setbacks.iter().any(|known| known.is_same(setback) || known.is_same_event(setback))
+    setbacks.len() >= KEPT || setbacks.iter().any(|known| known.is_same_event(setback))
+}
+
+/// The losses among these in words, each once: one that reads like an earlier one says which time it was.
+pub fn losses(setbacks: &[Setback]) -> Vec<String> {
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    let mut told = |setback: &Setback| {
+        let words = setback.to_string();
+        let time = times.entry(words.clone()).and_modify(|time| *time += 1).or_insert(1);
+        if *time == 1 { words } else { format!("{words} (time {time})") }
+    };
+    setbacks.iter().filter(|setback| setback.is_loss()).map(&mut told).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     fn sight(made_at_ms: u64, last_seq: u64) -> Sight {
@@ -161,14 +181,33 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_stream_that_was_made_anew_is_no_loss_and_setbacks_are_kept_once() {
-        let setback = Setback { store: "JOBS".into(), change: Change::MadeAnew, from_seq: 10, to_seq: 0, messages: 0, at_ms: 7 };
+    fn an_empty_stream_that_was_made_anew_is_no_loss() {
+        let setback = Setback { change: Change::MadeAnew, ..went_back(10, 0, 1..7) };
+        let setback = Setback { messages: 0, ..setback };
         assert!(!setback.is_loss());
         assert!(Setback { messages: 1, ..setback.clone() }.is_loss());
-        assert!(Setback { change: Change::WentBack, ..setback.clone() }.is_loss());
+        assert!(Setback { change: Change::WentBack, ..setback }.is_loss());
+    }
+
+    fn went_back(from_seq: u64, to_seq: u64, seen: Range<u64>) -> Setback {
+        let (store, change) = ("JOBS".into(), Change::WentBack);
+        Setback { store, change, from_seq, to_seq, messages: 5, at_ms: seen.end, whole_at_ms: seen.start }
+    }
+
+    #[test]
+    fn one_event_is_kept_once_whoever_saw_it_and_the_next_one_too_however_soon() {
         let mut kept = Vec::new();
-        keep(&mut kept, setback.clone());
-        keep(&mut kept, Setback { at_ms: 9, ..setback });
-        assert_eq!(kept.len(), 1);
+        let mut keeps = |setback: Setback| {
+            let before = kept.len();
+            keep(&mut kept, setback);
+            kept.len() > before
+        };
+        assert!(keeps(went_back(50, 30, 90_000..100_000)));
+        assert!(!keeps(went_back(48, 33, 95_000..101_000)), "another process saw it");
+        assert!(!keeps(went_back(50, 30, 0..100_300)), "and one that does not say when it was whole");
+        assert!(keeps(went_back(55, 30, 109_000..109_500)), "the same copy was put back once more");
+        assert!(keeps(went_back(55, 30, 120_000..120_500)), "and again");
+        let words = went_back(55, 30, 0..1).to_string();
+        assert_eq!(losses(&kept)[1..], [words.clone(), format!("{words} (time 2)")]);
     }
 }

@@ -42,9 +42,9 @@ pub struct Orphan {
 impl Ledger {
     /// JOBS as it is, seen before the newest records that were folded. Says whether more is missing than is explained.
     pub fn on_jobs(&mut self, sight: Sight, replicas: usize, at_ms: u64) -> bool {
-        self.jobs_seen_at_ms = at_ms;
+        let whole_at_ms = std::mem::replace(&mut self.jobs_seen_at_ms, at_ms);
         if let Some(setback) = self.state.queue.on_sight(sight, replicas, at_ms) {
-            self.keep(setback);
+            self.keep(Setback { whole_at_ms, ..setback });
         }
         self.unexplained() > 0
     }
@@ -136,7 +136,7 @@ impl Ledger {
         self.state.queue.extra = self.state.queue.extra.max(state.queue.extra);
         self.state.unnamed = self.state.unnamed.max(state.unnamed);
         for setback in &state.setbacks {
-            self.keep_untold(setback.clone());
+            self.keep(setback.clone());
         }
         self.sum_up();
     }

@@ -116,7 +116,7 @@ fn what_a_setback_took_is_counted_by_what_it_was() {
         ledger.fold(record(seq, job, state));
     }
     // Three more messages were not counted, and the copy ends behind the first job.
-    ledger.saw_results(sight(7));
+    ledger.saw_results(sight(7), 8);
     let mut next = Ledger::new(ledger.to_store(9));
     next.on_results(sight(2), 1, false, 10);
     next.fold(record(2, 1, JobState::Committed));
@@ -150,7 +150,7 @@ fn what_a_copy_holds_and_the_ledger_has_not_counted_is_counted() {
     let mut ledger = Ledger::new(LedgerState::default());
     ledger.on_results(sight(0), 1, false, 1);
     ledger.fold(record(1, 1, JobState::Queued));
-    ledger.saw_results(sight(6));
+    ledger.saw_results(sight(6), 8);
     let mut next = Ledger::new(ledger.to_store(9));
     next.on_results(sight(4), 1, false, 10);
     next.fold(record(3, 1, JobState::Committed));

@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use serde::Serialize;
 
-use super::stores::{Setback, Sight};
+use super::stores::{Setback, Sight, losses};
 use super::survey::Survey;
 use super::{Anchor, Ledger, LedgerRecord, LedgerState, Took};
 use crate::job::{JobId, JobState};
@@ -195,10 +195,10 @@ impl Watch {
     }
 
     /// RESULTS as it is now. True when it is what was told; otherwise its reader has yet to notice.
-    pub fn still_reads(&mut self, now: Sight, replicas: usize) -> bool {
+    pub fn still_reads(&mut self, now: Sight, replicas: usize, at_ms: u64) -> bool {
         let is_same = self.ledger.change_of_results(now, replicas).is_none();
         if is_same {
-            self.ledger.saw_results(now);
+            self.ledger.saw_results(now, at_ms);
         }
         is_same
     }
@@ -214,9 +214,7 @@ impl Watch {
     }
 
     fn tell_setbacks(&mut self) {
-        let setbacks: Vec<String> =
-            self.ledger.state().setbacks.iter().filter(|setback| setback.is_loss()).map(ToString::to_string).collect();
-        for what in setbacks {
+        for what in losses(&self.ledger.state().setbacks) {
             self.find(Finding::StoreWentBack { what });
         }
     }

@@ -1,5 +1,7 @@
 //! Each finding planted, what looks like one and is none, and everything legal at random.
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use super::super::LedgerSnapshot;
@@ -160,7 +162,7 @@ fn a_setback_is_found_when_it_is_seen_and_what_is_left_is_told_again() {
     let whole = [record(1, 1, JobState::Queued), record(2, 2, JobState::Queued), record(3, 1, JobState::Committed)];
     whole.into_iter().for_each(|record| watch.on_record(record, 1_000));
     watch.on_caught_up();
-    assert!(watch.still_reads(sight(3), 1) && !watch.still_reads(sight(1), 1));
+    assert!(watch.still_reads(sight(3), 1, 1_500) && !watch.still_reads(sight(1), 1, 1_500));
     for at_ms in [2_000, 3_000] {
         let setback = watch.on_results(sight(1), 1, false, at_ms).expect("it went back");
         assert_eq!((setback.from_seq, setback.to_seq), (3, 1));
@@ -170,8 +172,8 @@ fn a_setback_is_found_when_it_is_seen_and_what_is_left_is_told_again() {
         let totals = watch.totals(4_000);
         assert_eq!((totals.open, totals.lost_with_store, totals.brought_back), (1, 0, 0), "{totals:?}");
         let news = watch.take_news();
-        let is_told = news.iter().any(|finding| matches!(finding, Finding::StoreWentBack { what } if what.contains("from message 3 to 1")));
-        assert!(is_told == (at_ms == 2_000) && news.len() == usize::from(is_told), "{news:?}");
+        let [Finding::StoreWentBack { what }] = news.as_slice() else { panic!("{news:?}") };
+        assert!(what.contains("from message 3 to 1") && what.ends_with("(time 2)") == (at_ms == 3_000), "{what}");
         if at_ms == 2_000 {
             watch.on_record(record(2, 3, JobState::Queued), 2_500);
             watch.on_record(record(3, 3, JobState::Committed), 2_600);
@@ -179,9 +181,41 @@ fn a_setback_is_found_when_it_is_seen_and_what_is_left_is_told_again() {
         }
     }
     // What the leader saw of the same event, a little later.
-    let leaders = Setback { store: "RESULTS".into(), change: Change::WentBack, from_seq: 2, to_seq: 1, messages: 2, at_ms: 3_500 };
-    watch.on_ledger(&LedgerState { setbacks: vec![leaders], ..LedgerState::default() });
+    watch.on_ledger(&LedgerState { setbacks: vec![went_back("RESULTS", 2, 1, 2_800..3_500)], ..LedgerState::default() });
     assert!(watch.take_news().is_empty(), "one event is told once");
+}
+
+fn went_back(store: &str, from_seq: u64, to_seq: u64, seen: Range<u64>) -> Setback {
+    let Range { start: whole_at_ms, end: at_ms } = seen;
+    Setback { store: store.to_owned(), change: Change::WentBack, from_seq, to_seq, messages: 2, at_ms, whole_at_ms }
+}
+
+#[test]
+fn a_setback_that_the_leader_alone_saw_is_found_although_one_of_a_moment_ago_is_known() {
+    let told = |watch: &mut Watch| {
+        let setback = |finding| if let Finding::StoreWentBack { what } = finding { Some(what) } else { None };
+        watch.take_news().into_iter().filter_map(setback).collect::<Vec<_>>()
+    };
+    let mut watch = watch();
+    survey(&mut watch, 50, &[], 91_000);
+    survey(&mut watch, 30, &[], 100_200);
+    let mut leaders = vec![went_back("JOBS", 50, 30, 99_000..100_000)];
+    watch.on_ledger(&LedgerState { setbacks: leaders.clone(), ..LedgerState::default() });
+    assert_eq!(told(&mut watch), [leaders[0].to_string()]);
+    // The watch looks every 10 s: of what came and went in between it sees nothing.
+    leaders.push(went_back("JOBS", 55, 30, 109_000..109_500));
+    for began_at_ms in [110_000, 111_000] {
+        watch.on_ledger(&LedgerState { setbacks: leaders.clone(), ..LedgerState::default() });
+        survey(&mut watch, 30, &[], began_at_ms);
+        let is_first = began_at_ms == 110_000;
+        assert_eq!(told(&mut watch), if is_first { vec![leaders[1].to_string()] } else { vec![] });
+    }
+    // Seen by both, and by the leader first.
+    survey(&mut watch, 60, &[], 115_000);
+    leaders.push(went_back("JOBS", 61, 30, 119_000..119_500));
+    watch.on_ledger(&LedgerState { setbacks: leaders.clone(), ..LedgerState::default() });
+    survey(&mut watch, 30, &[], 120_000);
+    assert_eq!(told(&mut watch), [leaders[2].to_string()]);
 }
 
 #[test]

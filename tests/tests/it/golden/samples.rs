@@ -198,7 +198,15 @@ fn ledger() -> LedgerSnapshot {
 
 fn ledger_state() -> LedgerState {
     let sight = Sight { made_at_ms: T - 9_000, last_seq: 300, messages: 22 };
-    let setback = Setback { store: "RESULTS".into(), change: Change::WentBack, from_seq: 310, to_seq: 290, messages: 20, at_ms: T - 5_000 };
+    let setback = Setback {
+        store: "RESULTS".into(),
+        change: Change::WentBack,
+        from_seq: 310,
+        to_seq: 290,
+        messages: 20,
+        at_ms: T - 5_000,
+        whole_at_ms: 0,
+    };
     LedgerState {
         counts: LedgerSnapshot { vanished: 3, ..ledger() },
         version: 17,
