@@ -2,6 +2,7 @@
 //! on it. It says what went wrong in its own errors; exit codes, HTTP statuses and tables are its users' business. It keeps no state of the
 //! cluster and runs no process.
 
+pub mod absence;
 pub mod audit;
 mod error;
 pub mod experiments;

@@ -54,6 +54,26 @@ async fn watching_stays_clean_through_the_death_of_nats_and_of_the_leader_and_en
 }
 
 #[tokio::test]
+async fn that_no_scheduler_answers_is_said_by_both() {
+    let cluster = Cluster::start(1).await;
+    cluster.freeze("scheduler-1");
+    let child = watch(&cluster, &["-o", "jsonl", "--for", "20s"]);
+    let jobs = cluster.submit(&[sleep_job(10)]).await;
+    let audit = cluster.faultline(&["audit"]);
+    let text = String::from_utf8_lossy(&audit.stdout).into_owned();
+    assert!(audit.status.success() && text.contains("\nno scheduler answers: 1 open job waits until one leads\n"), "{text}");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    cluster.thaw("scheduler-1");
+    cluster.wait_ended(&jobs).await;
+    let (code, out, err) = end(child).await;
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    let at = |note: &str| out.find(note).unwrap_or_else(|| panic!("`{note}` is not told:\n{out}"));
+    assert!(at("no scheduler answers: open jobs wait until one leads") < at("a scheduler answers again"), "{out}");
+    let text = cluster.faultline(&["audit"]).stdout;
+    assert!(!String::from_utf8_lossy(&text).contains("no scheduler answers"));
+}
+
+#[tokio::test]
 async fn a_forged_second_end_is_found_by_both() {
     let cluster = Cluster::start(1).await;
     let jobs = cluster.submit(&[sleep_job(10), sleep_job(10)]).await;

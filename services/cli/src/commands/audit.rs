@@ -55,6 +55,7 @@ fn words(link: &Link, report: &AuditReport) -> String {
         (true, looks) => format!("{whole}, after {}: the cluster moved", plural(looks, "look")),
         (false, looks) => format!("not every job is accounted for, after {}", plural(looks, "look")),
     };
+    let closing = report.absence().into_iter().chain([closing]).collect::<Vec<_>>().join("\n");
     format!("{}\n{closing}", link.out.render(checks_table(&report.checks)))
 }
 

@@ -69,6 +69,7 @@ async fn show(watch: &AuditWatch, screen: &mut Screen) -> Result<Infallible, Fai
 struct TotalsLine<'a> {
     at_ms: u64,
     connected: bool,
+    scheduler_answers: bool,
     #[serde(flatten)]
     totals: &'a Totals,
 }
@@ -94,7 +95,7 @@ impl Screen {
     }
 
     fn draw(&mut self, seen: Seen, last: bool) -> Result<(), Failure> {
-        let Seen { at_ms, totals, connected, notes, mut news } = seen;
+        let Seen { at_ms, totals, connected, scheduler_answers, notes, mut news } = seen;
         news.retain(|finding| self.told.insert(finding.clone()));
         if self.out.format != Format::Table {
             for note in &notes {
@@ -103,21 +104,26 @@ impl Screen {
             for finding in &news {
                 self.out.one(finding, |_| String::new())?;
             }
-            return self.out.one(&TotalsLine { at_ms, connected, totals: &totals }, |_| String::new());
+            return self.out.one(&TotalsLine { at_ms, connected, scheduler_answers, totals: &totals }, |_| String::new());
         }
+        let away: Vec<&'static str> = [("nats", connected), ("scheduler", scheduler_answers)]
+            .into_iter()
+            .filter(|(_, is_here)| !is_here)
+            .map(|(name, _)| name)
+            .collect();
         self.clear();
         for text in notes.into_iter().chain(news.iter().map(|finding| format!("FOUND: {finding}"))) {
             self.out.text(&format!("{} {text}", crate::output::clock(at_ms)))?;
         }
         if self.out.is_terminal() {
-            let block = self.out.render(facts(&rows(&totals, connected)));
+            let block = self.out.render(facts(&rows(&totals, &away)));
             self.lines = block.lines().count();
             return self.out.text(&block);
         }
         let due = self.rounds.is_multiple_of(LINE_EVERY);
         self.rounds += 1;
         if due || last || !news.is_empty() {
-            let line: Vec<String> = rows(&totals, connected).into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+            let line: Vec<String> = rows(&totals, &away).into_iter().map(|(name, value)| format!("{name} {value}")).collect();
             self.out.text(&line.join(", "))?;
         }
         Ok(())
@@ -139,7 +145,7 @@ fn erase(lines: usize) -> String {
     format!("\r\x1b[{lines}A\x1b[J")
 }
 
-fn rows(totals: &Totals, connected: bool) -> Vec<(&'static str, String)> {
+fn rows(totals: &Totals, away: &[&'static str]) -> Vec<(&'static str, String)> {
     let open = match totals.open {
         0 => "0".to_owned(),
         open => format!("{}, the oldest for {}", count(open), span(totals.oldest_open_ms)),
@@ -164,9 +170,7 @@ fn rows(totals: &Totals, connected: bool) -> Vec<(&'static str, String)> {
             rows.push((name, count(number)));
         }
     }
-    if !connected {
-        rows.push(("nats", "away".to_owned()));
-    }
+    rows.extend(away.iter().map(|&name| (name, "away".to_owned())));
     rows
 }
 
@@ -205,7 +209,7 @@ mod tests {
     #[test]
     fn the_oldest_open_job_is_shown_with_its_age() {
         let totals = Totals { open: 2, oldest_open_ms: 3_200, abandoned: 3, ended_lost: 2, lost: 2, dead: 4, ..Totals::default() };
-        let rows = rows(&totals, false);
+        let rows = rows(&totals, &["nats"]);
         for (name, number) in [("abandoned", "1"), ("lost", "2"), ("given up", "4"), ("ended twice", "0")] {
             assert!(rows.contains(&(name, number.to_owned())), "a lost job is told once: {rows:?}");
         }

@@ -257,9 +257,8 @@ pub struct Figures {
     pub never_queued: u64,
     /// Ended jobs whose message waits for its acknowledgement.
     pub waiting_for_ack: u64,
-    /// Whether a scheduler answers.
-    #[serde(skip)]
-    pub is_led: bool,
+    /// Without one, open jobs wait; nothing is lost by that.
+    pub scheduler_answers: bool,
     /// Broken invariants that schedulers have reported.
     pub violations: u64,
     pub ledger_through: u64,
@@ -302,7 +301,7 @@ pub(super) struct Look {
 pub(super) fn look(results: &Results, queue: &Queue, now_ms: u64) -> Look {
     let mut figures = results.figures();
     figures.queued = queue.jobs.len() as u64;
-    figures.is_led = queue.led_since_ms.is_some();
+    figures.scheduler_answers = queue.led_since_ms.is_some();
     let (mut problems, mut facts) = (BTreeSet::new(), BTreeSet::new());
     let returned = results.returned(&figures, queue, now_ms);
     figures.returned = returned.len() as u64;

@@ -32,6 +32,15 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
+    /// That nobody works on the jobs, if so; it fails no check.
+    pub fn absence(&self) -> Option<String> {
+        let waiting = match self.figures.open {
+            0 => "new jobs wait".to_owned(),
+            open => format!("{} {}", plural(open, "open job"), agree(open, "waits", "wait")),
+        };
+        (!self.figures.scheduler_answers).then(|| format!("no scheduler answers: {waiting} until one leads"))
+    }
+
     pub(super) fn of(verdict: &Verdict) -> Self {
         let (problems, figures) = (verdict.problems(), &verdict.figures);
         let checks = vec![
@@ -166,7 +175,7 @@ fn plural_has(jobs: u64) -> String {
 }
 
 fn queued_jobs_have_records(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
-    let waiting = match (figures.waiting_for_ack, figures.is_led) {
+    let waiting = match (figures.waiting_for_ack, figures.scheduler_answers) {
         (0, _) => String::new(),
         (ended, true) => format!(", {} ended and not yet acknowledged", count(ended)),
         (ended, false) => {

@@ -308,6 +308,21 @@ fn an_ended_job_waits_for_a_scheduler_to_acknowledge_it_and_is_well_until_one_co
 }
 
 #[test]
+fn that_no_scheduler_answers_is_said_with_what_waits_for_one_and_fails_nothing() {
+    let report = |entries: &[Entry], queued: &[u128], led_since_ms| {
+        let results = without_ledger(entries);
+        let mut verdict = Verdict::default();
+        verdict.add(&results, look(&results, &Queue { led_since_ms, ..queue(queued) }, NOW));
+        AuditReport::of(&verdict)
+    };
+    let alone = report(&[open(1, 1), open(2, 2)], &[1, 2], None);
+    assert!(alone.ok && !alone.figures.scheduler_answers);
+    assert_eq!(alone.absence().as_deref(), Some("no scheduler answers: 2 open jobs wait until one leads"));
+    assert_eq!(report(&[], &[], None).absence().as_deref(), Some("no scheduler answers: new jobs wait until one leads"));
+    assert_eq!(report(&[open(1, 1)], &[1], Some(NOW)).absence(), None);
+}
+
+#[test]
 fn what_the_ledger_says_is_believed() {
     let broken = LedgerSnapshot { through_seq: 3, submitted: 1, committed: 2, duplicates: 1, ..LedgerSnapshot::default() };
     let found = problems(&Results::new(stored(broken), stream(3, 0), false), &queue(&[]));

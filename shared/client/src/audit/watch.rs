@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{jobs_in_queue, patiently, read_violations, stored_ledger, stream_look};
 use crate::ClientError;
+use crate::absence::{self, Standing};
 
 /// One round of reading; messages are taken at once as they come.
 const ROUND: Duration = Duration::from_secs(2);
@@ -52,6 +53,7 @@ pub struct Seen {
     pub at_ms: u64,
     pub totals: Totals,
     pub connected: bool,
+    pub scheduler_answers: bool,
     /// What happened to the watch and to the cluster since the last time.
     pub notes: Vec<String>,
     /// What was found since then.
@@ -90,6 +92,7 @@ impl AuditWatch {
             never = self.read_results() => never,
             never = self.read_events() => never,
             never = self.look() => never,
+            never = absence::follow(&self.nats, |standing| self.board.borrow_mut().note_leader(standing)) => never,
         }
     }
 
@@ -99,7 +102,7 @@ impl AuditWatch {
         board.note_link(self.nats.is_connected());
         let at_ms = unix_ms();
         let (totals, notes, news) = (board.watch.totals(at_ms), std::mem::take(&mut board.notes), board.watch.take_news());
-        Seen { at_ms, totals, connected: board.connected, notes, news }
+        Seen { at_ms, totals, connected: board.connected, scheduler_answers: board.scheduler_answers, notes, news }
     }
 
     pub fn end(self) -> Outcome {
@@ -225,6 +228,7 @@ struct Board {
     watch: Watch,
     notes: Vec<String>,
     connected: bool,
+    scheduler_answers: bool,
     /// Once RESULTS has been read as far as it went then, nothing is missing.
     wanted_seq: u64,
     reached_seq: u64,
@@ -235,7 +239,16 @@ struct Board {
 
 impl Board {
     fn new(watch: Watch, wanted_seq: u64) -> Self {
-        Self { watch, notes: Vec::new(), connected: true, wanted_seq, reached_seq: 0, is_caught_up: false, noted_ms: 0 }
+        Self {
+            watch,
+            notes: Vec::new(),
+            connected: true,
+            scheduler_answers: true,
+            wanted_seq,
+            reached_seq: 0,
+            is_caught_up: false,
+            noted_ms: 0,
+        }
     }
 
     /// RESULTS is read from its first message on, again.
@@ -297,6 +310,16 @@ impl Board {
         }
         self.connected = connected;
     }
+
+    fn note_leader(&mut self, standing: Standing) {
+        match (self.scheduler_answers, standing) {
+            (true, Standing::NoScheduler) => self.notes.push("no scheduler answers: open jobs wait until one leads".into()),
+            (false, Standing::Led) => self.notes.push("a scheduler answers again".into()),
+            // Of the link to NATS more is known here than that a question had no answer.
+            _ => return,
+        }
+        self.scheduler_answers = standing == Standing::Led;
+    }
 }
 
 #[cfg(test)]
@@ -313,5 +336,15 @@ mod tests {
             board.note_link(connected);
         }
         assert_eq!(board.notes, ["NATS does not answer: continuing when it does", "NATS is back"]);
+    }
+
+    #[test]
+    fn a_scheduler_that_does_not_answer_is_told_when_that_begins_and_when_it_is_over() {
+        let mut board = Board::new(Watch::new(LedgerState::default(), 0), 0);
+        for standing in [Standing::NoNats, Standing::Led, Standing::NoScheduler, Standing::NoNats, Standing::NoScheduler, Standing::Led] {
+            board.note_leader(standing);
+        }
+        assert_eq!(board.notes, ["no scheduler answers: open jobs wait until one leads", "a scheduler answers again"]);
+        assert!(board.scheduler_answers);
     }
 }
