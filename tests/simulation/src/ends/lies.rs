@@ -6,30 +6,9 @@ use faultline_engine::ends::{Entry, TaskEntry, TaskKind};
 use faultline_engine::job::{AttemptId, PackId};
 use rand::RngExt;
 
-use super::message::{Heartbeat, Push, Queued};
+use super::message::{Heartbeat, Lie, Push, Queued};
 use super::serving;
 use super::state::Core;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lie {
-    /// A job of a pack that there is not has failed, under the ticket of another one.
-    FailedInvented,
-    /// The same, and it has ended: that closes the ticket.
-    EndedInvented,
-    /// One of its own pack has failed, which is said to have more jobs.
-    OwnCount,
-    /// One of another pack has failed, under the ticket of this one.
-    OtherPack,
-    /// The same, and that pack is said to have more jobs.
-    OtherPackAndCount,
-    /// It has heard of an epoch that no leader can have.
-    Epoch,
-}
-
-impl Lie {
-    pub(crate) const ALL: [Lie; 6] =
-        [Lie::FailedInvented, Lie::EndedInvented, Lie::OwnCount, Lie::OtherPack, Lie::OtherPackAndCount, Lie::Epoch];
-}
 
 pub(crate) fn tell(core: &mut Core, lie: Lie) {
     if !core.server.is_up {

@@ -274,3 +274,30 @@ pub(crate) enum Push {
 
 /// What leaders have seen of JOBS.
 pub(crate) type SeenJobs = BTreeMap<Gen, Seen>;
+
+/// What a worker says that is not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// A job of a pack that there is not has failed, under the ticket of another one.
+    FailedInvented,
+    /// The same, and it has ended: that closes the ticket.
+    EndedInvented,
+    /// One of its own pack has failed, which is said to have more jobs.
+    OwnCount,
+    /// One of another pack has failed, under the ticket of this one.
+    OtherPack,
+    /// The same, and that pack is said to have more jobs.
+    OtherPackAndCount,
+    /// It has heard of an epoch that no leader can have.
+    Epoch,
+}
+
+impl Lie {
+    pub(crate) const ALL: [Lie; 6] =
+        [Lie::FailedInvented, Lie::EndedInvented, Lie::OwnCount, Lie::OtherPack, Lie::OtherPackAndCount, Lie::Epoch];
+}
+
+/// The delay before the next attempt of a job that has failed so often.
+pub(crate) fn retry_delay_ms(failures: u32) -> u64 {
+    400 * u64::from(failures.min(4))
+}

@@ -6,8 +6,7 @@ use faultline_engine::ends::Sync;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::lies::Lie;
-use super::message::Script;
+use super::message::{Lie, Script};
 use super::proc::Proc;
 use super::stats::EndsFault;
 use super::tail::LONGEST_TAIL_MS;

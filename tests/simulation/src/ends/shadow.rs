@@ -7,8 +7,7 @@ use faultline_engine::ends::{Gen, PackTicket, Snapshot, TaskEntry, TaskId, TaskK
 use faultline_engine::job::{AttemptId, PackId};
 
 use super::EndsBug;
-use super::leader::retry_delay_ms;
-use super::message::{Assignment, Logged, Pack, Queued};
+use super::message::{Assignment, Logged, Pack, Queued, retry_delay_ms};
 use super::proc::{EPOCH_MS, Proc};
 use super::truth::{Effect, Truth};
 

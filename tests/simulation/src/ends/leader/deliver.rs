@@ -8,10 +8,10 @@ use faultline_engine::job::PackId;
 use super::barrier::named;
 use super::books::{Held, Task};
 use super::read;
-use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket, retry_delay_ms};
+use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
-use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request};
+use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request, retry_delay_ms};
 
 const PULL_MS: u64 = 1_000;
 /// A pack that came so often and never got anywhere is handled alone.

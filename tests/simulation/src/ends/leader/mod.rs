@@ -19,7 +19,6 @@ use super::bucket::LEASE_MS;
 use super::exec::Ctx;
 use super::message::{Reply, Request};
 pub(crate) use read::{behind, log_message, next_read};
-pub(crate) use term::retry_delay_ms;
 use term::{ASK_MS, Shared};
 
 const RENEW_MS: u64 = 800;

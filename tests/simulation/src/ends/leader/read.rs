@@ -8,10 +8,10 @@ use faultline_engine::ends::{
 use faultline_engine::job::{AttemptId, PackId};
 
 use super::books::Task;
-use super::term::{ASK_MS, Closing, Term, ack_delay_ms, retry_delay_ms};
+use super::term::{ASK_MS, Closing, Term, ack_delay_ms};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
-use crate::ends::message::{LogInfo, Logged, Reply, Request};
+use crate::ends::message::{LogInfo, Logged, Reply, Request, retry_delay_ms};
 
 pub(super) async fn log_info(ctx: &Ctx) -> Option<LogInfo> {
     match ctx.ask(Request::LogInfo, ASK_MS).await? {

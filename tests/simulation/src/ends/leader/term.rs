@@ -18,8 +18,6 @@ pub(super) const ASK_MS: u64 = 1_500;
 /// An attempt that nobody has named for so long is nobody's.
 pub(super) const SILENCE_MS: u64 = 2_500;
 
-const RETRY_MS: u64 = 400;
-
 /// A worker, as its heartbeats show it.
 pub(super) struct Node {
     pub(super) incarnation: u64,
@@ -87,11 +85,6 @@ impl Term {
 /// A ticket as this build reads it: all of it, if nothing is planted.
 pub(super) fn read_ticket(ctx: &Ctx, ticket: PackTicket) -> PackTicket {
     ctx.with(|core| crate::ends::shadow::as_read(core.bug, ticket))
-}
-
-/// The delay before the next attempt of a job that has failed so often.
-pub(crate) fn retry_delay_ms(failures: u32) -> u64 {
-    RETRY_MS * u64::from(failures.min(4))
 }
 
 pub(super) fn ack_delay_ms(ctx: &Ctx) -> u64 {
