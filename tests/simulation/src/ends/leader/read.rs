@@ -128,7 +128,9 @@ fn settle_own(ctx: &Ctx, term: &mut Term, message: &Logged, fenced: &[usize]) {
     if is_own {
         repeat(ctx, term, fenced.iter().map(|index| message.entries[*index].clone()).collect());
     }
-    while let Some((pos, own)) = term.unread.pop_front_if(|(pos, _)| *pos <= message.pos) {
+    while term.unread.front().is_some_and(|(pos, _)| *pos <= message.pos)
+        && let Some((pos, own)) = term.unread.pop_front()
+    {
         if pos < message.pos || !is_it(&own) {
             repeat(ctx, term, only_tasks(&own));
         }
