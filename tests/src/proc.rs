@@ -48,7 +48,7 @@ mod tests {
         assert!(kib(own, "VmRSS") > Some(0) && kib(own, "VmPeak") >= kib(own, "VmRSS"));
         assert!(state(own).is_some_and(|state| "RSD".contains(state)));
         assert_eq!((kib(own, "Vm"), state(u32::MAX), cpu(u32::MAX)), (None, None, None));
-        let (before, began) = (cpu(own).expect("it has taken some"), std::time::Instant::now());
+        let (before, began) = (cpu(own).expect("it has taken some"), tokio::time::Instant::now());
         while cpu(own) == Some(before) {
             assert!(began.elapsed() < Duration::from_secs(30), "a busy process takes processor time");
         }

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// Generous, for a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Has no settings, so that none of them is wrong.
+const STAND_IN: &str = "#!/bin/sh\nif [ \"$1\" = --print-settings ]; then echo '[]'; exit; fi\nexec cat >/dev/null\n";
 const SERVICES: [&str; 5] = ["generator", "scheduler", "worker", "fault-detector", "dashboard"];
 
 /// Calls `look` until it finds something.
@@ -60,7 +62,7 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         for service in SERVICES {
             let path = dir.path().join(format!("faultline-{service}"));
-            std::fs::write(&path, "#!/bin/sh\nexec cat >/dev/null\n").unwrap();
+            std::fs::write(&path, STAND_IN).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         let listeners = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
