@@ -70,13 +70,10 @@ fn show(options: &Options, out: &Output, with_origin: bool, only: Option<&str>) 
 /// Refuses settings with which a service would end at once, before anything is started. A program that is missing is told elsewhere.
 pub(crate) fn check_services(options: &Options, bin_dir: &Path) -> Result<(), Failure> {
     let there = SERVICES.into_iter().filter(|service| bin_dir.join(format!("faultline-{service}")).is_file());
-    let problems: Vec<String> = there.filter_map(|service| section_settings(options, service).err()).collect();
-    match problems.first() {
-        None => Ok(()),
-        // A problem of [common] is every service's.
-        Some(first) if problems.iter().all(|problem| problem == first) => Err(Failure::Usage(first.clone())),
-        Some(_) => Err(Failure::Usage(problems.join("\n"))),
-    }
+    let mut problems: Vec<String> = there.filter_map(|service| section_settings(options, service).err()).collect();
+    // A problem of [common] is every service's.
+    problems.dedup();
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Usage(problems.join("\n"))) }
 }
 
 /// What counts for one section; or what is wrong with it.

@@ -93,7 +93,7 @@ impl SharedRoom {
     }
 }
 
-/// Room that is kept while a job is opened, also when nobody waits for the outcome any more.
+/// Room that is kept while a job is opened, also when the caller stops waiting for the outcome.
 struct Kept<'a> {
     room: &'a SharedRoom,
     spec_bytes: usize,

@@ -32,7 +32,7 @@ pub(crate) async fn run(link: &Link, length: Option<Duration>) -> Result<(), Fai
     };
     tokio::select! {
         never = watch.follow() => match never {},
-        // What was found decides how the command ends, also when nobody reads it.
+        // What was found decides how the command ends, also when its output has no reader.
         Err(error) = show(&watch, &mut screen) => if !matches!(error, Failure::ReaderGone) { return Err(error) },
         () = interrupts.next() => {}
         () = over => {}

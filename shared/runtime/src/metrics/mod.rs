@@ -46,7 +46,7 @@ impl Metrics {
         metrics
     }
 
-    /// Of something that is no process of its own: without what the operating system says of one.
+    /// For a part of another process: without what the operating system says of a process.
     pub(crate) fn of_none(service: &str, process: &str) -> Self {
         let info = Opts::new("faultline_build_info", "Always 1; the labels say which process of which version this is.");
         let info = made(IntGaugeVec::new(info, &["service", "process", "version"]));
