@@ -8,7 +8,7 @@ use async_nats::Message;
 use async_nats::jetstream::kv;
 use faultline_engine::detector::{Detector, DetectorAction, DetectorConfig, NodeVerdict};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{EventKind, Level, Verdict};
+use faultline_protocol::messages::{ClusterEvent, EventKind, Level, Verdict};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connection::Connection;
 use faultline_runtime::events::EventSink;
@@ -264,7 +264,7 @@ impl DetectorService {
                     tracing::info!(node, worker, reason, "the node left");
                     self.recovered.remove(&node);
                     self.outbox.remove(&node);
-                    self.tell(Level::Info, EventKind::NodeLeft, &node, reason).await;
+                    self.events.send(self.event(Level::Info, EventKind::NodeLeft, &node, reason)).await;
                 }
             }
         }
@@ -286,8 +286,10 @@ impl DetectorService {
             Health::Dead => tracing::error!(node, worker, "the node is dead: {evidence}"),
         }
         let message = self.message(verdict);
+        // Of the time of the verdict: who hears of it acts at once, and that must not look earlier.
+        let event = self.event(level, kind, &message.node, message.evidence.clone());
         self.publish(&message).await;
-        self.tell(level, kind, &message.node, message.evidence.clone()).await;
+        self.events.send(event).await;
         match message.health {
             Health::Alive => drop(self.recovered.insert(message.node.clone(), (self.nats.steady_ms(), message.clone()))),
             Health::Suspect | Health::Gone | Health::Dead => drop(self.recovered.remove(&message.node)),
@@ -315,10 +317,8 @@ impl DetectorService {
         }
     }
 
-    async fn tell(&self, level: Level, kind: EventKind, node: &str, detail: String) {
-        let mut event = self.events.event(level, kind, detail);
-        event.node = Some(node.to_owned());
-        self.events.send(event).await;
+    fn event(&self, level: Level, kind: EventKind, node: &str, detail: String) -> ClusterEvent {
+        ClusterEvent { node: Some(node.to_owned()), ..self.events.event(level, kind, detail) }
     }
 
     /// An unreadable message stops no service.

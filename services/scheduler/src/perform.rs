@@ -232,6 +232,8 @@ impl Performer {
             Note::Placed { job, attempt, node, why, path } => {
                 tracing::debug!(%job, %attempt, node, why, "placed");
                 let mut event = self.events.event(Level::Info, EventKind::JobPlaced, why);
+                // When it was placed, as its path says, not when that is told.
+                event.at_ms = attempt.unix_ms();
                 (event.job, event.attempt, event.node) = (Some(job), Some(attempt), Some(node));
                 event.with_path(path)
             }
