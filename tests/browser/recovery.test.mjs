@@ -105,3 +105,27 @@ test('the heat map and its table know a node that is down', async () => {
     45_000,
   );
 });
+
+test('a killed worker is one card: by whom, noticed how, where the jobs went, and none lost', async () => {
+  await on.cluster.ask('submit', '--kind', 'sleep', '--duration', '6s', '--timeout', '60s', '--count', '9', '--gpus', '0.5');
+  const { node } = await submitAndWait('sleep', '--duration', '6s', '--timeout', '60s');
+  const page = await on.open('/');
+  const worker = `worker-${node.slice(-2)}`;
+  await on.cluster.ask('kill', worker);
+  const card = page.locator('.incident', { hasText: `${worker} killed` }).first();
+  await card.getByText(/, 0 lost$/).waitFor({ timeout: 30_000 });
+  const headline = await card.locator('.what').innerText();
+  assert.match(headline, new RegExp(`^${worker} killed \\(SIGKILL\\) by .faultline kill., user `));
+  await card.getByText(/ placed again: \d+ to gpu-node-/).waitFor();
+  // The strip says the same on every page.
+  const strip = page.getByRole('region', { name: 'Jobs and the last incident' });
+  await strip.getByText(headline).waitFor();
+  await strip.getByText(/recovered after/).waitFor({ timeout: 30_000 });
+  await eventually('every job of it has ended', async () => /: \d+ committed, 0 lost$/.test(await card.locator('.balance').innerText()), 40_000);
+  const [incident] = (await on.cluster.get('/incidents?limit=1')).items;
+  assert.equal(await card.locator('.balance').innerText(), `${incident.interrupted} jobs moved: ${incident.committed} committed, 0 lost`);
+  await card.locator('.what').click();
+  await page.getByRole('heading', { name: 'Incident', exact: true }).waitFor();
+  assert.ok(page.url().endsWith(`/incidents/${incident.id}`), page.url());
+  assert.equal((await on.cluster.get('/stats')).jobs_lost ?? 0, 0);
+});

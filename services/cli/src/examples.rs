@@ -47,6 +47,15 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline kill worker-02 --signal stop", "frozen"),
             ("faultline kill worker-02 --signal cont", "and thawed"),
             ("faultline kill nats", "the server; everybody reconnects"),
+            ("faultline kill worker-03 --watch", "and what comes of it, until all its jobs have ended"),
+        ],
+    ),
+    (
+        "incidents",
+        &[
+            ("faultline incidents", "what failed, how it was noticed, where the work went"),
+            ("faultline incidents --follow", "the same as it happens, until Ctrl-C"),
+            ("faultline incidents --limit 1 -o json", "the last one for a program"),
         ],
     ),
     (

@@ -7,6 +7,7 @@ pub mod audit;
 mod error;
 pub mod experiments;
 pub mod faults;
+pub mod incidents;
 pub mod leader;
 pub mod observe;
 pub mod settings;

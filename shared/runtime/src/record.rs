@@ -13,6 +13,7 @@ use faultline_protocol::messages::{QueuedJob, RecordState, TerminalRecord};
 use faultline_protocol::{streams, subjects};
 use futures::TryStreamExt;
 
+use crate::clock_check::stored_ms;
 use crate::connect::PublishError;
 use crate::connection::Connection;
 use crate::wire::Post;
@@ -24,6 +25,7 @@ const QUEUE_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct JobRecord {
     pub seq: u64,
+    pub stored_at_ms: u64,
     pub is_open: bool,
     pub headers: HeaderMap,
     pub body: bytes::Bytes,
@@ -42,7 +44,7 @@ impl JobRecord {
 impl From<StreamMessage> for JobRecord {
     fn from(message: StreamMessage) -> Self {
         let is_open = RecordState::of(Some(&message.headers)) == Some(RecordState::Open);
-        Self { seq: message.sequence, is_open, headers: message.headers, body: message.payload }
+        Self { seq: message.sequence, stored_at_ms: stored_ms(message.time), is_open, headers: message.headers, body: message.payload }
     }
 }
 

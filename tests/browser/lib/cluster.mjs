@@ -72,12 +72,12 @@ export class Cluster {
     return response.json();
   }
 
-  /** `faultline ARGS -o json`, decoded. */
+  /** `faultline ARGS -o json`, decoded; none of a command that prints no data. */
   async ask(...args) {
     const { stdout } = await run(FAULTLINE, ['--data-dir', join(this.folder, 'data'), '-o', 'json', ...args.map(String)], {
       cwd: this.folder,
     });
-    return JSON.parse(stdout);
+    return stdout ? JSON.parse(stdout) : undefined;
   }
 
   /** Submits one job and gives its id. */

@@ -16,6 +16,7 @@ mod golden;
 mod gpu_faults;
 mod hardening;
 mod harness;
+mod incidents;
 mod json_shapes;
 mod large_jobs;
 mod lifecycle;

@@ -9,6 +9,7 @@ pub(crate) mod decode;
 mod events;
 pub(crate) mod faults;
 mod ids;
+pub(crate) mod incidents;
 mod job;
 mod jobs;
 pub(crate) mod link;
@@ -51,6 +52,8 @@ pub(crate) enum ClusterCommand {
     },
     /// Show what happened in the last hour, or what happens
     Events(events::EventsFlags),
+    /// Show what failed in the last hour, by cause: how it was noticed, where the work went, and that nothing was lost
+    Incidents(incidents::IncidentsFlags),
     /// Show or change how many jobs a minute are generated
     #[command(subcommand)]
     Rate(control::RateCommand),
@@ -111,6 +114,7 @@ pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<()
         ClusterCommand::Nodes => on_link(session, async |link| nodes::list(link).await).await,
         ClusterCommand::Node { name } => on_link(session, async |link| nodes::show(link, &name).await).await,
         ClusterCommand::Events(flags) => on_link(session, async |link| events::run(link, &flags).await).await,
+        ClusterCommand::Incidents(flags) => on_link(session, async |link| incidents::run(link, &flags).await).await,
         ClusterCommand::Mix(command) => on_link(session, async |link| control::mix(link, command).await).await,
         ClusterCommand::Cancel(flags) => on_link(session, async |link| control::cancel(link, &flags).await).await,
         ClusterCommand::Drain { node, reason } => on_link(session, async |link| nodes::drain(link, &node, reason).await).await,

@@ -4,7 +4,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use faultline_cluster::up::remote;
 use faultline_cluster::up::signal::KillSignal;
 use faultline_protocol::messages::ProcessSignalled;
+use faultline_runtime::clock::unix_ms;
 
+use crate::commands::{incidents, link};
 use crate::exit::Failure;
 use crate::output;
 use crate::session::Session;
@@ -18,6 +20,9 @@ pub(crate) struct KillFlags {
     service: String,
     #[arg(long, default_value = "kill", value_parser = kill_signal())]
     signal: KillSignal,
+    /// Show what comes of it, until all is well and the interrupted jobs have ended, or for 60 s
+    #[arg(short, long)]
+    watch: bool,
 }
 
 /// The signals by name, with what they do.
@@ -39,7 +44,11 @@ fn kill_signal() -> impl TypedValueParser<Value = KillSignal> {
 
 /// `faultline kill NAME`: tells what really happened.
 pub(crate) async fn run(session: &Session, flags: KillFlags) -> Result<(), Failure> {
-    note!("{}", send(session, flags.service, flags.signal, KILL_COMMAND).await?);
+    let since_ms = unix_ms();
+    note!("{}", send(session, flags.service.clone(), flags.signal, KILL_COMMAND).await?);
+    if flags.watch {
+        link::with(session, async |link| incidents::watch(link, &flags.service, since_ms).await).await?;
+    }
     Ok(())
 }
 

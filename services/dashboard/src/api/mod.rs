@@ -6,6 +6,7 @@ mod control;
 mod events;
 pub(crate) mod extract;
 mod faults;
+mod incidents;
 mod jobs;
 mod layers;
 mod messaging;
@@ -67,6 +68,8 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
         .routes(routes!(control::stats))
         .routes(routes!(control::rate, control::set_rate))
         .routes(routes!(events::events))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::one))
         .routes(routes!(past::series))
         .routes(routes!(past::timeline))
         .routes(routes!(past::trace_file))

@@ -235,6 +235,20 @@ impl EventsParams {
     }
 }
 
+/// `GET /api/v1/incidents`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IncidentsParams {
+    pub(crate) limit: usize,
+}
+
+impl IncidentsParams {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let limit = pairs.bounded("limit", 20, 200)?;
+        pairs.finish()?;
+        Ok(Self { limit })
+    }
+}
+
 /// `GET /api/v1/series`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SeriesParams {

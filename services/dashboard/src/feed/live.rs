@@ -183,7 +183,7 @@ fn forget_entry(view: &mut View, bucket: Bucket, key: &str, now_ms: u64) {
 fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(), DecodeError> {
     let there = entry.operation == kv::Operation::Put;
     match bucket {
-        Bucket::Nodes if there => view.nodes.on_registration(codec::decode_body::<NodeRegistration>(&entry.value)?),
+        Bucket::Nodes if there => view.on_registration(codec::decode_body::<NodeRegistration>(&entry.value)?),
         Bucket::Nodes => view.nodes.remove(&entry.key),
         Bucket::Health if there => view.on_verdict(codec::decode_body::<Verdict>(&entry.value)?),
         Bucket::Ledger if there => view.on_ledger(codec::decode_body::<LedgerSnapshot>(&entry.value)?),

@@ -155,7 +155,7 @@ async fn follow_events(mut reader: Reader, sink: &Sink) {
             Ok(row) => row,
             Err(error @ ReadError::BeganAgain(_)) => {
                 tracing::warn!("{error}: its history begins again");
-                return sink.view.write().events.begin_again();
+                return sink.view.write().on_events_began_again();
             }
             Err(error) => {
                 tracing::debug!(%error, "reading EVENTS goes on later");

@@ -4,6 +4,7 @@ use faultline_protocol::views::RateView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use faultline_client::incidents::IncidentView;
 use faultline_engine::job::JobId;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -55,6 +56,9 @@ pub(crate) struct Delta {
     pub(crate) events_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chaos: Option<ChaosState>,
+    /// All of the state's, when any is new or different.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) incidents: Option<Vec<IncidentView>>,
     /// A second of `/api/v1/series` that is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) point: Option<SeriesPoint>,
@@ -80,6 +84,7 @@ pub(crate) fn delta(before: &State, next: &mut State) -> Delta {
         events,
         events_after,
         chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
+        incidents: (before.incidents != next.incidents).then(|| next.incidents.clone()),
         point: next.point.filter(|_| before.point != next.point),
     }
 }

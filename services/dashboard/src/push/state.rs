@@ -4,6 +4,7 @@ use faultline_protocol::views::RateView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use faultline_client::incidents::IncidentView;
 use faultline_engine::job::{AttemptOutcome, JobId, Priority};
 use faultline_protocol::messages::{JobState, JobView};
 use serde::{Serialize, Serializer};
@@ -17,6 +18,7 @@ pub(crate) const MAX_NODES_PUSHED: usize = 64;
 pub(crate) const MAX_JOBS: usize = 50;
 /// The most events in one push; a page fetches the others over REST.
 pub(crate) const MAX_EVENTS: usize = 40;
+const MAX_INCIDENTS: usize = 6;
 const MAX_TEXT_CHARS: usize = 200;
 /// The newest steps of a job's path.
 const MAX_STEPS: usize = 8;
@@ -91,6 +93,8 @@ pub(crate) struct State {
     /// The newest 40, oldest first. Texts are clipped.
     pub(crate) events: Vec<NumberedEvent>,
     pub(crate) chaos: ChaosState,
+    /// The newest 6, newest first.
+    pub(crate) incidents: Vec<IncidentView>,
     /// How many seconds `/api/v1/series` keeps.
     pub(crate) series_s: usize,
     /// The newest second of it.
@@ -127,10 +131,18 @@ impl State {
                 .collect(),
             events: view.events.page(&EventFilter::default(), None, MAX_EVENTS).into_iter().map(clip_event).collect(),
             chaos: view.chaos.state().clone(),
+            incidents: view.incidents.newest(now_ms).take(MAX_INCIDENTS).map(clip_incident).collect(),
             series_s: SERIES_SECONDS,
             point: view.series.last(),
         }
     }
+}
+
+fn clip_incident(mut incident: IncidentView) -> IncidentView {
+    for step in &mut incident.story {
+        step.text = clipped(&step.text);
+    }
+    incident
 }
 
 fn clip_event(mut numbered: NumberedEvent) -> NumberedEvent {

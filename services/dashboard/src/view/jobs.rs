@@ -121,6 +121,16 @@ impl JobTable {
         self.oldest_first().find(|(job, entry)| waits(job, entry)).map(|(_, entry)| entry.arrived_ms)
     }
 
+    pub(crate) fn contains(&self, job: JobId) -> bool {
+        self.entries.contains_key(&job)
+    }
+
+    /// How the job ended, and when.
+    pub(crate) fn end_of(&self, job: JobId) -> Option<(JobState, u64)> {
+        let end = self.entries.get(&job)?.end.as_ref()?;
+        Some((end.state, end.ended_at_ms))
+    }
+
     /// Name and kind of a job.
     pub(crate) fn name_of(&self, job: JobId) -> Option<(String, String)> {
         self.entries.get(&job).map(|entry| (entry.name().to_owned(), entry.kind().to_owned()))

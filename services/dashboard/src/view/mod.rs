@@ -6,6 +6,7 @@ mod chaos;
 mod events;
 mod figures;
 mod history;
+mod incidents;
 mod jobs;
 mod losses;
 mod nodes;
@@ -16,7 +17,10 @@ mod stats;
 mod timeline;
 mod trace;
 
-use faultline_engine::job::{AttemptOutcome, AttemptSummary};
+use std::collections::BTreeSet;
+
+use faultline_client::incidents::Incidents;
+use faultline_engine::job::{AttemptOutcome, AttemptSummary, JobId};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
     ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot, NodeView, RateSetting,
@@ -114,6 +118,10 @@ pub(crate) struct View {
     pub(crate) series: Series,
     pub(crate) history: History,
     pub(crate) chaos: Chaos,
+    pub(crate) incidents: Incidents,
+    /// When interrupted jobs were last looked for, and those that were not known then.
+    settled_at_ms: u64,
+    missing_jobs: BTreeSet<JobId>,
     timeline: Timeline,
     detection: Detection,
     recovery: Recovery,
@@ -141,6 +149,9 @@ impl View {
             series: Series::default(),
             history: History::default(),
             chaos: Chaos::default(),
+            incidents: Incidents::default(),
+            settled_at_ms: now_ms,
+            missing_jobs: BTreeSet::new(),
             timeline: Timeline::default(),
             detection: Detection::default(),
             recovery: Recovery::default(),
@@ -187,6 +198,7 @@ impl View {
     /// A job has ended.
     pub(crate) fn on_end(&mut self, record: TerminalRecord) {
         self.timeline.on_end(&record);
+        self.incidents.on_ended(record.job, record.state, record.ended_at_ms);
         self.jobs.on_end(record);
     }
 
@@ -201,6 +213,7 @@ impl View {
         self.jobs.on_event(&event);
         self.timeline.on_event(&event);
         self.series.on_event(&event);
+        self.fold_event(&event);
         let broken = self.broken_nodes(&event);
         self.detection.on_event(&event, &broken);
         self.recovery.on_event(&event, &broken);
@@ -249,6 +262,7 @@ impl View {
         } else {
             self.unaccounted.clear();
         }
+        self.settle_incidents(now_ms);
         if self.history.is_due(now_ms) {
             self.history.push(now_ms, self.nodes.reports(now_ms));
         }

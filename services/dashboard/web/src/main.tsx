@@ -9,6 +9,7 @@ import { catchLinks, path } from './lib/route';
 import { signedOut, signInByLink } from './lib/session';
 import { Chaos } from './pages/chaos';
 import { Events } from './pages/events';
+import { Incident, Incidents } from './pages/incidents';
 import { JobPage } from './pages/job';
 import { Jobs } from './pages/jobs';
 import { Messaging } from './pages/messaging';
@@ -21,11 +22,13 @@ import { Header, PageTitle } from './ui/header';
 import { Empty, Failed } from './ui/parts';
 import { onKey, Shortcuts } from './ui/shortcuts';
 import { SignIn } from './ui/sign-in';
+import { Strip } from './ui/strip';
 import { Toast } from './ui/toast';
 
 function Page() {
   const here = path.value;
   if (here.startsWith('/jobs/')) return <JobPage id={decodeURIComponent(here.slice('/jobs/'.length))} key={here} />;
+  if (here.startsWith('/incidents/')) return <Incident id={decodeURIComponent(here.slice('/incidents/'.length))} key={here} />;
   switch (here) {
     case '/':
       return <Overview />;
@@ -39,6 +42,8 @@ function Page() {
       return <Chaos />;
     case '/events':
       return <Events />;
+    case '/incidents':
+      return <Incidents />;
     case '/messaging':
       return <Messaging />;
     default:
@@ -78,6 +83,7 @@ function App() {
   return (
     <div class={link.value === 'lost' ? 'stale' : ''}>
       <Header />
+      <Strip />
       <main id="content" tabIndex={-1}>
         <Fence here={path.value}>
           <Page />

@@ -20,6 +20,8 @@ pub use life::{
 };
 pub use node::{AgentNode, Hosted, Refusal};
 
+/// What the detail of an attempt that its worker did not take begins with: nothing of it ran.
+pub const REFUSED: &str = "refused: ";
 /// How long a job stays away from a node that had no room for it after all: about the time after which a zombie is told to stop.
 const NO_ROOM_PAUSE_MS: u64 = 1_000;
 /// How long a job that has come back before stays away after a refusal, doubled with each time it came back.
@@ -143,7 +145,7 @@ impl Agent {
                     attempt: assignment.attempt,
                     node: assignment.node.clone(),
                     outcome: AttemptOutcome::Lost,
-                    detail: format!("refused: {}", refusal.as_str()),
+                    detail: format!("{REFUSED}{}", refusal.as_str()),
                     at_ms: assignment.placed_at_ms,
                     retry_delay_ms: delay_ms,
                     told: Told::Refused,

@@ -41,7 +41,7 @@ pub use counters::{Counters, GpuTime, Recent};
 pub use durations::{BOUNDS_MS, Durations};
 pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
 pub use jobs::{Delivery, Past, RecordRead};
-pub use nodes::{Beat, RunningSign};
+pub use nodes::{Beat, NODE_LEFT, RunningSign};
 pub use sync::{PendingMessage, SyncPart, SyncedNode};
 pub use violation::Violation;
 

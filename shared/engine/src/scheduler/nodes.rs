@@ -9,6 +9,9 @@ use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 use crate::placement::GpuSlot;
 
+/// Why attempts on a node that said goodbye are interrupted.
+pub const NODE_LEFT: &str = "its node left";
+
 /// What a heartbeat says.
 #[derive(Debug, Clone, Copy)]
 pub struct Beat<'a> {
@@ -102,7 +105,7 @@ impl Scheduler {
     pub fn on_left(&mut self, node: &str, incarnation: u64, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.nodes.get(node).is_some_and(|known| known.spec.incarnation <= incarnation) {
-            self.lose_all(node, "its node left", now_ms, &mut actions);
+            self.lose_all(node, NODE_LEFT, now_ms, &mut actions);
             self.nodes.remove(node);
             self.nodes_changed_at_ms = now_ms;
         }

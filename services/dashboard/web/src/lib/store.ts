@@ -4,13 +4,15 @@
 import { batch, computed, signal } from '@preact/signals';
 import { announceEvents } from './announce';
 import { appendPoint, loadSeries, markEvents } from './series';
-import type { ChaosState, EventsPage, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, StatsReply, Told } from './wire';
+import type { ChaosState, EventsPage, IncidentView, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, StatsReply, Told } from './wire';
 import { decodeFrame, type Frame } from './frame';
 import { get } from './api';
 
 export const stats = signal<StatsReply | null>(null);
 export const rate = signal<RateView | null>(null);
 export const chaos = signal<ChaosState | null>(null);
+/** The newest incidents, newest first. */
+export const incidents = signal<IncidentView[]>([]);
 export const frame = signal<Frame | null>(null);
 export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [], workers: [], worker_of: [], models: [], model_of: [] });
 /** Why the names of the nodes could not be loaded, until they are. */
@@ -28,8 +30,6 @@ export const jobsVersion = signal(0);
 /** The newest events, oldest first. */
 const MAX_EVENTS = 5000;
 export const events = signal<NumberedEvent[]>([]);
-/** Those of before the page was opened are there too. */
-export const hasEvents = signal(false);
 
 export const positions = computed(() => new Map(index.value.nodes.map((name, at) => [name, at])));
 
@@ -98,6 +98,7 @@ function applyHello(hello: Hello): void {
   stats.value = state.stats;
   rate.value = state.rate;
   chaos.value = state.chaos ?? null;
+  incidents.value = state.incidents;
   nodes.clear();
   for (const row of state.nodes) nodes.set(row.node, row);
   nodesVersion.value += 1;
@@ -120,6 +121,7 @@ function applyDelta(delta: Delta): void {
   if (delta.stats) stats.value = delta.stats;
   if (delta.rate) rate.value = delta.rate;
   if (delta.chaos) chaos.value = delta.chaos;
+  if (delta.incidents) incidents.value = delta.incidents;
   if (delta.nodes) {
     for (const row of delta.nodes.changed) nodes.set(row.node, row);
     for (const name of delta.nodes.removed) nodes.delete(name);
@@ -173,7 +175,6 @@ async function loadEvents(): Promise<void> {
     if (lastEvent === 0) {
       const page = await get<EventsPage>('/events?limit=500');
       addEvents(page.items, false);
-      hasEvents.value = true;
       return;
     }
     for (;;) {

@@ -372,6 +372,8 @@ export interface Delta {
   events?: NumberedEvent[];
   /** With `events`: the number of the last event before them. A page that does not have that one missed some. */
   events_after?: number | null;
+  /** All of the state's, when any is new or different. */
+  incidents?: IncidentView[] | null;
   jobs?: Changes_JobBrief_String | null;
   node_index?: number | null;
   nodes?: Changes_NodeRow_String | null;
@@ -582,6 +584,52 @@ export interface HealthReply {
   /** `ok`, or `degraded` while NATS or the scheduler does not answer. */
   status: string;
 }
+/** What kind of thing happened. */
+export type IncidentKind = 'fault' | 'unexplained' | 'false_alarm' | 'departure' | 'leader' | 'failures';
+export type IncidentState = 'ongoing' | 'recovered';
+/** An incident. Each interrupted job is in exactly one of `waiting`, `placed_again` (and not ended yet), `committed`,
+ * `given_up`, `cancelled`, `unknown`. */
+export interface IncidentView {
+  began_ms: number;
+  cancelled: number;
+  committed: number;
+  /** Attempts that failed by themselves. */
+  failures: number;
+  given_up: number;
+  /** What happened to what, and by whom it was ordered. */
+  headline: string;
+  /** The id of its first fault, or a ULID of its first sign. */
+  id: string;
+  /** Jobs whose attempts it interrupted. */
+  interrupted: number;
+  kind: IncidentKind;
+  /** Who leads since, when it cost the leader. */
+  leader?: string | null;
+  /** Where the jobs went: the 20 places that took most. */
+  moved_to: MovedTo[];
+  /** The first 20 nodes by name that it is about. */
+  nodes: string[];
+  nodes_total: number;
+  /** From its beginning to the first verdict; none when the fault detector judged no node. */
+  noticed_after_ms?: number | null;
+  placed_again: number;
+  /** From its beginning until the last interrupted job was placed again; none while one waits, and when none was interrupted. */
+  placed_again_after_ms?: number | null;
+  recovered_ms?: number | null;
+  state: IncidentState;
+  story: Step[];
+  /** What was broken: nodes or processes, the first 20 by name. Empty when no fault is known. */
+  targets: string[];
+  /** Ended, and their records have expired, so how is not known. */
+  unknown: number;
+  waiting: number;
+}
+/** The newest incidents. */
+export interface IncidentsPage {
+  items: IncidentView[];
+  /** How many are known: of the last hour, at most 1,000. */
+  total: number;
+}
 /** A job in a push. */
 export interface JobBrief {
   ended_at_ms?: number | null;
@@ -754,6 +802,11 @@ export interface Messaging {
   /** Why these are older figures: the server did not answer just now. */
   stale_reason?: string | null;
   streams: StreamFigures[];
+}
+/** Where interrupted jobs were placed next. */
+export interface MovedTo {
+  jobs: number;
+  node: string;
 }
 /** A node. */
 export type NodeDetail = NodeItem & {
@@ -1052,6 +1105,8 @@ export interface State {
   chaos: ChaosState;
   /** The newest 40, oldest first. Texts are clipped. */
   events: NumberedEvent[];
+  /** The newest 6, newest first. */
+  incidents: IncidentView[];
   /** The newest 50, newest first. */
   jobs: JobBrief[];
   /** Which order the binary messages have; `/api/v1/nodes/index` tells it. */
@@ -1084,11 +1139,21 @@ export type StatsReply = ClusterStats & Derived & {
   /** Messages that this dashboard could not read, since its start. */
   undecodable_messages: number;
 };
+/** One step of the story, in the order in which things happened. */
+export interface Step {
+  /** Since the beginning of the incident. */
+  after_ms: number;
+  at_ms: number;
+  kind: StepKind;
+  text: string;
+}
 /** One step of a job's path in a push. */
 export interface StepBrief {
   node: string;
   outcome: AttemptOutcome;
 }
+/** A part of the story. */
+export type StepKind = 'began' | 'noticed' | 'given_up' | 'interrupted' | 'placed_again' | 'leader' | 'mended' | 'recovered' | 'ended';
 /** A message of a stream. */
 export interface StoredMessage {
   /** When the server stored it, in Unix milliseconds. */

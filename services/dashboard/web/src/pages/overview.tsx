@@ -2,12 +2,12 @@
 
 import type { ComponentChildren } from 'preact';
 import { count, fixed, plural, span } from '../lib/format';
-import { events, hasEvents, index, stats } from '../lib/store';
+import { incidents, index, stats } from '../lib/store';
 import type { StatsReply } from '../lib/wire';
 import { Chart, type Line } from '../ui/chart';
-import { EventLine } from '../ui/event-line';
 import { HeatMap } from '../ui/heat';
 import { Icon } from '../ui/icons';
+import { IncidentCard } from '../ui/incident';
 import { Empty, Loading, Panel } from '../ui/parts';
 import { PageTitle } from '../ui/header';
 import { RatePanel } from './rate';
@@ -183,22 +183,13 @@ function Tiles({ stats: s }: { stats: StatsReply }) {
   );
 }
 
-const SHOWN = 18;
-
 function Incidents() {
-  const news = events.value.filter(
-    (event) => event.level === 'warn' || event.level === 'error' || event.kind === 'node_recovered' || event.kind === 'leader_elected',
-  );
-  const newest = news.slice(-SHOWN).reverse();
+  const newest = incidents.value;
   return (
-    <Panel title="Just now" aside={<a href="/events?level=warn">All warnings</a>} class="span-4" flush>
+    <Panel title="Incidents" aside={<a href="/incidents">All incidents</a>} class="span-4" flush>
       {newest.length ? (
-        <ol class="feed">
-          {newest.map((event) => (
-            <EventLine key={event.seq} event={event} />
-          ))}
-        </ol>
-      ) : !hasEvents.value ? (
+        newest.map((incident, at) => <IncidentCard key={incident.id} incident={incident} open={at === 0} />)
+      ) : !stats.value ? (
         <div class="inset">
           <Loading rows={3} />
         </div>

@@ -20,6 +20,7 @@ export const PAGES = [
   ['/jobs', 'Jobs'],
   ['/timeline', 'Timeline'],
   ['/chaos', 'Chaos'],
+  ['/incidents', 'Incidents'],
   ['/events', 'Events'],
   ['/messaging', 'Messaging'],
 ] as const;

@@ -94,6 +94,8 @@ const SHAPES: Record<string, JSX.Element> = {
 const SAME: Record<string, string> = {
   failed: 'dead',
   passed: 'committed',
+  recovered: 'committed',
+  ongoing: 'fault',
   active: 'running',
   aborted: 'cancelled',
   refused: 'cancelled',

@@ -32,6 +32,8 @@ const TONE: Record<string, string> = {
   normal: '',
   low: '',
   passed: 'good',
+  recovered: 'good',
+  ongoing: 'warn',
   active: 'busy',
   aborted: 'warn',
   refused: 'warn',

@@ -1,0 +1,332 @@
+//! The cluster's history folded by cause: a fault or a first sign, how it was noticed, the attempts that it interrupted, where their jobs
+//! went, how these ended, and when all was well again. Pure: events and ends are told to it, and nothing is read here but in [`read`]. The
+//! command, REST and the page show what it says, so that they cannot disagree.
+//!
+//! What belongs together: the faults of one failure domain, or of one order, that begin within moments; all nodes of one worker; everything
+//! that happens to nodes and leaders while NATS is down. Attempts that fail by themselves are no incident, unless many do at once.
+
+mod incident;
+pub mod read;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use faultline_engine::agent::REFUSED;
+use faultline_engine::fault::cause::{BrokenAttempt, cause_of, takes_node_away};
+use faultline_engine::fault::fault_id;
+use faultline_engine::job::{AttemptId, AttemptOutcome, JobId, JobState};
+use faultline_engine::node::Health;
+use faultline_engine::scheduler::NODE_LEFT;
+use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
+
+use incident::Incident;
+pub use view::{IncidentKind, IncidentState, IncidentView, MovedTo, Step, StepKind};
+
+/// How many incidents are kept; the oldest go first.
+pub const MAX_INCIDENTS: usize = 1_000;
+/// How many placements after an interruption are remembered, since they may be stored before the interruption is.
+const MAX_PLACEMENTS: usize = 10_000;
+/// Faults of one failure domain begin within this time.
+const DOMAIN_MS: u64 = 5_000;
+/// One order breaks several things within this time.
+const ORDER_MS: u64 = 250;
+/// Signs without a known cause that come from one worker, or at one departure, within this time belong together.
+const SIGNS_MS: u64 = 3_000;
+/// What follows a fault so long after its end is not of it any more: JetStream's ack timeout is the slowest way to notice.
+const AFTERMATH_MS: u64 = 30_000;
+/// So many attempts that fail by themselves within [`BURST_MS`] are an incident.
+const BURST: usize = 10;
+const BURST_MS: u64 = 10_000;
+
+/// The fold. Events are told in the order in which they were stored, and none twice.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    next: u64,
+    all: BTreeMap<u64, Incident>,
+    /// The worker that hosts each node.
+    hosts: BTreeMap<String, String>,
+    /// The incident that a target of a fault was in last.
+    by_target: BTreeMap<String, u64>,
+    /// The incident that a node was judged in last.
+    by_node: BTreeMap<String, u64>,
+    /// Interrupted jobs that have not ended, and the incident that interrupted them last.
+    by_job: BTreeMap<JobId, u64>,
+    /// Placements of jobs that had been interrupted before.
+    placements: BTreeMap<JobId, (AttemptId, String, u64)>,
+    leader: Option<String>,
+    /// Attempts that failed by themselves lately.
+    failures: VecDeque<(u64, JobId)>,
+}
+
+impl Incidents {
+    /// A node and the worker process that hosts it: a fault of the worker is one of its nodes.
+    pub fn on_node(&mut self, node: &str, worker: &str) {
+        if self.hosts.get(node).is_none_or(|known| known != worker) {
+            self.hosts.insert(node.to_owned(), worker.to_owned());
+        }
+    }
+
+    /// A job has ended, at most once for each.
+    pub fn on_ended(&mut self, job: JobId, state: JobState, at_ms: u64) {
+        self.placements.remove(&job);
+        if let Some(incident) = self.by_job.remove(&job).and_then(|serial| self.all.get_mut(&serial)) {
+            incident.ended(job, state, at_ms);
+        }
+    }
+
+    /// The job's record is there no more: it has ended, and nothing tells how.
+    pub fn forget(&mut self, job: JobId) {
+        self.placements.remove(&job);
+        if let Some(incident) = self.by_job.remove(&job).and_then(|serial| self.all.get_mut(&serial)) {
+            incident.forgotten(job);
+        }
+    }
+
+    /// The history is read from its beginning again: what is known of hosts stays.
+    pub fn begin_again(&mut self) {
+        *self = Self { hosts: std::mem::take(&mut self.hosts), ..Self::default() };
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Interrupted jobs whose end is not known.
+    pub fn open_jobs(&self) -> impl Iterator<Item = JobId> {
+        self.by_job.keys().copied()
+    }
+
+    /// The incidents as they look at `now_ms`, newest first.
+    pub fn newest(&self, now_ms: u64) -> impl Iterator<Item = IncidentView> {
+        self.all.values().rev().map(move |incident| incident.view(now_ms))
+    }
+
+    pub fn find(&self, id: &str, now_ms: u64) -> Option<IncidentView> {
+        self.all.values().rev().find(|incident| incident.id == id).map(|incident| incident.view(now_ms))
+    }
+
+    pub fn on_event(&mut self, event: &ClusterEvent) {
+        match event.kind {
+            EventKind::FaultBegan => self.on_fault_began(event),
+            EventKind::FaultEnded => self.on_fault_ended(event),
+            EventKind::NodeSuspect => self.on_judged(event, Health::Suspect),
+            EventKind::NodeGone => self.on_judged(event, Health::Gone),
+            EventKind::NodeDead => self.on_judged(event, Health::Dead),
+            EventKind::NodeRecovered | EventKind::NodeLeft => self.on_back(event),
+            EventKind::NodeJoined => {
+                if let Some(node) = &event.node {
+                    self.on_node(node, &event.service);
+                }
+            }
+            EventKind::AttemptLost => self.on_interrupted(event),
+            EventKind::AttemptFailed => self.on_failed(event),
+            EventKind::JobPlaced => self.on_placed(event),
+            EventKind::LeaderElected => self.on_leader(event),
+            EventKind::JobDead => self.on_job_event(event, JobState::Dead),
+            EventKind::JobCancelled => self.on_job_event(event, JobState::Cancelled),
+            _ => {}
+        }
+    }
+
+    fn on_job_event(&mut self, event: &ClusterEvent, state: JobState) {
+        if let Some(job) = event.job {
+            self.on_ended(job, state, event.at_ms);
+        }
+    }
+
+    fn on_fault_began(&mut self, event: &ClusterEvent) {
+        let Some(truth) = &event.fault else { return };
+        let serial = self.joined(truth).or_else(|| self.signs_of(truth)).unwrap_or_else(|| {
+            let fresh = Incident::new(truth.id.clone(), IncidentKind::Fault, truth.from_ms);
+            self.open(fresh)
+        });
+        self.by_target.insert(truth.target.clone(), serial);
+        let nodes = self.nodes_of(&truth.target);
+        let led = self.leader.as_ref() == Some(&truth.target) && takes_node_away(&truth.kind);
+        if let Some(incident) = self.all.get_mut(&serial) {
+            incident.fault_began(truth, nodes, led);
+        }
+    }
+
+    /// The nodes that a fault of this target is about: the node that it names, or those of the worker that it names.
+    fn nodes_of(&self, target: &str) -> Vec<String> {
+        let hosted = self.hosts.iter().filter(|(node, worker)| *worker == target || *node == target);
+        hosted.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// The incident whose faults this one came with.
+    fn joined(&self, truth: &FaultTruth) -> Option<u64> {
+        let newest = self.all.iter().rev().take_while(|(_, incident)| incident.began_ms + DOMAIN_MS >= truth.from_ms);
+        newest.filter(|(_, incident)| incident.is_joined_by(truth)).map(|(serial, _)| *serial).next()
+    }
+
+    /// The incident of signs without a cause that this fault explains: the signs were stored before it.
+    fn signs_of(&self, truth: &FaultTruth) -> Option<u64> {
+        let nodes = self.nodes_of(&truth.target);
+        let serials = nodes.iter().filter_map(|node| self.by_node.get(node).copied());
+        serials.max().filter(|serial| {
+            self.all.get(serial).is_some_and(|incident| incident.kind == IncidentKind::Unexplained && incident.began_ms >= truth.from_ms)
+        })
+    }
+
+    fn on_fault_ended(&mut self, event: &ClusterEvent) {
+        let Some(truth) = &event.fault else { return };
+        let known = self.by_target.get(&truth.target).copied();
+        if let Some(incident) = known.and_then(|serial| self.all.get_mut(&serial)).filter(|incident| incident.has_fault(&truth.id)) {
+            incident.fault_ended(truth, &event.detail);
+        } else if let Some(incident) = self.all.values_mut().rev().find(|incident| incident.has_fault(&truth.id)) {
+            incident.fault_ended(truth, &event.detail);
+        }
+    }
+
+    fn on_judged(&mut self, event: &ClusterEvent, health: Health) {
+        let Some(node) = event.node.clone() else { return };
+        let serial = self.incident_around(&node, event.at_ms).unwrap_or_else(|| {
+            let id = fault_id(event.at_ms, u128::from(self.next));
+            self.open(Incident::new(id, IncidentKind::Unexplained, event.at_ms))
+        });
+        self.by_node.insert(node.clone(), serial);
+        if let Some(incident) = self.all.get_mut(&serial) {
+            incident.judged(&node, health, &event.detail, event.at_ms);
+        }
+    }
+
+    /// The incident that something about a node belongs to: its fault's or its worker's, that of its earlier verdict, that of NATS, or one of
+    /// signs from the same worker.
+    fn incident_around(&self, node: &str, at_ms: u64) -> Option<u64> {
+        let worker = self.hosts.get(node);
+        let fresh = |serial: &&u64| self.all.get(serial).is_some_and(|incident| incident.is_fresh(at_ms));
+        let of_fault = [Some(node), worker.map(String::as_str)].into_iter().flatten().filter_map(|target| self.by_target.get(target));
+        let of_node = self.by_node.get(node).into_iter();
+        if let Some(serial) = of_fault.chain(of_node).filter(fresh).max() {
+            return Some(*serial);
+        }
+        let recent = || self.all.iter().rev().take_while(|(_, incident)| incident.began_ms + 10 * AFTERMATH_MS >= at_ms);
+        let of_nats = recent().find(|(_, incident)| incident.is_of_nats() && incident.is_fresh(at_ms));
+        let same_worker = |incident: &Incident| worker.is_some() && incident.nodes().any(|known| self.hosts.get(known) == worker);
+        let of_worker = || recent().find(|(_, incident)| incident.last_sign_ms + SIGNS_MS >= at_ms && same_worker(incident));
+        of_nats.or_else(of_worker).map(|(serial, _)| *serial)
+    }
+
+    fn on_back(&mut self, event: &ClusterEvent) {
+        let Some(node) = &event.node else { return };
+        if let Some(incident) = self.by_node.get(node).and_then(|serial| self.all.get_mut(serial)) {
+            incident.back(node, event.kind == EventKind::NodeLeft, event.at_ms);
+        }
+        if event.kind == EventKind::NodeLeft {
+            self.by_node.remove(node);
+        }
+    }
+
+    fn on_interrupted(&mut self, event: &ClusterEvent) {
+        let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
+        if event.detail.starts_with(REFUSED) {
+            if let Some(incident) = self.by_job.get(&job).and_then(|serial| self.all.get_mut(serial)) {
+                incident.refused(job, event.at_ms);
+            }
+            return;
+        }
+        let serial = self.incident_of_loss(event, attempt, node);
+        self.by_job.insert(job, serial);
+        let placement = self.placements.get(&job).filter(|(placed, _, at_ms)| *placed != attempt && *at_ms >= event.at_ms).cloned();
+        let Some(incident) = self.all.get_mut(&serial) else { return };
+        incident.interrupted(job, node, event.at_ms);
+        if let Some((_, to, at_ms)) = placement {
+            incident.placed(job, &to, at_ms);
+        }
+    }
+
+    fn incident_of_loss(&mut self, event: &ClusterEvent, attempt: AttemptId, node: &str) -> u64 {
+        let worker = self.hosts.get(node).map(String::as_str);
+        let broken = BrokenAttempt {
+            node,
+            worker,
+            from_ms: attempt.unix_ms(),
+            ended_ms: event.at_ms,
+            outcome: AttemptOutcome::Lost,
+            detail: &event.detail,
+        };
+        let serials = [Some(node), worker].into_iter().flatten().filter_map(|target| self.by_target.get(target));
+        let explained = |serial: &&u64| self.all.get(serial).is_some_and(|incident| cause_of(&broken, incident.faults()).is_some());
+        let known = serials.filter(explained).max().copied().or_else(|| self.incident_around(node, event.at_ms));
+        let departing = || {
+            self.all
+                .iter()
+                .next_back()
+                .filter(|(_, last)| last.kind == IncidentKind::Departure && last.last_sign_ms + SIGNS_MS >= event.at_ms)
+        };
+        known.or_else(|| departing().map(|(serial, _)| *serial)).unwrap_or_else(|| {
+            let id = fault_id(event.at_ms, u128::from(self.next));
+            let kind = if event.detail == NODE_LEFT { IncidentKind::Departure } else { IncidentKind::Unexplained };
+            self.open(Incident::new(id, kind, event.at_ms))
+        })
+    }
+
+    fn on_placed(&mut self, event: &ClusterEvent) {
+        let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
+        if event.requeues == 0 && !self.by_job.contains_key(&job) {
+            return;
+        }
+        self.placements.insert(job, (attempt, node.clone(), event.at_ms));
+        if self.placements.len() > MAX_PLACEMENTS {
+            self.placements.pop_first();
+        }
+        if let Some(incident) = self.by_job.get(&job).and_then(|serial| self.all.get_mut(serial)) {
+            incident.placed(job, node, event.at_ms);
+        }
+    }
+
+    fn on_leader(&mut self, event: &ClusterEvent) {
+        let before = self.leader.replace(event.service.clone());
+        let awaited = self.all.iter().rev().find(|(_, incident)| incident.awaits_leader(event.at_ms)).map(|(serial, _)| *serial);
+        let has_moved = before.as_ref().is_some_and(|before| *before != event.service);
+        let serial = awaited.or_else(|| {
+            let id = fault_id(event.at_ms, u128::from(self.next));
+            has_moved.then(|| self.open(Incident::new(id, IncidentKind::Leader, event.at_ms)))
+        });
+        if let Some(incident) = serial.and_then(|serial| self.all.get_mut(&serial)) {
+            incident.led_by(&event.service, before.as_deref(), event.at_ms);
+        }
+    }
+
+    /// Attempts that fail by themselves: only many at once are an incident.
+    fn on_failed(&mut self, event: &ClusterEvent) {
+        let Some(job) = event.job else { return };
+        self.failures.push_back((event.at_ms, job));
+        while self.failures.front().is_some_and(|(at_ms, _)| at_ms + BURST_MS < event.at_ms) {
+            self.failures.pop_front();
+        }
+        let lasts = |incident: &Incident| incident.kind == IncidentKind::Failures && incident.last_sign_ms + BURST_MS >= event.at_ms;
+        let lasting = self.all.iter().rev().find(|(_, incident)| lasts(incident)).map(|(serial, _)| *serial);
+        if let Some(incident) = lasting.and_then(|serial| self.all.get_mut(&serial)) {
+            incident.failed(job, event.at_ms);
+        } else if self.failures.len() >= BURST {
+            let began_ms = self.failures.front().map_or(event.at_ms, |(at_ms, _)| *at_ms);
+            let mut burst = Incident::new(fault_id(began_ms, u128::from(self.next)), IncidentKind::Failures, began_ms);
+            for (at_ms, job) in &self.failures {
+                burst.failed(*job, *at_ms);
+            }
+            self.open(burst);
+        }
+    }
+
+    fn open(&mut self, incident: Incident) -> u64 {
+        let serial = self.next;
+        self.next += 1;
+        self.all.insert(serial, incident);
+        if self.all.len() > MAX_INCIDENTS
+            && let Some((oldest, _)) = self.all.pop_first()
+        {
+            self.by_job.retain(|_, serial| *serial != oldest);
+            self.by_node.retain(|_, serial| *serial != oldest);
+            self.by_target.retain(|_, serial| *serial != oldest);
+        }
+        serial
+    }
+}

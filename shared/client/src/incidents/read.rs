@@ -1,0 +1,92 @@
+//! The fold over the stored history, for a command that has just begun.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use faultline_engine::job::JobId;
+use faultline_protocol::codec;
+use faultline_protocol::messages::EventBatch;
+use faultline_protocol::streams;
+use faultline_runtime::connect::Nats;
+use faultline_runtime::read::{From, Reader, Row};
+use faultline_runtime::record::read_record;
+use futures::{StreamExt, stream};
+
+use super::Incidents;
+use crate::{ClientError, Leader};
+
+/// The scheduler answers in milliseconds or not at all; without it the history tells most of what it would.
+const NODES_LIMIT: Duration = Duration::from_millis(800);
+/// Records that are asked for at once.
+const AT_ONCE: usize = 64;
+
+/// The history from a place on, and what was read of it.
+pub struct History<'a> {
+    nats: &'a Nats,
+    events: Reader,
+    pub incidents: Incidents,
+}
+
+impl<'a> History<'a> {
+    /// Of all that EVENTS holds: one hour.
+    pub async fn begin(nats: &'a Nats) -> Self {
+        let mut incidents = Incidents::default();
+        // Who hosts what began before the history does. What it tells of nodes that moved since comes later, and counts.
+        for node in Leader::once(nats, NODES_LIMIT).nodes().await.unwrap_or_default() {
+            incidents.on_node(&node.spec.node, &node.spec.worker);
+        }
+        Self { nats, events: Reader::new(nats, streams::EVENTS, From::Start), incidents }
+    }
+
+    /// Reads to the end of the history, then how the interrupted jobs ended.
+    pub async fn catch_up(&mut self) -> Result<(), ClientError> {
+        let Self { events, incidents, .. } = self;
+        let read = events.read_to_end(|row| {
+            on_row(incidents, &row);
+            ControlFlow::Continue(())
+        });
+        read.await?;
+        self.read_ends().await
+    }
+
+    /// The same for what comes within `wait`.
+    pub async fn follow(&mut self, wait: Duration) -> Result<(), ClientError> {
+        let Self { events, incidents, .. } = self;
+        let read = events.follow(wait, |row| {
+            on_row(incidents, &row);
+            ControlFlow::Continue(())
+        });
+        read.await?;
+        self.read_ends().await
+    }
+
+    async fn read_ends(&mut self) -> Result<(), ClientError> {
+        let jobs: Vec<JobId> = self.incidents.open_jobs().collect();
+        let connection = self.nats.connection();
+        let mut answers = stream::iter(jobs)
+            .map(|job| {
+                let connection = connection.clone();
+                async move { (job, read_record(&connection, job).await) }
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((job, answer)) = answers.next().await {
+            match answer.map_err(ClientError::Failed)? {
+                Some(record) if record.is_open => {}
+                Some(record) => {
+                    if let Some(state) = record.terminal_state() {
+                        self.incidents.on_ended(job, state, record.stored_at_ms);
+                    }
+                }
+                None => self.incidents.forget(job),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn on_row(incidents: &mut Incidents, row: &Row) {
+    match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
+        Ok(batch) => batch.anchored(row.stored_at_ms).iter().for_each(|event| incidents.on_event(event)),
+        Err(error) => tracing::debug!(subject = row.subject, %error, "unreadable event"),
+    }
+}
