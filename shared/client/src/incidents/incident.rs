@@ -7,11 +7,38 @@ use faultline_engine::fault::cause::KILL;
 use faultline_engine::job::{JobId, JobState};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::FaultTruth;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{AFTERMATH_MS, DOMAIN_MS, IncidentKind, ORDER_MS};
+/// Faults of one failure domain begin within this time.
+pub(super) const DOMAIN_MS: u64 = 5_000;
+/// One order breaks several things within this time.
+pub(super) const ORDER_MS: u64 = 250;
+/// What follows a fault so long after its end is not of it any more: JetStream's ack timeout is the slowest way to notice.
+pub(super) const AFTERMATH_MS: u64 = 30_000;
+/// For so long attempts that fail by themselves count together.
+pub(super) const BURST_MS: u64 = 10_000;
 
 /// The process of a NATS server is called so, with a number where there are several.
 const NATS: &str = "nats";
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentKind {
+    /// Something was broken on purpose, or a device failed: the ground truth is in the history.
+    Fault,
+    /// Nodes were given up or attempts interrupted, and no fault is known that explains it.
+    Unexplained,
+    /// Nodes were suspected and came back; no fault is known, and no attempt was interrupted.
+    FalseAlarm,
+    /// Nodes left in order and took attempts with them.
+    Departure,
+    /// Another scheduler leads, and no fault is known that explains it.
+    Leader,
+    /// Many attempts failed by themselves.
+    Failures,
+}
 
 /// A verdict of the fault detector.
 #[derive(Debug, Clone)]

@@ -21,24 +21,18 @@ use faultline_engine::node::Health;
 use faultline_engine::scheduler::NODE_LEFT;
 use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
 
-use incident::Incident;
-pub use view::{IncidentKind, IncidentState, IncidentView, MovedTo, Step, StepKind};
+pub use incident::IncidentKind;
+use incident::{AFTERMATH_MS, BURST_MS, DOMAIN_MS, Incident};
+pub use view::{IncidentState, IncidentView, MovedTo, Step, StepKind};
 
 /// How many incidents are kept; the oldest go first.
 pub const MAX_INCIDENTS: usize = 1_000;
 /// How many placements after an interruption are remembered, since they may be stored before the interruption is.
 const MAX_PLACEMENTS: usize = 10_000;
-/// Faults of one failure domain begin within this time.
-const DOMAIN_MS: u64 = 5_000;
-/// One order breaks several things within this time.
-const ORDER_MS: u64 = 250;
 /// Signs without a known cause that come from one worker, or at one departure, within this time belong together.
 const SIGNS_MS: u64 = 3_000;
-/// What follows a fault so long after its end is not of it any more: JetStream's ack timeout is the slowest way to notice.
-const AFTERMATH_MS: u64 = 30_000;
 /// So many attempts that fail by themselves within [`BURST_MS`] are an incident.
 const BURST: usize = 10;
-const BURST_MS: u64 = 10_000;
 
 /// The fold. Events are told in the order in which they were stored, and none twice.
 #[derive(Debug, Default)]

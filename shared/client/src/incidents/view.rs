@@ -9,31 +9,12 @@ use faultline_engine::words::{plural, span};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::BURST_MS;
-use super::incident::{Incident, Move, MoveEnd, Sign};
+use super::incident::{BURST_MS, Incident, IncidentKind, Move, MoveEnd, Sign};
 
 /// The most nodes and places that are named; the counts are of all.
 const MAX_NAMED: usize = 20;
 /// The most places that the story names.
 const MAX_TOLD: usize = 4;
-
-/// What kind of thing happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum IncidentKind {
-    /// Something was broken on purpose, or a device failed: the ground truth is in the history.
-    Fault,
-    /// Nodes were given up or attempts interrupted, and no fault is known that explains it.
-    Unexplained,
-    /// Nodes were suspected and came back; no fault is known, and no attempt was interrupted.
-    FalseAlarm,
-    /// Nodes left in order and took attempts with them.
-    Departure,
-    /// Another scheduler leads, and no fault is known that explains it.
-    Leader,
-    /// Many attempts failed by themselves.
-    Failures,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
