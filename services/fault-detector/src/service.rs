@@ -71,11 +71,12 @@ pub(crate) async fn run(settings: DetectorConfig, nats: &Connection, process: &P
     tracing::info!(detector = settings.detector.as_str(), nodes = service.nodes(), "watching");
     process.readiness.met("standing");
     process.readiness.describe(format!("watches, by {}", settings.detector.as_str()));
+    let mut stopped = std::pin::pin!(stop.cancelled());
     loop {
         // What is rare comes first.
         let actions = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = &mut stopped => break,
             Ok(()) = connections.changed() => service.on_own_reconnect(),
             _ = seconds.tick() => {
                 service.measure();

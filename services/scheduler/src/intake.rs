@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::jetstream::kv;
 use faultline_engine::job::{JobId, Priority, is_token};
@@ -13,7 +12,7 @@ use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ};
 use faultline_protocol::messages::{DrainSetting, NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connection::Connection;
-use faultline_runtime::pull;
+use faultline_runtime::pull::{self, Allowance};
 use faultline_runtime::watch::{self, Watched};
 use faultline_runtime::wire::Delivered;
 use tokio::sync::{mpsc, oneshot};
@@ -59,30 +58,19 @@ pub(crate) struct Poison {
 
 /// How much each priority may still pull; written by the leader's loop, read by the pull loops.
 #[derive(Debug, Default)]
-pub(crate) struct Room([AtomicUsize; Priority::ALL.len()]);
+pub(crate) struct Room([Arc<Allowance>; Priority::ALL.len()]);
 
 impl Room {
     pub(crate) fn set(&self, priority: Priority, free: usize) {
-        self.0[priority as usize].store(free, Ordering::Relaxed);
-    }
-
-    fn get(&self, priority: Priority) -> usize {
-        self.0[priority as usize].load(Ordering::Relaxed).min(MAX_BATCH)
+        self.0[priority as usize].set(free.min(MAX_BATCH));
     }
 }
 
 /// Pulls every priority by itself, so that a backlog of one cannot keep another out.
-pub(crate) fn spawn_pulls(
-    nats: &Connection,
-    room: &Arc<Room>,
-    out: &mpsc::Sender<Delivered>,
-    cancel: &CancellationToken,
-    tasks: &TaskTracker,
-) {
+pub(crate) fn spawn_pulls(nats: &Connection, room: &Room, out: &mpsc::Sender<Delivered>, cancel: &CancellationToken, tasks: &TaskTracker) {
     for priority in Priority::ALL {
-        let room = Arc::clone(room);
-        let want = move || room.get(priority);
-        let pulling = pull::run(nats.clone(), streams::JOBS, streams::queue_consumer_name(priority), want, out.clone(), cancel.clone());
+        let (consumer, allowance) = (streams::queue_consumer_name(priority), Arc::clone(&room.0[priority as usize]));
+        let pulling = pull::run(nats.clone(), streams::JOBS, consumer, allowance, out.clone(), cancel.clone());
         nats.spawner().spawn_tracked(tasks, pulling);
     }
 }

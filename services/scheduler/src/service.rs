@@ -1,6 +1,5 @@
 //! The loop of one term of leadership: the only one that feeds the engine, and the tasks around it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -73,7 +72,7 @@ pub(crate) async fn run(term: &Term<'_>, mut epochs: mpsc::Receiver<u64>) -> any
         Heard::subscribe(term.nats).await?;
     let (deliveries, mut delivered) = mpsc::channel(DELIVERIES);
     let (inputs, mut input) = mpsc::channel(DELIVERIES);
-    let room = Arc::new(Room::default());
+    let room = Room::default();
     let (mut registrations, mut controls) = intake::spawn_watches(term.nats, &term.over, &term.tasks);
     intake::spawn_pulls(term.nats, &room, &deliveries, &term.over, &term.tasks);
     let mut leader = Leader::begin(term, room, inputs).await;
@@ -86,11 +85,12 @@ pub(crate) async fn run(term: &Term<'_>, mut epochs: mpsc::Receiver<u64>) -> any
     connections.mark_unchanged();
     let mut looks = term.nats.looks();
     let mut batch = Vec::with_capacity(DELIVERIES);
+    let mut over = std::pin::pin!(term.over.cancelled());
     loop {
         // What is rare comes first, then what the leader itself bounds, then what clients may send without end.
         let actions = tokio::select! {
             biased;
-            () = term.over.cancelled() => return Ok(()),
+            () = &mut over => return Ok(()),
             Ok(()) = looks.changed() => {
                 // All books hold sequences and ack subjects of JOBS. A new term reads everything from the beginning.
                 if term.nats.generation(streams::JOBS).number > leader.performer.jobs_generation() {
@@ -154,7 +154,7 @@ struct Leader {
     ledger: watch::Receiver<LedgerSnapshot>,
     in_stream: watch::Receiver<InStream>,
     metrics: SchedulerMetrics,
-    room: Arc<Room>,
+    room: Room,
     placed_before: u64,
     window: usize,
     plain: PlainReader,
@@ -165,7 +165,7 @@ struct Leader {
 
 impl Leader {
     /// Knows nothing yet; asks the workers what they run.
-    async fn begin(term: &Term<'_>, room: Arc<Room>, inputs: mpsc::Sender<Input>) -> Self {
+    async fn begin(term: &Term<'_>, room: Room, inputs: mpsc::Sender<Input>) -> Self {
         let Term { settings, nats, events, metrics, memory, .. } = *term;
         let (ledger_sender, ledger) = watch::channel(LedgerSnapshot::default());
         let (in_stream_sender, in_stream) = watch::channel(InStream::default());

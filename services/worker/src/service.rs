@@ -92,6 +92,7 @@ pub(crate) async fn run(
     let mut batch = Vec::with_capacity(ENDED_BATCH);
     let mut connections = worker.nats.connections();
     let (stop, hurry) = (shutdown.token(), shutdown.hurry());
+    let (mut stopped, mut hurried) = (std::pin::pin!(stop.cancelled()), std::pin::pin!(hurry.cancelled()));
     let mut drain_deadline = None;
     let mut next_report = Instant::now();
     loop {
@@ -104,9 +105,9 @@ pub(crate) async fn run(
         // Heartbeats before everything that others decide the pace of.
         tokio::select! {
             biased;
-            () = hurry.cancelled() => break,
+            () = &mut hurried => break,
             () = draining => break,
-            () = stop.cancelled(), if drain_deadline.is_none() => {
+            () = &mut stopped, if drain_deadline.is_none() => {
                 drain_deadline = Some(worker.start_draining().await);
             }
             Ok(()) = connections.changed() => worker.on_heartbeat_tick().await,

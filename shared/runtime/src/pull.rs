@@ -1,9 +1,11 @@
 //! A pull loop that cannot fall silent: on any error the stream is dropped and, after a pause, made anew.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
@@ -23,20 +25,43 @@ const MAX_FETCH_BYTES: usize = 8 << 20;
 /// What a message counts as before one was seen.
 const USUAL_BYTES: usize = 32 << 10;
 
-/// Fetches up to `want()` messages at a time from a durable consumer and hands them on. `want` says how many more can
-/// be taken now; while it is 0 nothing is fetched.
+/// How many more messages can be taken now. A pull loop waits while it is 0.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    messages: AtomicUsize,
+    is_more: Notify,
+}
+
+impl Allowance {
+    pub fn set(&self, messages: usize) {
+        if self.messages.swap(messages, Ordering::SeqCst) == 0 && messages > 0 {
+            self.is_more.notify_one();
+        }
+    }
+
+    async fn get(&self) -> usize {
+        loop {
+            match self.messages.load(Ordering::SeqCst) {
+                0 => self.is_more.notified().await,
+                messages => return messages,
+            }
+        }
+    }
+}
+
+/// Fetches as many messages at a time from a durable consumer as are allowed, and hands them on.
 pub async fn run(
     nats: Connection,
     stream: &'static str,
     consumer: String,
-    want: impl Fn() -> usize + Send,
+    allowance: Arc<Allowance>,
     out: mpsc::Sender<Delivered>,
     cancel: CancellationToken,
 ) {
     let what = format!("consumer {stream}/{consumer}");
     let mut largest = USUAL_BYTES;
     while !cancel.is_cancelled() {
-        let step = fetch_until_error(&nats, (stream, &consumer, &what), &want, &mut largest, &out);
+        let step = fetch_until_error(&nats, (stream, &consumer, &what), &allowance, &mut largest, &out);
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
@@ -57,7 +82,7 @@ pub async fn run(
 async fn fetch_until_error(
     nats: &Connection,
     (stream, name, what): (&str, &str, &str),
-    want: &(impl Fn() -> usize + Send),
+    allowance: &Allowance,
     largest: &mut usize,
     out: &mpsc::Sender<Delivered>,
 ) -> Result<(), String> {
@@ -67,11 +92,7 @@ async fn fetch_until_error(
     let mut connections = nats.connections();
     connections.mark_unchanged();
     loop {
-        let batch = want().min(at_once(*largest));
-        if batch == 0 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            continue;
-        }
+        let batch = allowance.get().await.min(at_once(*largest));
         let mut messages = consumer.fetch(batch, EXPIRES).await?;
         let mut largest_here = 0;
         loop {
@@ -100,6 +121,26 @@ fn at_once(largest: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_may_take_nothing_waits_until_it_may() {
+        use futures::FutureExt;
+        let allowance = Allowance::default();
+        let mut waits = std::pin::pin!(allowance.get());
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        allowance.set(0);
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        allowance.set(3);
+        allowance.set(2);
+        assert_eq!(waits.await, 2);
+        // Told while none waited, taken back, given again: the latest counts.
+        allowance.set(0);
+        allowance.set(7);
+        allowance.set(0);
+        assert_eq!(allowance.get().now_or_never(), None);
+        allowance.set(5);
+        assert_eq!(allowance.get().now_or_never(), Some(5));
+    }
 
     #[test]
     fn large_messages_are_fetched_a_few_at_a_time_and_none_is_too_large() {
