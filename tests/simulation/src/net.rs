@@ -7,14 +7,17 @@
 //! holds messages back; when that lasts as long as two pings of NATS it ends, with whatever was on it. A frozen process finds
 //! everything that arrived when it wakes.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::wire::Spawner;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
 
 use super::agenda::{Agenda, Due};
 use super::bug::Bug;
@@ -55,8 +58,29 @@ pub(crate) struct Net {
     pub(crate) shadow: Shadow,
     pub(crate) trace: Trace,
     last_request: u64,
-    /// Whoever takes the events out.
-    pub(crate) waker: Option<Waker>,
+    /// Of the task that takes the events out; not here while it does so.
+    pub(crate) alarm: Option<Alarm>,
+}
+
+/// Wakes the task that takes the events out, when the next one is due.
+pub(crate) struct Alarm {
+    began: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, sleep: Box::pin(tokio::time::sleep_until(began)) }
+    }
+
+    /// The task that polled it last is woken then, and no longer at the time set before.
+    pub(crate) fn set(&mut self, at: u64) {
+        self.sleep.as_mut().reset(self.began + Duration::from_millis(at));
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(cx)
+    }
 }
 
 impl Net {
@@ -74,7 +98,7 @@ impl Net {
             shadow,
             trace: Trace::new(keep),
             last_request: 0,
-            waker: None,
+            alarm: None,
         }
     }
 
@@ -109,9 +133,9 @@ impl Net {
 
     fn push(&mut self, at: u64, event: Event) {
         if self.agenda.push(at, event)
-            && let Some(waker) = self.waker.take()
+            && let Some(alarm) = &mut self.alarm
         {
-            waker.wake();
+            alarm.set(at);
         }
     }
 

@@ -7,6 +7,7 @@ use faultline_runtime::service::Process;
 use faultline_runtime::wire::Spawner;
 
 use super::cast::Role;
+use super::net::Alarm;
 use super::shells;
 use super::stage::Stage;
 use super::wire::connect;
@@ -19,10 +20,11 @@ pub(crate) async fn play(world: World) {
         stage.begin();
         launch(&world, &mut stage);
     }
-    let mut sleep = std::pin::pin!(tokio::time::sleep_until(world.at(0)));
+    let mut alarm = Some(Alarm::new(world.at(0)));
     poll_fn(|cx| {
+        let mut stage = world.lock();
+        let Some(mut alarm) = alarm.take().or_else(|| stage.net.alarm.take()) else { return Poll::Ready(()) };
         loop {
-            let mut stage = world.lock();
             let now = stage.net.now;
             while let Some(event) = stage.net.next_due(now) {
                 if stage.is_over_after(event) {
@@ -30,11 +32,10 @@ pub(crate) async fn play(world: World) {
                 }
                 launch(&world, &mut stage);
             }
-            stage.net.waker = Some(cx.waker().clone());
             let Some(next) = stage.net.next_at() else { return Poll::Ready(()) };
-            drop(stage);
-            sleep.as_mut().reset(world.at(next));
-            if sleep.as_mut().poll(cx).is_pending() {
+            alarm.set(next);
+            if alarm.poll(cx).is_pending() {
+                stage.net.alarm = Some(alarm);
                 return Poll::Pending;
             }
         }

@@ -221,7 +221,8 @@ impl Wire for Client {
     }
 
     fn steady_ms(&self) -> u64 {
-        self.world.lock().net.steady_ms(self.proc, self.world.now())
+        let stage = self.world.lock();
+        stage.net.steady_ms(self.proc, stage.net.now)
     }
 
     fn unix_ms(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The stage, as all processes of a seed share it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,15 +15,31 @@ pub(crate) struct World {
     stage: Arc<Mutex<Stage>>,
     /// Virtual time began here.
     began: Instant,
+    passage: Passage,
+}
+
+/// Whether time may have passed: it does so only while the runtime's thread is parked.
+#[derive(Clone, Default)]
+pub(crate) struct Passage(Arc<AtomicBool>);
+
+impl Passage {
+    pub(crate) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        let is_noted = self.0.load(Ordering::Relaxed);
+        if is_noted {
+            self.0.store(false, Ordering::Relaxed);
+        }
+        is_noted
+    }
 }
 
 impl World {
-    pub(crate) fn new(stage: Stage) -> Self {
-        Self { stage: Arc::new(Mutex::new(stage)), began: Instant::now() }
-    }
-
-    pub(crate) fn now(&self) -> u64 {
-        ms(self.began.elapsed())
+    /// `passage` is noted after each time that the runtime's thread was parked.
+    pub(crate) fn new(stage: Stage, began: Instant, passage: Passage) -> Self {
+        Self { stage: Arc::new(Mutex::new(stage)), began, passage }
     }
 
     pub(crate) fn at(&self, at: u64) -> Instant {
@@ -36,8 +53,10 @@ impl World {
 
     /// The stage, at the present time.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Stage> {
-        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        stage.net.now = self.now();
+        let mut stage = self.lock_after();
+        if self.passage.take() {
+            stage.net.now = ms(self.began.elapsed());
+        }
         stage
     }
 }
