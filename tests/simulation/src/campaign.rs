@@ -15,6 +15,19 @@ pub struct Campaign<F> {
     pub failed: Option<Outcome<F>>,
 }
 
+impl<F: Figures> Campaign<F> {
+    /// Together with what other seeds came to.
+    pub fn and(mut self, other: Self) -> Self {
+        self.seeds += other.seeds;
+        self.stats.add(&other.stats);
+        let lowest = self.failed.as_ref().map_or(u64::MAX, |failed| failed.seed);
+        if other.failed.as_ref().is_some_and(|failed| failed.seed < lowest) {
+            self.failed = other.failed;
+        }
+        self
+    }
+}
+
 /// Plays all seeds of the range on `threads` threads; stops early when one breaks a promise.
 pub(crate) fn play_all<F: Figures>(seeds: Range<u64>, threads: usize, run: impl Fn(u64) -> Outcome<F> + Sync) -> Campaign<F> {
     let (next, lowest_failed) = (AtomicU64::new(seeds.start), AtomicU64::new(u64::MAX));
@@ -39,13 +52,5 @@ pub(crate) fn play_all<F: Figures>(seeds: Range<u64>, threads: usize, run: impl 
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(play)).collect();
         running.into_iter().map(|thread| thread.join().expect("a seed's panics are caught")).collect()
     });
-    parts.into_iter().fold(Campaign::default(), |mut sum, part| {
-        sum.seeds += part.seeds;
-        sum.stats.add(&part.stats);
-        let lowest = sum.failed.as_ref().map_or(u64::MAX, |failed| failed.seed);
-        if part.failed.as_ref().is_some_and(|failed| failed.seed < lowest) {
-            sum.failed = part.failed;
-        }
-        sum
-    })
+    parts.into_iter().fold(Campaign::default(), Campaign::and)
 }

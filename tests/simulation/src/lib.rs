@@ -44,4 +44,4 @@ pub use bug::Bug;
 pub use campaign::Campaign;
 pub use outcome::Outcome;
 pub use run::{campaign, run};
-pub use stats::{FaultKind, Stats};
+pub use stats::{FaultKind, Figures, Stats};

@@ -90,7 +90,7 @@ pub struct Stats {
 }
 
 /// Figures of several seeds together.
-pub(crate) trait Figures: Default + Send {
+pub trait Figures: Default + Send {
     fn add(&mut self, other: &Self);
 }
 
