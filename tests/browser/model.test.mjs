@@ -54,7 +54,7 @@ test('a rate that is not in force says so and why', async () => {
   assert.match(notInForce({ ...asked, refused: 'outside 0.1 to 50' }), /^Refused, 2 jobs\/min stay in force: outside 0.1 to 50/);
   assert.match(notInForce({ ...asked, in_force_per_minute: null }), /^No generator runs/);
   assert.match(notInForce(asked), /in force so far$/);
-  assert.equal(notInForce({ ...asked, set_by: '' }), '', 'nobody asked for another one');
+  assert.equal(notInForce({ ...asked, set_by: '' }), '', 'no other one was asked for');
 });
 
 test('times are local and say in which zone', async () => {

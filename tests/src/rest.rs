@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Status and body of one answer.
 ///
 /// # Panics
-/// When there is none, or it is no JSON.
+/// When there is none, or it is not JSON.
 pub fn rest(port: u16, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the dashboard listens");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit");

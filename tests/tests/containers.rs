@@ -342,7 +342,7 @@ fn a_composed_cluster_is_scaled_and_killed_under_load_and_every_job_is_committed
     cluster.scale(16);
 
     // The leading scheduler dies; the other one leads.
-    let dead = cluster.leader().expect("somebody leads");
+    let dead = cluster.leader().expect("a scheduler leads");
     let container = cluster.kill(&dead);
     cluster.wait_under_load("the other scheduler leads", |cluster| cluster.leader().is_some_and(|leader| leader != dead));
     cluster.wait_for_work(100);

@@ -335,7 +335,7 @@ mod tests {
                     found.push(name);
                     matches = below;
                 }
-                assert!(found.join(" ").starts_with(path) && !what.is_empty(), "{line} is no example of `faultline {path}`");
+                assert!(found.join(" ").starts_with(path) && !what.is_empty(), "{line} is not an example of `faultline {path}`");
             }
         });
         for (path, _) in EXAMPLES {

@@ -294,7 +294,7 @@ async fn another_user_of_this_machine_gets_nothing_without_the_token() {
         eprintln!("SKIPPED: there is no curl");
         return;
     };
-    assert_eq!(own, "200", "whoever runs it needs no token");
+    assert_eq!(own, "200", "the user who runs it needs no token");
     let rate = ["-X", "PUT", "-H", "Content-Type: application/json", "-d", r#"{"jobs_per_minute":3}"#];
     let token = ["-H", "Authorization: Bearer a-token-of-some-length"];
     for (user, path, more, status) in [

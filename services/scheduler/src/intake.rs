@@ -94,7 +94,9 @@ pub(crate) fn read_registration(entry: &kv::Entry) -> Result<Input, String> {
         return Ok(Input::Unregistered(entry.key.clone()));
     }
     match codec::decode_body::<NodeRegistration>(&entry.value) {
-        Ok(NodeRegistration { spec, .. }) if !is_token(&spec.node) || !is_token(&spec.worker) => Err("its names are no names".into()),
+        Ok(NodeRegistration { spec, .. }) if !is_token(&spec.node) || !is_token(&spec.worker) => {
+            Err("invalid name of the node or worker".into())
+        }
         Ok(NodeRegistration { spec, .. }) if spec.node == entry.key => Ok(Input::Registered(spec)),
         Ok(_) => Err("it is a registration of another node".into()),
         Err(error) => Err(error.to_string()),

@@ -51,7 +51,7 @@ const DOUBT: Duration = Duration::from_millis(memory::DOUBT_MS);
 pub(crate) struct Extra {
     pub(crate) seq: u64,
     pub(crate) ack_subject: String,
-    /// Why it is no job; none for one that is acknowledged.
+    /// Why it is not a job; none for one that is acknowledged.
     pub(crate) refused: Option<String>,
 }
 
@@ -209,7 +209,7 @@ struct Fold {
     listed: Option<Listed>,
     next_survey: Instant,
     extras: Vec<Extra>,
-    /// Log lines about what is no record.
+    /// Log lines about messages that are not records.
     strange: Seldom,
 }
 

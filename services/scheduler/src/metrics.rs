@@ -114,7 +114,7 @@ impl SchedulerMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let letters = metrics.counters(
             "faultline_dead_letters_total",
-            "Dead letters that were written: jobs that were given up, and messages that are no jobs.",
+            "Dead letters that were written: jobs that were given up, and messages that are not jobs.",
             &["cause"],
         );
         let lease_changes =

@@ -64,7 +64,7 @@ pub(crate) struct Performer {
     doubles: Mutex<BTreeSet<u64>>,
     side_tasks: Arc<Semaphore>,
     dead_letters: DeadLetters,
-    /// Log lines about messages that are no jobs.
+    /// Log lines about messages that are not jobs.
     poison: Seldom,
 }
 

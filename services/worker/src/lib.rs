@@ -72,7 +72,7 @@ pub async fn run_with(settings: Settings, mut registry: Registry, mut process: P
     Ok(())
 }
 
-/// Runs a worker over any wire, with devices of your own, until it is told to stop. Its name is nobody else's.
+/// Runs a worker over any wire, with devices of your own, until it is told to stop. No other process has its name.
 pub async fn serve(
     identity: Identity,
     settings: Settings,

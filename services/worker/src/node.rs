@@ -102,7 +102,7 @@ impl HostedNode {
         }
     }
 
-    /// Ends all tasks without a word to anybody.
+    /// Ends all tasks silently.
     pub(crate) fn abort_all(&mut self) {
         for task in std::mem::take(&mut self.tasks).into_values() {
             task.stop.cancel();

@@ -72,7 +72,7 @@ impl Registrations {
         &*self.store
     }
 
-    /// Writes a registration, again and again until it is there, without holding up anybody.
+    /// Writes a registration, again and again until it is there, without holding up the loop.
     pub(crate) fn register(&self, registration: NodeRegistration) {
         let node = registration.spec.node.clone();
         let superseded = self.shutdown.token().child_token();

@@ -1,5 +1,5 @@
 //! Whether a scheduler answers, for what depends on it for longer than one question: an absence is told once it has lasted, since a standby takes
-//! over. The words are those of whoever is told.
+//! over. The caller chooses the words.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(after(60, Standing::NoScheduler), None, "it has been told");
         assert_eq!((after(62, Standing::NoNats), after(66, Standing::NoNats)), (None, Some(Standing::NoNats)));
         assert_eq!(after(68, Standing::Led), Some(Standing::Led));
-        assert_eq!((after(70, Standing::NoScheduler), after(72, Standing::Led)), (None, None), "a change of leader is no news");
+        assert_eq!((after(70, Standing::NoScheduler), after(72, Standing::Led)), (None, None), "a change of leader is not reported");
         assert_eq!((after(74, Standing::NoScheduler), after(78, Standing::NoScheduler).is_some()), (None, true));
     }
 }

@@ -40,7 +40,7 @@ pub async fn order(nats: &Nats, node: &str, wish: &FaultWish, by: &str) -> Resul
     Ok(FaultView::new(&order, &spec.worker, outcome))
 }
 
-/// Hands an order to a worker that answers. The order itself is a plain publish, which nobody might hear: so the worker is pinged first.
+/// Hands an order to a worker that answers. The order itself is a plain publish, which may go unheard: so the worker is pinged first.
 pub async fn hand_over(nats: &Nats, worker: &str, order: &FaultOrder) -> Result<(), ClientError> {
     let ping = Ping { at_ms: clock::unix_ms() };
     let pong: Result<Pong, _> = nats.request(subjects::ctl(worker, ControlVerb::Ping), &ping, PONG_LIMIT).await;

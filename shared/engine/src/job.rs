@@ -155,7 +155,7 @@ pub struct JobSpec {
     pub params: Params,
     pub priority: Priority,
     pub demand: Demand,
-    /// How long the job is expected to run, in milliseconds; informs placement and progress, and is no limit.
+    /// How long the job is expected to run, in milliseconds; informs placement and progress, and does not limit it.
     pub expected_ms: u64,
     /// An attempt that runs longer than this fails, in milliseconds.
     pub timeout_ms: u64,

@@ -142,7 +142,7 @@ impl LedgerState {
         let left = self.anchor.filter(|_| seen.is_none()).map_or(now.last_seq, |anchor| anchor.seq.saturating_sub(1));
         let counted = self.counts.through_seq;
         let (store, from_seq, to_seq) = (Stream::Results.as_str().to_owned(), known.last_seq.max(counted), now.last_seq.min(left));
-        // What a copy from before the stream was made anew holds was counted under other sequences, as far as anybody knows.
+        // What a copy from before the stream was made anew holds was probably counted under other sequences.
         let is_of_before = replicas <= 1 && now.made_at_ms < known.made_at_ms;
         let kept = if change == Change::MadeAnew || is_of_before { 0 } else { to_seq };
         self.forgotten += from_seq.saturating_sub(counted.max(kept));
@@ -265,7 +265,7 @@ pub struct Ledger {
     restates: bool,
     /// By the server's clock: what RESULTS held until then was counted, and what it got later was not.
     counted_until_ms: u64,
-    /// What was stored later than this is no part of the copy that RESULTS went back to.
+    /// The copy that RESULTS went back to has nothing that was stored later than this.
     copied_until_ms: u64,
 }
 

@@ -13,7 +13,7 @@ struct Shared {
     changed: Notify,
 }
 
-/// Whoever counts is gone: the count will not change any more.
+/// The counter is gone: the count will not change any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the count does not change any more")]
 pub struct Over;
@@ -41,7 +41,7 @@ impl Drop for Counter {
     }
 }
 
-/// What somebody counts elsewhere. A copy has seen what this one has.
+/// The reading end of a [`Counter`]. A copy has seen what this one has.
 #[derive(Debug, Clone)]
 pub struct Count {
     shared: Arc<Shared>,
@@ -59,7 +59,7 @@ impl Count {
         self.seen
     }
 
-    /// What it is now is no news.
+    /// The present count does not count as a change.
     pub fn mark_unchanged(&mut self) {
         self.see();
     }

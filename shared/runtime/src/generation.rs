@@ -91,7 +91,7 @@ mod tests {
     fn another_stream_of_that_name_and_one_that_went_back_begin_again() {
         let generations = Generations::default();
         assert_eq!(generations.generation("JOBS", 1), Generation { number: 0, is_certain: false });
-        assert!(!generations.note("JOBS", sight(7, 100), 1), "the first look is no news");
+        assert!(!generations.note("JOBS", sight(7, 100), 1), "the first look is not a change");
         assert!(!generations.note("JOBS", sight(7, 100), 1) && !generations.note("JOBS", sight(7, 120), 1));
         assert!(generations.note("JOBS", sight(7, 119), 1), "an older copy");
         assert!(generations.note("JOBS", sight(8, 500), 1), "made anew");

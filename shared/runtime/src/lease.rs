@@ -54,7 +54,7 @@ enum Standing {
     Lost,
 }
 
-/// Tells whether a lease may still be believed in, without asking anybody.
+/// Tells whether a lease may still be believed in, without a question to the server.
 #[derive(Debug, Clone)]
 pub struct Validity {
     renewed: watch::Receiver<Instant>,

@@ -328,7 +328,7 @@ impl Reader {
         let message = tokio::select! {
             biased;
             message = tokio::time::timeout(patience, batch.next()) => message,
-            // The server sends the rest of the batch to nobody, or has forgotten all of it.
+            // The server drops the rest of the batch, or has forgotten all of it.
             Ok(()) = self.connections.changed() => return Err(Broken::Failed("reconnected".into())),
         };
         let message = match message {

@@ -281,6 +281,6 @@ mod tests {
         });
         tracer.flush().await;
         assert_eq!(tracer.dropped().unwrap().get(), 1);
-        Tracer::default().tell(job, |_, _| unreachable!("nobody listens"));
+        Tracer::default().tell(job, |_, _| unreachable!("no subscriber"));
     }
 }

@@ -182,7 +182,7 @@ mod tests {
         assert!(!known.compare(&sight(1, 5, 12)), "the look was older than the entry");
         known.revisions.insert("b".into(), 14);
         assert!(!known.compare(&sight(1, 13, 15)));
-        assert!(!known.begin(sight(1, 16, 17)).1, "changes while the watch was away are no loss");
+        assert!(!known.begin(sight(1, 16, 17)).1, "changes while the watch was away are not a loss");
     }
 
     #[test]

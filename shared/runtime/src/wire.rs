@@ -164,7 +164,7 @@ pub trait Wire: Send + Sync {
     /// The most bytes that a message may have.
     fn max_payload(&self) -> usize;
 
-    /// Not acknowledged by anybody, and kept while there is no connection.
+    /// Not acknowledged, and kept while there is no connection.
     fn send(&self, post: Post) -> Doing<'_, Result<(), PublishError>>;
 
     /// Acknowledged by the stream that takes the subject.

@@ -70,7 +70,7 @@ impl Bucket for ModelBucket {
             };
             let mut entry = stored.map(|stored| entry_of(self.name, &stored, 0));
             if let Some(entry) = entry.as_mut().filter(|_| forged) {
-                entry.value = codec::encode(&LeaseRecord { holder: "somebody-else".into(), at_ms: EPOCH_MS, floor: 0 });
+                entry.value = codec::encode(&LeaseRecord { holder: "another".into(), at_ms: EPOCH_MS, floor: 0 });
             }
             Ok(entry)
         }

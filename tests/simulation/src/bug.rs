@@ -11,7 +11,7 @@ pub enum Bug {
     TrustAck,
     /// The scheduler places what is delivered again without reading its record.
     NoReadBackOnRedelivery,
-    /// A conflict is believed: nobody looks whether it was one's own commit.
+    /// A conflict is believed: the worker does not look whether it was its own commit.
     NoReadBackOfConflict,
     /// The worker goes on without any answer to its signs of progress.
     NoSelfFence,

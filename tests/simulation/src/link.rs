@@ -124,7 +124,7 @@ impl Link {
         }
     }
 
-    /// The answer to a request; nobody may wait for it any more.
+    /// The answer to a request, which may have been given up.
     pub(crate) fn on_reply(&mut self, request: u64, reply: Reply) {
         if let Some(out) = self.requests.remove(&request) {
             let _ = out.send(reply);

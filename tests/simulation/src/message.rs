@@ -25,7 +25,7 @@ pub(crate) struct Stored {
 /// What a process says to the server.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    /// A message; whoever hears its subject gets it, and the stream that takes it. As a request it is answered by one of them.
+    /// A message for the subscribers of its subject, and for the stream that takes it. As a request it is answered by one of them.
     Publish(Post),
     /// A message for a stream, which acknowledges it.
     Store(Post),
@@ -127,7 +127,7 @@ impl Msg {
 }
 
 impl Op {
-    /// Whether nobody waits for it to arrive, and no stream takes it.
+    /// Whether its sender does not wait for an answer, and no stream takes it.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self, Op::Publish(post) if post.reply.is_none() && !post.subject.starts_with("$JS") && !post.subject.starts_with("_INBOX") && !is_event(&post.subject))
     }
@@ -148,7 +148,7 @@ pub(crate) fn is_event(subject: &str) -> bool {
     subject.starts_with("job.ev.") || subject.starts_with("node.ev.") || subject.starts_with("fault.ev.")
 }
 
-/// A message as it is handed to whoever reads the stream.
+/// A message as a reader of the stream gets it.
 pub(crate) fn delivered(stored: &Stored, reply: Option<Subject>, delivered: u64, pending: u64) -> Delivered {
     let info = DeliveryInfo { seq: stored.seq, delivered: delivered.cast_signed(), stored_at_ms: stored.at_ms, pending };
     let message = Message {
@@ -163,7 +163,7 @@ pub(crate) fn delivered(stored: &Stored, reply: Option<Subject>, delivered: u64,
     Delivered { message, info: Ok(info) }
 }
 
-/// A message as it is handed to whoever pulled it.
+/// A message as the process that pulled it gets it.
 pub(crate) fn pulled(stored: &Stored, ack_subject: Subject, count: u64) -> Delivered {
     delivered(stored, Some(ack_subject), count, 0)
 }

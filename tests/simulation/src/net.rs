@@ -180,7 +180,7 @@ impl Net {
         self.last_request
     }
 
-    /// Something that the server does and nobody waits for.
+    /// Something that the server does and does not answer.
     pub(crate) fn send(&mut self, from: Proc, op: Op) {
         self.transmit(from, None, op);
     }

@@ -338,7 +338,7 @@ impl Server {
         }
     }
 
-    /// Whoever says it, and whatever became of the delivery meanwhile.
+    /// From any process, and whatever became of the delivery meanwhile.
     fn acknowledge(&mut self, seq: u64, words: &[u8], now: u64) {
         let words = std::str::from_utf8(words).unwrap_or_default();
         if words.starts_with("+ACK") || words.starts_with("+TERM") {

@@ -43,12 +43,12 @@ struct JobTruth {
     is_cancel_wanted: bool,
     end: Option<Arc<TerminalRecord>>,
     failed: u32,
-    /// The attempt that has the message: nobody else was given it since that was placed.
+    /// The attempt that has the message: it was given to no other one since that was placed.
     owner: Option<AttemptId>,
     /// When JetStream last handed the message out, or a leader gave an attempt up.
     taken_away_at: u64,
-    /// A killed server forgot the delivery that the message was last handed out with: nobody can hand that back any more, also not
-    /// whoever is placed, starts, or fails after the kill.
+    /// A killed server forgot the delivery that the message was last handed out with: no worker can hand that back any more, also not
+    /// one that is placed, starts, or fails after the kill.
     is_delivery_forgotten: bool,
     /// How many failures the next attempt must know of, and since when.
     owed_failures: u32,
@@ -319,7 +319,7 @@ impl Shadow {
         match record.state {
             JobState::Committed => self.check_committed(record),
             JobState::Dead => self.check_dead(record, &script, failed, now),
-            JobState::Cancelled => self.require(is_cancel_wanted, || format!("{id} is cancelled and nobody asked for it")),
+            JobState::Cancelled => self.require(is_cancel_wanted, || format!("{id} is cancelled without an order")),
             JobState::Abandoned => self.require(!is_queued, || format!("{id} is abandoned although it was queued")),
             JobState::Queued | JobState::Running => self.require(false, || format!("{id} ends as {:?}", record.state)),
         }

@@ -28,7 +28,7 @@ use super::{misheard, panics};
 const QUIET_WITHIN_MS: u64 = 400_000;
 const SUBMITTER_REMEMBERS: u64 = 2;
 const REPEATED_MS: u64 = 10_000;
-/// Where the leader answers whoever watches the run.
+/// Where the leader answers the questions of this stage.
 const OWN_INBOX: &str = "_INBOX.stage";
 
 /// When it is submitted, and what.
@@ -279,7 +279,7 @@ impl Stage {
             self.handed_over[index].clear();
         }
         self.crash(proc);
-        // Somebody looks after it, unless it was meant to end.
+        // Its supervisor starts it again, unless it was meant to end.
         if !ended_well {
             self.net.restart_soon(proc);
         }
@@ -351,7 +351,7 @@ impl Stage {
             }
             Deed::Cancel { job } => {
                 self.net.shadow.on_cancel_wanted(job);
-                let request = CancelRequest { jobs: vec![job], by: "somebody".into() };
+                let request = CancelRequest { jobs: vec![job], by: "an operator".into() };
                 self.say_to_all(&message(subjects::SCHED_CANCEL, None, &request));
             }
             Deed::SetClock { of, by_ms } => self.net.set_clock(of, by_ms),
@@ -387,7 +387,7 @@ impl Stage {
         self.net.links[worker].on_message(&order);
     }
 
-    /// Somebody says that a node is dead which is not.
+    /// A wrong verdict: the node is alive.
     fn judge_wrongly(&mut self, node: String) {
         let Some(spec) = self.server.registered(&node) else { return };
         let verdict = Verdict {
@@ -395,7 +395,7 @@ impl Stage {
             worker: spec.worker,
             incarnation: spec.incarnation,
             health: Health::Dead,
-            detector: "somebody".into(),
+            detector: "another-detector".into(),
             phi: 99.0,
             silence_ms: 0,
             evidence: "a wrong verdict".into(),

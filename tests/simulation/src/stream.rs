@@ -96,11 +96,11 @@ impl Stored {
     }
 }
 
-/// The streams and buckets that anybody here reads or writes.
+/// The streams and buckets that the services read or write here.
 const STREAMS: [&str; 9] = [JOBS, RESULTS, EVENTS, DEAD, "KV_NODES", "KV_LEASE", "KV_HEALTH", "KV_CONTROL", "KV_LEDGER"];
 
 pub(crate) fn static_name(stream: &str) -> &'static str {
-    STREAMS.into_iter().find(|name| *name == stream).unwrap_or_else(|| unreachable!("nobody reads {stream}"))
+    STREAMS.into_iter().find(|name| *name == stream).unwrap_or_else(|| unreachable!("no service reads {stream}"))
 }
 
 /// The bucket that a stream is.
@@ -111,7 +111,7 @@ pub(crate) fn bucket_of(stream: &'static str) -> &'static str {
 /// The stream that a bucket is.
 pub(crate) fn bucket_stream(bucket: &str) -> &'static str {
     let is_it = |name: &&'static str| name.starts_with("KV_") && bucket_of(name) == bucket;
-    STREAMS.into_iter().find(is_it).unwrap_or_else(|| unreachable!("nobody opens {bucket}"))
+    STREAMS.into_iter().find(is_it).unwrap_or_else(|| unreachable!("no service opens {bucket}"))
 }
 
 pub(crate) fn bucket_subject(bucket: &str, key: &str) -> String {

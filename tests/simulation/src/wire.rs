@@ -161,7 +161,7 @@ impl Wire for Client {
 
     fn sight<'a>(&'a self, stream: &'a str) -> Doing<'a, Result<Sight, String>> {
         async move {
-            // Of the others nothing begins again here, and nobody holds their sequences.
+            // The others are never made anew here, and no process holds their sequences.
             if stream == JOBS || stream == bucket_stream(KV_NODES) {
                 return self.look_at(stream).await.map(|(_, sight)| sight);
             }

@@ -116,7 +116,7 @@ impl Arsenal {
             let path = entry?.path();
             let name =
                 path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".v1.msgpack")).unwrap_or_default();
-            // Longest first: `query-reply` is no variant of `query`.
+            // Longest first: `query-reply` is not a variant of `query`.
             let kind = kinds().filter(|kind| name == **kind || name.starts_with(&format!("{kind}-"))).max_by_key(|kind| kind.len());
             if let Some(kind) = kind {
                 golden.entry((*kind).to_owned()).or_default().push(with_strangers(std::fs::read(&path)?));

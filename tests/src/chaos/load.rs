@@ -1,5 +1,5 @@
 //! The jobs of a chaos run. A job follows from its id alone, so that a submitter that was killed can repeat it with nothing
-//! but the id, and so that anybody can say afterwards how it should have ended.
+//! but the id, and so that the check afterwards knows how it should have ended.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -72,7 +72,7 @@ pub fn may_end(id: JobId, state: JobState) -> bool {
     }
 }
 
-/// What a submitter has done, one line a job and step, written before the step's effect can be seen by anybody else: it
+/// What a submitter has done, one line a job and step, written before another process can see the step's effect: it
 /// outlives the submitter.
 pub struct Journal {
     file: File,

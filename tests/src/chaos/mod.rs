@@ -1,5 +1,5 @@
 //! The chaos suite: real processes, a real NATS, and a seeded plan that kills, freezes and breaks all of them under load.
-//! Afterwards everything heals, and each job that anybody submitted must have ended exactly once. `plan` says what happens
+//! Afterwards everything heals, and each submitted job must have ended exactly once. `plan` says what happens
 //! when, `stores` what happens to NATS' store, `stage` does it, `load` says which jobs there are, `witness` watches RESULTS by itself, `verdict` holds it all against
 //! each other. Run by `just chaos` and, shorter, by the tests.
 

@@ -137,7 +137,7 @@ fn judge_jobs(own: &Entries, record: &Record, found: &mut Findings) {
     found.all("lost", &lost);
     found.all("ended twice", &twice);
     found.all("ended as they should not", &odd);
-    found.all("messages in RESULTS are no records", &record.strange);
+    found.all("messages in RESULTS are not records", &record.strange);
 }
 
 /// What lies in RESULTS is what the witness saw, and a committed result is that of an attempt in the job's path.

@@ -23,7 +23,7 @@ use faultline_tests::cluster::{Cluster, program, sleep_job};
 use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Bytes that are no message: nothing, an unused code, cut short, a promise of four billion entries, nested too deep.
+/// Bytes that are not a message: nothing, an unused code, cut short, a promise of four billion entries, nested too deep.
 fn garbage() -> [Vec<u8>; 5] {
     [Vec::new(), b"\xc1garbage".to_vec(), b"\x81\xa4node".to_vec(), b"\xdd\xff\xff\xff\xff".to_vec(), vec![0x91; 200_000]]
 }
@@ -103,7 +103,7 @@ async fn poison_in_the_queue_goes_to_dead_with_the_reason_and_the_next_job_commi
     let mut expected: Vec<(JobId, &str)> = Vec::new();
     let mut with_record = Vec::new();
 
-    // Bodies that are no job, each with the open marker that its submitter wrote: the record is closed as well.
+    // Bodies that are not a job, each with the open marker that its submitter wrote: the record is closed as well.
     for body in garbage() {
         let spec = sleep_job(20);
         let seq = open(&cluster, &spec).await;
@@ -226,7 +226,7 @@ async fn a_demand_that_no_node_can_ever_meet_is_dead_with_the_reason() {
     kind.kind = "telepathy".into();
     let ids = cluster.submit(&[model, memory, kind]).await;
     let waiting = cluster.submit(&[sleep_job(20)]).await;
-    assert_eq!(cluster.wait_ended(&waiting).await[&waiting[0]].state, JobState::Committed, "they keep nobody waiting");
+    assert_eq!(cluster.wait_ended(&waiting).await[&waiting[0]].state, JobState::Committed, "they keep no job waiting");
     let records = cluster.wait_ended(&ids).await;
     for (id, words) in ids.iter().zip(["model", "memory", "executor"]) {
         let record = &records[id];
@@ -374,7 +374,7 @@ async fn garbage_on_every_subject_and_in_the_buckets_stops_nobody() {
     throw::<Heartbeat>(&cluster, subjects::SYSTEM_DISCONNECT).await;
     throw::<Heartbeat>(&cluster, &subjects::job_event(sleep_job(0).id)).await;
     throw::<Heartbeat>(&cluster, "job.done.nonsense").await;
-    // A heartbeat under another node's subject, of a worker that is no name.
+    // A heartbeat under another node's subject, of a worker with an invalid name.
     let beat = Heartbeat {
         node: "a.b > *".into(),
         worker: String::new(),

@@ -395,7 +395,7 @@ fn shells_take_the_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = faultline(folder.path(), &["completions", shell]);
         assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains("undrain"), "{shell}: {}", text(&script));
-        // A value that is no path is no file: bash would list the folder.
+        // A value that is not a path: bash would list the folder.
         if shell == "bash" {
             let script = String::from_utf8_lossy(&script.stdout);
             let offered = |flag: &str| {

@@ -55,7 +55,7 @@ fn a_message_from_a_newer_build_with_a_field_that_is_not_known_decodes() {
     for sample in samples::all() {
         let golden = golden(&sample);
         let Some(newer) = with_unknown_field(&sample, &golden) else {
-            assert!(sample.kind.starts_with("query"), "{} is no map", sample.name);
+            assert!(sample.kind.starts_with("query"), "{} is not a map", sample.name);
             continue;
         };
         match sample.is_read_from(&newer) {

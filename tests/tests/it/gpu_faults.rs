@@ -242,7 +242,7 @@ fn check_slow(record: &TerminalRecord) {
 fn check_wrong(wrong_gpu: u8, records: &BTreeMap<JobId, TerminalRecord>) {
     let rows = || records.values().flat_map(|record| &record.history);
     let failed: Vec<_> = rows().filter(|row| row.outcome == AttemptOutcome::Failed).collect();
-    assert!(!failed.is_empty(), "nobody used GPU {wrong_gpu}: {records:?}");
+    assert!(!failed.is_empty(), "no job used GPU {wrong_gpu}: {records:?}");
     for row in failed {
         assert!(row.node == FAULTY && row.gpus == [wrong_gpu] && row.detail.contains("Freivalds' check"), "{row:?}");
     }

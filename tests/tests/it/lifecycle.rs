@@ -1,4 +1,4 @@
-//! A job's life without anybody dying: submitted, run, failed, repeated, cancelled, given up. Real processes, real NATS.
+//! A job's life while no process dies: submitted, run, failed, repeated, cancelled, given up. Real processes, real NATS.
 
 use faultline_engine::job::{AttemptOutcome, JobState, Param, Params};
 use faultline_protocol::messages::{CancelOutcome, JobView};

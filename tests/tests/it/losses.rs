@@ -108,7 +108,7 @@ async fn a_purge_of_waiting_jobs_is_seen_by_the_watch_while_it_happens() {
 async fn whatever_leaves_jobs_for_a_reason_is_no_loss() {
     let mut cluster = Cluster::bare(TestNats::start().await).await;
     let submitter = Submitter::new(&cluster.nats);
-    // One is cancelled while it waits, one is queued a second time without its message id, and one message is no job at all.
+    // One is cancelled while it waits, one is queued a second time without its message id, and one message is not a job at all.
     let (cancelled, twice) = (sleep_job(10), sleep_job(10));
     submitter.submit(&cancelled).await.expect("JOBS takes it");
     let open_seq = submitter.submit(&twice).await.expect("JOBS takes it").open_seq;

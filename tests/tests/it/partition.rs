@@ -97,7 +97,7 @@ async fn a_leader_whose_network_stalls_both_ways_is_followed_and_may_lead_again(
     let up = Up::start(2, &[]).await;
     let leaders =
         || up.events(&["leader_elected"]).iter().filter_map(|event| event["service"].as_str().map(str::to_owned)).collect::<Vec<_>>();
-    let first = leaders().pop().expect("somebody leads");
+    let first = leaders().pop().expect("a scheduler leads");
     let other = if first == "scheduler-1" { "scheduler-2" } else { "scheduler-1" };
     // 64 at once: some seven seconds of work.
     let args = ["submit", "--kind", "sleep", "--duration", "400ms", "--gpus", "0.25", "--count", "1200", "--wait"];

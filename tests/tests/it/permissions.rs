@@ -360,7 +360,7 @@ async fn the_system_account_gives_two_events_and_nothing_else() {
     // Both events were there before this answer, so `$SYS.>` of this account had its chance.
     let asked = admin.request("$SYS.REQ.SERVER.PING", "".into()).await;
     assert!(asked.is_err(), "even the administrator has no say in the system account: {asked:?}");
-    // Its own question is heard, as that of anybody in the account; nothing comes from the server.
+    // Its own question is heard, as that of each user of the account; nothing comes from the server.
     while let Some(Some(message)) = futures::FutureExt::now_or_never(system.next()) {
         assert_eq!(message.subject.as_str(), "$SYS.REQ.SERVER.PING", "the system account's messages stay there");
     }

@@ -261,7 +261,7 @@ mod tests {
         let refused = ClusterStats { refusal: "worker-01 refuses epoch 3".into(), refused_total: 9, ..stats.clone() };
         assert_eq!(leader_finding(&refused, 4_200).status, Status::Fail);
         let over = ClusterStats { refused_total: 9, ..stats.clone() };
-        assert_eq!(leader_finding(&over, 4_200), fine, "refusals that are over are no fault");
+        assert_eq!(leader_finding(&over, 4_200), fine, "past refusals are not a fault");
         let broken = ClusterStats { violations_total: 1, last_violation: "too much".into(), ..stats };
         assert_eq!(leader_finding(&broken, 4_200).status, Status::Fail);
     }

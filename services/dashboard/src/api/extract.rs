@@ -65,7 +65,7 @@ fn body_error(rejection: &BytesRejection) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read to its end")
 }
 
-/// 400 for what is no JSON, 422 with the field for JSON that says something else than expected.
+/// 400 for invalid JSON, 422 with the field for JSON of another shape than expected.
 pub(crate) fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader)

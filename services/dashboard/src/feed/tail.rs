@@ -186,7 +186,7 @@ mod tests {
         gap.saw(Some(7));
         gap.saw(Some(8));
         gap.saw(None);
-        assert_eq!(gap.take(), None, "the first one is no gap, nor is the next");
+        assert_eq!(gap.take(), None, "no gap before the first one, nor before the next");
         gap.saw(Some(12));
         gap.saw(Some(20));
         assert_eq!(gap.take(), Some(9));

@@ -87,7 +87,7 @@ mod tests {
         chaos.on_progress(progress("2", 30, ChaosPhase::Done));
         chaos.on_list(Ok(&ChaosList { kinds: vec![], running: None, runs: vec![] }));
         assert_eq!(chaos.state().running.as_ref().unwrap().run, "2", "its last word carries the report");
-        chaos.on_list(Err("nobody".into()));
-        assert_eq!((chaos.state().available, chaos.state().reason.as_deref(), &chaos.state().running), (false, Some("nobody"), &None));
+        chaos.on_list(Err("silence".into()));
+        assert_eq!((chaos.state().available, chaos.state().reason.as_deref(), &chaos.state().running), (false, Some("silence"), &None));
     }
 }

@@ -161,7 +161,7 @@ mod tests {
             detection.on_event(&event(at_ms, kind, node), &[node.to_owned()]);
             (detection.percentile_ms(50), detection.percentile_ms(95))
         };
-        assert_eq!(happens(1_000, EventKind::NodeSuspect, "a"), (None, None), "a false alarm is no detection");
+        assert_eq!(happens(1_000, EventKind::NodeSuspect, "a"), (None, None), "a false alarm is not a detection");
         for (took_ms, node) in [(1_900, "a"), (3_000, "b"), (2_000, "c")] {
             happens(10_000, EventKind::FaultBegan, node);
             happens(10_000 + took_ms, EventKind::NodeSuspect, node);

@@ -32,7 +32,7 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    /// That nobody works on the jobs, if so; it fails no check.
+    /// That no scheduler works on the jobs, if so; it fails no check.
     pub fn absence(&self) -> Option<String> {
         let waiting = match self.figures.open {
             0 => "new jobs wait".to_owned(),
@@ -70,7 +70,7 @@ impl Check {
     }
 }
 
-/// Each side names what a setback did to it, so that they are equal only when they are. Lost jobs are no end: the row fails.
+/// Each side names what a setback did to it, so that they are equal only when they are. Lost jobs have not ended: the row fails.
 fn equation(figures: &Figures, problems: &BTreeSet<&Problem>) -> Check {
     let Figures { lost_with_store, brought_back, .. } = *figures;
     let returned = match figures.returned {

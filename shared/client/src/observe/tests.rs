@@ -178,7 +178,7 @@ fn an_open_job_that_is_nowhere_is_lost() {
         priority: Priority::Normal,
         submitted_at_ms: 9_000,
     });
-    assert_eq!(observer.measure(0, 9_000).lost, None, "nobody looked at the queue");
+    assert_eq!(observer.measure(0, 9_000).lost, None, "the queue was not looked at");
     observer.on_queue(BTreeSet::from([job(1)]), 10_000);
     assert_eq!(observer.measure(0, 10_000).lost, Some(1), "job 2 was placed, is not in JOBS and has no end");
     observer.on_accepted(job(4), 9_000, 9_010);
@@ -223,7 +223,7 @@ fn a_leader_that_dies_is_followed() {
     observer.on_event(&fault("scheduler-2", 3_000, None));
     assert_eq!(observer.measure(0, 20_000).failover, None, "it did not lead");
     observer.on_event(&fault("scheduler-1", 4_000, None));
-    assert_eq!(observer.measure(0, 20_000).failover, None, "nobody leads yet");
+    assert_eq!(observer.measure(0, 20_000).failover, None, "no scheduler leads yet");
     observer.on_event(&ClusterEvent { service: "scheduler-2".into(), ..event(7_100, EventKind::LeaderElected) });
     assert_eq!(observer.measure(0, 20_000).failover.unwrap().max_ms, 3_100);
 }

@@ -225,7 +225,7 @@ mod tests {
         assert!(three(ChaosKind::Freeze).contains("2 of 6 of the kind worker are whole"));
         assert!(planned(ChaosKind::KillPercent, |r| r.percent = 100.0, &cluster, 1).unwrap_err().contains("are whole"));
         let named = planned(ChaosKind::Crash, |r| r.target = "gpu-node-01".into(), &cluster, 1).unwrap();
-        assert_eq!(cluster.wrong_with(&named[0]).unwrap(), "gpu-node-01 is dead", "whoever asks for it by name hears why not");
+        assert_eq!(cluster.wrong_with(&named[0]).unwrap(), "gpu-node-01 is dead", "a node asked for by name is refused with the reason");
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Experiments {
         Ok(())
     }
 
-    /// A message that cannot be read gets a refusal, where anybody awaits one.
+    /// A message that cannot be read gets a refusal, where it has a reply subject.
     async fn answer<Q: Message, A: Message>(&self, message: &NatsMessage, reply: impl FnOnce(Q) -> A) -> Result<(), String> {
         let Some(to) = message.reply.clone() else { return Err("the request has no reply subject".into()) };
         let sent = match codec::decode_plain::<Q>("chaos.*", message) {

@@ -296,7 +296,7 @@ mod tests {
             let own = account_of(row.user);
             for subject in row.publish_allowed().iter().filter(|subject| way(row.user, subject) != Way::Own) {
                 let crosses = |crossing: &Crossing| (crossing.from == own || crossing.to == own) && crossing.subject == *subject;
-                assert!(crossings().iter().any(crosses), "{} publishes {subject}, which nobody hears", row.user);
+                assert!(crossings().iter().any(crosses), "{} publishes {subject}, which no user hears", row.user);
             }
             for subject in row.subscribe.iter().filter(|subject| !subject.starts_with("$SRV.")) {
                 let crosses = |crossing: &Crossing| {
@@ -304,7 +304,7 @@ mod tests {
                     let asked = crossing.kind != Kind::Told && crossing.from == own;
                     (told || asked) && collide(crossing.renamed.unwrap_or(&crossing.subject), subject)
                 };
-                assert!(crossings().iter().any(crosses), "{} hears {subject}, which nobody publishes", row.user);
+                assert!(crossings().iter().any(crosses), "{} hears {subject}, which no user publishes", row.user);
             }
         }
     }

@@ -217,7 +217,7 @@ async fn poison_all(plan: &Plan, started: Instant, cluster: &OwnCluster, tell: &
         .for_each_concurrent(None, |(at_ms, random)| async move {
             tokio::time::sleep_until(started + Duration::from_millis(at_ms)).await;
             let subject = subjects::queue(Priority::Normal, "sleep", JobId::new(unix_ms(), random));
-            let published = match cluster.nats.jetstream.publish(subject, "this is no job".into()).await {
+            let published = match cluster.nats.jetstream.publish(subject, "not a job".into()).await {
                 Ok(ack) => ack.await.map(drop),
                 Err(error) => Err(error),
             };

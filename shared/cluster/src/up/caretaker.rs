@@ -213,7 +213,7 @@ mod tests {
     fn a_full_disk_is_told_once_and_the_server_restarted_when_there_is_room() {
         let (mut patience, now) = (Patience::default(), Instant::now());
         let fine = Look { free: 0, ..Look::default() };
-        assert_eq!(patience.on_look(&fine, now), Step::Nothing, "no room is no trouble as long as everything is written");
+        assert_eq!(patience.on_look(&fine, now), Step::Nothing, "a full disk is not a failure as long as everything is written");
         assert_eq!(patience.on_look(&bad(0), now), Step::Complain);
         assert_eq!(patience.on_look(&bad(ROOM - 1), now), Step::Nothing);
         assert_eq!(patience.on_look(&bad(ROOM), now), Step::Restart);

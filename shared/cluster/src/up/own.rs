@@ -1,4 +1,4 @@
-//! A `faultline up` of its own as a child: in a folder that nothing else uses, without the settings of whoever starts it. It ends with the
+//! A `faultline up` of its own as a child: in a folder that nothing else uses, without the settings of the process that starts it. It ends with the
 //! value: the end of its standard input tells it to stop in order, its children with it.
 
 use std::ffi::OsString;

@@ -91,7 +91,7 @@ fn silence_makes_suspect_then_dead_and_a_heartbeat_brings_it_back() {
         world.silent.clear();
         world.run(1_000);
         assert_eq!(world.detector.health("n0"), Some(Health::Alive));
-        assert_eq!(world.log.len(), 3, "nobody else was judged: {:?}", world.log);
+        assert_eq!(world.log.len(), 3, "no other node was judged: {:?}", world.log);
         let Some((_, DetectorAction::Judge(verdict))) = world.log.last() else { panic!("no verdict") };
         assert_eq!((verdict.before, verdict.health), (Health::Dead, Health::Alive));
         assert!(verdict.silence_ms >= 12_000);
@@ -133,7 +133,7 @@ fn a_worker_that_reconnects_or_answers_is_left_alone() {
     assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::Answered { nodes: vec!["n1".into()] }, world.now_ms), []);
     world.run(5_000);
     assert_eq!(world.log.len(), 1);
-    assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::TimedOut, world.now_ms), [], "an answer that nobody waits for");
+    assert_eq!(world.detector.on_ping_answer("w1", PingOutcome::TimedOut, world.now_ms), [], "an unexpected answer");
     world.detector.on_disconnect_hint("stranger", "Client Closed", world.now_ms);
 }
 

@@ -182,7 +182,7 @@ fn a_ticket_that_a_worker_gave_another_name_is_noticed() {
     assert_eq!(judge(&log.fold, of(t, pack(1), 1)), CLOSED);
 }
 
-/// Anybody can work out the stand-in.
+/// Every reader can work out the stand-in.
 #[test]
 fn a_wrong_count_by_the_stand_in_is_noticed_too() {
     let t = ticket(1, 1);

@@ -90,7 +90,7 @@ impl Fold {
         (own < heard && heard <= MAX_EPOCH).then_some(heard + 1)
     }
 
-    /// How much of the delay before the next attempt of a task is left: it counts from the last failure, whoever led then. By the log's clock,
+    /// How much of the delay before the next attempt of a task is left: it counts from the last failure, also under an earlier leader. By the log's clock,
     /// which stands still without messages: to be asked when the pack is taken into the books, directly after a term began.
     pub fn rest_of_delay_ns(&self, ticket: Ticket, delay_ns: impl FnOnce(usize) -> u64) -> u64 {
         let failures = self.failures_of(ticket);

@@ -11,7 +11,7 @@ use super::id::{Gen, Halves, MAX_TASKS, PackTicket};
 use super::packs::{EndKind, Failure, Generation, Odd, OpenPack, RecentPack, Tickets, Top};
 use super::seq_set::SeqSet;
 
-/// The last message of a generation that JOBS is known to have stored, by the leader's own sight of JOBS. It is no part of the fold, because the
+/// The last message of a generation that JOBS is known to have stored, by the leader's own sight of JOBS. It does not belong to the fold, because the
 /// log does not say it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {

@@ -48,7 +48,7 @@ pub enum FaultScope {
 pub enum AttemptEnd {
     /// The machine is to blame: the job is placed again and it costs the job nothing.
     Requeued,
-    /// As far as anybody can tell the job is to blame: it costs a retry.
+    /// The job seems to blame: it costs a retry.
     Failed,
 }
 

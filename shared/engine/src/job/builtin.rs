@@ -12,7 +12,7 @@ pub const MAX_MATRIX_SIZE: u64 = 4096;
 const DEFAULT_COMPUTE_LIMIT: u64 = 1_000_000;
 const DEFAULT_MATRIX_SIZE: u64 = 256;
 const MAX_SEED: u64 = i64::MAX as u64;
-/// Of a text that is no number, as much is shown.
+/// So much is shown of a text that is not a number.
 const MAX_SHOWN: usize = 40;
 
 /// How often a `fault` job misbehaves, by way.

@@ -109,7 +109,7 @@ pub fn refuse_kind(kind: &str, offered: &BTreeSet<String>) -> Option<String> {
     Some(format!("no node runs `{}` jobs; they run {}", clip(class), known.join(", ")))
 }
 
-/// What is to be said of models that no node has, given those that nodes have. The job is no mistake if such a node comes; without any node
+/// What is to be said of models that no node has, given those that nodes have. The job is right if such a node joins; without any node
 /// nothing is said.
 pub fn doubt_models(models: &[String], offered: &BTreeSet<String>) -> Option<String> {
     let unknown: Vec<&str> = models.iter().filter(|model| !offered.contains(*model)).map(String::as_str).collect();

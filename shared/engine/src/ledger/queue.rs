@@ -18,7 +18,7 @@ const REMEMBERED: usize = 1_000;
 pub struct QueueBook {
     /// As it was last seen.
     pub sight: Option<Sight>,
-    /// Messages that left former streams of this name. Also makes up for what went on before anybody counted, so it may be negative.
+    /// Messages that left former streams of this name. Also makes up for what happened before the ledger began, so it may be negative.
     pub offset: i64,
     /// Whether `offset` is known. A ledger that began in the middle of a cluster's life measures it first.
     pub is_measured: bool,

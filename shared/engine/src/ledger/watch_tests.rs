@@ -63,7 +63,7 @@ fn a_second_end_and_an_end_that_changes_are_found() {
     assert_eq!(watch.take_news(), [changed]);
     assert_eq!(watch.totals(5_000).duplicates, 2);
     watch.on_record(record(4, 1, JobState::Dead), 4_000);
-    assert!(watch.take_news().is_empty(), "the same message once more is no news");
+    assert!(watch.take_news().is_empty(), "the same message once more changes nothing");
 }
 
 #[test]

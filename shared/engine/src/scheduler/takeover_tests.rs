@@ -135,7 +135,7 @@ fn a_node_that_came_after_the_question_is_asked_until_it_answers() {
     let mut scheduler = elected(2);
     scheduler.on_synced(answer(1, vec![]), 10);
     let asked = |actions: Vec<Action>| actions.into_iter().filter(|action| matches!(action, Action::AskSync { .. })).collect::<Vec<_>>();
-    assert!(asked(scheduler.advance(1_000)).is_empty(), "nobody hears it yet");
+    assert!(asked(scheduler.advance(1_000)).is_empty(), "no worker hears it yet");
     scheduler.on_heartbeat("gpu-node-02", alive(1, &[]), 1_500);
     assert_eq!(asked(scheduler.advance(2_000)), [Action::AskSync { worker: "worker-02".into() }]);
     assert!(asked(scheduler.advance(2_500)).is_empty(), "once a second");

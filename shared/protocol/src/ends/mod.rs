@@ -3,7 +3,7 @@
 //!
 //! What the fold reads of an entry and what people are shown of it are apart: `entries` has the first, and carries the second, `detail`, as
 //! bytes with a version of their own. So a build that does not know a new detail still folds like one that does. A new version of `entries`
-//! must be understood by every reader before anybody writes it.
+//! must be understood by every reader before any process writes it.
 
 mod detail;
 mod entries;

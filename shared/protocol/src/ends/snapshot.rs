@@ -26,7 +26,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Snapshot, Unreadable> {
     read(VERSION, body)
 }
 
-/// FNV-1a. It guards against pieces that do not belong together, not against anybody who means harm.
+/// FNV-1a. It guards against pieces that do not belong together, not against an attacker.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

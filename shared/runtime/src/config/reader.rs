@@ -149,7 +149,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         }
     }
 
-    /// What is not given is no value, so a value is always something.
+    /// A setting that is not given has no value, so a value is always present.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         visitor.visit_some(self)
     }

@@ -32,7 +32,7 @@ pub struct Readings<'a> {
 
 impl Readings<'_> {
     fn add(&mut self, name: &str, labels: &[&str], fill: impl FnOnce(&mut Metric)) {
-        let at = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| panic!("{name} is no family of these"));
+        let at = self.families.iter().position(|family| family.name == name).unwrap_or_else(|| panic!("unknown family {name}"));
         let family = &self.families[at];
         assert_eq!(family.labels.len(), labels.len(), "{name} has the labels {:?}", family.labels);
         let pair = |(name, value): (&&str, &&str)| {

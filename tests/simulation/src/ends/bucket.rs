@@ -21,7 +21,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The revision, for whoever finds it free.
+    /// The revision, for the process that finds it free.
     pub(crate) fn acquire(&mut self, of: Proc, now: u64) -> Option<u64> {
         if self.holder.is_some_and(|(_, until)| until > now) {
             return None;

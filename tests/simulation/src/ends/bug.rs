@@ -15,7 +15,7 @@ pub enum EndsBug {
     ConsumerWithoutGen,
     /// Sequences are told apart by nothing when JOBS is made anew.
     FoldWithoutGen,
-    /// The time of storing is no part of a ticket.
+    /// A ticket lacks the time of storing.
     NoTimeInTicket,
     /// Neither generation nor time.
     SequenceOnly,
@@ -33,13 +33,13 @@ pub enum EndsBug {
     DecideAcrossConnections,
     /// Attempts are named by their leader's epoch and a number.
     AttemptsByEpoch,
-    /// Nobody looks whether a pack came before.
+    /// The leader does not look whether a pack came before.
     NoResubmissionCheck,
     /// Submitters repeat a pack for ever, and leaders take it.
     RepeatedForEver,
     /// A pack that is too old ends under its own name, although it may have ended before.
     TooOldByName,
-    /// The leader keeps a pack although nobody names one of its attempts.
+    /// The leader keeps a pack although no worker names one of its attempts.
     KeepDead,
     /// A snapshot says that it is further than it is.
     SnapshotBehind,

@@ -33,7 +33,7 @@ pub(crate) struct Consumer {
     again: BTreeMap<u64, u64>,
 }
 
-/// Someone waits for messages.
+/// A process waits for messages.
 pub(crate) struct Pull {
     pub(crate) of: Proc,
     pub(crate) slot: Rc<Slot>,

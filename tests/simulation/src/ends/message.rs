@@ -249,7 +249,7 @@ pub(crate) struct Heartbeat {
 #[derive(Debug, Clone)]
 pub(crate) enum Push {
     Heartbeat(Rc<Heartbeat>),
-    /// A worker's word that these have ended. Nobody should act on it.
+    /// A worker's word that these have ended. A leader must not act on it.
     Ended(Rc<[Ticket]>),
     Assign {
         worker: Proc,

@@ -99,7 +99,7 @@ fn compare(bug: Option<EndsBug>, jobs: &JobsInfo, last_seq_after: u64, saved: &[
         fold = newest_that_fits(saved, first_pos, messages).unwrap_or_else(|| Fold::from_remains(first_pos));
     }
     for message in messages {
-        // What the fold has is no gap.
+        // What the fold has is not a gap.
         fold.on_message(log_message(message)).expect("the log was read without a gap");
         if let Some(snapshot) = newest.filter(|snapshot| is_whole && (snapshot.pos(), snapshot.pos_ts()) == (message.pos, message.ts)) {
             ledgers = Some(Ledgers { leaders: *snapshot.counts(), own: *fold.counts() });

@@ -358,7 +358,7 @@ impl Plan<'_> {
         self.add(EndsFault::Clock, at, deed, at, None);
     }
 
-    /// What happens to a stream is no accident of a machine.
+    /// What happens to a stream is not an accident of a machine.
     fn stream(&mut self, at: u64) {
         let copied_at = at.saturating_sub(self.rng.random_range(500..15_000));
         let is_trimming = self.scenario.is_trimming();

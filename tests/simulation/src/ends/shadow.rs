@@ -1,4 +1,4 @@
-//! What really happened, as nobody in the cluster knows it, and the promises that are held against it after every event.
+//! What really happened, as no process of the cluster knows it, and the promises that are held against it after every event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -244,7 +244,7 @@ impl Shadow {
         let mut truth = std::mem::take(&mut self.truth);
         let doubles = truth.double.len();
         truth.apply(&message, |truth, effect| self.on_effect(truth, &effect, now));
-        // JOBS lost the message of a pack that a worker still ran, and nobody could know: the second end is an alarm, and the first one counts.
+        // JOBS lost the message of a pack that a worker still ran, and no process could know: the second end is an alarm, and the first one counts.
         if let Some(job) = truth.double.get(doubles)
             && !self.is_log_lost
             && !self.has_gone(job.pack())
@@ -307,7 +307,7 @@ impl Shadow {
             TaskKind::Dead => self.check_dead(truth, entry, job),
             TaskKind::Cancelled => {
                 if !self.cancelled.contains(&job) {
-                    self.broke(|| format!("job {job} was cancelled, and nobody had asked for it"));
+                    self.broke(|| format!("job {job} was cancelled without an order"));
                 }
             }
             TaskKind::Void { .. } => {}

@@ -57,7 +57,7 @@ impl Watched {
 
     fn text(&mut self, text: &str) {
         self.largest_text = self.largest_text.max(text.len());
-        let Ok(told) = serde_json::from_str::<Value>(text) else { return self.complain("a text that is no JSON".into()) };
+        let Ok(told) = serde_json::from_str::<Value>(text) else { return self.complain("invalid JSON".into()) };
         let seq = told["seq"].as_u64().unwrap_or(0);
         match told["type"].as_str() {
             Some("hello") => {

@@ -11,7 +11,7 @@ use super::entry::Entry;
 const MAX_RUNNING_SHOWN: usize = 4;
 const MAX_NAME_CHARS: usize = 40;
 
-/// A fault that was put upon a node: the truth of it, not what anybody noticed.
+/// A fault that a node has: the truth of it, not what was detected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct NodeFault {
     /// A ULID.

@@ -817,7 +817,7 @@ export type NodeDetail = NodeItem & {
   /** How many nodes its worker process hosts, this one among them. */
   worker_nodes: number;
 };
-/** A fault that was put upon a node: the truth of it, not what anybody noticed. */
+/** A fault that a node has: the truth of it, not what was detected. */
 export interface NodeFault {
   from_ms: number;
   /** A ULID. */

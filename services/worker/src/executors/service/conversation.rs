@@ -142,7 +142,7 @@ mod tests {
     fn failure(step: Step) -> (ExecutorError, bool) {
         match step {
             Step::Over { outcome: Err(error), still_works } => (error, still_works),
-            other => panic!("{other:?} is no failure"),
+            other => panic!("expected a failure, got {other:?}"),
         }
     }
 

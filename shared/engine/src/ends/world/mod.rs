@@ -37,7 +37,7 @@ pub(super) enum Plant {
     AckAtOnce,
     /// A second ticket of a pack is taken for a new pack.
     NoResubmissionCheck,
-    /// The leader says that a pack makes progress although nobody has heard of a member.
+    /// The leader says that a pack makes progress although no worker has named a member.
     KeepsTheDead,
     /// What was to be acknowledged before a reconnect is acknowledged after it.
     AcksAcrossReconnects,
@@ -145,7 +145,7 @@ impl World {
     fn break_something(&mut self) {
         let worker = self.rng.random_range(0..self.workers.len());
         if self.chance(80) {
-            // The last one may be gone for good, and nobody says so.
+            // The last one may be gone for good, and no message says so.
             let until = if worker == 3 && self.chance(8) { u64::MAX } else { self.now + 2 * SECOND };
             self.workers[worker].die(self.now, until);
         }

@@ -10,7 +10,7 @@ use super::super::id::PackTicket;
 use super::World;
 use crate::job::{AttemptId, PackId};
 
-/// Nobody repeats an id that is older.
+/// Submitters do not repeat an id that is older.
 const MAX_AGE: u64 = 60 * SECOND;
 
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ pub(super) fn judge(world: &mut World) -> Outcome {
             doubles += number.saturating_sub(1);
             match number {
                 0 if is_promised => broken.push(format!("lost: {pack} {idx}")),
-                // Its message was lost while a worker slept on it, and nobody knew when the submitter repeated it.
+                // Its message was lost while a worker slept on it, and no process knew when the submitter repeated it.
                 0 | 1 => {}
                 _ if world.jobs.taken.contains(pack) => excused += number - 1,
                 _ => broken.push(format!("ended {number} times: {pack} {idx}")),

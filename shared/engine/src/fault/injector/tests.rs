@@ -219,7 +219,7 @@ fn only_what_breaks_by_itself_or_is_broken_needs_the_time() {
     for preset in FaultPreset::ALL {
         assert_eq!(injector(preset.profile(1, 1.0), 1).is_still(), preset == FaultPreset::Off, "{preset:?}");
     }
-    // Nobody tells it the time before the order.
+    // The order is the first to tell it the time.
     let mut injector = injector(FaultProfile::off(), 1);
     injector.order(ordered(FaultKind::Xid79, 3, 5_000), "test", 1_000);
     assert!(!injector.is_still());

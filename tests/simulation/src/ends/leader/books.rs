@@ -76,7 +76,7 @@ impl Held {
         }
     }
 
-    /// Attempts that nobody has named since `before_ms` wait again.
+    /// Attempts that no worker has named since `before_ms` wait again.
     pub(super) fn free_silent(&mut self, before_ms: u64, now: u64) {
         for task in &mut self.tasks {
             if matches!(task, Task::Placed { heard_ms, .. } if *heard_ms < before_ms) {

@@ -76,7 +76,7 @@ async fn renew(ctx: &Ctx, term: &Shared, mut until_ms: u64) {
             Some(Reply::Lease { revision: renewed }) => {
                 revision = renewed;
                 until_ms = asked_ms + LEASE_MS;
-                // It leads for certain, so nobody else has given workers a higher epoch rightly.
+                // It leads for certain, so no other scheduler has given workers a higher epoch rightly.
                 takeover::raise_epoch(ctx, term).await;
             }
             Some(_) => return,

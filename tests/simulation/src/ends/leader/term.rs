@@ -15,7 +15,7 @@ use crate::ends::proc::Proc;
 
 /// No answer within this time is none.
 pub(super) const ASK_MS: u64 = 1_500;
-/// An attempt that nobody has named for so long is nobody's.
+/// An attempt that no worker has named for so long runs nowhere.
 pub(super) const SILENCE_MS: u64 = 2_500;
 
 /// A worker, as its heartbeats show it.
