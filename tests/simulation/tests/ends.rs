@@ -141,7 +141,8 @@ fn packs_that_come_twice_are_found() {
     finds(EndsBug::NoResubmissionCheck, 1_000, TWICE);
     finds(EndsBug::RepeatedForEver, 1_000, TWICE);
     finds(EndsBug::TooOldByName, 1_000, TWICE);
-    finds(EndsBug::NoLook, 3_000, TWICE);
+    finds_from(7_001, EndsBug::NoLook, 8_000, TWICE);
+    finds_from(6_001, EndsBug::VoidForNewer, 7_000, NOT_ENDED);
 }
 
 #[test]
@@ -187,4 +188,5 @@ fn decisions_that_never_count_and_retries_that_come_too_soon_are_found() {
     finds_from(13_001, EndsBug::DecidedForEver, 14_000, STUCK);
     finds(EndsBug::OddCountByName, 2_000, STUCK);
     finds(EndsBug::RetryAtOnce, 500, "before its delay was over");
+    finds_from(22_701, EndsBug::FreedAtOnce, 22_800, "before its delay was over");
 }

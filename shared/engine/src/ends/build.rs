@@ -1,7 +1,7 @@
 //! Short ways to write entries and logs, for tests.
 
 use super::changes::Changes;
-use super::entry::{Entry, TaskEntry, TaskKind};
+use super::entry::{Entry, Looked, TaskEntry, TaskKind};
 use super::fold::{Fold, LogMessage};
 use super::id::{Gen, PackTicket};
 use crate::job::{AttemptId, PackId};
@@ -60,7 +60,15 @@ impl Log {
         changes
     }
 
+    /// Time passes, and a leader looks at JOBS.
     pub(super) fn wait(&mut self, seconds: u64) {
+        self.ts += seconds * SECOND;
+        self.leader(&[Entry::Looked(Looked { epoch: u64::MAX, ts: self.ts + MS })]);
+        self.worker(&[]);
+    }
+
+    /// Time passes without a leader.
+    pub(super) fn wait_unled(&mut self, seconds: u64) {
         self.ts += seconds * SECOND;
         self.worker(&[]);
     }

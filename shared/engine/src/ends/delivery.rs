@@ -56,10 +56,11 @@ pub enum Judgement {
     /// These tasks ended under another ticket, `first`: append `void` for them. It is all of them, unless the first ticket was given up in favour
     /// of this one; the others run.
     ResubmittedUnder { first: PackTicket, tasks: Tasks },
-    /// The pack is not finished under another ticket. If JOBS still has that message, and [`Fold::can_end`] by its name, which has this pack,
-    /// append `void` for all tasks of this one. If not, that message is lost, or a worker has put this pack's name to the ticket of another one:
-    /// append `void` for the unended tasks of the *other* ticket by the name that the log knows ([`Fold::open_name`]), read that back, and judge
-    /// again. Only the log decides between an end of a zombie and this.
+    /// The pack is not finished under another ticket. If JOBS still has that message, it [outlasts](PackTicket::outlasts) this one, and
+    /// [`Fold::can_end`] by its name, which has this pack, append `void` for all tasks of this one. If not, that message is lost or may be lost
+    /// while this one stays, or a worker has put this pack's name to the ticket of another one: append `void` for the unended tasks of the *other*
+    /// ticket by the name that the log knows ([`Fold::open_name`]). Either on the connection on which JOBS said so, or not at all. Read that back,
+    /// and judge again: only the log decides between an end of a zombie and this.
     OpenUnder { other: PackTicket },
     /// Its id is too far from the time at which it was stored: it is given up, since the log may no longer tell whether it ran. Its jobs may have ended under
     /// a ticket that is forgotten, so that it is ended as `pack`: as the one of [`PackTicket::stand_in`], unless the log has named it already.

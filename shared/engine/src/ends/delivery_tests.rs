@@ -197,10 +197,12 @@ fn a_wrong_count_by_the_stand_in_is_noticed_too() {
 fn a_late_delivery_says_that_an_earlier_ticket_may_be_forgotten() {
     let mut log = Log::new();
     let late = of(ticket(1, 5), pack(5), 1);
+    for _ in 0..2 {
+        log.wait_unled(60);
+        assert_eq!(judge(&log.fold, late), NEW, "nothing is forgotten before a look");
+    }
     log.wait(60);
-    assert_eq!(judge(&log.fold, late), NEW);
-    log.wait(60);
-    assert_eq!(judge(&log.fold, late), Judgement::New { is_checked: false });
+    assert_eq!(judge(&log.fold, late), NEW, "nor has a look found anything");
     let mut fold = Fold::from_remains(5);
     assert_eq!(judge(&fold, late), Judgement::New { is_checked: false }, "a fold without the log's beginning knows nothing before it");
     fold.on_message(LogMessage { pos: 5, ts: T0 - 61 * SECOND, is_leaders: false, is_copy: false, body: Ok(&[]) }).unwrap();
@@ -213,24 +215,40 @@ fn a_pack_is_remembered_until_what_could_repeat_it_has_been_looked_at() {
     let (first, second) = (ticket(1, 1), ticket(1, 9));
     log.worker(&[entry(COMMITTED, first, (pack(1), 1), 0)]);
     let looked = |ts| Entry::Looked(Looked { epoch: 1, ts });
-    let without = log.clone();
-    log.leader(&[looked(second.ts)]);
-    for mut log in [log.clone(), without.clone()] {
-        let is_looked_at = log.fold.looked_ts.is_some();
-        log.wait(3_600);
-        let late = judge(&log.fold, of(second, pack(1), 1));
-        let resubmitted = Judgement::ResubmittedUnder { first, tasks: [0].into_iter().collect() };
-        assert_eq!(late, if is_looked_at { resubmitted } else { Judgement::New { is_checked: false } }, "after an hour in the queue");
+    let resubmitted = Judgement::ResubmittedUnder { first, tasks: [0].into_iter().collect() };
+    // Nothing is forgotten while no leader has looked, nor for a look at what was stored before.
+    for looks in [&[][..], &[looked(second.ts)]] {
+        log.leader(looks);
+        log.wait_unled(3_600);
+        assert_eq!(judge(&log.fold, of(second, pack(1), 1)), resubmitted, "after an hour in the queue");
     }
     // The leader comes back, looks, and finds it before the pack is forgotten.
-    log.wait(3_600);
+    log.wait_unled(3_600);
     log.leader(&[entry(TaskKind::Void { first }, second, (pack(1), 1), 0), looked(log.ts)]);
-    log.wait(1);
+    log.wait_unled(1);
     assert_eq!(
         (log.fold.recent_packs(), judge(&log.fold, of(second, pack(1), 1))),
         (1, Judgement::Closed { last_end_ts: Some(log.ts - SECOND - MS) })
     );
     assert_eq!(judge(&log.fold, of(ticket(1, 10), pack(10), 1)), NEW, "stored before, looked at, and no repetition");
+}
+
+#[test]
+fn a_wrong_name_is_remembered_until_a_leader_has_looked() {
+    let (mut log, t) = (Log::new(), ticket(1, 1));
+    log.worker(&[entry(COMMITTED, t, (pack(7), 1), 0)]);
+    log.wait_unled(3_600);
+    assert_eq!(judge(&log.fold, of(t, pack(1), 1)), Judgement::Misnamed { known: None }, "acknowledged as closed, it would be lost");
+    log.leader(&[Entry::Looked(Looked { epoch: 1, ts: log.ts })]);
+    log.wait_unled(1);
+    assert_eq!(judge(&log.fold, of(t, pack(1), 1)), CLOSED);
+}
+
+#[test]
+fn of_two_messages_of_a_pack_jobs_may_lose_the_later_one_alone() {
+    let (first, second) = (ticket(1, 3), ticket(1, 4));
+    assert!(first.outlasts(second) && !second.outlasts(first) && !first.outlasts(first));
+    assert!(!ticket(2, 3).outlasts(second) && !second.outlasts(ticket(2, 5)), "a stream that was made anew has no tail of the former one");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn the_delay_of_a_retry_counts_from_the_failure_whoever_leads() {
     log.worker(&[entry(FAILED, t, (pack(1), 1), 0)]);
     assert_eq!(rest(&log), 10 * SECOND);
     log.wait(4);
-    assert_eq!(rest(&log), 6 * SECOND - MS);
+    assert_eq!(rest(&log), 6 * SECOND - 2 * MS);
     log.wait(60);
     assert_eq!(rest(&log), 0);
 }

@@ -60,7 +60,7 @@ pub struct Fold {
     pub(super) pos_ts: u64,
     /// The latest time of any message: the log's own clock, which never goes back.
     pub(super) clock_ts: u64,
-    /// All that JOBS stored before has been looked at; none in a log without such entries, whose clock then stands for it.
+    /// All that JOBS stored before has been looked at; none in a log without such entries, of which nothing is forgotten then.
     pub(super) looked_ts: Option<u64>,
     /// Packs that closed before were never told to this fold; 0 for one that began with the log.
     pub(super) known_from_ts: u64,
@@ -296,9 +296,9 @@ impl Fold {
         }
     }
 
-    /// What JOBS stored later may repeat a pack.
+    /// What JOBS stored later may repeat a pack, or be the true message of one that a worker gave a wrong name. Without any look that is all of it.
     pub(super) fn looked(&self) -> u64 {
-        self.looked_ts.map_or(self.clock_ts, |looked_ts| looked_ts.min(self.clock_ts))
+        self.looked_ts.map_or(0, |looked_ts| looked_ts.min(self.clock_ts))
     }
 
     /// Drops packs that closed so long ago that their ids cannot come again. Their sequences stay closed.

@@ -228,9 +228,9 @@ fn a_closed_pack_is_forgotten_after_130_s_of_the_log_and_stays_closed() {
 #[test]
 fn a_clock_of_the_log_that_steps_back_forgets_nothing_and_a_later_position_is_later() {
     let mut fold = Fold::new();
-    let entries = |seq| [entry(COMMITTED, ticket(1, seq), (pack(seq), 1), 0)];
+    let entries = |seq| [entry(COMMITTED, ticket(1, seq), (pack(seq), 1), 0), Entry::Looked(Looked { epoch: 1, ts: u64::MAX })];
     let mut tell = |pos, ts, seq| {
-        fold.on_message(LogMessage { pos, ts, is_leaders: false, is_copy: false, body: Ok(&entries(seq)) }).unwrap();
+        fold.on_message(LogMessage { pos, ts, is_leaders: true, is_copy: false, body: Ok(&entries(seq)) }).unwrap();
         (fold.recent_packs(), fold.pos_ts(), fold.clock_ts)
     };
     assert_eq!(tell(1, T0, 1), (1, T0, T0));

@@ -86,6 +86,11 @@ impl PackTicket {
         Ticket { r#gen: self.r#gen, seq: self.seq, ts: self.ts, idx }
     }
 
+    /// Whether JOBS cannot lose this message and keep the other one: a stream loses its tail, and an older copy of it lacks what was stored last.
+    pub fn outlasts(self, other: PackTicket) -> bool {
+        self.r#gen == other.r#gen && self.seq < other.seq
+    }
+
     /// The pack id for a message whose own one cannot be read: the same for every reader, and another one for every message.
     pub fn stand_in(self) -> PackId {
         const LOW_40_BITS: u64 = (1 << 40) - 1;

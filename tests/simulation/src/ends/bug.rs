@@ -63,7 +63,7 @@ pub enum EndsBug {
     LetterAtOnce,
     /// Only who gives a job up writes its letter.
     LettersOnce,
-    /// What waits in JOBS is not looked at, and packs are forgotten all the same.
+    /// What waits in JOBS is not looked at, and the log says that it was.
     NoLook,
     /// A message on a sequence that another one had is acknowledged as closed.
     NoRepublish,
@@ -91,12 +91,16 @@ pub enum EndsBug {
     DecidedForEver,
     /// A new leader does not wait for the rest of a retry's delay.
     RetryAtOnce,
+    /// A task that is freed does not wait for the rest of the delay after another attempt's failure.
+    FreedAtOnce,
+    /// Of two messages of a pack the one that was delivered last is void, although JOBS may still lose the other one.
+    VoidForNewer,
     /// A leader believes any epoch of which a worker has heard.
     AnyEpoch,
 }
 
 impl EndsBug {
-    pub const ALL: [EndsBug; 45] = [
+    pub const ALL: [EndsBug; 47] = [
         EndsBug::AckAtOnce,
         EndsBug::AckBeforeEnd,
         EndsBug::AckByWord,
@@ -141,6 +145,8 @@ impl EndsBug {
         EndsBug::OddCountByName,
         EndsBug::DecidedForEver,
         EndsBug::RetryAtOnce,
+        EndsBug::FreedAtOnce,
+        EndsBug::VoidForNewer,
         EndsBug::AnyEpoch,
     ];
 
@@ -190,6 +196,8 @@ impl EndsBug {
             EndsBug::OddCountByName => "odd-count-by-name",
             EndsBug::DecidedForEver => "decided-for-ever",
             EndsBug::RetryAtOnce => "retry-at-once",
+            EndsBug::FreedAtOnce => "freed-at-once",
+            EndsBug::VoidForNewer => "void-for-newer",
             EndsBug::AnyEpoch => "any-epoch",
         }
     }

@@ -1,12 +1,14 @@
 //! Does to the cluster what the scenario says.
 
-use faultline_engine::ends::{Gen, TaskId};
+use std::rc::Rc;
+
+use faultline_engine::ends::{Gen, PackTicket, TaskId};
 use rand::RngExt;
 
 use super::jobs::Jobs;
 use super::lies;
 use super::log::Log;
-use super::message::Push;
+use super::message::{MsgId, Pack, Push};
 use super::scenario::Deed;
 use super::serving;
 use super::shadow::Gone;
@@ -53,6 +55,7 @@ pub(crate) fn perform(core: &mut Core, index: usize) {
             core.shadow.has_no_delays = true;
         }
         Deed::Lie(lie) => lies::tell(core, lie),
+        Deed::Twin { pack } => publish_twin(core, pack),
         Deed::Healthy => make_healthy(core),
         stores => perform_on_stores(core, &stores),
     }
@@ -114,6 +117,18 @@ fn cancel(core: &mut Core, pack: usize, idx: u16) {
         let job = TaskId::of(id, idx % count, count);
         core.shadow.cancelled.insert(job);
         tell_schedulers(core, &Push::Cancel { job });
+    }
+}
+
+/// The server takes it for another message.
+fn publish_twin(core: &mut Core, pack: usize) {
+    let id = core.shadow.submitted.get(&pack).map(|(id, _)| *id);
+    let first = id.and_then(|id| core.server.jobs.by_pack(id).pop());
+    if let Some(first) = first.filter(|_| core.server.is_up) {
+        let Pack { id, priority, ref jobs, is_garbage, is_poison } = *first.pack;
+        let again = PackTicket { ts: core.now, ..first.ticket };
+        let twin = Pack { id, priority: 1 - priority, jobs: jobs.clone(), is_garbage, is_poison };
+        serving::submit(core, Rc::new(twin), MsgId { pack: id, again: Some(again) });
     }
 }
 

@@ -64,6 +64,10 @@ pub(crate) enum Deed {
         by_ms: i64,
     },
     Lie(Lie),
+    /// Somebody publishes the pack that was submitted as the so-manyth once more, with another priority and without its id.
+    Twin {
+        pack: usize,
+    },
     /// The time after which nothing breaks any more.
     Healthy,
 }
@@ -258,6 +262,9 @@ impl Plan<'_> {
             self.kill_for_good();
         }
         self.lies();
+        if self.rng.random_bool(0.05) {
+            self.twin();
+        }
         let healthy_at = self.scenario.healthy_at;
         self.scenario.deeds.push((healthy_at, Deed::Healthy));
         self.scenario.deeds.sort_by_key(|(at, _)| *at);
@@ -441,6 +448,21 @@ impl Plan<'_> {
                 self.add(EndsFault::Lie, at, Deed::Lie(lie), at, None);
             }
         }
+    }
+
+    /// A pack is published twice, and both messages wait for the next leader. Soon after it has come, the machine dies.
+    fn twin(&mut self) {
+        let mut plans: Vec<u64> = self.scenario.submitters.iter().flatten().map(|pack| pack.at).collect();
+        plans.sort_unstable();
+        let pack = self.rng.random_range(0..plans.len());
+        let at = plans[pack] + self.rng.random_range(300..2_500);
+        for of in 0..self.scenario.schedulers {
+            let killed_at = plans[pack].saturating_sub(self.rng.random_range(0..1_000));
+            self.add(EndsFault::Kill, killed_at, Deed::Kill(of), killed_at + 500, Some(Deed::Start(of)));
+        }
+        self.add(EndsFault::Twin, at, Deed::Twin { pack }, at, None);
+        let dies_at = at + self.rng.random_range(100..2_500);
+        self.machine_death(dies_at);
     }
 
     fn no_leaders(&mut self, at: u64) {

@@ -177,7 +177,7 @@ fn load_ledger(core: &mut Core, is_direct: bool) -> Reply {
     Reply::Ledger(saved)
 }
 
-fn submit(core: &mut Core, pack: Rc<Pack>, id: MsgId) -> Reply {
+pub(crate) fn submit(core: &mut Core, pack: Rc<Pack>, id: MsgId) -> Reply {
     let stamp = core.server.stamp(core.now);
     if let Some(stored) = core.server.jobs.store(pack, id, stamp) {
         core.note(|| format!("JOBS has {} at {}", stored.pack.id, stored.ticket));

@@ -29,10 +29,11 @@ pub enum EndsFault {
     NoLeaders,
     LateRepeat,
     Lie,
+    Twin,
 }
 
 impl EndsFault {
-    pub const ALL: [EndsFault; 21] = [
+    pub const ALL: [EndsFault; 22] = [
         EndsFault::Kill,
         EndsFault::KillForGood,
         EndsFault::Freeze,
@@ -54,6 +55,7 @@ impl EndsFault {
         EndsFault::NoLeaders,
         EndsFault::LateRepeat,
         EndsFault::Lie,
+        EndsFault::Twin,
     ];
 }
 
@@ -80,6 +82,7 @@ impl fmt::Display for EndsFault {
             EndsFault::Clock => "wall clock set",
             EndsFault::LateRepeat => "confirmation lost",
             EndsFault::Lie => "worker lied",
+            EndsFault::Twin => "pack published twice",
             EndsFault::NoLeaders => "all schedulers gone for minutes",
         })
     }

@@ -179,11 +179,8 @@ impl World {
 
     /// Finds packs that are repeated as soon as they are stored, however long they will stand in the queue.
     fn look(&mut self) {
-        if self.plant == Plant::NeverLooks {
-            return;
-        }
         let looked_ts = self.leader.fold.looked_ts.unwrap_or(0);
-        let new = self.jobs.messages.iter().filter(|(_, message)| message.ts >= looked_ts);
+        let new = self.jobs.messages.iter().filter(|(_, message)| message.ts >= looked_ts && self.plant != Plant::NeverLooks);
         let new: Vec<(PackTicket, (PackId, u16))> =
             new.map(|(seq, message)| (self.ticket(*seq, message), (message.pack, message.count))).collect();
         for (ticket, pack) in new {

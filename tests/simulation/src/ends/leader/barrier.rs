@@ -66,7 +66,7 @@ pub(super) fn look(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
     let (mut looked_ts, mut has_second_use) = (jobs.ts, false);
     for message in &jobs.present {
         let ticket = read_ticket(ctx, message.ticket);
-        if term.packs.get(ticket).is_some() || ctx.has(EndsBug::NoResubmissionCheck) {
+        if term.packs.get(ticket).is_some() || ctx.has(EndsBug::NoResubmissionCheck) || ctx.has(EndsBug::NoLook) {
             continue;
         }
         let pack = (message.pack.id, message.pack.count());
@@ -83,7 +83,7 @@ pub(super) fn look(ctx: &Ctx, term: &mut Term, jobs: &JobsInfo) {
             _ => {}
         }
     }
-    if !has_second_use && !ctx.has(EndsBug::NoLook) {
+    if !has_second_use {
         term.decisions.push_back(Entry::Looked(Looked { epoch: term.epoch, ts: looked_ts }));
     }
 }

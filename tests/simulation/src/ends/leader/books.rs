@@ -76,13 +76,13 @@ impl Held {
         }
     }
 
-    /// Attempts that no worker has named since `before_ms` wait again.
-    pub(super) fn free_silent(&mut self, before_ms: u64, now: u64) {
-        for task in &mut self.tasks {
-            if matches!(task, Task::Placed { heard_ms, .. } if *heard_ms < before_ms) {
-                *task = Task::Waiting { due_ms: now };
-            }
-        }
+    /// The tasks whose attempts no worker has named since then.
+    pub(super) fn silent_since(&self, before_ms: u64) -> Vec<Ticket> {
+        self.tasks_that(|task| matches!(task, Task::Placed { heard_ms, .. } if *heard_ms < before_ms)).collect()
+    }
+
+    pub(super) fn tasks_that(&self, is_meant: impl Fn(&Task) -> bool) -> impl Iterator<Item = Ticket> {
+        (0..).zip(&self.tasks).filter(move |(_, task)| is_meant(task)).map(|(idx, _)| self.ticket.task(idx))
     }
 }
 
@@ -119,8 +119,9 @@ impl Packs {
         self.held.values()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.held.values_mut()
+    /// The tasks of all packs.
+    pub(super) fn tasks_that(&self, is_meant: impl Fn(&Task) -> bool) -> Vec<Ticket> {
+        self.held.values().flat_map(|held| held.tasks_that(&is_meant)).collect()
     }
 
     /// What they say about a delivery.

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks, Ticket};
+use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks};
 use faultline_engine::job::PackId;
 
 use super::barrier::named;
 use super::books::{Held, Task};
 use super::read;
-use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket};
+use super::term::{ASK_MS, BATCH, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, read_ticket};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
-use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request, retry_delay_ms};
+use crate::ends::message::{AckWord, ConsumerName, Delivered, MsgId, Queued, Reply, Request};
 
 const PULL_MS: u64 = 1_000;
 /// A pack that came so often and never got anywhere is handled alone.
@@ -111,7 +111,8 @@ async fn act(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connecti
             owe_letters(ctx, &mut term, ticket, pack.1);
             if let Some(held) = term.packs.get_mut(ticket) {
                 held.connection = connection;
-                held.free_silent(now.saturating_sub(SILENCE_MS), now);
+                let silent = held.silent_since(now.saturating_sub(SILENCE_MS));
+                term.free(ctx, &silent);
             }
         }
         Judgement::WentBack => {
@@ -168,20 +169,12 @@ fn hold(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): 
                 let (attempt, worker) = (*attempt, *worker);
                 Task::Placed { attempt, worker, incarnation, placed_ms: *heard_ms, began_ms: Some(*began_ms), heard_ms: *heard_ms }
             }
-            _ => Task::Waiting { due_ms: now + rest_of_delay_ms(ctx, &term, ticket.task(idx)) },
+            _ => Task::Waiting { due_ms: now + term.rest_of_delay_ms(ctx, ticket.task(idx)) },
         }
     };
     let tasks = (0..count).map(task).collect();
     owe_letters(ctx, &mut term, ticket, count);
     term.packs.insert(Held { message: Rc::clone(message), ticket, pack, tasks, connection });
-}
-
-/// The job may have failed under a predecessor, a moment ago.
-fn rest_of_delay_ms(ctx: &Ctx, term: &Term, ticket: Ticket) -> u64 {
-    if ctx.has(EndsBug::RetryAtOnce) {
-        return 0;
-    }
-    term.fold.rest_of_delay_ns(ticket, |failures| retry_delay_ms(failures as u32) * 1_000_000).div_ceil(1_000_000)
 }
 
 /// A predecessor may have died before it wrote them.
@@ -257,30 +250,45 @@ fn is_other(ctx: &Ctx, term: &Term, message: &Queued, other: PackTicket, found: 
 }
 
 /// The pack is open under another ticket: one of the two goes. False when it is to be judged again.
+///
+/// What it appends rests on what JOBS has at this moment, and waits in no queue that outlives the connection.
 async fn resolve(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), other: PackTicket) -> bool {
     let pack = (message.pack.id, message.pack.count());
     let Some(Reply::Job(found)) = ctx.ask_on(Some(connection), Request::JobAt { seq: other.seq }, ASK_MS).await else { return true };
-    if found.is_some_and(|found| is_other(ctx, &shared.borrow(), message, other, &found)) {
-        hold(ctx, shared, message, (ticket, connection), pack);
-        end_all(shared, ticket, pack, &(0..pack.1).collect(), TaskKind::Void { first: other });
-        return true;
-    }
-    let known = {
+    let entries = {
         let term = shared.borrow();
-        let held = || term.packs.get(other).map(Held::name);
-        term.fold.open_name(other).or_else(held)
+        let is_there = found.is_some_and(|found| is_other(ctx, &term, message, other, &found));
+        if is_there && (other.outlasts(ticket) || ctx.has(EndsBug::VoidForNewer)) {
+            voids(&term, ticket, pack, other)
+        } else {
+            let held = || term.packs.get(other).map(Held::name);
+            let Some(name) = term.fold.open_name(other).or_else(held) else { return false };
+            voids(&term, other, if ctx.has(EndsBug::VoidByOwnName) { pack } else { name }, ticket)
+        }
     };
-    let Some(name) = known else { return false };
-    give_up(shared, other, if ctx.has(EndsBug::VoidByOwnName) { pack } else { name }, ticket);
+    let mut last_pos = 0;
+    for part in entries.chunks(BATCH) {
+        let append = Request::Append { entries: part.into(), is_leaders: true };
+        // Without an answer it is judged when it is delivered again.
+        let Some(Reply::Stored { seq }) = ctx.ask_on(Some(connection), append, ASK_MS).await else { return true };
+        last_pos = seq;
+    }
     // Only the log tells whether that came before an end.
-    for _ in 0..100 {
-        ctx.sleep(50).await;
+    while shared.borrow().fold.pos() < last_pos {
+        ctx.sleep(20).await;
         let term = shared.borrow();
-        if term.is_over || term.fold.is_closed(other) {
-            break;
+        if !term.is_clear(ctx) || term.checked != Some(connection) {
+            return true;
         }
     }
     false
+}
+
+/// What has not ended under this ticket is void in favour of another one.
+fn voids(term: &Term, ticket: PackTicket, name: (PackId, u16), first: PackTicket) -> Vec<Entry> {
+    let ended = term.fold.ended_tasks(ticket);
+    let unended = (0..name.1).filter(|idx| !ended.contains(*idx));
+    unended.map(|idx| read::decision(term, ticket.task(idx), name, TaskKind::Void { first }, None)).collect()
 }
 
 /// Leaders may have died of it. The next one will know which pack it was, and how often: so one at a time, whatever else comes.

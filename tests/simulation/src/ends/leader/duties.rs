@@ -8,7 +8,7 @@ use faultline_engine::ends::{Custody, Entry, PackTicket, TaskKind};
 use super::barrier;
 use super::books::Held;
 use super::read;
-use super::term::{ASK_MS, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, snapshot_of};
+use super::term::{ASK_MS, BATCH, Closing, SILENCE_MS, Shared, Term, ack_delay_ms, durable_after_ms, snapshot_of};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
 use crate::ends::message::{AckWord, Reply, Request};
@@ -18,8 +18,6 @@ const ACK_EACH_MS: u64 = 100;
 const KEEP_EACH_MS: u64 = 5_000;
 const SAVE_EACH_MS: u64 = 1_000;
 const LOOK_EACH_MS: u64 = 10_000;
-/// Entries in one append.
-const BATCH: usize = 48;
 /// Trimmed from here on, and nothing more is placed from there on.
 const TRIM_PERCENT: u64 = 50;
 const FULL_PERCENT: u64 = 90;

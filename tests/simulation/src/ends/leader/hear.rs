@@ -24,14 +24,9 @@ pub(super) async fn run(ctx: Ctx, term: Shared) {
         match ctx.receive().await {
             Push::Heartbeat(heartbeat) => on_heartbeat(&ctx, &term, &heartbeat),
             Push::Verdict { worker } => {
-                let now = ctx.now();
-                for held in term.borrow_mut().packs.iter_mut() {
-                    for task in &mut held.tasks {
-                        if matches!(task, Task::Placed { worker: of, .. } if *of == worker) {
-                            *task = Task::Waiting { due_ms: now };
-                        }
-                    }
-                }
+                let mut term = term.borrow_mut();
+                let freed = term.packs.tasks_that(|task| matches!(task, Task::Placed { worker: of, .. } if *of == worker));
+                term.free(&ctx, &freed);
             }
             Push::Cancel { job } => ctx.spawn(cancel(ctx.clone(), Rc::clone(&term), job)),
             Push::Ended(tickets) => on_word(&ctx, &term, &tickets),
@@ -61,15 +56,13 @@ fn on_heartbeat(ctx: &Ctx, shared: &Shared, heartbeat: &Heartbeat) {
         }
     }
     let has_read = term.fold.has_read(durable) || ctx.has(EndsBug::DurableIgnored);
-    for held in term.packs.iter_mut() {
-        for task in &mut held.tasks {
-            let Task::Placed { attempt, worker: of, incarnation: life, placed_ms, .. } = *task else { continue };
-            let is_named = named.iter().any(|named| named.attempt == attempt);
-            if of == worker && !is_named && has_read && (life < incarnation || placed_ms + NAMED_WITHIN_MS < now) {
-                *task = Task::Waiting { due_ms: now };
-            }
-        }
-    }
+    let is_interrupted = |task: &Task| {
+        let Task::Placed { attempt, worker: of, incarnation: life, placed_ms, .. } = *task else { return false };
+        let is_named = named.iter().any(|named| named.attempt == attempt);
+        of == worker && !is_named && has_read && (life < incarnation || placed_ms + NAMED_WITHIN_MS < now)
+    };
+    let interrupted = term.packs.tasks_that(is_interrupted);
+    term.free(ctx, &interrupted);
     if !strangers.is_empty() {
         let epoch = term.epoch;
         ctx.tell(Push::Kill { worker, epoch, attempts: strangers.into() });

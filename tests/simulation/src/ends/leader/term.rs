@@ -7,14 +7,16 @@ use std::rc::Rc;
 use faultline_engine::ends::{Entry, Fold, Gen, PackTicket, Snapshot, TaskId, Ticket, ack_delay_ns};
 use faultline_engine::job::AttemptId;
 
-use super::books::Packs;
+use super::books::{Packs, Task};
 use crate::ends::EndsBug;
 use crate::ends::exec::Ctx;
-use crate::ends::message::{ConsumerName, SeenJobs};
+use crate::ends::message::{ConsumerName, SeenJobs, retry_delay_ms};
 use crate::ends::proc::Proc;
 
 /// No answer within this time is none.
 pub(super) const ASK_MS: u64 = 1_500;
+/// Entries in one append.
+pub(super) const BATCH: usize = 48;
 /// An attempt that no worker has named for so long runs nowhere.
 pub(super) const SILENCE_MS: u64 = 2_500;
 
@@ -79,6 +81,24 @@ impl Term {
     /// Without an unread setback: the fold takes second uses of sequences for what it knows until then.
     pub(super) fn may_judge(&self, ctx: &Ctx) -> bool {
         self.is_clear(ctx) && !self.is_setback_unread
+    }
+
+    /// The attempts of these tasks are given up, so that they wait again: for the rest of the delay, if an earlier attempt has failed just now.
+    pub(super) fn free(&mut self, ctx: &Ctx, tickets: &[Ticket]) {
+        for ticket in tickets {
+            let rest_ms = if ctx.has(EndsBug::FreedAtOnce) { 0 } else { self.rest_of_delay_ms(ctx, *ticket) };
+            if let Some(task) = self.packs.task_mut(*ticket) {
+                *task = Task::Waiting { due_ms: ctx.now() + rest_ms };
+            }
+        }
+    }
+
+    /// The job may have failed under a predecessor, or in a stale attempt, a moment ago.
+    pub(super) fn rest_of_delay_ms(&self, ctx: &Ctx, ticket: Ticket) -> u64 {
+        if ctx.has(EndsBug::RetryAtOnce) {
+            return 0;
+        }
+        self.fold.rest_of_delay_ns(ticket, |failures| retry_delay_ms(failures as u32) * 1_000_000).div_ceil(1_000_000)
     }
 }
 
