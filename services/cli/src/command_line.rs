@@ -38,7 +38,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Run a cluster", &["up", "status", "scale", "down"]),
     ("Give it work", &["submit", "jobs", "job", "cancel", "resubmit", "rate", "mix"]),
-    ("Look at it", &["top", "nodes", "node", "incidents", "events", "audit"]),
+    ("Look at it", &["top", "nodes", "node", "incidents", "report", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),
     ("Help and tools", &["glossary", "options", "completions", "man", "decode"]),

@@ -59,6 +59,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "report",
+        &[
+            ("faultline report", "a post-mortem of the last incident"),
+            ("faultline report --format html --out incident.html", "as a file that opens in a browser"),
+        ],
+    ),
+    (
         "link",
         &[
             ("faultline link", "what is wrong with whose network"),

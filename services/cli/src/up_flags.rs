@@ -89,6 +89,10 @@ pub(crate) struct UpFlags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) no_dashboard: bool,
+    /// Show all that services say; otherwise a terminal shows what is wrong, and the files in the folder for logs have the rest
+    #[arg(short, long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) verbose: bool,
 }
 
 fn policy() -> impl TypedValueParser<Value = PolicyName> {

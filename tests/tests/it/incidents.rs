@@ -51,6 +51,10 @@ async fn a_killed_worker_is_told_alike_by_the_watch_the_command_and_rest_and_the
     }
     let unknown = http::get(address, "/api/v1/incidents/NONE").await.expect("an answer");
     assert_eq!(unknown.0, 404, "{}", unknown.1);
+    let file = up.folder().join("incident.html");
+    let written = up.faultline(&["report", "--format", "html", "--out", file.to_str().expect("a path")]);
+    let page = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}: {}", text(&written)));
+    assert!(page.contains("worker-02 killed (SIGKILL)") && page.contains("<td>jobs lost, in the whole cluster</td><td>0</td>"), "{page}");
     let unknown = up.faultline(&["incidents", "NONE"]);
     assert_eq!(unknown.status.code(), Some(4), "{}", text(&unknown));
     up.assert_audit_clean();

@@ -4,6 +4,8 @@ use faultline_engine::job::{AttemptOutcome, JobState, Param, Params};
 use faultline_protocol::messages::{CancelOutcome, JobView};
 use faultline_runtime::submit::Submitter;
 use faultline_tests::cluster::{Cluster, fault_job, sleep_job};
+use faultline_tests::up::{Up, text};
+use rustix::process::Signal;
 
 #[tokio::test]
 async fn jobs_of_every_kind_are_submitted_placed_and_committed() {
@@ -154,4 +156,18 @@ async fn workers_come_and_go_while_jobs_run() {
     assert!(records.values().all(|record| record.requeues == 0), "draining lets attempts finish");
     cluster.wait_until("the node has left", async || cluster.nodes().await.len() == 2).await;
     cluster.assert_audit_clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_says_how_many_jobs_are_open_when_it_stops_and_goes_on_with_them_the_next_time() {
+    let mut up = Up::start(1, &[]).await;
+    let submitted = up.faultline(&["submit", "--kind", "sleep", "--duration", "3s", "--count", "3"]);
+    assert!(submitted.status.success(), "{}", text(&submitted));
+    assert!(up.signal(Signal::INT).await.success());
+    let said = "stopped; 3 jobs are open, which the next `faultline up` on this data goes on with";
+    assert!(up.log().contains(said), "{}", up.log_tail());
+    up.start_again().await;
+    let committed = || up.json(&["status"]).and_then(|status| status["counts"]["jobs_committed"].as_u64());
+    up.wait_until("they are committed", async || committed() == Some(3)).await;
+    up.assert_audit_clean();
 }

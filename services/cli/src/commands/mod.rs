@@ -15,6 +15,7 @@ mod jobs;
 pub(crate) mod link;
 pub(crate) mod nodes;
 pub(crate) mod parse;
+mod report;
 mod resubmit;
 mod submit;
 mod wait;
@@ -54,6 +55,8 @@ pub(crate) enum ClusterCommand {
     Events(events::EventsFlags),
     /// Show what failed in the last hour, by cause: how it was noticed, where the work went, and that nothing was lost
     Incidents(incidents::IncidentsFlags),
+    /// Write a post-mortem of an incident or of an experiment
+    Report(report::ReportFlags),
     /// Show or change how many jobs a minute are generated
     #[command(subcommand)]
     Rate(control::RateCommand),
@@ -115,6 +118,7 @@ pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<()
         ClusterCommand::Node { name } => on_link(session, async |link| nodes::show(link, &name).await).await,
         ClusterCommand::Events(flags) => on_link(session, async |link| events::run(link, &flags).await).await,
         ClusterCommand::Incidents(flags) => on_link(session, async |link| incidents::run(link, &flags).await).await,
+        ClusterCommand::Report(flags) => on_link(session, async |link| report::run(link, &flags).await).await,
         ClusterCommand::Mix(command) => on_link(session, async |link| control::mix(link, command).await).await,
         ClusterCommand::Cancel(flags) => on_link(session, async |link| control::cancel(link, &flags).await).await,
         ClusterCommand::Drain { node, reason } => on_link(session, async |link| nodes::drain(link, &node, reason).await).await,

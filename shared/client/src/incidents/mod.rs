@@ -7,6 +7,9 @@
 
 mod incident;
 pub mod read;
+pub mod report;
+#[cfg(test)]
+mod report_tests;
 #[cfg(test)]
 mod tests;
 mod view;

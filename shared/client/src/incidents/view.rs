@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use faultline_engine::fault::FaultTruth;
+use faultline_engine::fault::cause::{FREEZE, KILL, PARTITION, TERM};
+use faultline_engine::fault::{FaultCause, FaultKind, FaultTruth};
 use faultline_engine::job::JobState;
 use faultline_engine::node::Health;
 use faultline_engine::words::{plural, span};
@@ -92,6 +93,8 @@ pub struct IncidentView {
     pub moved_to: Vec<MovedTo>,
     /// Attempts that failed by themselves.
     pub failures: u32,
+    /// Commands that do the same again, for the first 20 faults; empty where the faults came by themselves or none is known.
+    pub repeat: Vec<String>,
     /// Who leads since, when it cost the leader.
     pub leader: Option<String>,
     pub story: Vec<Step>,
@@ -122,6 +125,23 @@ impl Counts {
             *slot += 1;
         }
         counts
+    }
+}
+
+/// The command that orders such a fault.
+fn command_for(fault: &FaultTruth) -> Option<String> {
+    let target = &fault.target;
+    let lasted = fault.until_ms.map(|until_ms| format!(" --for {}ms", until_ms.saturating_sub(fault.from_ms)));
+    match fault.kind.as_str() {
+        KILL => Some(format!("faultline kill {target}")),
+        TERM => Some(format!("faultline kill {target} --signal term")),
+        FREEZE => Some(format!("faultline kill {target} --signal stop")),
+        PARTITION => Some(format!("faultline link {target} stall")),
+        kind => {
+            let kind: FaultKind = kind.parse().ok()?;
+            let gpu = fault.gpu.map(|gpu| format!(" --gpu {gpu}"));
+            Some(format!("faultline fault {target} {kind}{}{}", gpu.unwrap_or_default(), lasted.unwrap_or_default()))
+        }
     }
 }
 
@@ -156,6 +176,7 @@ impl Incident {
             unknown: counts.unknown,
             placed_again_after_ms: placed.map(|at_ms| self.after(at_ms)),
             failures: self.failures,
+            repeat: self.repeat(),
             leader: self.leader.as_ref().map(|change| change.to.clone()),
             story: self.story(&counts, &moved_to, placed, recovered_ms),
             moved_to: moved_to.into_iter().take(MAX_NAMED).collect(),
@@ -180,6 +201,13 @@ impl Incident {
     fn targets(&self) -> Vec<String> {
         let all: BTreeSet<&String> = self.faults().map(|fault| &fault.target).collect();
         all.into_iter().take(MAX_NAMED).cloned().collect()
+    }
+
+    fn repeat(&self) -> Vec<String> {
+        let ordered = self.faults().filter(|fault| fault.cause == FaultCause::Ordered);
+        let mut commands: Vec<String> = ordered.filter_map(command_for).take(MAX_NAMED).collect();
+        commands.dedup();
+        commands
     }
 
     fn moved_to(&self) -> Vec<MovedTo> {

@@ -60,6 +60,19 @@ impl Observer {
         measured
     }
 
+    /// Commits in each of `bins` equal parts of that time.
+    pub fn commits(&self, from_ms: u64, to_ms: u64, bins: usize) -> Vec<u64> {
+        let mut counts = vec![0; bins];
+        let width_ms = (to_ms.saturating_sub(from_ms) / bins.max(1) as u64).max(1);
+        let ends = self.jobs.values().filter_map(|job| job.ended.filter(|end| end.state == JobState::Committed));
+        for end in ends.filter(|end| end.at_ms >= from_ms) {
+            if let Some(count) = usize::try_from((end.at_ms - from_ms) / width_ms).ok().and_then(|at| counts.get_mut(at)) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// Jobs that were in JOBS before the last look at it, were not there then, and have no end.
     fn lost_jobs(&self) -> Option<u64> {
         let look = self.queue.as_ref()?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use faultline_protocol::messages::{ClusterEvent, EventKind, Level, ProcessSignalled};
+use faultline_protocol::streams;
 use faultline_proxy::LinkConditions;
 use faultline_runtime::clock;
 use faultline_runtime::connect::Nats;
@@ -29,6 +30,8 @@ use crate::experiment::fault::Fault;
 /// A worker that is scaled away finishes what it runs, or hands it back after 30 s of its own; only a stuck one is killed.
 const DRAIN_LIMIT: Duration = Duration::from_secs(35);
 
+/// Counting the jobs that are left must not hold up the end.
+const OPEN_JOBS_LIMIT: Duration = Duration::from_secs(1);
 const SCALE_COMMAND: &str = "faultline scale";
 const LINK_COMMAND: &str = "faultline link";
 
@@ -248,19 +251,28 @@ impl Cluster {
         }
     }
 
-    /// Stops everything in order, the NATS server last.
-    pub(crate) async fn stop_all(&self) {
+    /// Stops everything in order, the NATS server last. Returns how many jobs wait in JOBS for the next start; none when that is not known.
+    pub(crate) async fn stop_all(&self) -> Option<u64> {
+        let mut open = None;
         // One that stops early may need another one that is frozen, such as the NATS server.
         for name in self.supervisor.names() {
             let _ = self.supervisor.signal(&name, Signal::CONT);
         }
         for (names, limit) in stop_order(&self.supervisor.names()) {
             if let Some(nats) = self.nats.get().filter(|_| names.iter().any(|name| name.starts_with(NATS))) {
+                // No service runs any more: what JOBS still has was not acknowledged.
+                open = open_jobs(nats).await;
                 nats.clone().close().await;
             }
             self.supervisor.stop(&names, Stop::Hurry(limit)).await;
         }
+        open
     }
+}
+
+async fn open_jobs(nats: &Nats) -> Option<u64> {
+    let stream = tokio::time::timeout(OPEN_JOBS_LIMIT, nats.jetstream.get_stream(streams::JOBS)).await.ok()?.ok()?;
+    Some(stream.cached_info().state.messages)
 }
 
 /// Why an order was not carried out.

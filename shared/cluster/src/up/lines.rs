@@ -10,6 +10,8 @@ use faultline_runtime::config::LogFormat;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
+use super::history::OWN_NAME;
+
 const LINES_WAITING: usize = 8192;
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The longest name of a service that there is, so that a later one does not shift the column.
@@ -24,6 +26,8 @@ pub(crate) struct Look {
     pub(crate) format: LogFormat,
     /// Also the NATS server's chatter.
     pub(crate) verbose: bool,
+    /// Of services only what is wrong; their log files have the rest.
+    pub(crate) quiet: bool,
 }
 
 /// Takes lines from everywhere. Cheap to clone.
@@ -71,6 +75,11 @@ impl Lines {
         });
     }
 
+    /// What a person looks for in a line.
+    pub(crate) fn stand_out(&self, text: &str) -> String {
+        if self.look.color { format!("\x1b[1;4m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
     /// Shows one line.
     pub(crate) fn say(&self, name: &str, text: &str) {
         let Some(line) = render(name, text, self.look) else { return };
@@ -102,6 +111,9 @@ fn color_of(name: &str) -> &'static str {
 }
 
 fn render(name: &str, text: &str, look: Look) -> Option<String> {
+    if look.quiet && name != OWN_NAME && is_chatter(text) {
+        return None;
+    }
     let text = if name.starts_with(NATS) { nats_line(text, look)? } else { text.to_owned() };
     Some(match look.format {
         LogFormat::Text => format!("{}{text}\n", prefix(name, look.color)),
@@ -113,6 +125,14 @@ fn render(name: &str, text: &str, look: Look) -> Option<String> {
             }
         }
     })
+}
+
+/// Whether a line of a service's log has a level below WARN: after the time, perhaps coloured.
+fn is_chatter(text: &str) -> bool {
+    // The codes of colours end with an `m`, and no level has one.
+    let plain = |word: &str| word.rsplit_once('m').map_or(word, |(_, level)| level).to_owned();
+    let level = text.split_whitespace().nth(1).map(|word| plain(word.trim_end_matches("\x1b[0m")));
+    level.is_some_and(|level| ["INFO", "DEBUG", "TRACE"].contains(&level.as_str()))
 }
 
 /// `[1234] 2026/01/31 12:00:00.123456 [WRN] text`, as a service would say it. `None` for lines without information.
@@ -139,7 +159,24 @@ fn nats_line(text: &str, look: Look) -> Option<String> {
 mod tests {
     use super::*;
 
-    const PLAIN: Look = Look { color: false, format: LogFormat::Text, verbose: false };
+    const PLAIN: Look = Look { color: false, format: LogFormat::Text, verbose: false, quiet: false };
+
+    #[test]
+    fn a_quiet_look_leaves_out_what_is_not_wrong_and_nothing_else() {
+        let quiet = Look { quiet: true, ..PLAIN };
+        for (name, text, is_shown) in [
+            ("worker-01", "07:05:11.022Z INFO  serving /healthz", false),
+            ("worker-01", "07:05:11.022Z \x1b[32mINFO \x1b[0m serving /healthz", false),
+            ("worker-01", "\x1b[2m07:05:11.022Z\x1b[0m \x1b[34mDEBUG\x1b[0m pulled", false),
+            ("worker-01", "07:05:11.022Z WARN  the link to NATS is down", true),
+            ("worker-01", "07:05:11.022Z \x1b[31mERROR\x1b[0m INFO is a word here", true),
+            ("worker-01", "thread 'main' panicked at src/main.rs:1:1:", true),
+            ("up", "07:05:11.022Z INFO  draining workers", true),
+        ] {
+            assert_eq!(render(name, text, quiet).is_some(), is_shown, "{text}");
+            assert!(render(name, text, PLAIN).is_some());
+        }
+    }
 
     #[test]
     fn names_stand_in_a_column() {

@@ -1,13 +1,15 @@
 //! `faultline up`: the whole cluster as child processes of one, from the first check to the last process gone.
 
+use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use faultline_engine::words::plural;
 use faultline_runtime::clock_check::keep_time;
-use faultline_runtime::config::{self, Common};
+use faultline_runtime::config::{self, Common, LogFormat};
 use faultline_runtime::connect;
 use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::{clock, telemetry};
@@ -96,7 +98,9 @@ pub async fn run(start: Start) -> Result<(), Error> {
     std::fs::create_dir_all(&*log_dir).with_context(|| format!("making the folder for logs {}", log_dir.display()))?;
     let telemetry = telemetry::init_with_prefix("up", &plan.common, lines::prefix("up", color));
     let shutdown = Shutdown::from_signals(plan.common.stop_with_parent);
-    let look = Look { color, format: plan.common.log_format, verbose: plan.common.log_level.contains("debug") };
+    let is_watched = std::io::stderr().is_terminal() && plan.common.log_format == LogFormat::Text;
+    let verbose = plan.settings.verbose || plan.common.log_level.contains("debug");
+    let look = Look { color, format: plan.common.log_format, verbose, quiet: is_watched && !verbose };
     let (lines, written) = Lines::start(look);
     let links = if plan.settings.no_proxy || plan.common.names_tls() {
         Links::none()
@@ -117,15 +121,27 @@ pub async fn run(start: Start) -> Result<(), Error> {
         tracing::warn!("the running experiment does not end");
     }
     cluster.conclude(LAST_EVENTS_LIMIT).await;
-    cluster.stop_all().await;
+    let open = cluster.stop_all().await;
     RunningState::remove(&data_dir);
     AdminPorts::forget(&data_dir);
     let _ = std::fs::remove_file(orders::socket_path(&data_dir));
-    lines.say("up", "stopped");
+    lines.say("up", &stopped_words(open));
     drop((cluster, lines));
     written.wait().await;
     drop(telemetry);
     outcome
+}
+
+fn stopped_words(open: Option<u64>) -> String {
+    match open {
+        None => "stopped".to_owned(),
+        Some(0) => "stopped; no job is open".to_owned(),
+        Some(open) => format!("stopped; {} open, which the next `faultline up` on this data goes on with", are(open)),
+    }
+}
+
+fn are(jobs: u64) -> String {
+    format!("{} {}", plural(jobs, "job"), if jobs == 1 { "is" } else { "are" })
 }
 
 /// Only returns when the start failed: a cluster that runs is stopped by the caller.
@@ -217,7 +233,7 @@ async fn announce(plan: &Plan, dashboard_url: Option<String>, lines: &Lines) {
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    let link = dashboard_link(plan, url);
+    let link = lines.stand_out(&dashboard_link(plan, url));
     lines.say("up", &format!("the cluster runs; dashboard: {link}; NATS: {nats}; Ctrl-C stops it"));
 }
 

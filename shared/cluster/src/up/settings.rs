@@ -40,6 +40,8 @@ pub struct UpSettings {
     pub no_generator: bool,
     pub no_detector: bool,
     pub no_dashboard: bool,
+    /// Whether a terminal shows all that services say, and not only what is wrong.
+    pub verbose: bool,
 }
 
 impl Default for UpSettings {
@@ -64,6 +66,7 @@ impl Default for UpSettings {
             no_generator: false,
             no_detector: false,
             no_dashboard: false,
+            verbose: false,
         }
     }
 }
