@@ -17,6 +17,8 @@ use crate::output::{Format, Output, clock, short_clock};
 const ROUND: Duration = Duration::from_millis(500);
 /// `kill --watch` looks for so long.
 const WATCHED_FOR: Duration = Duration::from_secs(60);
+/// So long after the last news of an incident that is over: what was interrupted is told after the node is back.
+const QUIET: Duration = Duration::from_secs(2);
 /// The clocks of `up` and of this command may differ by so much.
 const CLOCKS_MS: u64 = 1_000;
 
@@ -70,14 +72,18 @@ pub(crate) async fn run(link: &Link, flags: &IncidentsFlags) -> Result<(), Failu
 pub(crate) async fn watch(link: &Link, service: &str, since_ms: u64) -> Result<(), Failure> {
     let mut history = History::begin(&link.nats).await;
     let (out, mut told, give_up) = (link.out.endless(), Told::default(), Instant::now() + WATCHED_FOR);
+    let mut last_news = Instant::now();
     history.catch_up().await?;
     loop {
         let is_it =
             |incident: &IncidentView| incident.began_ms + CLOCKS_MS >= since_ms && incident.targets.iter().any(|target| target == service);
         let found = history.incidents.newest(unix_ms()).find(is_it);
         if let Some(incident) = &found {
-            tell(&out, &mut told, incident)?;
-            if incident.state == IncidentState::Recovered && incident.waiting + incident.placed_again == 0 {
+            if tell(&out, &mut told, incident)? {
+                last_news = Instant::now();
+            }
+            let is_over = incident.state == IncidentState::Recovered && incident.waiting + incident.placed_again == 0;
+            if is_over && last_news.elapsed() >= QUIET {
                 return Ok(());
             }
         }
@@ -107,16 +113,18 @@ impl Told {
     }
 }
 
-fn tell(out: &Output, told: &mut Told, incident: &IncidentView) -> Result<(), Failure> {
+/// Returns whether there was anything to tell.
+fn tell(out: &Output, told: &mut Told, incident: &IncidentView) -> Result<bool, Failure> {
     let news = told.news(incident);
     match out.format {
-        _ if news.is_empty() => Ok(()),
+        _ if news.is_empty() => {}
         Format::Table => {
             let lines: Vec<String> = news.iter().map(|step| format!("{}  {}", clock(step.at_ms), step.line())).collect();
-            out.text(&lines.join("\n"))
+            out.text(&lines.join("\n"))?;
         }
-        Format::Json | Format::Jsonl => out.rows(std::slice::from_ref(incident), |_| Table::new()),
+        Format::Json | Format::Jsonl => out.rows(std::slice::from_ref(incident), |_| Table::new())?,
     }
+    Ok(!news.is_empty())
 }
 
 /// The incident as a few lines.

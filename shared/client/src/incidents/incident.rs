@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::fault::FaultCause;
-use faultline_engine::fault::cause::KILL;
+use faultline_engine::fault::cause::{KILL, ends_nodes};
 use faultline_engine::job::{JobId, JobState};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::FaultTruth;
@@ -56,6 +56,8 @@ pub(super) struct Sign {
 pub(super) struct NodeTrouble {
     /// Its worst verdict; none while it was only the target of a fault.
     pub(super) worst: Option<Health>,
+    /// Its fault ended everything on it: it has to register again.
+    awaited: bool,
     pub(super) back_ms: Option<u64>,
     pub(super) left: bool,
 }
@@ -190,7 +192,9 @@ impl Incident {
         self.sign(truth.from_ms);
         self.leaderless |= led;
         for node in nodes {
-            self.nodes.entry(node).or_default();
+            let trouble = self.nodes.entry(node).or_default();
+            trouble.awaited |= ends_nodes(&truth.kind);
+            trouble.back_ms = None;
         }
         self.faults.entry(truth.id.clone()).or_insert_with(|| truth.clone());
     }
@@ -295,7 +299,7 @@ impl Incident {
     pub(super) fn recovered_ms(&self) -> Option<u64> {
         let is_open = |moved: &Move| moved.placed_ms.is_none() && moved.end.is_none();
         let lasts = self.faults.keys().any(|id| !self.ended.contains(id));
-        let is_away = |trouble: &NodeTrouble| trouble.worst.is_some() && trouble.back_ms.is_none();
+        let is_away = |trouble: &NodeTrouble| (trouble.worst.is_some() || trouble.awaited) && trouble.back_ms.is_none();
         if lasts || self.needs_leader() || self.nodes.values().any(is_away) || self.moves.values().any(is_open) {
             return None;
         }

@@ -119,6 +119,7 @@ impl Incidents {
             EventKind::NodeJoined => {
                 if let Some(node) = &event.node {
                     self.on_node(node, &event.service);
+                    self.on_back(event);
                 }
             }
             EventKind::AttemptLost => self.on_interrupted(event),
@@ -146,6 +147,9 @@ impl Incidents {
         self.by_target.insert(truth.target.clone(), serial);
         let nodes = self.nodes_of(&truth.target);
         let led = self.leader.as_ref() == Some(&truth.target) && takes_node_away(&truth.kind);
+        for node in &nodes {
+            self.by_node.insert(node.clone(), serial);
+        }
         if let Some(incident) = self.all.get_mut(&serial) {
             incident.fault_began(truth, nodes, led);
         }

@@ -119,6 +119,20 @@ fn while_a_job_waits_nothing_is_recovered_and_no_loss_is_ruled_out() {
     assert_eq!((seen.recovered_ms, seen.cancelled), (Some(760_000), 1));
 }
 
+/// On a busy machine the verdict comes after the worker is back.
+#[test]
+fn a_killed_worker_is_not_recovered_before_its_nodes_have_registered_again() {
+    let kill = truth("F1", "kill", WORKER, 10_000);
+    let mut events = vec![began(kill.clone()), ended(kill, 10_255, "back after 255 ms as process 7")];
+    assert_eq!(only(&fold(events.clone())).state, IncidentState::Ongoing);
+    events.push(ClusterEvent { service: WORKER.into(), ..about(10_400, EventKind::NodeJoined, NODE, "incarnation 2") });
+    assert_eq!(only(&fold(events.clone())).recovered_ms, Some(10_400));
+    events.push(of_job(10_401, EventKind::AttemptLost, 1, 9_000, NODE, "its node restarted"));
+    events.push(of_job(10_405, EventKind::JobPlaced, 1, 10_405, "gpu-node-05", ""));
+    let seen = only(&fold(events));
+    assert_eq!((seen.interrupted, seen.recovered_ms, seen.noticed_after_ms), (1, Some(10_405), None));
+}
+
 #[test]
 fn a_placement_that_was_stored_before_the_interruption_counts() {
     let crash = FaultTruth { gpu: Some(0), until_ms: Some(20_000), by: String::new(), ..truth("F1", "xid_79", NODE, 10_000) };

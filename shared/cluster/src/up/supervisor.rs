@@ -386,7 +386,7 @@ mod tests {
     use super::*;
 
     fn supervisor() -> Supervisor {
-        Supervisor::new(Lines::start(Look { color: false, format: LogFormat::Text, verbose: false }).0)
+        Supervisor::new(Lines::start(Look { color: false, format: LogFormat::Text, verbose: false, quiet: false }).0)
     }
 
     fn shell(name: &str, script: &str) -> Service {

@@ -76,6 +76,11 @@ pub fn takes_node_away(kind: &str) -> bool {
     matches!(power(kind), Power::Ends | Power::Silences)
 }
 
+/// Whether a node that has this fault, or whose process has it, loses all that runs there, and registers again afterwards.
+pub fn ends_nodes(kind: &str) -> bool {
+    kind == TERM || power(kind) == Power::Ends
+}
+
 impl BrokenAttempt<'_> {
     /// Whether the fault was on the attempt's node, or on its process, while the attempt was there, and its end near that of the attempt.
     fn is_hit_by(&self, fault: &FaultTruth) -> bool {
