@@ -46,7 +46,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline kill worker-03", "kill -9; `up` starts it again"),
             ("faultline kill worker-02 --signal stop", "frozen"),
             ("faultline kill worker-02 --signal cont", "and thawed"),
-            ("faultline kill nats", "the server; everybody reconnects"),
+            ("faultline kill nats", "the NATS server; all services reconnect"),
             ("faultline kill worker-03 --watch", "and what comes of it, until all its jobs have ended"),
         ],
     ),
@@ -348,6 +348,16 @@ mod tests {
         for (path, _) in EXAMPLES {
             assert!(seen.iter().any(|known| known == path), "there is no `faultline {path}`");
         }
+    }
+
+    #[test]
+    fn every_argument_and_option_says_what_it_is() {
+        each(&definition(), "", &mut Vec::new(), &|below, path| {
+            for argument in below.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty(), "`{}` of `faultline {path}` has no help", argument.get_id());
+            }
+        });
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) struct NatsConfigFlags {
     /// Address to listen on
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     pub(crate) host: std::net::IpAddr,
+    /// Port to listen on
     #[arg(long, value_name = "PORT", default_value_t = 4222)]
     pub(crate) port: u16,
     /// When the server writes to its disk what it acknowledged: 1s loses up to the last second when the machine dies, always loses nothing

@@ -39,6 +39,7 @@ pub(crate) enum OfflineCommand {
     Options,
     /// Print a script that lets a shell complete commands and flags
     Completions {
+        /// The shell to print it for
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },

@@ -86,6 +86,7 @@ pub(crate) struct UpFlags {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) no_detector: bool,
+    /// Serve no dashboard
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) no_dashboard: bool,

@@ -177,7 +177,11 @@ fn server(url: &str) -> Result<ServerAddr, ConnectError> {
 
 fn classify_connect_error(url: String, error: &async_nats::ConnectError) -> ConnectError {
     use async_nats::ConnectErrorKind as Kind;
-    let reason = error.to_string();
+    let (kind, mut reason) = (error.kind().to_string(), error.to_string());
+    // The client says some of its reasons twice: as the kind, and as what the server sent.
+    if reason == format!("{kind}: nats: {kind}") {
+        reason = kind;
+    }
     match error.kind() {
         Kind::Tls => ConnectError::Tls { url, reason },
         // A server that wants a client's certificate says so only after the handshake: as the end of the connection, with TLS's own words.

@@ -115,7 +115,7 @@ async fn experiment(link: &Link, flags: &RunFlags) -> Result<(), Failure> {
     let (checked, _) = kinds::check(request.clone()).map_err(Failure::Usage)?;
     let patience = GONE_AFTER + Duration::from_millis(checked.for_ms);
     let mut interrupts = Interrupts::listen()?;
-    let failed = |error: String| Failure::Failed(anyhow!("the progress cannot be listened to: {error}"));
+    let failed = |error: String| Failure::Failed(anyhow!("cannot subscribe to the progress: {error}"));
     let mut heard = link.nats.client.subscribe(subjects::CHAOS_PROGRESS_ALL).await.map_err(|error| failed(error.to_string()))?;
     link.nats.client.flush().await.map_err(|error| failed(error.to_string()))?;
     let Started { run, seed } = up(link).run(&request).await?;

@@ -16,6 +16,7 @@ use crate::output::{Output, table};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FaultFlags {
+    /// Its name in `faultline nodes`, such as gpu-node-03
     #[arg(value_parser = parse::node_name)]
     node: String,
     /// Fault to inject, see `faultline faults`; or `restore`, which ends faults

@@ -48,6 +48,7 @@ pub(crate) enum ClusterCommand {
     Nodes,
     /// Show one node
     Node {
+        /// Its name in `faultline nodes`, such as gpu-node-03
         #[arg(value_parser = parse::node_name)]
         name: String,
     },
@@ -67,6 +68,7 @@ pub(crate) enum ClusterCommand {
     Cancel(control::CancelFlags),
     /// Place nothing new on a node
     Drain {
+        /// Its name in `faultline nodes`, such as gpu-node-03
         #[arg(value_parser = parse::node_name)]
         node: String,
         /// Why; shown wherever the node is
@@ -75,6 +77,7 @@ pub(crate) enum ClusterCommand {
     },
     /// Take a drained node back into service
     Undrain {
+        /// Its name in `faultline nodes`, such as gpu-node-03
         #[arg(value_parser = parse::node_name)]
         node: String,
     },

@@ -17,7 +17,7 @@ const ABSURD_RATE: f64 = 1e9;
 pub(crate) fn gpu_memory_mib(text: &str) -> Result<u32, String> {
     match text.trim().parse::<u32>() {
         Ok(mib) if mib <= MAX_GPU_MEMORY_MIB => Ok(mib),
-        Ok(_) => Err(format!("more than {MAX_GPU_MEMORY_MIB} MiB fits no GPU")),
+        Ok(_) => Err(format!("at most {MAX_GPU_MEMORY_MIB} MiB: no GPU has more")),
         Err(_) => Err("GPU memory is a whole number of MiB, such as 4096".to_owned()),
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn rate(text: &str, unbounded: bool) -> Result<f64, String> {
         return Ok(rate);
     }
     if rate > MAX_RATE_PER_MINUTE && unbounded {
-        return if rate <= ABSURD_RATE { Ok(rate) } else { Err(format!("{} is absurd: at most {ABSURD_RATE}", job_rate(rate))) };
+        return if rate <= ABSURD_RATE { Ok(rate) } else { Err(format!("{} is too high: at most {ABSURD_RATE}", job_rate(rate))) };
     }
     Err(format!(
         "{} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE}; presets: {}; --unbounded lifts the upper bound",

@@ -167,7 +167,7 @@ pub(crate) async fn listen(nats: &Nats) -> Result<async_nats::Subscriber, Failur
         .client
         .subscribe(subjects::DONE_ALL)
         .await
-        .map_err(|error| Failure::Failed(anyhow!("job.done.* cannot be listened to: {error}")))?;
+        .map_err(|error| Failure::Failed(anyhow!("cannot subscribe to job.done.*: {error}")))?;
     nats.client.flush().await.map_err(|error| Failure::Failed(anyhow!("NATS does not answer: {error}")))?;
     Ok(subscriber)
 }

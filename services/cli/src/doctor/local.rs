@@ -148,7 +148,8 @@ pub(super) fn nats_server_binary(nats_is_reached: bool) -> Finding {
         Err(failure) => {
             let text = failure.to_string();
             let (found, remedy) = text.split_once(". ").unwrap_or((&text, "put one on PATH"));
-            Finding::fail("nats-server", found, remedy)
+            let remedy: Vec<&str> = remedy.lines().map(str::trim).collect();
+            Finding::fail("nats-server", found, remedy.join("; "))
         }
     }
 }

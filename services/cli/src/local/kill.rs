@@ -29,7 +29,7 @@ pub(crate) struct KillFlags {
 fn kill_signal() -> impl TypedValueParser<Value = KillSignal> {
     let named = |name: &'static str, help: &'static str| PossibleValue::new(name).help(help);
     let all = [
-        named("kill", "SIGKILL: gone without a word"),
+        named("kill", "SIGKILL: ends at once, without a goodbye"),
         named("term", "SIGTERM: may say goodbye"),
         named("stop", "SIGSTOP: frozen"),
         named("cont", "SIGCONT: goes on"),

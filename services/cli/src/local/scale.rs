@@ -21,6 +21,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// Flags of `scale`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ScaleFlags {
+    /// What to change the number of
     #[arg(value_enum)]
     what: Scalable,
     /// Number of workers

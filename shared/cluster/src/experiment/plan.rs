@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use faultline_engine::words::plural;
 use faultline_protocol::messages::{ChaosKind, ChaosRequest, FaultOrder};
 use faultline_proxy::LinkConditions;
 use rand::{RngExt, SeedableRng};
@@ -29,8 +30,10 @@ pub(crate) fn draw<T: Clone>(from: &[T], count: usize, rng: &mut Pcg64Mcg) -> Ve
 fn are_enough(count: usize, whole: usize, there: usize, what: &str) -> Result<(), String> {
     match (whole, there) {
         (_, 0) => Err(format!("the cluster has no {what}")),
-        _ if count > there => Err(format!("--count {count}: the cluster has only {there} of the kind {what}")),
-        _ if count > whole => Err(format!("--count {count}: only {whole} of {there} of the kind {what} are whole")),
+        _ if count > there => Err(format!("--count {count}: the cluster has only {}", plural(there as u64, what))),
+        _ if count > whole => {
+            Err(format!("--count {count}: only {whole} of {} are available: ask for fewer, or wait", plural(there as u64, what)))
+        }
         _ => Ok(()),
     }
 }
@@ -221,9 +224,9 @@ mod tests {
             }
         }
         let three = |kind| planned(kind, |r| r.count = 3, &cluster, 1).unwrap_err();
-        assert_eq!(three(ChaosKind::Crash), "--count 3: only 2 of 6 of the kind node are whole");
-        assert!(three(ChaosKind::Freeze).contains("2 of 6 of the kind worker are whole"));
-        assert!(planned(ChaosKind::KillPercent, |r| r.percent = 100.0, &cluster, 1).unwrap_err().contains("are whole"));
+        assert_eq!(three(ChaosKind::Crash), "--count 3: only 2 of 6 nodes are available: ask for fewer, or wait");
+        assert!(three(ChaosKind::Freeze).contains("only 2 of 6 workers are available"));
+        assert!(planned(ChaosKind::KillPercent, |r| r.percent = 100.0, &cluster, 1).unwrap_err().contains("are available"));
         let named = planned(ChaosKind::Crash, |r| r.target = "gpu-node-01".into(), &cluster, 1).unwrap();
         assert_eq!(cluster.wrong_with(&named[0]).unwrap(), "gpu-node-01 is dead", "a node asked for by name is refused with the reason");
     }

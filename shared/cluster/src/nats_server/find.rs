@@ -52,7 +52,7 @@ pub fn nats_server() -> Result<ServerBinary, Error> {
     }
     let found = if too_old.is_empty() { String::new() } else { format!(" ({})", too_old.join(", ")) };
     Err(Error::Failed(anyhow::anyhow!(
-        "no nats-server {OLDEST} or newer was found{found}. Three ways out:\n  \
+        "no nats-server {OLDEST} or newer was found{found}. Do one of these:\n  \
          1. name a running server: FAULTLINE_NATS_URL=nats://host:4222, or --nats-url\n  \
          2. put nats-server on PATH: https://github.com/nats-io/nats-server/releases\n  \
          3. start with `./justw up`, which installs a pinned one into .tools/"

@@ -132,7 +132,7 @@ fn publish_twin(core: &mut Core, pack: usize) {
     }
 }
 
-/// From here on everybody is well, but for the worker that is dead for good.
+/// From here on all processes are well, but for the worker that is dead for good.
 fn make_healthy(core: &mut Core) {
     core.is_healthy = true;
     core.server.frozen_until = 0;

@@ -129,7 +129,7 @@ impl World {
         self.on_reconnect();
     }
 
-    /// The message's ticket as everybody passes it on.
+    /// The message's ticket as all processes pass it on.
     pub(super) fn ticket(&self, seq: u64, message: &Message) -> PackTicket {
         PackTicket {
             r#gen: self.jobs.r#gen,
