@@ -23,7 +23,7 @@ use super::report;
 use crate::commands::link::{self, Link};
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
-use crate::output::{Format, one_line, plural, span, table};
+use crate::output::{Format, Output, one_line, plural, span, table};
 use crate::session::Session;
 
 const ANSWER: Duration = Duration::from_secs(3);
@@ -34,28 +34,27 @@ const GONE_AFTER: Duration = Duration::from_secs(60);
 const RUNS_LISTED: u32 = 20;
 
 pub(crate) async fn run(session: &Session, command: ChaosCommand) -> Result<(), Failure> {
-    if let (ChaosCommand::Abort, Some(up)) = (&command, session.here()) {
-        return abort_here(&up).await;
-    }
-    link::with(session, async |link| on_link(link, command).await).await
-}
-
-async fn on_link(link: &Link, command: ChaosCommand) -> Result<(), Failure> {
     match command {
-        ChaosCommand::Run(flags) => experiment(link, &flags).await,
-        ChaosCommand::Abort => abort(link, None).await.map(|run| put_right(&run)),
-        ChaosCommand::Ls => {
-            let list = up(link).list(RUNS_LISTED).await?;
-            link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
-        }
-        ChaosCommand::Metrics => metrics(link),
+        ChaosCommand::Run(flags) => link::with(session, async |link| experiment(link, &flags).await).await,
+        ChaosCommand::Abort => match session.here() {
+            Some(up) => abort_here(&up).await,
+            None => link::with(session, async |link| abort(link, None).await.map(|run| put_right(&run))).await,
+        },
+        ChaosCommand::Ls => link::with(session, async |link| list(link).await).await,
+        ChaosCommand::Metrics => metrics(&Output::new(session.format, session.common.color)),
     }
 }
 
-fn metrics(link: &Link) -> Result<(), Failure> {
+async fn list(link: &Link) -> Result<(), Failure> {
+    let list = up(link).list(RUNS_LISTED).await?;
+    link.out.one(&list, |list| report::list_words(list, &link.out, unix_ms()))
+}
+
+/// The same without a cluster.
+fn metrics(out: &Output) -> Result<(), Failure> {
     let rows: Vec<_> =
         hypothesis::metrics().map(|metric| MetricRow { metric: metric.name, unit: unit(metric.unit), what: metric.does }).collect();
-    link.out.rows(&rows, |rows| {
+    out.rows(&rows, |rows| {
         let mut shown = table(&["METRIC", "UNIT", "WHAT IT IS"]);
         for row in rows {
             shown.add_row([row.metric, row.unit, row.what]);
