@@ -87,7 +87,7 @@ flaky_tests() {
 status=0
 if cargo nextest --version >/dev/null 2>&1; then
   # Most tests wait for NATS and for clocks more than they compute.
-  NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}
+  NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 3))}
   export NEXTEST_TEST_THREADS
   report=$root/target/nextest/default/junit.xml # not below CARGO_TARGET_DIR: nextest's own folder is fixed
   rm -f "$report"
