@@ -1,5 +1,5 @@
 //! The parts of NATS that the cluster stands on, with the habits that were measured: an acknowledgement acts on the stream's sequence
-//! only, whoever sends it; sequences are compared before duplicates are looked for; a killed server forgets the deliveries of its
+//! only, from any client; sequences are compared before duplicates are looked for; a killed server forgets the deliveries of its
 //! last tenth of a second, and which messages it had seen of jobs that are gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

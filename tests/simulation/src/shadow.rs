@@ -284,8 +284,8 @@ impl Shadow {
         }
     }
 
-    /// A worker asks for the message of a failed attempt to be delivered again: if it was still the only owner, whoever runs the
-    /// job next must know of the failure.
+    /// A worker asks for the message of a failed attempt to be delivered again: if it was still the only owner, the next
+    /// attempt of the job must know of the failure.
     pub(crate) fn on_failure_handed_back(&mut self, id: AttemptId, now: u64) {
         let Some(attempt) = self.attempts.get(&id) else { return };
         if let Some(truth) = self.jobs.get_mut(&attempt.job).filter(|truth| truth.owner == Some(id)) {

@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use spies::Spies;
 use table::{Row, USERS};
 
-const HOW_TO_EXTEND: &str = "Whoever adds a user, a subject, a stream or a bucket, or changes shared/cluster/src/nats_server/permissions.rs, \
-     changes tests/tests/it/permissions/table.rs: a row is a subject and the users who may use it.";
+const HOW_TO_EXTEND: &str = "After adding a user, a subject, a stream or a bucket, or changing shared/cluster/src/nats_server/permissions.rs, \
+     change tests/tests/it/permissions/table.rs: a row is a subject and the users who may use it.";
 
 /// A server with the users of a real installation.
 struct Server {

@@ -32,6 +32,7 @@ enum ReportFormat {
 pub(crate) struct ReportFlags {
     /// The incident, or the run of an experiment; the newest incident when left out
     id: Option<String>,
+    /// How it is written
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
     /// Write it into this file instead of to standard output

@@ -3,7 +3,7 @@
 //! was cut off from NATS does the second too: deliveries may have been lost on the way to it.
 //!
 //! An acknowledgement acts on the stream sequence alone, from any client, so a message that no process holds can be
-//! handed back by anybody. It is, when two looks at what JetStream waits for have found it with no owner: what was still on
+//! handed back by the new leader. It is, when two looks at what JetStream waits for have found it with no owner: what was still on
 //! its way to us at the first look has arrived by the second.
 
 use std::collections::BTreeSet;

@@ -64,7 +64,7 @@ pub(crate) enum Deed {
         by_ms: i64,
     },
     Lie(Lie),
-    /// Somebody publishes the pack that was submitted as the so-manyth once more, with another priority and without its id.
+    /// The pack that was submitted as the so-manyth is published once more, with another priority and without its id.
     Twin {
         pack: usize,
     },
