@@ -148,8 +148,8 @@ pub(super) fn nats_server_binary(nats_is_reached: bool) -> Finding {
         Err(failure) => {
             let text = failure.to_string();
             let (found, remedy) = text.split_once(". ").unwrap_or((&text, "put one on PATH"));
-            let remedy: Vec<&str> = remedy.lines().map(str::trim).collect();
-            Finding::fail("nats-server", found, remedy.join("; "))
+            let in_one_line: Vec<&str> = remedy.split_whitespace().collect();
+            Finding::fail("nats-server", found, in_one_line.join(" "))
         }
     }
 }
