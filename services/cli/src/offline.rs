@@ -55,6 +55,7 @@ pub(crate) enum OfflineCommand {
         /// The guard's process id, for the process that becomes the command
         #[arg(long, value_name = "PID")]
         child_of: Option<u32>,
+        /// The command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },

@@ -43,7 +43,10 @@ pub(crate) enum ScenarioCommand {
     /// List the scenarios that come with the program
     Ls,
     /// Print the file of a scenario, to read it or to start your own
-    Show { name: String },
+    Show {
+        /// Its name in `faultline scenario ls`
+        name: String,
+    },
 }
 
 pub(crate) async fn run(session: &Session, command: &ScenarioCommand) -> Result<(), Failure> {

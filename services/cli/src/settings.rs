@@ -35,6 +35,7 @@ pub(crate) enum ConfigCommand {
     },
     /// Read a settings file without using it, and name what is wrong with it; exit code 2 when something is
     Check {
+        /// The settings file
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

@@ -24,6 +24,7 @@ pub(crate) enum RateCommand {
     Get,
     /// Set it, in jobs a minute: 0.1 to 50; waits for the generator's answer
     Set {
+        /// Jobs a minute, such as 5
         #[arg(value_name = "JOBS_PER_MINUTE", allow_negative_numbers = true)]
         rate: String,
         /// Ask for more than 50, for load tests: the generator takes it when `up` was started with --unbounded-rate
@@ -32,6 +33,7 @@ pub(crate) enum RateCommand {
     },
     /// Set it by name: Light Load 0.5, Normal 2, High Load 10, Extreme 25, MAXIMUM 50
     Preset {
+        /// Name of the preset; upper and lower case are alike
         #[arg(value_name = "NAME", required = true, num_args = 1..)]
         name: Vec<String>,
     },
@@ -43,6 +45,7 @@ pub(crate) enum MixCommand {
     Get,
     /// Set them, for example sleep=4,compute=3,matrix=2,fault=1; a kind left out is not generated
     Set {
+        /// Kinds with their weights, with commas between
         #[arg(value_name = "WEIGHTS", value_parser = parse::mix)]
         weights: Weights,
     },

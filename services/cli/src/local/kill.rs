@@ -18,6 +18,7 @@ const KILL_COMMAND: &str = "faultline kill";
 pub(crate) struct KillFlags {
     /// Its name in `faultline status`, such as worker-03
     service: String,
+    /// What the process is sent
     #[arg(long, default_value = "kill", value_parser = kill_signal())]
     signal: KillSignal,
     /// Show what comes of it, until all is well and the interrupted jobs have ended, or for 60 s

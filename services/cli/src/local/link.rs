@@ -35,6 +35,7 @@ enum LinkChange {
     Heal,
     /// Bytes arrive later, up to 60s
     Delay {
+        /// How much later, such as 200ms
         #[arg(value_name = "DURATION", value_parser = parse::duration, allow_hyphen_values = true)]
         delay: Duration,
         /// Up to so much more, drawn evenly
@@ -45,6 +46,7 @@ enum LinkChange {
     },
     /// Limit the bytes a second: 100KiB/s, 1MB/s, 5000B/s
     Limit {
+        /// Bytes a second, such as 100KiB/s
         #[arg(value_name = "RATE", value_parser = bytes_per_s, allow_hyphen_values = true)]
         rate: u64,
         #[command(flatten)]
@@ -52,6 +54,7 @@ enum LinkChange {
     },
     /// Percent of the chunks that come late, as TCP makes of lost packets: 200 ms, doubled each time. 0 to 90
     Loss {
+        /// Percent of the chunks, such as 5
         #[arg(value_name = "PERCENT", value_parser = percent, allow_hyphen_values = true)]
         percent: f64,
         #[command(flatten)]
