@@ -616,6 +616,8 @@ export interface IncidentView {
   /** From its beginning until the last interrupted job was placed again; none while one waits, and when none was interrupted. */
   placed_again_after_ms?: number | null;
   recovered_ms?: number | null;
+  /** Commands that do the same again, for the first 20 faults; empty where the faults came by themselves or none is known. */
+  repeat: string[];
   state: IncidentState;
   story: Step[];
   /** What was broken: nodes or processes, the first 20 by name. Empty when no fault is known. */
