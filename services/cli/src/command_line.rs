@@ -35,11 +35,12 @@ pub(crate) enum Command {
 }
 
 /// The commands as the help lists them: what belongs together under a heading, and what is used most first.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Run a cluster", &["up", "status", "scale", "down"]),
     ("Give it work", &["submit", "jobs", "job", "cancel", "resubmit", "rate", "mix"]),
     ("Look at it", &["top", "nodes", "node", "incidents", "report", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
+    ("Plan it", &["lab"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),
     ("Help and tools", &["glossary", "options", "completions", "man", "decode"]),
 ];

@@ -115,6 +115,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline scenario run mine.toml --keep", "and leave its logs"),
         ],
     ),
+    ("lab", &[("faultline lab fill --nodes nodes.csv --tasks tasks.csv --policy fgd", "how much of the GPUs can be allocated")]),
+    (
+        "lab fill",
+        &[
+            ("faultline lab fill --nodes nodes.csv --tasks tasks.csv --policy best-fit --tie random", "equal nodes drawn"),
+            ("faultline lab fill --nodes nodes.csv --tasks tasks.csv --policy fgd --seeds 42..51 -o json", "ten runs, for a program"),
+        ],
+    ),
     ("scenario check", &[("faultline scenario check mine.toml", "without starting anything")]),
     ("scenario ls", &[("faultline scenario ls", "names and what they show"), ("faultline scenario ls -o json", "for a program")]),
     ("scenario show", &[("faultline scenario show partition >mine.toml", "to make one of your own")]),

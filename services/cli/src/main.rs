@@ -23,6 +23,7 @@ mod examples;
 mod exit;
 mod glossary;
 mod interrupt;
+mod lab;
 mod local;
 mod manual;
 mod nats_config;

@@ -8,6 +8,7 @@ use faultline_cluster::up::guard;
 
 use crate::commands::{decode, faults};
 use crate::exit::Failure;
+use crate::lab::{self, LabCommand};
 use crate::nats_config::{self, NatsConfigFlags};
 use crate::options::{self, Options};
 use crate::output::Output;
@@ -21,6 +22,9 @@ pub(crate) enum OfflineCommand {
     /// Run a scenario on a throwaway cluster and check its assertions
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// Experiments with the planner alone, without a cluster
+    #[command(subcommand)]
+    Lab(LabCommand),
     /// List the faults: what each means, what it does here, and what an operator does about it
     Faults,
     /// Check everything that a cluster needs, with the remedy for what is wrong; exit code 5 when a check failed, 3 without NATS
@@ -69,6 +73,7 @@ pub(crate) async fn run(command: OfflineCommand, options: &Options, whole: fn() 
             let session = Session::begin(options)?;
             session.logged(scenario::run(&session, &command)).await?;
         }
+        OfflineCommand::Lab(command) => lab::run(&out(&Session::begin(options)?), &command)?,
         OfflineCommand::Faults => faults::catalogue(&out(&Session::begin(options)?))?,
         OfflineCommand::Doctor => doctor::run(options).await?,
         OfflineCommand::Config(command) => settings::run(options, &command)?,

@@ -257,10 +257,10 @@ fn an_act() -> impl Strategy<Value = Act> {
         2 => at().prop_map(Act::Leave),
         4 => (at(), any::<bool>()).prop_map(|(at, closed)| Act::Close(at, closed)),
         3 => (at(), 0_usize..8, any::<bool>()).prop_map(|(at, gpu, broken)| Act::Break(at, gpu, broken)),
-        20 => a_task().prop_map(Act::Place),
+        15 => a_task().prop_map(Act::Place),
         30 => (a_task(), 0_u64..50).prop_map(|(task, order)| Act::Wait(task, order)),
         20 => (1_usize..20, 1_usize..200).prop_map(|(decisions, scores)| Act::Pass(decisions, scores)),
-        12 => (at(), at()).prop_map(|(at, which)| Act::Release(at, which)),
+        25 => (at(), at()).prop_map(|(at, which)| Act::Release(at, which)),
     ]
 }
 
@@ -308,5 +308,42 @@ fn the_index_chooses_as_a_scan_among_many() {
                 scan.act(&Act::Place(seldom.clone()));
             }
         }
+    }
+}
+
+/// A long queue before a full cluster, in which one place at a time is freed: by an end, a GPU that is back, or a node that opens.
+#[test]
+fn freed_places_go_to_those_whose_turn_it_is() {
+    for policy in [PolicyName::FirstFit, PolicyName::GpuPacking, PolicyName::Random] {
+        let settings = Settings { policy, seed: 3, ..Settings::default() };
+        let mut rng = Pcg64Mcg::new(9);
+        let mut scan = Scan::new(&settings);
+        for number in 0..12 {
+            scan.act(&Act::Join(super::machine(&format!("n{number}"), 1 + number % 4, Some(20_000), None)));
+        }
+        let mut placed_at_once = [0; 4];
+        for step in 0..1_500 {
+            while scan.waiting.len() < 60 {
+                let (gpus, milli) = [(0, 0), (1, 250), (1, 500), (1, 1000), (2, 1000)][rng.random_range(0..5)];
+                let order = rng.random_range(0..1_000);
+                scan.act(&Act::Wait(super::gpu_task(gpus, milli, 1_000 * rng.random_range(1..4)), order));
+            }
+            scan.act(&Act::Pass(1_000, 1_000));
+            let (at, gpu) = (rng.random_range(0..12), rng.random_range(0..4));
+            // What broke or closed is mended one step later, after another task has ended there.
+            match step % 4 {
+                0 => [Act::Break(at, gpu, true), Act::Release(at, 0), Act::Pass(9, 99), Act::Break(at, gpu, false)]
+                    .iter()
+                    .for_each(|act| scan.act(act)),
+                1 => [Act::Close(at, true), Act::Release(at, 0), Act::Pass(9, 99), Act::Close(at, false)]
+                    .iter()
+                    .for_each(|act| scan.act(act)),
+                _ => scan.act(&Act::Release(at, rng.random_range(0..1_000))),
+            }
+            let before = scan.waiting.len();
+            scan.act(&Act::Pass(2, 1_000));
+            placed_at_once[(before - scan.waiting.len()).min(3)] += 1;
+        }
+        assert!(placed_at_once[1] > 100 && placed_at_once[2] + placed_at_once[3] > 10, "{placed_at_once:?}");
     }
 }
