@@ -87,6 +87,10 @@ bench *ARGS:
 bench-recovery *ARGS:
     @exec scripts/bench.sh bench_recovery "$@"
 
+# How fast the planner decides, by policy, nodes, and waiting classes; JSON lines and a table. Arguments go to the bench: --nodes, --policies.
+bench-planner *ARGS:
+    @cargo run --release --locked --quiet --package faultline-tests --bin bench_planner -- "$@"
+
 # The failure detectors against ground truth, in virtual time; --markdown prints the tables of docs/detectors.md.
 bench-detectors *ARGS:
     @cargo run --release --locked --quiet --package faultline-tests --bin bench_detectors -- "$@"
