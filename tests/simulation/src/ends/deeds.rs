@@ -128,6 +128,7 @@ fn publish_twin(core: &mut Core, pack: usize) {
         let Pack { id, priority, ref jobs, is_garbage, is_poison } = *first.pack;
         let again = PackTicket { ts: core.now, ..first.ticket };
         let twin = Pack { id, priority: 1 - priority, jobs: jobs.clone(), is_garbage, is_poison };
+        core.shadow.twins.insert(id);
         serving::submit(core, Rc::new(twin), MsgId { pack: id, again: Some(again) });
     }
 }

@@ -109,6 +109,10 @@ pub(crate) struct Shadow {
     /// What was in ENDS and is not, although it was durable.
     pub(crate) is_log_lost: bool,
     pub(crate) is_jobs_older: bool,
+    /// Packs that somebody published twice.
+    pub(crate) twins: BTreeSet<PackId>,
+    /// The log lost its tail, and with it what had been decided between two messages of one pack.
+    is_log_cut: bool,
     /// Packs of which a message was lost by JOBS, at some time.
     were_gone: BTreeSet<PackId>,
     pub(crate) last_end_ms: u64,
@@ -133,6 +137,8 @@ impl Shadow {
             attempts: HashMap::new(),
             is_log_lost: false,
             is_jobs_older: false,
+            twins: BTreeSet::new(),
+            is_log_cut: false,
             were_gone: BTreeSet::new(),
             last_end_ms: 0,
             overlaps: 0,
@@ -248,6 +254,7 @@ impl Shadow {
         if let Some(job) = truth.double.get(doubles)
             && !self.is_log_lost
             && !self.has_gone(job.pack())
+            && !(self.is_log_cut && self.twins.contains(&job.pack()))
         {
             self.broke(|| format!("job {job} ended twice"));
         }
@@ -257,6 +264,7 @@ impl Shadow {
 
     pub(crate) fn on_log_cut(&mut self, last_pos: u64) {
         self.has_no_delays = true;
+        self.is_log_cut = true;
         self.log.retain(|message| message.pos <= last_pos);
         self.fold_again();
     }

@@ -49,6 +49,8 @@ pub(super) struct Held {
     pub(super) tasks: Vec<Task>,
     /// The connection that delivered it last.
     pub(super) connection: u32,
+    /// Another ticket of its pack goes on in its place, and the log does not say so yet.
+    pub(super) is_given_up: bool,
 }
 
 impl Held {
@@ -117,6 +119,12 @@ impl Packs {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.held.values()
+    }
+
+    pub(super) fn give_up(&mut self, ticket: PackTicket, is_given_up: bool) {
+        if let Some(held) = self.held.get_mut(&ticket) {
+            held.is_given_up = is_given_up;
+        }
     }
 
     /// The tasks of all packs.

@@ -174,7 +174,7 @@ fn hold(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): 
     };
     let tasks = (0..count).map(task).collect();
     owe_letters(ctx, &mut term, ticket, count);
-    term.packs.insert(Held { message: Rc::clone(message), ticket, pack, tasks, connection });
+    term.packs.insert(Held { message: Rc::clone(message), ticket, pack, tasks, connection, is_given_up: false });
 }
 
 /// A predecessor may have died before it wrote them.
@@ -255,33 +255,49 @@ fn is_other(ctx: &Ctx, term: &Term, message: &Queued, other: PackTicket, found: 
 async fn resolve(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): (PackTicket, u32), other: PackTicket) -> bool {
     let pack = (message.pack.id, message.pack.count());
     let Some(Reply::Job(found)) = ctx.ask_on(Some(connection), Request::JobAt { seq: other.seq }, ASK_MS).await else { return true };
-    let entries = {
+    let (stays, entries) = {
         let term = shared.borrow();
         let is_there = found.is_some_and(|found| is_other(ctx, &term, message, other, &found));
         if is_there && (other.outlasts(ticket) || ctx.has(EndsBug::VoidForNewer)) {
-            voids(&term, ticket, pack, other)
+            (true, voids(&term, ticket, pack, other))
         } else {
             let held = || term.packs.get(other).map(Held::name);
             let Some(name) = term.fold.open_name(other).or_else(held) else { return false };
-            voids(&term, other, if ctx.has(EndsBug::VoidByOwnName) { pack } else { name }, ticket)
+            (false, voids(&term, other, if ctx.has(EndsBug::VoidByOwnName) { pack } else { name }, ticket))
         }
+    };
+    // Nothing more of it is placed meanwhile.
+    shared.borrow_mut().packs.give_up(other, !stays);
+    let is_read = append_and_read(ctx, shared, &entries, connection).await;
+    shared.borrow_mut().packs.give_up(other, false);
+    // Without an answer on this connection it is judged when it is delivered again. Only the log tells whether this came before an end.
+    !is_read
+}
+
+/// Whether the leader has read these entries in the log, on this connection.
+async fn append_and_read(ctx: &Ctx, shared: &Shared, entries: &[Entry], connection: u32) -> bool {
+    let is_bound = || {
+        let term = shared.borrow();
+        term.is_clear(ctx) && term.checked == Some(connection)
     };
     let mut last_pos = 0;
     for part in entries.chunks(BATCH) {
-        let append = Request::Append { entries: part.into(), is_leaders: true };
-        // Without an answer it is judged when it is delivered again.
-        let Some(Reply::Stored { seq }) = ctx.ask_on(Some(connection), append, ASK_MS).await else { return true };
-        last_pos = seq;
+        last_pos = loop {
+            let append = Request::Append { entries: part.into(), is_leaders: true };
+            match ctx.ask_on(Some(connection), append, ASK_MS).await {
+                Some(Reply::Stored { seq }) => break seq,
+                _ if !is_bound() => return false,
+                _ => ctx.sleep(100).await,
+            }
+        };
     }
-    // Only the log tells whether that came before an end.
     while shared.borrow().fold.pos() < last_pos {
         ctx.sleep(20).await;
-        let term = shared.borrow();
-        if !term.is_clear(ctx) || term.checked != Some(connection) {
-            return true;
+        if !is_bound() {
+            return false;
         }
     }
-    false
+    true
 }
 
 /// What has not ended under this ticket is void in favour of another one.

@@ -57,6 +57,7 @@ fn place(ctx: &Ctx, term: &mut Term) {
     let waiting: Vec<_> = term
         .packs
         .iter()
+        .filter(|held| !held.is_given_up)
         .flat_map(|held| {
             let due = |task: &Task| matches!(task, Task::Waiting { due_ms } if *due_ms <= now);
             (0..).zip(&held.tasks).filter(move |(_, task)| due(task)).map(|(idx, _)| held.ticket.task(idx))
