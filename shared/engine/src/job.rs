@@ -25,7 +25,7 @@ pub use attempt::{
     push_history, retry_delay_ms,
 };
 use id::clip;
-pub use id::{AttemptId, InvalidJob, JobId, PackId};
+pub use id::{AttemptId, InvalidJob, JobId, MAX_TASKS, PackId};
 pub use id_part::{JobRef, MIN_PART_CHARS, short_id};
 pub use origin::Origin;
 pub use param::{Param, Params, UnfitNumber, is_whole};

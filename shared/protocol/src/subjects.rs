@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_job_of_a_pack_has_subjects_and_keys_of_its_own() {
+        let job: JobId = "01M8NRP1V0QQQM1FBTTF2P0ABC-17".parse().unwrap();
+        assert!(is_token(&job.to_string()), "one token of a subject, one key of a bucket, one segment of a path");
+        assert_eq!(queued_job_id(&queue(Priority::High, "matrix", job)), Some(job));
+        assert_eq!([result_job_id(&result(job)), result_job_id(&done(job))], [Some(job); 2]);
+        assert_eq!(dead(&job.to_string()), "job.dead.01M8NRP1V0QQQM1FBTTF2P0ABC-17", "nothing of it is replaced");
+        assert!(matches(&queue_any(job), &queue(Priority::Low, "sleep", job)) && matches(JOB_EVENT_ALL, &job_interrupted_event(job)));
+        let others = [JobId::alone(job.pack()), JobId::of(job.pack(), 1, 256), JobId::of(job.pack(), 171, 256)];
+        for other in others {
+            assert!(!matches(&queue_any(other), &queue(Priority::Low, "sleep", job)), "a purge of one removes no other");
+            assert!(job_event(other) != job_event(job) && job_interrupted_event(other) != job_interrupted_event(job));
+        }
+    }
+
+    #[test]
     fn an_ack_subject_is_one_of_jobs_and_nothing_else() {
         assert!(is_ack("$JS.ACK.JOBS.sched-high.1.2.3.4.5") && is_ack(&ack_of("JOBS", "sched-low", 7, 9)));
         assert_eq!((ack_seq(&ack_of("JOBS", "sched-low", 7, 9)), ack_seq("$JS.ACK._.hash.JOBS.sched-low.1.7.9.0.0.x")), (Some(7), Some(7)));

@@ -42,6 +42,9 @@ pub struct Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
 
+/// 2^64 divided by it: multiples of this number differ in all of their bits.
+const GOLDEN_RATIO: u128 = 0x9e37_79b9_7f4a_7c15;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanId(u64);
 
@@ -57,9 +60,10 @@ impl SpanId {
 }
 
 /// A job's trace, whose id is the job's own 128 bits, so that either finds the other, and its root span. Every process derives both from the
-/// job's id, so that no message between them carries them.
+/// job's id, so that no message between them carries them. In a pack of more jobs, each has the pack's bits with its index mixed into the random ones.
 fn of_job(job: JobId) -> (TraceId, SpanId) {
-    let trace = job.to_u128();
+    let slot = if job.is_alone() { 0 } else { u128::from(job.idx()) + 1 };
+    let trace = job.pack().to_u128() ^ (slot * GOLDEN_RATIO);
     (TraceId(trace), SpanId((trace as u64) | 1))
 }
 
@@ -229,15 +233,20 @@ fn request(resource: &Value, spans: &[Span]) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn a_job_s_header_names_its_trace() {
         let job = JobId::new(0x018b_cfe5_6800, 7);
         let (trace, root) = of_job(job);
-        assert_eq!((trace, root), (TraceId(job.to_u128()), SpanId(7)));
+        assert_eq!((trace, root), (TraceId(job.pack().to_u128()), SpanId(7)));
         assert_eq!(traceparent(job), "00-018bcfe5680000000000000000000007-0000000000000007-01");
         assert_eq!(of_job(JobId::new(1, 8)).1, SpanId(9), "a span's id is never 0");
+        let of_pack: BTreeSet<u128> = (0..256).map(|idx| of_job(JobId::of(job.pack(), idx, 256)).0.0).collect();
+        assert!(of_pack.len() == 256 && !of_pack.contains(&trace.0), "each job of a pack has a trace of its own");
+        assert!(of_pack.iter().all(|bits| bits >> 80 == trace.0 >> 80), "and all begin with the time of the pack");
     }
 
     #[test]

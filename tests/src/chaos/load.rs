@@ -11,8 +11,8 @@ const LONGEST_SLEEP_MS: f64 = 2_000.0;
 
 /// The bits of an id, mixed (SplitMix64's finaliser: neighbours in time must not look alike).
 fn mixed(id: JobId) -> u64 {
-    let bits = id.to_u128();
-    let mut x = (bits as u64) ^ ((bits >> 64) as u64);
+    let bits = id.pack().to_u128();
+    let mut x = (bits as u64) ^ ((bits >> 64) as u64) ^ u64::from(id.idx());
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

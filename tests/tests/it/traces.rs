@@ -37,7 +37,7 @@ async fn one_trace_goes_from_submit_to_commit_with_the_fault_and_the_recovery() 
     let worker = node.replace("gpu-node-", "worker-");
     assert!(up.faultline(&["kill", &worker]).status.success());
 
-    let trace_id = format!("{:032x}", job.to_u128());
+    let trace_id = format!("{:032x}", job.pack().to_u128());
     let told = |name: &str| collector.trace(&trace_id).into_iter().find(|span| span["name"] == name);
     up.wait_until("the second attempt and its commit are told", async || told("attempt 2").is_some() && told("commit").is_some()).await;
     let names = ["submit", "queue wait", "attempt 1", "reaction", "attempt 2", "commit"];

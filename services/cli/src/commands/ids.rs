@@ -76,6 +76,17 @@ mod tests {
     }
 
     #[test]
+    fn jobs_of_a_pack_are_told_apart_by_their_index() {
+        let pack = JobId::new(1_764_000_000_000, 77).pack();
+        let jobs: Vec<JobId> = (0..20).map(|idx| JobId::of(pack, idx, 20)).collect();
+        let find = |text: &str| only_one(&text.parse().unwrap(), jobs.iter().copied());
+        for job in &jobs {
+            assert_eq!(find(&faultline_engine::job::short_id(job)).unwrap(), *job, "what a table shows can be typed");
+        }
+        assert!(find(&pack.to_string()[..12]).unwrap_err().to_string().contains("ambiguous"));
+    }
+
+    #[test]
     fn of_many_candidates_some_are_named() {
         let many = (0..20).map(|random| JobId::new(1_000_000, random << 50));
         let words = only_one(&"0000000000".parse().unwrap(), many).unwrap_err().to_string();

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 100;
 const MAX_TEXT_CHARS: usize = 100;
 
 /// Cancel a job
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path, description = "the job's ULID, or at least 8 characters from its beginning or end")),
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path, description = "the job's id, or at least 8 characters from its beginning or end")),
     responses((status = 200, body = CancelAnswer), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it had already ended"),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<CancelAnswer>, ApiError> {

@@ -81,7 +81,7 @@ pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<Jo
 }
 
 /// One job with its path: every attempt with node, times and outcome, why it waits, and its messages in the streams
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "the job's ULID, or at least 8 characters from its beginning or end")),
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "the job's id, or at least 8 characters from its beginning or end")),
     responses((status = 200, body = JobDetail), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result<Json<JobDetail>, ApiError> {
     let (view, source, stale_since_ms) = find(&app, job).await?;

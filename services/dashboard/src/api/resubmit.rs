@@ -31,7 +31,7 @@ pub(crate) struct Resubmission {
 
 /// Submit a job again, as a new one with the same parameters, demand and limits
 #[utoipa::path(post, path = "/api/v1/jobs/{id}/resubmit", tag = "jobs", request_body = Option<ResubmitRequest>,
-    params(("id" = String, Path, description = "the job's ULID, or at least 8 characters from its beginning or end")),
+    params(("id" = String, Path, description = "the job's id, or at least 8 characters from its beginning or end")),
     responses((status = 201, body = Resubmission), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "what was submitted is not known any more"),
         (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn resubmit(

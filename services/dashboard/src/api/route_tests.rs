@@ -125,6 +125,16 @@ async fn a_job_comes_from_the_leader_its_record_or_memory() {
     assert_eq!(source(4).await, (200, "memory".into(), false));
     assert_eq!(source(5).await, (200, "record".into(), false));
     assert_eq!(source(9).await.0, 404);
+    // A job of a pack has its index in the path, whole or in a part of the id; its neighbours are other jobs.
+    let of_pack = |idx| JobId::of(JobId::new(6, 1).pack(), idx, 20);
+    app.view.write().on_end(TerminalRecord { job: of_pack(17), ..record(6) });
+    for part in [of_pack(17).to_string(), faultline_engine::job::short_id(of_pack(17)).trim_start_matches('…').to_lowercase()] {
+        let (status, body) = get(&app, &format!("/api/v1/jobs/{part}")).await;
+        assert_eq!((status.as_u16(), &body["id"]), (200, &json!(of_pack(17))), "{part}: {body}");
+    }
+    assert_eq!(get(&app, &format!("/api/v1/jobs/{}", of_pack(1))).await.0, StatusCode::NOT_FOUND);
+    let (_, page) = get(&app, &format!("/api/v1/jobs?q={}", of_pack(17))).await;
+    assert_eq!(page["items"][0]["id"], json!(of_pack(17)), "{page}");
     cluster.silent.store(true, Ordering::Relaxed);
     assert_eq!(source(3).await, (200, "memory".into(), true));
     assert_eq!(get(&app, "/api/v1/jobs/nonsense").await.0, StatusCode::UNPROCESSABLE_ENTITY);

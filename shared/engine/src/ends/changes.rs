@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::WentBack;
-use super::id::{PackTicket, TaskId, Ticket};
+use super::id::{PackTicket, Ticket};
 use super::packs::EndKind;
-use crate::job::PackId;
+use crate::job::{JobId, PackId};
 
 /// What was counted. The tasks that have ended are those of the first four and of `double`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub struct Ended {
     /// Which entry of the message says so.
     pub entry: usize,
     pub ticket: Ticket,
-    pub job: TaskId,
+    pub job: JobId,
     /// `Void` also for a second end of a job.
     pub kind: EndKind,
 }
@@ -81,7 +81,7 @@ pub struct Ended {
 pub struct Failed {
     pub entry: usize,
     pub ticket: Ticket,
-    pub job: TaskId,
+    pub job: JobId,
     /// This one included.
     pub failures: u32,
     pub is_final: bool,

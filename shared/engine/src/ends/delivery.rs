@@ -2,10 +2,10 @@
 //! reconnect, or it may take a pack that has ended for a new one.
 
 use super::fold::{Fold, REMEMBERED_NS};
-use super::id::{MAX_TASKS, PackTicket};
+use super::id::PackTicket;
 use super::packs::Known;
 use super::tasks::Tasks;
-use crate::job::PackId;
+use crate::job::{MAX_TASKS, PackId};
 
 /// How far a pack's id may be from the time at which JOBS stored it. Submitters repeat no older one.
 const MAX_ID_AGE_MS: u64 = 60_000;

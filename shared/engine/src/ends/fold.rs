@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::{Alarm, AlarmKind, Changes, Closed, Counts, Ended, Failed, Term};
 use super::entry::{Entry, Looked, Republished, TaskEntry, TaskKind, WentBack};
-use super::id::{Gen, MAX_TASKS, PackTicket, TaskId, Ticket};
+use super::id::{Gen, PackTicket, Ticket};
 use super::packs::{EndKind, Failure, Generation, Known, OpenPack, RecentPack, Tickets};
 use super::tasks::Tasks;
-use crate::job::{AttemptId, PackId};
+use crate::job::{AttemptId, JobId, MAX_TASKS, PackId};
 
 /// How long a pack is remembered after it closed. Its id may be repeated until it is 60 s old and may be 60 s ahead of the server's clock, and a
 /// message that was sent by then may take a moment.
@@ -203,7 +203,7 @@ impl Fold {
                 kind
             }
         };
-        changes.ended.push(Ended { entry: index, ticket: task.ticket, job: TaskId::of(pack, idx, task.count), kind });
+        changes.ended.push(Ended { entry: index, ticket: task.ticket, job: JobId::of(pack, idx, task.count), kind });
         if self.end(ticket, task, kind) {
             changes.closed.push(Closed { ticket, pack });
         }
@@ -251,7 +251,7 @@ impl Fold {
             return;
         };
         self.counts.failed += 1;
-        let job = TaskId::of(task.pack, task.ticket.idx, task.count);
+        let job = JobId::of(task.pack, task.ticket.idx, task.count);
         changes.failed.push(Failed { entry: index, ticket: task.ticket, job, failures, is_final });
     }
 

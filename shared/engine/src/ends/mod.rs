@@ -45,7 +45,7 @@ pub use delivery::{Books, Delivery, Judgement};
 pub use duties::{Custody, Standing, Sync, ack_delay_ns};
 pub use entry::{Entry, Looked, Republished, TaskEntry, TaskKind, WentBack};
 pub use fold::{Fold, Gap, LogMessage, Malformed};
-pub use id::{Gen, Halves, MAX_TASKS, PackTicket, TaskId, Ticket};
+pub use id::{Gen, Halves, PackTicket, Ticket};
 pub use packs::{EndKind, Failure};
 pub use position::{LogCheck, LogSight};
 pub use record::{Detail, EndRecord};

@@ -1,9 +1,8 @@
 //! What people are shown of an attempt or a job that has ended. It travels in the entry, because the job's message is gone by then.
 
-use crate::job::{AttemptSummary, JobState, Path, Priority, Submission, TerminalRecord};
+use crate::job::{AttemptSummary, JobId, JobState, MAX_TASKS, Path, Priority, Submission, TerminalRecord};
 
 use super::entry::{TaskEntry, TaskKind};
-use super::id::TaskId;
 
 /// The detail of an entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,9 +45,9 @@ impl TaskKind {
 
 impl TaskEntry {
     /// The id of the job. None for an entry that names no task of a pack, which the fold counts as a conflict.
-    pub fn job(&self) -> Option<TaskId> {
-        let is_possible = self.ticket.idx < self.count && self.count <= super::id::MAX_TASKS;
-        is_possible.then(|| TaskId::of(self.pack, self.ticket.idx, self.count))
+    pub fn job(&self) -> Option<JobId> {
+        let is_possible = self.ticket.idx < self.count && self.count <= MAX_TASKS;
+        is_possible.then(|| JobId::of(self.pack, self.ticket.idx, self.count))
     }
 }
 

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::changes::Counts;
 use super::entry::WentBack;
 use super::fold::{Closing, Fold};
-use super::id::{Gen, Halves, MAX_TASKS, PackTicket};
+use super::id::{Gen, Halves, PackTicket};
 use super::packs::{EndKind, Failure, Generation, Odd, OpenPack, RecentPack, Tickets, Top};
 use super::seq_set::SeqSet;
+use crate::job::MAX_TASKS;
 
 /// The last message of a generation that JOBS is known to have stored, by the leader's own sight of JOBS. It does not belong to the fold, because the
 /// log does not say it.

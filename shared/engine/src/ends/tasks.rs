@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use crate::job::MAX_TASKS;
 use serde::{Deserialize, Serialize};
-
-use super::id::MAX_TASKS;
 
 const WORDS: usize = MAX_TASKS as usize / 64;
 

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{InvalidJob, JobId, clip};
+use super::{InvalidJob, JobId, MAX_TASKS, clip};
 
 /// The fewest characters of a part.
 pub const MIN_PART_CHARS: usize = 8;
 const WHOLE: usize = ulid::ULID_LEN;
-/// What a shortened id is shown with: its random end, since the ids of one second begin alike.
+/// What a shortened id is shown with: its random end and its index, since the ids of one second begin alike.
 const SHOWN_CHARS: usize = 9;
 /// Letters and digits of Crockford's base 32.
 const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -57,15 +57,23 @@ impl FromStr for JobRef {
         if part.len() >= WHOLE {
             return text.parse().map(JobRef::Whole);
         }
-        if part.len() < MIN_PART_CHARS || !part.chars().all(|c| ALPHABET.contains(c)) {
+        // Only an end has the index of a job in its pack.
+        let ulid = part.split_once('-').filter(|(_, index)| is_index(index)).map_or(part.as_str(), |(ulid, _)| ulid);
+        if part.len() < MIN_PART_CHARS || ulid.is_empty() || !ulid.chars().all(|c| ALPHABET.contains(c)) {
             let problem = format!(
-                "invalid id `{}`: expected a job's id of {WHOLE} letters and digits, or at least {MIN_PART_CHARS} characters from its beginning or end",
+                "invalid id `{}`: expected a job's id of {WHOLE} letters and digits, with `-` and a number behind it where there is one, \
+                 or at least {MIN_PART_CHARS} characters from its beginning or end",
                 clip(text)
             );
             return Err(InvalidJob::new("id", problem));
         }
         Ok(JobRef::Part(part))
     }
+}
+
+fn is_index(text: &str) -> bool {
+    let is_canonical = text.len() == 1 || !text.starts_with('0');
+    is_canonical && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|idx| idx < MAX_TASKS)
 }
 
 #[cfg(test)]
@@ -81,6 +89,24 @@ mod tests {
         }
         assert!(short_id(job).parse::<JobRef>().unwrap().is_of(job), "what is shown can be typed");
         assert_eq!(short_id(job), "…TTF2P0ABC");
+    }
+
+    #[test]
+    fn a_part_of_a_job_of_a_pack_has_its_index_at_the_end() {
+        let job: JobId = "01M8NRP1V0QQQM1FBTTF2P0ABC-17".parse().unwrap();
+        for text in
+            ["01M8NRP1V0QQQM1FBTTF2P0ABC-17", "01m8nrp1v0qqqm1fbttf2p0abc-17", "01M8NRP1", "…P0ABC-17", "f2p0abc-17", "TTF2P0ABC-17"]
+        {
+            assert!(text.parse::<JobRef>().unwrap().is_of(job), "{text}");
+        }
+        for text in ["01M8NRP1V0QQQM1FBTTF2P0ABC", "01M8NRP1V0QQQM1FBTTF2P0ABC-1", "2P0ABC-7", "TF2P0ABC", "F2P0ABC-1"] {
+            assert!(!text.parse::<JobRef>().unwrap().is_of(job), "{text} is another job, or not only this one");
+        }
+        assert_eq!(short_id(job), "…2P0ABC-17");
+        assert!(short_id(job).parse::<JobRef>().unwrap().is_of(job), "what is shown can be typed");
+        for wrong in ["2P0ABC-017", "P0ABC-256", "2P0ABC--1", "2P0ABC-1-", "01M8-RP1-7", "-12345678", "2P0ABC-", "ABC-17"] {
+            assert!(wrong.parse::<JobRef>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ struct Submitted {
     params: Params,
     params_left_out_bytes: u64,
     by: String,
-    resubmitted_from: Option<Halves>,
+    resubmitted_from: Option<JobId>,
 }
 
 /// The outcomes, each with its number.
@@ -177,7 +177,7 @@ impl From<&Submission> for Submitted {
             params: submission.params.clone(),
             params_left_out_bytes: submission.params_left_out_bytes,
             by: origin.by.clone(),
-            resubmitted_from: origin.resubmitted_from.map(|job| job.to_u128().into()),
+            resubmitted_from: origin.resubmitted_from,
         }
     }
 }
@@ -185,7 +185,6 @@ impl From<&Submission> for Submitted {
 impl From<Submitted> for Submission {
     fn from(submitted: Submitted) -> Self {
         let Submitted { gpu_milli, gpu_memory_mib, models, .. } = submitted;
-        let resubmitted_from = submitted.resubmitted_from.map(|job| JobId::from_u128(job.into()));
         Self {
             demand: Demand { gpu_milli, gpu_memory_mib, models },
             expected_ms: submitted.expected_ms,
@@ -193,7 +192,7 @@ impl From<Submitted> for Submission {
             max_retries: submitted.max_retries,
             params: submitted.params,
             params_left_out_bytes: submitted.params_left_out_bytes,
-            origin: Origin { by: submitted.by, resubmitted_from },
+            origin: Origin { by: submitted.by, resubmitted_from: submitted.resubmitted_from },
         }
     }
 }

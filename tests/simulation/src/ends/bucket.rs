@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use faultline_engine::ends::{PackTicket, Snapshot, TaskId, Ticket};
+use faultline_engine::ends::{PackTicket, Snapshot, Ticket};
 
 use super::message::Saved;
 use super::proc::Proc;
 use super::tail::Tail;
+use faultline_engine::job::JobId;
 
 pub(crate) const LEASE_MS: u64 = 3_000;
 /// As many snapshots LEDGER keeps.
@@ -99,13 +100,13 @@ impl<T: Clone> Versions<T> {
 /// Dead letters.
 #[derive(Debug, Default)]
 pub(crate) struct Letters {
-    pub(crate) stored: BTreeMap<Ticket, TaskId>,
+    pub(crate) stored: BTreeMap<Ticket, JobId>,
     tail: Tail<Ticket>,
 }
 
 impl Letters {
     /// The ticket is the message id: a second one is the first one.
-    pub(crate) fn store(&mut self, ticket: Ticket, job: TaskId, now: u64) {
+    pub(crate) fn store(&mut self, ticket: Ticket, job: JobId, now: u64) {
         if self.stored.insert(ticket, job).is_none() {
             self.tail.push(now, ticket);
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{Gen, PackTicket, TaskId};
+use faultline_engine::ends::{Gen, PackTicket};
 use rand::RngExt;
 
 use super::jobs::Jobs;
@@ -13,6 +13,7 @@ use super::scenario::Deed;
 use super::serving;
 use super::shadow::Gone;
 use super::state::Core;
+use faultline_engine::job::JobId;
 
 /// A connection that is silent for longer is given up.
 const PINGS_MISSED_MS: u64 = 5_000;
@@ -114,7 +115,7 @@ fn tell_schedulers(core: &mut Core, push: &Push) {
 
 fn cancel(core: &mut Core, pack: usize, idx: u16) {
     if let Some((id, count)) = core.shadow.submitted.get(&pack).copied() {
-        let job = TaskId::of(id, idx % count, count);
+        let job = JobId::of(id, idx % count, count);
         core.shadow.cancelled.insert(job);
         tell_schedulers(core, &Push::Cancel { job });
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use faultline_engine::ends::{Entry, Gen, PackTicket, Seen, Snapshot, TaskId, Ticket};
-use faultline_engine::job::{AttemptId, PackId};
+use faultline_engine::ends::{Entry, Gen, PackTicket, Seen, Snapshot, Ticket};
+use faultline_engine::job::{AttemptId, JobId, PackId};
 use std::collections::BTreeMap;
 
 use super::proc::Proc;
@@ -162,7 +162,7 @@ pub(crate) enum Request {
     SaveTries(PackTicket, u32),
     Letter {
         ticket: Ticket,
-        job: TaskId,
+        job: JobId,
     },
     Ping,
     Tell(Push),
@@ -268,7 +268,7 @@ pub(crate) enum Push {
         worker: Proc,
     },
     Cancel {
-        job: TaskId,
+        job: JobId,
     },
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use faultline_engine::ends::{Gen, PackTicket, Snapshot, TaskEntry, TaskId, TaskKind, Ticket};
-use faultline_engine::job::{AttemptId, PackId};
+use faultline_engine::ends::{Gen, PackTicket, Snapshot, TaskEntry, TaskKind, Ticket};
+use faultline_engine::job::{AttemptId, JobId, PackId};
 
 use super::EndsBug;
 use super::message::{Assignment, Logged, Pack, Queued, retry_delay_ms};
@@ -57,8 +57,8 @@ impl Message {
         !self.queued.pack.is_readable() || self.is_too_old
     }
 
-    pub(crate) fn job(&self, idx: u16) -> TaskId {
-        TaskId::of(self.queued.pack.id, idx, self.count())
+    pub(crate) fn job(&self, idx: u16) -> JobId {
+        JobId::of(self.queued.pack.id, idx, self.count())
     }
 
     pub(crate) fn is_named(&self, pack: PackId) -> bool {
@@ -66,8 +66,8 @@ impl Message {
     }
 
     /// The jobs that have ended under no name.
-    pub(crate) fn unended(&self, truth: &Truth) -> Vec<TaskId> {
-        let stand_in = |idx| TaskId::of(self.read.stand_in(), idx, self.count());
+    pub(crate) fn unended(&self, truth: &Truth) -> Vec<JobId> {
+        let stand_in = |idx| JobId::of(self.read.stand_in(), idx, self.count());
         let has_ended = |idx| truth.jobs.contains_key(&self.job(idx)) || (self.has_stand_in() && truth.jobs.contains_key(&stand_in(idx)));
         (0..self.count()).filter(|idx| !has_ended(*idx)).map(|idx| self.job(idx)).collect()
     }
@@ -96,7 +96,7 @@ pub(crate) struct Shadow {
     /// Packs that were submitted, in their order: id and count.
     pub(crate) submitted: BTreeMap<usize, (PackId, u16)>,
     pub(crate) confirmed: BTreeMap<PackId, Rc<Pack>>,
-    pub(crate) cancelled: BTreeSet<TaskId>,
+    pub(crate) cancelled: BTreeSet<JobId>,
     /// Attempts that a worker has invented, with the ticket that it named, and when.
     pub(crate) lies: BTreeMap<AttemptId, (PackTicket, u64)>,
     /// When the log stored a failure first.
@@ -293,7 +293,7 @@ impl Shadow {
         if entry.attempt.is_some_and(|attempt| self.lies.contains_key(&attempt)) {
             return;
         }
-        let job = TaskId::of(entry.pack, entry.ticket.idx, entry.count);
+        let job = JobId::of(entry.pack, entry.ticket.idx, entry.count);
         let run = entry.attempt.and_then(|attempt| self.attempts.get(&(entry.ticket, attempt)));
         match entry.kind {
             TaskKind::Committed => {
@@ -322,7 +322,7 @@ impl Shadow {
         }
     }
 
-    fn check_dead(&mut self, truth: &Truth, entry: &TaskEntry, job: TaskId) {
+    fn check_dead(&mut self, truth: &Truth, entry: &TaskEntry, job: JobId) {
         let is_it = |message: &&Message| message.read == entry.ticket.of_pack() && message.is_named(entry.pack);
         let Some(message) = self.messages.values().find(is_it) else {
             return self.broke(|| format!("job {job} was given up under a ticket that JOBS never gave"));

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use faultline_engine::ends::{Entry, Gen, TaskEntry, TaskId, TaskKind, Ticket};
-use faultline_engine::job::{AttemptId, PackId};
+use faultline_engine::ends::{Entry, Gen, TaskEntry, TaskKind, Ticket};
+use faultline_engine::job::{AttemptId, JobId, PackId};
 
 use super::message::Logged;
 
@@ -17,7 +17,7 @@ pub(crate) struct Truth {
     /// Which message has a sequence, and its name, as the log says.
     owners: HashMap<(Gen, u64), (u64, PackId, u16)>,
     /// How each job ended, and under which ticket.
-    pub(crate) jobs: BTreeMap<TaskId, (Ticket, TaskKind)>,
+    pub(crate) jobs: BTreeMap<JobId, (Ticket, TaskKind)>,
     pub(crate) committed: u64,
     pub(crate) dead: u64,
     pub(crate) cancelled: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Truth {
     pub(crate) fenced: u64,
     pub(crate) conflict: u64,
     /// Jobs that ended under two tickets.
-    pub(crate) double: Vec<TaskId>,
+    pub(crate) double: Vec<JobId>,
 }
 
 /// An entry that had an effect.
@@ -75,7 +75,7 @@ impl Truth {
             return is_new;
         }
         self.ends.insert(ticket, task.kind);
-        let job = TaskId::of(task.pack, ticket.idx, task.count);
+        let job = JobId::of(task.pack, ticket.idx, task.count);
         match task.kind {
             TaskKind::Void { .. } => self.void += 1,
             _ if self.jobs.contains_key(&job) => self.double.push(job),

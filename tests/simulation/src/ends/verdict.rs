@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use faultline_engine::ends::{Fold, Gen, Report, TaskId};
+use faultline_engine::ends::{Fold, Gen, Report};
 
 use super::leader::log_message;
 use super::shadow::{Message, Whereabouts};
 use super::state::Core;
+use faultline_engine::job::JobId;
 
 /// After the last fault everything must have ended by then, however unlucky.
 const QUIET_WITHIN_MS: u64 = 180_000;
@@ -134,7 +135,7 @@ fn check_letters(core: &mut Core) {
     let dead = truth.jobs.iter().filter(|(_, (_, kind))| *kind == TaskKind::Dead).map(|(job, _)| *job);
     // What is gone from JOBS does not come to a leader again.
     let is_owed =
-        |job: &TaskId| core.shadow.messages.values().all(|it| !it.is_named(job.pack()) || !core.shadow.has_gone(it.queued.pack.id));
+        |job: &JobId| core.shadow.messages.values().all(|it| !it.is_named(job.pack()) || !core.shadow.has_gone(it.queued.pack.id));
     let (dead, written): (BTreeSet<_>, BTreeSet<_>) = (dead.collect(), core.server.letters.stored.values().copied().collect());
     let (missing, wrong) = (dead.difference(&written).find(|job| is_owed(job)).copied(), written.difference(&dead).next().copied());
     if let Some(job) = missing.filter(|_| !core.shadow.is_log_lost) {

@@ -660,6 +660,7 @@ export type JobDetail = JobView & {
   /** Present while no scheduler answers: since when, in Unix milliseconds. */
   stale_since_ms?: number | null;
 };
+/** A job's id: a ULID, and `-` with its index if its pack has more than one job. */
 export type JobId = string;
 /** Where the details of a job come from. */
 export type JobSource = 'scheduler' | 'record' | 'memory';

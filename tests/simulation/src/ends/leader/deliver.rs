@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskId, TaskKind, Tasks};
-use faultline_engine::job::PackId;
+use faultline_engine::ends::{Delivery, Entry, Judgement, PackTicket, Republished, Seen, TaskKind, Tasks};
+use faultline_engine::job::{JobId, PackId};
 
 use super::barrier::named;
 use super::books::{Held, Task};
@@ -181,7 +181,7 @@ fn hold(ctx: &Ctx, shared: &Shared, message: &Rc<Queued>, (ticket, connection): 
 fn owe_letters(ctx: &Ctx, term: &mut Term, ticket: PackTicket, count: u16) {
     if let Some((pack, dead)) = term.fold.dead_tasks(ticket).filter(|_| !ctx.has(EndsBug::LettersOnce)) {
         let due_ms = ctx.now() + ack_delay_ms(ctx);
-        term.letters.extend(dead.iter().map(|idx| (due_ms, ticket.task(idx), TaskId::of(pack, idx, count))));
+        term.letters.extend(dead.iter().map(|idx| (due_ms, ticket.task(idx), JobId::of(pack, idx, count))));
     }
 }
 

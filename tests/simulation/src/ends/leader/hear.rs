@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use faultline_engine::ends::{Delivery, Fold, Judgement, TaskId, TaskKind, Ticket};
-use faultline_engine::job::{AttemptId, PackId};
+use faultline_engine::ends::{Delivery, Fold, Judgement, TaskKind, Ticket};
+use faultline_engine::job::{AttemptId, JobId, PackId};
 
 use super::barrier::named;
 use super::books::Task;
@@ -83,7 +83,7 @@ fn on_word(ctx: &Ctx, shared: &Shared, tickets: &[Ticket]) {
 }
 
 /// In the books or not: what JOBS has can be cancelled, once it is settled under which ticket it ends.
-async fn cancel(ctx: Ctx, term: Shared, job: TaskId) {
+async fn cancel(ctx: Ctx, term: Shared, job: JobId) {
     for _ in 0..SETTLED_WITHIN {
         let Some(Reply::Copies(copies)) = ctx.ask(Request::JobsByPack { pack: job.pack() }, ASK_MS).await else { return };
         if term.borrow().is_over || cancel_settled(&ctx, &mut term.borrow_mut(), job, &copies) {
@@ -94,7 +94,7 @@ async fn cancel(ctx: Ctx, term: Shared, job: TaskId) {
 }
 
 /// False while the pack has two tickets of which each may end.
-fn cancel_settled(ctx: &Ctx, term: &mut Term, job: TaskId, copies: &[Rc<Queued>]) -> bool {
+fn cancel_settled(ctx: &Ctx, term: &mut Term, job: JobId, copies: &[Rc<Queued>]) -> bool {
     let is_closed = |message: &&Rc<Queued>| term.fold.is_closed(read_ticket(ctx, message.ticket));
     let unended: Vec<&Rc<Queued>> = copies.iter().filter(|message| message.pack.is_readable() && !is_closed(message)).collect();
     let Some(message) = unended.last() else { return true };

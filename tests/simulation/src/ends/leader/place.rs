@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use faultline_engine::ends::{Entry, TaskKind};
-use faultline_engine::job::AttemptId;
+use faultline_engine::job::{AttemptId, JobId};
 
 use super::books::Task;
 use super::read;
@@ -75,7 +75,7 @@ fn place(ctx: &Ctx, term: &mut Term) {
         let (script, pack, count) = (held.script(ticket.idx), held.pack, held.count());
         if is_final || failed > script.max_retries {
             if ctx.has(EndsBug::LetterBeforeEnd) {
-                let job = faultline_engine::ends::TaskId::of(pack, ticket.idx, count);
+                let job = JobId::of(pack, ticket.idx, count);
                 ctx.say(Request::Letter { ticket, job }, None);
             }
             let entry = read::decision(term, ticket, (pack, count), TaskKind::Dead, None);

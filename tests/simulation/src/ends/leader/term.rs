@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use faultline_engine::ends::{Entry, Fold, Gen, PackTicket, Snapshot, TaskId, Ticket, ack_delay_ns};
-use faultline_engine::job::AttemptId;
+use faultline_engine::ends::{Entry, Fold, Gen, PackTicket, Snapshot, Ticket, ack_delay_ns};
+use faultline_engine::job::{AttemptId, JobId};
 
 use super::books::{Packs, Task};
 use crate::ends::EndsBug;
@@ -56,7 +56,7 @@ pub(super) struct Term {
     /// JOBS went back, and the log that was read does not say so yet.
     pub(super) is_setback_unread: bool,
     /// Dead letters that are owed, and when the job's end cannot be lost any more.
-    pub(super) letters: VecDeque<(u64, Ticket, TaskId)>,
+    pub(super) letters: VecDeque<(u64, Ticket, JobId)>,
     pub(super) nodes: BTreeMap<Proc, Node>,
     /// Attempts that heartbeats named lately, by task.
     pub(super) named: HashMap<Ticket, (AttemptId, Proc, u64, u64)>,
