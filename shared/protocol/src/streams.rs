@@ -9,6 +9,8 @@ use faultline_engine::job::Priority;
 
 use crate::subjects;
 
+pub mod packs;
+
 pub const JOBS: &str = "JOBS";
 pub const RESULTS: &str = "RESULTS";
 pub const EVENTS: &str = "EVENTS";

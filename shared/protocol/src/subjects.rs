@@ -2,6 +2,8 @@
 
 use faultline_engine::job::{AttemptId, JobId, Priority, is_token};
 
+pub mod packs;
+
 /// JetStream's direct reads of JOBS, many in one request.
 pub const JOBS_DIRECT_GET: &str = "$JS.API.DIRECT.GET.JOBS";
 pub const QUEUE_ALL: &str = "job.q.>";

@@ -8,6 +8,8 @@
 mod detail;
 mod entries;
 mod error;
+mod pack;
+mod request;
 mod snapshot;
 mod wire;
 
@@ -16,6 +18,8 @@ use faultline_engine::ends::{Entry, Malformed};
 pub use detail::{decode_detail, encode_detail};
 pub use entries::{MAX_BYTES, Messages, decode, encode, messages};
 pub use error::Unreadable;
+pub use pack::{MAX_PACK_BYTES, UnfitPack, decode_pack, encode_pack};
+pub use request::{EndsAnswer, EndsQuestion, HeldTicket, HeldTickets, KeptSnapshot, KeptSnapshots, PackStanding};
 pub use snapshot::{decode_snapshot, encode_snapshot};
 
 /// What the fold is told of a body that was read, or could not be.
