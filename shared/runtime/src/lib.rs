@@ -11,6 +11,7 @@ pub mod connect;
 pub mod connection;
 pub mod count;
 pub mod credentials;
+pub mod ends;
 pub mod events;
 mod failure;
 pub mod generation;

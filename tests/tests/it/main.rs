@@ -20,6 +20,7 @@ mod incidents;
 mod json_shapes;
 mod large_jobs;
 mod lifecycle;
+mod log_of_ends;
 mod losses;
 mod names;
 mod nats_clients;
