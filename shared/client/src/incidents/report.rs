@@ -169,7 +169,7 @@ fn against_targets(incident: &IncidentView) -> String {
 fn stretches(around: &Around) -> String {
     let mut out = String::from("| | length | submitted | committed | commits a second | interrupted | failed | commits over time |\n");
     out.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
-    let highest = around.stretches.iter().flat_map(|stretch| rates(stretch)).fold(0.0, f64::max);
+    let highest = around.stretches.iter().flat_map(rates).fold(0.0, f64::max);
     for stretch in &around.stretches {
         let m = &stretch.measured;
         let _ = writeln!(
