@@ -93,8 +93,16 @@ async fn doctor_finds_nothing_wrong_and_then_names_whatever_is_broken() {
     assert_eq!((code, status.as_str(), found.as_str()), (Some(5), "fail", "stream EVENTS: max_age is 30 min, needed is 1 h"));
     events.max_age = Duration::from_secs(3600);
     jetstream.update_stream(&events).await.unwrap();
-    jetstream.get_stream(streams::JOBS).await.unwrap().delete_consumer("sched-low").await.unwrap();
-    let (code, report) = doctor(&[]);
+    // `up` puts a consumer back by itself, on a busy machine before doctor has looked.
+    let jobs = jetstream.get_stream(streams::JOBS).await.unwrap();
+    let (mut code, mut report) = (Some(0), Value::Null);
+    for _ in 0..5 {
+        jobs.delete_consumer("sched-low").await.unwrap();
+        (code, report) = doctor(&[]);
+        if code == Some(5) {
+            break;
+        }
+    }
     assert_eq!((code, finding(&report, "streams")), (Some(5), ("fail".into(), "missing: consumer JOBS/sched-low".into())));
     assert!(up.faultline(&["setup"]).status.success(), "setup puts it back");
 

@@ -39,9 +39,8 @@ pub(crate) async fn run(link: &Link, flags: &IncidentsFlags) -> Result<(), Failu
     let mut history = History::begin(&link.nats).await;
     history.catch_up().await?;
     if let Some(id) = &flags.id {
-        let id = id.to_ascii_uppercase();
         let unknown = || Failure::NotFound(format!("no incident {id} in the last hour: `faultline incidents` lists them"));
-        let found = history.incidents.find(&id, unix_ms()).ok_or_else(unknown)?;
+        let found = history.incidents.find(&id.to_ascii_uppercase(), unix_ms()).ok_or_else(unknown)?;
         return link.out.one(&found, card);
     }
     let limit = usize::try_from(flags.limit).unwrap_or(usize::MAX);
@@ -165,7 +164,7 @@ mod tests {
             incidents.on_event(&event);
         }
         if has_ended {
-            incidents.on_ended(job, JobState::Committed, 1_700_000_002_000);
+            incidents.on_ended(job, JobState::Committed, 1_700_000_002_000, None);
         }
         incidents.newest(1_700_000_003_000).next().unwrap()
     }

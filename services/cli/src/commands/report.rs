@@ -64,12 +64,13 @@ pub(crate) async fn run(link: &Link, flags: &ReportFlags) -> Result<(), Failure>
 /// The wanted incident. An experiment's run is part of what its faults are signed with.
 fn find(history: &History<'_>, id: Option<&str>) -> Result<IncidentView, Failure> {
     let now_ms = unix_ms();
-    let Some(id) = id.map(str::to_ascii_uppercase) else {
+    let Some(given) = id else {
         let nothing = || Failure::NotFound("nothing has failed in the last hour".to_owned());
         return history.incidents.newest(now_ms).next().ok_or_else(nothing);
     };
+    let id = given.to_ascii_uppercase();
     let of_run = || history.incidents.newest(now_ms).find(|incident| incident.headline.contains(&format!("experiment {id} ")));
-    let unknown = || Failure::NotFound(format!("no incident or run {id} in the last hour: `faultline incidents` lists them"));
+    let unknown = || Failure::NotFound(format!("no incident or run {given} in the last hour: `faultline incidents` lists them"));
     history.incidents.find(&id, now_ms).or_else(of_run).ok_or_else(unknown)
 }
 

@@ -5,13 +5,18 @@ use faultline_cluster::up::remote;
 use faultline_cluster::up::signal::KillSignal;
 use faultline_protocol::messages::ProcessSignalled;
 use faultline_runtime::clock::unix_ms;
+use tokio::time::{Duration, Instant};
 
-use crate::commands::{incidents, link};
+use crate::commands::incidents;
+use crate::commands::link::Link;
 use crate::exit::Failure;
 use crate::output;
 use crate::session::Session;
 
 const KILL_COMMAND: &str = "faultline kill";
+/// A NATS server that was killed is back within this time.
+const BACK_LIMIT: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Flags of `kill`.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,11 +51,28 @@ fn kill_signal() -> impl TypedValueParser<Value = KillSignal> {
 /// `faultline kill NAME`: tells what really happened.
 pub(crate) async fn run(session: &Session, flags: KillFlags) -> Result<(), Failure> {
     let since_ms = unix_ms();
-    note!("{}", send(session, flags.service.clone(), flags.signal, KILL_COMMAND).await?);
-    if flags.watch {
-        link::with(session, async |link| incidents::watch(link, &flags.service, since_ms).await).await?;
+    if flags.watch && flags.signal == KillSignal::Cont {
+        return Err(Failure::Usage("--watch: SIGCONT breaks nothing; `faultline incidents` shows what the freeze did".to_owned()));
     }
-    Ok(())
+    note!("{}", send(session, flags.service.clone(), flags.signal, KILL_COMMAND).await?);
+    if !flags.watch {
+        return Ok(());
+    }
+    let link = link_again(session).await?;
+    let watched = incidents::watch(&link, &flags.service, since_ms).await;
+    link.nats.close().await;
+    watched
+}
+
+/// What was killed may be NATS.
+async fn link_again(session: &Session) -> Result<Link, Failure> {
+    let give_up = Instant::now() + BACK_LIMIT;
+    loop {
+        match Link::open(session).await {
+            Err(Failure::Unreachable(_)) if Instant::now() < give_up => tokio::time::sleep(ASK_EVERY).await,
+            opened => return opened,
+        }
+    }
 }
 
 /// Has `up` send a signal. `via` names the command that asks.

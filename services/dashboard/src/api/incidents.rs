@@ -34,7 +34,7 @@ pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<In
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", tag = "cluster", params(("id" = String, Path, description = "as the list shows it")),
     responses((status = 200, body = IncidentView), (status = 404, body = ErrorBody)))]
 pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<IncidentView>, ApiError> {
-    let found = app.view.read().incidents.find(&id, app.now_ms());
+    let found = app.view.read().incidents.find(&id.to_ascii_uppercase(), app.now_ms());
     let unknown = || ApiError::not_found(format!("no incident {id} in the last hour")).remedy("/api/v1/incidents lists them");
     found.map(Json).ok_or_else(unknown)
 }

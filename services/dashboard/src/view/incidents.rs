@@ -26,9 +26,9 @@ impl View {
         self.incidents.on_event(event);
         // The records are read beside the history: the end may have been there first.
         if let (EventKind::AttemptLost, Some(job)) = (event.kind, event.job)
-            && let Some((state, at_ms)) = self.jobs.end_of(job)
+            && let Some((state, at_ms, attempt)) = self.jobs.end_of(job)
         {
-            self.incidents.on_ended(job, state, at_ms);
+            self.incidents.on_ended(job, state, at_ms, attempt);
         }
     }
 

@@ -125,10 +125,10 @@ impl JobTable {
         self.entries.contains_key(&job)
     }
 
-    /// How the job ended, and when.
-    pub(crate) fn end_of(&self, job: JobId) -> Option<(JobState, u64)> {
+    /// How the job ended, when, and by which attempt.
+    pub(crate) fn end_of(&self, job: JobId) -> Option<(JobState, u64, Option<AttemptId>)> {
         let end = self.entries.get(&job)?.end.as_ref()?;
-        Some((end.state, end.ended_at_ms))
+        Some((end.state, end.ended_at_ms, end.attempt))
     }
 
     /// Name and kind of a job.

@@ -198,7 +198,7 @@ impl View {
     /// A job has ended.
     pub(crate) fn on_end(&mut self, record: TerminalRecord) {
         self.timeline.on_end(&record);
-        self.incidents.on_ended(record.job, record.state, record.ended_at_ms);
+        self.incidents.on_ended(record.job, record.state, record.ended_at_ms, record.attempt);
         self.jobs.on_end(record);
     }
 

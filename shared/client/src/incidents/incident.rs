@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::fault::FaultCause;
 use faultline_engine::fault::cause::{KILL, ends_nodes};
-use faultline_engine::job::{JobId, JobState};
+use faultline_engine::job::{AttemptId, JobId, JobState};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::FaultTruth;
 use serde::Serialize;
@@ -20,7 +20,7 @@ pub(super) const AFTERMATH_MS: u64 = 30_000;
 pub(super) const BURST_MS: u64 = 10_000;
 
 /// What the signature of an experiment begins with.
-const EXPERIMENT: &str = "experiment ";
+pub(super) const EXPERIMENT: &str = "experiment ";
 /// The process of a NATS server is called so, with a number where there are several.
 const NATS: &str = "nats";
 
@@ -59,12 +59,13 @@ pub(super) struct NodeTrouble {
     /// Its fault ended everything on it: it has to register again.
     awaited: bool,
     pub(super) back_ms: Option<u64>,
-    pub(super) left: bool,
 }
 
 /// An interrupted job.
 #[derive(Debug, Clone)]
 pub(super) struct Move {
+    /// The attempt that was interrupted.
+    attempt: AttemptId,
     /// Where it was placed next, and when that first happened.
     pub(super) to: Option<String>,
     pub(super) placed_ms: Option<u64>,
@@ -219,16 +220,16 @@ impl Incident {
         self.sign(at_ms);
     }
 
-    pub(super) fn back(&mut self, node: &str, left: bool, at_ms: u64) {
-        if let Some(trouble) = self.nodes.get_mut(node) {
+    /// What happens to the node after it is back is not of this incident.
+    pub(super) fn back(&mut self, node: &str, at_ms: u64) {
+        if let Some(trouble) = self.nodes.get_mut(node).filter(|trouble| trouble.back_ms.is_none()) {
             trouble.back_ms = Some(at_ms);
-            trouble.left = left;
             self.sign(at_ms);
         }
     }
 
-    pub(super) fn interrupted(&mut self, job: JobId, node: &str, at_ms: u64) {
-        self.moves.insert(job, Move { to: None, placed_ms: None, end: None });
+    pub(super) fn interrupted(&mut self, job: JobId, attempt: AttemptId, node: &str, at_ms: u64) {
+        self.moves.insert(job, Move { attempt, to: None, placed_ms: None, end: None });
         self.nodes.entry(node.to_owned()).or_default();
         self.first_loss_ms.get_or_insert(at_ms);
         self.sign(at_ms);
@@ -251,8 +252,10 @@ impl Incident {
         }
     }
 
-    pub(super) fn ended(&mut self, job: JobId, state: JobState, at_ms: u64) {
-        if let Some(moved) = self.moves.get_mut(&job) {
+    pub(super) fn ended(&mut self, job: JobId, state: JobState, at_ms: u64, attempt: Option<AttemptId>) {
+        if self.moves.get(&job).is_some_and(|moved| attempt == Some(moved.attempt)) {
+            self.moves.remove(&job);
+        } else if let Some(moved) = self.moves.get_mut(&job) {
             let waited = moved.placed_ms.is_none();
             moved.end = Some(MoveEnd::As(state));
             self.last_end_ms = self.last_end_ms.max(Some(at_ms));
@@ -260,6 +263,12 @@ impl Incident {
                 self.moved(at_ms);
             }
         }
+    }
+
+    /// Nothing of it has turned out to be so.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_judged = self.nodes.values().any(|trouble| trouble.worst.is_some());
+        self.moves.is_empty() && self.faults.is_empty() && self.leader.is_none() && !self.leaderless && self.failures == 0 && !is_judged
     }
 
     pub(super) fn forgotten(&mut self, job: JobId) {
@@ -277,6 +286,10 @@ impl Incident {
     pub(super) fn awaits_leader(&self, at_ms: u64) -> bool {
         let is_suspect = self.leaderless || self.is_of_nats();
         is_suspect && self.leader.is_none() && self.is_fresh(at_ms)
+    }
+
+    pub(super) fn leader_lost(&mut self) {
+        self.leaderless = true;
     }
 
     pub(super) fn led_by(&mut self, to: &str, from: Option<&str>, at_ms: u64) {
@@ -312,6 +325,7 @@ impl Incident {
 
     /// A killed leader is followed by an election; a frozen one that is back before its lease ends goes on leading.
     fn needs_leader(&self) -> bool {
-        self.leaderless && self.faults.values().any(|fault| fault.kind == KILL || !self.ended.contains(&fault.id))
+        let is_left = self.kind == IncidentKind::Leader;
+        self.leaderless && (is_left || self.faults.values().any(|fault| fault.kind == KILL || !self.ended.contains(&fault.id)))
     }
 }

@@ -14,7 +14,7 @@ mod report_tests;
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use faultline_engine::agent::REFUSED;
 use faultline_engine::fault::cause::{BrokenAttempt, cause_of, takes_node_away};
@@ -48,11 +48,14 @@ pub struct Incidents {
     by_target: BTreeMap<String, u64>,
     /// The incident that a node was judged in last.
     by_node: BTreeMap<String, u64>,
-    /// Interrupted jobs that have not ended, and the incident that interrupted them last.
-    by_job: BTreeMap<JobId, u64>,
+    /// Interrupted jobs that have not ended, and the incidents that interrupted them, the last one last.
+    by_job: BTreeMap<JobId, Vec<u64>>,
     /// Placements of jobs that had been interrupted before.
     placements: BTreeMap<JobId, (AttemptId, String, u64)>,
     leader: Option<String>,
+    /// Nodes that have joined and not left. None, after there were some: the cluster was stopped in order.
+    present: BTreeSet<String>,
+    was_stopped: bool,
     /// Attempts that failed by themselves lately.
     failures: VecDeque<(u64, JobId)>,
 }
@@ -65,19 +68,26 @@ impl Incidents {
         }
     }
 
-    /// A job has ended, at most once for each.
-    pub fn on_ended(&mut self, job: JobId, state: JobState, at_ms: u64) {
+    /// A job has ended, at most once for each; `attempt` is the one that ended it, if one did. That one was not interrupted, whatever was
+    /// said of it before its end was known.
+    pub fn on_ended(&mut self, job: JobId, state: JobState, at_ms: u64, attempt: Option<AttemptId>) {
         self.placements.remove(&job);
-        if let Some(incident) = self.by_job.remove(&job).and_then(|serial| self.all.get_mut(&serial)) {
-            incident.ended(job, state, at_ms);
+        for serial in self.by_job.remove(&job).unwrap_or_default() {
+            let Some(incident) = self.all.get_mut(&serial) else { continue };
+            incident.ended(job, state, at_ms, attempt);
+            if incident.is_empty() {
+                self.drop_incident(serial);
+            }
         }
     }
 
     /// The job's record is there no more: it has ended, and nothing tells how.
     pub fn forget(&mut self, job: JobId) {
         self.placements.remove(&job);
-        if let Some(incident) = self.by_job.remove(&job).and_then(|serial| self.all.get_mut(&serial)) {
-            incident.forgotten(job);
+        for serial in self.by_job.remove(&job).unwrap_or_default() {
+            if let Some(incident) = self.all.get_mut(&serial) {
+                incident.forgotten(job);
+            }
         }
     }
 
@@ -115,16 +125,11 @@ impl Incidents {
             EventKind::NodeSuspect => self.on_judged(event, Health::Suspect),
             EventKind::NodeGone => self.on_judged(event, Health::Gone),
             EventKind::NodeDead => self.on_judged(event, Health::Dead),
-            EventKind::NodeRecovered | EventKind::NodeLeft => self.on_back(event),
-            EventKind::NodeJoined => {
-                if let Some(node) = &event.node {
-                    self.on_node(node, &event.service);
-                    self.on_back(event);
-                }
-            }
+            EventKind::NodeRecovered | EventKind::NodeLeft | EventKind::NodeJoined => self.on_back(event),
             EventKind::AttemptLost => self.on_interrupted(event),
             EventKind::AttemptFailed => self.on_failed(event),
             EventKind::JobPlaced => self.on_placed(event),
+            EventKind::LeaderLost => self.on_leader_lost(event),
             EventKind::LeaderElected => self.on_leader(event),
             EventKind::JobDead => self.on_job_event(event, JobState::Dead),
             EventKind::JobCancelled => self.on_job_event(event, JobState::Cancelled),
@@ -134,7 +139,7 @@ impl Incidents {
 
     fn on_job_event(&mut self, event: &ClusterEvent, state: JobState) {
         if let Some(job) = event.job {
-            self.on_ended(job, state, event.at_ms);
+            self.on_ended(job, state, event.at_ms, None);
         }
     }
 
@@ -218,26 +223,37 @@ impl Incidents {
     fn on_back(&mut self, event: &ClusterEvent) {
         let Some(node) = &event.node else { return };
         if let Some(incident) = self.by_node.get(node).and_then(|serial| self.all.get_mut(serial)) {
-            incident.back(node, event.kind == EventKind::NodeLeft, event.at_ms);
+            incident.back(node, event.at_ms);
         }
-        if event.kind == EventKind::NodeLeft {
-            self.by_node.remove(node);
+        match event.kind {
+            EventKind::NodeJoined => {
+                self.on_node(node, &event.service);
+                self.present.insert(node.clone());
+            }
+            EventKind::NodeLeft => {
+                self.by_node.remove(node);
+                self.present.remove(node);
+                self.was_stopped |= self.present.is_empty();
+            }
+            _ => {}
         }
     }
 
     fn on_interrupted(&mut self, event: &ClusterEvent) {
         let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
         if event.detail.starts_with(REFUSED) {
-            if let Some(incident) = self.by_job.get(&job).and_then(|serial| self.all.get_mut(serial)) {
+            if let Some(incident) = self.last_of(job) {
                 incident.refused(job, event.at_ms);
             }
             return;
         }
         let serial = self.incident_of_loss(event, attempt, node);
-        self.by_job.insert(job, serial);
+        let serials = self.by_job.entry(job).or_default();
+        serials.retain(|known| *known != serial);
+        serials.push(serial);
         let placement = self.placements.get(&job).filter(|(placed, _, at_ms)| *placed != attempt && *at_ms >= event.at_ms).cloned();
         let Some(incident) = self.all.get_mut(&serial) else { return };
-        incident.interrupted(job, node, event.at_ms);
+        incident.interrupted(job, attempt, node, event.at_ms);
         if let Some((_, to, at_ms)) = placement {
             incident.placed(job, &to, at_ms);
         }
@@ -278,15 +294,37 @@ impl Incidents {
         if self.placements.len() > MAX_PLACEMENTS {
             self.placements.pop_first();
         }
-        if let Some(incident) = self.by_job.get(&job).and_then(|serial| self.all.get_mut(serial)) {
+        if let Some(incident) = self.last_of(job) {
             incident.placed(job, node, event.at_ms);
+        }
+    }
+
+    /// The incident that interrupted the job last.
+    fn last_of(&mut self, job: JobId) -> Option<&mut Incident> {
+        let serial = self.by_job.get(&job)?.last()?;
+        self.all.get_mut(serial)
+    }
+
+    fn awaiting_leader(&self, at_ms: u64) -> Option<u64> {
+        self.all.iter().rev().find(|(_, incident)| incident.awaits_leader(at_ms)).map(|(serial, _)| *serial)
+    }
+
+    /// A leader that was deposed says so: no scheduler leads from then on.
+    fn on_leader_lost(&mut self, event: &ClusterEvent) {
+        if self.leader.as_ref() == Some(&event.service) && self.awaiting_leader(event.at_ms).is_none() {
+            let id = fault_id(event.at_ms, u128::from(self.next));
+            let mut leaderless = Incident::new(id, IncidentKind::Leader, event.at_ms);
+            leaderless.leader_lost();
+            self.open(leaderless);
         }
     }
 
     fn on_leader(&mut self, event: &ClusterEvent) {
         let before = self.leader.replace(event.service.clone());
-        let awaited = self.all.iter().rev().find(|(_, incident)| incident.awaits_leader(event.at_ms)).map(|(serial, _)| *serial);
-        let has_moved = before.as_ref().is_some_and(|before| *before != event.service);
+        let awaited = self.awaiting_leader(event.at_ms);
+        // After an orderly stop any scheduler may be the first one.
+        let was_stopped = std::mem::take(&mut self.was_stopped);
+        let has_moved = !was_stopped && before.as_ref().is_some_and(|before| *before != event.service);
         let serial = awaited.or_else(|| {
             let id = fault_id(event.at_ms, u128::from(self.next));
             has_moved.then(|| self.open(Incident::new(id, IncidentKind::Leader, event.at_ms)))
@@ -322,12 +360,20 @@ impl Incidents {
         self.next += 1;
         self.all.insert(serial, incident);
         if self.all.len() > MAX_INCIDENTS
-            && let Some((oldest, _)) = self.all.pop_first()
+            && let Some((&oldest, _)) = self.all.first_key_value()
         {
-            self.by_job.retain(|_, serial| *serial != oldest);
-            self.by_node.retain(|_, serial| *serial != oldest);
-            self.by_target.retain(|_, serial| *serial != oldest);
+            self.drop_incident(oldest);
         }
         serial
+    }
+
+    fn drop_incident(&mut self, serial: u64) {
+        self.all.remove(&serial);
+        self.by_job.retain(|_, serials| {
+            serials.retain(|known| *known != serial);
+            !serials.is_empty()
+        });
+        self.by_node.retain(|_, known| *known != serial);
+        self.by_target.retain(|_, known| *known != serial);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use faultline_engine::job::JobId;
 use faultline_protocol::codec;
-use faultline_protocol::messages::EventBatch;
+use faultline_protocol::messages::{EventBatch, Record, is_returned};
 use faultline_protocol::streams;
 use faultline_runtime::connect::Nats;
 use faultline_runtime::read::{From, Reader, Row};
@@ -72,11 +72,13 @@ impl<'a> History<'a> {
         while let Some((job, answer)) = answers.next().await {
             match answer.map_err(ClientError::Failed)? {
                 Some(record) if record.is_open => {}
-                Some(record) => {
-                    if let Some(state) = record.terminal_state() {
-                        self.incidents.on_ended(job, state, record.stored_at_ms);
-                    }
-                }
+                // One that only closes an opening that NATS brought back says nothing of the job.
+                Some(record) if is_returned(Some(&record.headers)) => self.incidents.forget(job),
+                Some(record) => match Record::decode(Some(&record.headers), &record.body) {
+                    Ok(Record::Ended(end)) => self.incidents.on_ended(job, end.state, record.stored_at_ms, end.attempt),
+                    Ok(Record::Open(_)) => {}
+                    Err(error) => tracing::debug!(%job, %error, "unreadable record"),
+                },
                 None => self.incidents.forget(job),
             }
         }

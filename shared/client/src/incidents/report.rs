@@ -14,8 +14,11 @@ const BEFORE_MS: u64 = 60_000;
 const BACK_MS: u64 = 10_000;
 /// After so long it is not waited for any more.
 const LONGEST_AFTER_MS: u64 = 300_000;
-/// Columns of the chart of each stretch.
+/// So many commits in the time before make a rate that others can be compared with.
+const FEWEST_COMMITS: u64 = 10;
+/// The most columns of the chart of each stretch, and the shortest time that one stands for.
 const BINS: usize = 24;
+const SHORTEST_BIN_MS: u64 = 250;
 
 /// A stretch of time, and what happened in it.
 #[derive(Debug, Clone)]
@@ -47,11 +50,11 @@ impl Around {
         let wanted = before.throughput_per_s * BACK_MS as f64 / 1000.0 * 0.9;
         let latest_ms = now_ms.min(over_ms + LONGEST_AFTER_MS);
         let is_back = |end_ms: &u64| observer.commits(end_ms - BACK_MS, *end_ms, 1)[0] as f64 >= wanted;
-        let back_ms = (wanted > 0.0).then(|| (over_ms + BACK_MS..=latest_ms).step_by(1_000).find(is_back)).flatten();
+        let back_ms = (before.committed >= FEWEST_COMMITS).then(|| (over_ms + BACK_MS..=latest_ms).step_by(1_000).find(is_back)).flatten();
         let stretch = |name, from_ms, to_ms| Stretch {
             name,
             measured: observer.measure(from_ms, to_ms),
-            commits: observer.commits(from_ms, to_ms, BINS),
+            commits: observer.commits(from_ms, to_ms, bins(to_ms - from_ms)),
         };
         let mut stretches = vec![stretch("before", from_ms, began_ms), stretch("during", began_ms, over_ms)];
         let after_ms = back_ms.unwrap_or(latest_ms);
@@ -60,6 +63,10 @@ impl Around {
         }
         Self { stretches, back_after_ms: back_ms.map(|at_ms| at_ms - began_ms) }
     }
+}
+
+fn bins(length_ms: u64) -> usize {
+    usize::try_from(length_ms / SHORTEST_BIN_MS).unwrap_or(BINS).min(BINS)
 }
 
 /// The post-mortem. `time` writes a moment for people.
@@ -91,6 +98,7 @@ fn summary(incident: &IncidentView, around: &Around, time: &impl Fn(u64) -> Stri
     let jobs = match (incident.interrupted, incident.placed_again_after_ms) {
         (0, _) => "No job was interrupted.".to_owned(),
         (jobs, Some(ms)) => format!("{} interrupted; the last was placed again after {}; 0 lost.", jobs_words(jobs), span(ms)),
+        (jobs, None) if incident.waiting == 0 => format!("{} interrupted, and ended before it was placed again.", jobs_words(jobs)),
         (jobs, None) => format!("{} interrupted, and {} not placed again yet.", jobs_words(jobs), incident.waiting),
     };
     let over = match (incident.state, incident.recovered_ms) {
@@ -123,7 +131,7 @@ fn impact(incident: &IncidentView, around: &Around) -> String {
     if let Some(during) = during {
         row("GPU-seconds of attempts that ended meanwhile", format!("{:.1}", during.gpu_s_used));
         row("of them for commits", format!("{:.1}", during.gpu_s_committed));
-        row("longest time without a commit", during.stall_ms.map_or_else(|| "-".to_owned(), span));
+        row("longest time without a commit", during.stall_ms.map_or_else(|| "all of it".to_owned(), span));
     }
     let known = around.stretches.last().and_then(|stretch| stretch.measured.lost);
     row("jobs lost, in the whole cluster", known.map_or_else(|| "unknown".to_owned(), |lost| lost.to_string()));
@@ -185,7 +193,11 @@ fn stretches(around: &Around) -> String {
             bars(stretch, highest)
         );
     }
-    let _ = writeln!(out, "\nThe highest bar stands for {highest:.1} commits a second; each stretch has {BINS} bars, whatever its length.");
+    let _ =
+        writeln!(out, "\nThe highest bar stands for {highest:.1} commits a second; a stretch has up to {BINS} bars, whatever its length.");
+    if around.stretches.first().is_some_and(|before| before.measured.attempts_lost > 0) {
+        out.push_str("The time before it has interruptions of other incidents.\n");
+    }
     out
 }
 
@@ -206,7 +218,14 @@ fn bars(stretch: &Stretch, highest: f64) -> String {
 
 fn repeat(incident: &IncidentView) -> String {
     if incident.repeat.is_empty() {
-        return "No order did it, so no command repeats it. `faultline chaos list` shows what can be ordered.\n".to_owned();
+        let is_experiment = incident.headline.contains(" by experiment ");
+        return match is_experiment {
+            true => "An experiment did it: `faultline chaos ls` shows it with its seed, and `faultline chaos run` runs one.\n",
+            false => "No command repeats it.\n",
+        }
+        .to_owned();
     }
-    format!("```sh\n{}\n```\n", incident.repeat.join("\n"))
+    let at_once =
+        if incident.repeat.len() > 1 { "\nIt happened to all of them at once; the commands come one after the other.\n" } else { "" };
+    format!("```sh\n{}\n```\n{at_once}", incident.repeat.join("\n"))
 }

@@ -39,7 +39,7 @@ fn killed_worker() -> IncidentView {
     ] {
         incidents.on_event(&event);
     }
-    incidents.on_ended(JobId::new(1, 1), JobState::Committed, BEGAN_MS + 2_000);
+    incidents.on_ended(JobId::new(1, 1), JobState::Committed, BEGAN_MS + 2_000, None);
     incidents.newest(BEGAN_MS + 60_000).next().expect("an incident")
 }
 

@@ -84,7 +84,7 @@ fn killed_worker() -> Vec<ClusterEvent> {
 #[test]
 fn a_killed_worker_is_one_incident_that_says_who_how_where_to_and_what_was_lost() {
     let mut incidents = fold(killed_worker());
-    incidents.on_ended(job(1), JobState::Committed, 750_000);
+    incidents.on_ended(job(1), JobState::Committed, 750_000, Some(AttemptId::new(743_055, 1)));
     let seen = only(&incidents);
     assert_eq!((seen.id.as_str(), seen.kind, seen.state), ("F1", IncidentKind::Fault, IncidentState::Recovered));
     assert_eq!((seen.began_ms, seen.recovered_ms, seen.noticed_after_ms), (742_926, Some(743_245), Some(122)));
@@ -114,7 +114,7 @@ fn while_a_job_waits_nothing_is_recovered_and_no_loss_is_ruled_out() {
     assert_eq!((seen.state, seen.recovered_ms, seen.waiting, seen.placed_again_after_ms), (IncidentState::Ongoing, None, 1, None));
     assert!(seen.story.iter().all(|step| !step.text.contains("lost")), "{:?}", seen.story);
     assert!(seen.story.iter().any(|step| step.text == "1 of 2 placed again: 1 to gpu-node-05"));
-    incidents.on_ended(job(2), JobState::Cancelled, 760_000);
+    incidents.on_ended(job(2), JobState::Cancelled, 760_000, None);
     let seen = only(&incidents);
     assert_eq!((seen.recovered_ms, seen.cancelled), (Some(760_000), 1));
 }
@@ -202,11 +202,11 @@ fn a_rack_is_one_incident_and_two_orders_are_two() {
     };
     let rack = fold([began(in_rack("F1", "gpu-node-03", 5_000)), began(in_rack("F2", "gpu-node-04", 5_200))]);
     let seen = only(&rack);
-    assert_eq!((seen.headline.as_str(), seen.nodes_total), ("rack-2 failed: crash on 2 targets", 2));
+    assert_eq!((seen.headline.as_str(), seen.nodes_total), ("rack-2 failed: crash on gpu-node-03, gpu-node-04", 2));
     let orders = fold([began(truth("F1", "kill", "worker-03", 5_000)), began(truth("F2", "kill", "worker-04", 6_000))]);
     assert_eq!(all(&orders).len(), 2);
     let one_order = fold([began(truth("F1", "kill", "worker-03", 5_000)), began(truth("F2", "kill", "worker-04", 5_100))]);
-    assert_eq!(only(&one_order).headline, "kill on 2 targets by `faultline kill`, user root");
+    assert_eq!(only(&one_order).headline, "kill on worker-03, worker-04 by `faultline kill`, user root");
 }
 
 #[test]
@@ -256,6 +256,60 @@ fn nodes_that_leave_with_attempts_are_one_departure_and_without_any_none() {
         (seen.kind, seen.headline.as_str(), seen.waiting),
         (IncidentKind::Departure, "gpu-node-02 and 1 other node left in order", 2)
     );
+}
+
+/// The scheduler took an attempt for interrupted whose end it had not heard of.
+#[test]
+fn an_attempt_that_committed_was_not_interrupted() {
+    let mut incidents = fold(killed_worker());
+    incidents.on_ended(job(1), JobState::Committed, 743_040, Some(AttemptId::new(740_000, 1)));
+    let seen = only(&incidents);
+    assert_eq!((seen.interrupted, seen.committed, seen.placed_again), (1, 0, 1), "the other one was");
+
+    let lost = of_job(900_000, EventKind::AttemptLost, 3, 890_000, "gpu-node-06", "the news of its end was lost");
+    incidents.on_event(&lost);
+    assert_eq!(all(&incidents).len(), 2);
+    incidents.on_ended(job(3), JobState::Committed, 899_990, Some(AttemptId::new(890_000, 3)));
+    assert_eq!(only(&incidents).id, "F1", "nothing of it was so");
+    assert_eq!(incidents.open_jobs().collect::<Vec<_>>(), [job(2)]);
+}
+
+#[test]
+fn a_job_that_two_incidents_interrupted_ends_in_both() {
+    let again = truth("F2", "kill", "worker-05", 750_000);
+    let lost = of_job(750_100, EventKind::AttemptLost, 1, 743_055, "gpu-node-05", "gpu-node-05 is gone");
+    let mut incidents = fold(killed_worker().into_iter().chain([began(again), lost]));
+    incidents.on_ended(job(1), JobState::Committed, 760_000, Some(AttemptId::new(755_000, 1)));
+    assert_eq!(
+        all(&incidents).iter().map(|seen| (seen.id.clone(), seen.committed)).collect::<Vec<_>>(),
+        [("F2".into(), 1), ("F1".into(), 1)]
+    );
+}
+
+#[test]
+fn what_nodes_do_after_they_are_back_changes_no_recovery() {
+    let left = about(800_000, EventKind::NodeLeft, NODE, "the worker stopped");
+    assert_eq!(only(&fold(killed_worker().into_iter().chain([left]))).recovered_ms, Some(743_245));
+}
+
+#[test]
+fn without_a_fault_a_deposed_leader_is_missed_from_then_on_and_a_restart_in_order_is_no_incident() {
+    let says = |at_ms, kind, name: &str| ClusterEvent { service: name.into(), ..event(at_ms, kind, "") };
+    let deposed = [
+        says(1_000, EventKind::LeaderElected, "scheduler-1"),
+        says(9_572, EventKind::LeaderLost, "scheduler-1"),
+        says(12_202, EventKind::LeaderElected, "scheduler-2"),
+    ];
+    assert_eq!(only(&fold(deposed[..2].to_vec())).state, IncidentState::Ongoing);
+    let seen = only(&fold(deposed));
+    assert_eq!((seen.kind, seen.began_ms, seen.recovered_ms), (IncidentKind::Leader, 9_572, Some(12_202)));
+    let restart = [
+        says(1_000, EventKind::LeaderElected, "scheduler-1"),
+        about(1_100, EventKind::NodeJoined, NODE, "incarnation 1"),
+        about(5_000, EventKind::NodeLeft, NODE, "the worker stopped"),
+        says(9_000, EventKind::LeaderElected, "scheduler-2"),
+    ];
+    assert!(all(&fold(restart)).is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use faultline_engine::words::{plural, span};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::incident::{BURST_MS, Incident, IncidentKind, Move, MoveEnd, Sign};
+use super::incident::{BURST_MS, EXPERIMENT, Incident, IncidentKind, Move, MoveEnd, Sign};
 
 /// The most nodes and places that are named; the counts are of all.
 const MAX_NAMED: usize = 20;
@@ -93,7 +93,8 @@ pub struct IncidentView {
     pub moved_to: Vec<MovedTo>,
     /// Attempts that failed by themselves.
     pub failures: u32,
-    /// Commands that do the same again, for the first 20 faults; empty where the faults came by themselves or none is known.
+    /// Commands that do the same again, for the first 20 faults; empty of an experiment, which is repeated as a whole, and where no fault is
+    /// known or a real device failed.
     pub repeat: Vec<String>,
     /// Who leads since, when it cost the leader.
     pub leader: Option<String>,
@@ -204,8 +205,8 @@ impl Incident {
     }
 
     fn repeat(&self) -> Vec<String> {
-        let ordered = self.faults().filter(|fault| fault.cause == FaultCause::Ordered);
-        let mut commands: Vec<String> = ordered.filter_map(command_for).take(MAX_NAMED).collect();
+        let possible = self.faults().filter(|fault| fault.cause != FaultCause::Observed && !fault.by.starts_with(EXPERIMENT));
+        let mut commands: Vec<String> = possible.filter_map(command_for).take(MAX_NAMED).collect();
         commands.dedup();
         commands
     }
@@ -262,7 +263,14 @@ impl Incident {
             return first.headline();
         }
         let same_kind = rest.iter().all(|fault| fault.kind == first.kind);
-        let what = if same_kind { format!("{} on {} targets", first.kind, faults.len()) } else { format!("{} faults", faults.len()) };
+        let what = match same_kind {
+            true if faults.len() <= MAX_TOLD => {
+                let targets: Vec<&str> = faults.iter().map(|fault| fault.target.as_str()).collect();
+                format!("{} on {}", first.kind, targets.join(", "))
+            }
+            true => format!("{} on {} targets", first.kind, faults.len()),
+            false => format!("{} faults", faults.len()),
+        };
         match (&first.domain, first.by.as_str()) {
             (Some(domain), _) => format!("{domain} failed: {what}"),
             (None, "") => what,
@@ -276,20 +284,20 @@ impl Incident {
         tell(StepKind::Began, self.began_ms, self.headline(recovered_ms.is_some()));
         if let Some(sign) = &self.noticed {
             let verb = if sign.health == Health::Suspect { StepKind::Noticed } else { StepKind::GivenUp };
-            tell(verb, sign.at_ms, sign_words(sign));
+            tell(verb, sign.at_ms, self.sign_words(sign));
         }
         let later = self
             .given_up
             .as_ref()
             .filter(|sign| self.noticed.as_ref().is_some_and(|first| first.health == Health::Suspect && first.at_ms <= sign.at_ms));
         if let Some(sign) = later {
-            tell(StepKind::GivenUp, sign.at_ms, sign_words(sign));
+            tell(StepKind::GivenUp, sign.at_ms, self.sign_words(sign));
         }
         if let Some(change) = &self.leader {
             let instead = change.from.as_ref().filter(|from| **from != change.to).map(|from| format!(" instead of {from}"));
             tell(StepKind::Leader, change.at_ms, format!("{} leads{}", change.to, instead.unwrap_or_default()));
         }
-        if let Some(at_ms) = self.first_loss_ms {
+        if let Some(at_ms) = self.first_loss_ms.filter(|_| !self.moves.is_empty()) {
             tell(StepKind::Interrupted, at_ms, format!("{} interrupted", plural(self.moves.len() as u64, "job")));
         }
         let again = self.moves.values().filter(|moved| moved.placed_ms.is_some()).count();
@@ -299,11 +307,14 @@ impl Incident {
         }
         if !self.mended.is_empty() {
             let until_ms = self.faults().filter_map(|fault| fault.until_ms).max().unwrap_or(self.last_sign_ms);
-            tell(StepKind::Mended, until_ms, self.mended.clone());
+            let of = if self.faults().count() > 1 { "the last: " } else { "" };
+            tell(StepKind::Mended, until_ms, format!("{of}{}", self.mended));
         }
         if let Some(at_ms) = recovered_ms {
             let jobs = if self.moves.is_empty() { "no job was interrupted" } else { "0 jobs lost" };
-            tell(StepKind::Recovered, at_ms, format!("recovered, {jobs}"));
+            // The history tells when the server's process runs again, not when it answers.
+            let what = if self.is_of_nats() { "the process of NATS runs again" } else { "recovered" };
+            tell(StepKind::Recovered, at_ms, format!("{what}, {jobs}"));
         }
         let ends = ends_words(counts);
         if !ends.is_empty() {
@@ -314,22 +325,24 @@ impl Incident {
         steps
     }
 
+    fn sign_words(&self, sign: &Sign) -> String {
+        let how = match sign.health {
+            Health::Suspect => "suspect",
+            Health::Gone => "gone",
+            Health::Dead => "dead",
+            Health::Alive => "alive",
+        };
+        let others = self.nodes.iter().filter(|(node, trouble)| **node != sign.node && trouble.worst >= Some(sign.health)).count();
+        let others = if others == 0 { String::new() } else { format!(" and {}", plural(others as u64, "other node")) };
+        format!("{}{others} {how}: {}", sign.node, sign.evidence)
+    }
+
     fn refused_words(&self) -> String {
         match self.refusals {
             0 => String::new(),
             many => format!("; {} refused at first", plural(u64::from(many), "placement")),
         }
     }
-}
-
-fn sign_words(sign: &Sign) -> String {
-    let how = match sign.health {
-        Health::Suspect => "suspect",
-        Health::Gone => "gone",
-        Health::Dead => "dead",
-        Health::Alive => "alive",
-    };
-    format!("{} {how}: {}", sign.node, sign.evidence)
 }
 
 fn places_words(places: &[MovedTo]) -> String {

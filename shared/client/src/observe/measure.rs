@@ -65,7 +65,7 @@ impl Observer {
         let mut counts = vec![0; bins];
         let width_ms = (to_ms.saturating_sub(from_ms) / bins.max(1) as u64).max(1);
         let ends = self.jobs.values().filter_map(|job| job.ended.filter(|end| end.state == JobState::Committed));
-        for end in ends.filter(|end| end.at_ms >= from_ms) {
+        for end in ends.filter(|end| (from_ms..to_ms).contains(&end.at_ms)) {
             if let Some(count) = usize::try_from((end.at_ms - from_ms) / width_ms).ok().and_then(|at| counts.get_mut(at)) {
                 *count += 1;
             }

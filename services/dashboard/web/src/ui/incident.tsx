@@ -58,7 +58,9 @@ export function IncidentCard({ incident, open = false }: { incident: IncidentVie
       <details open={open}>
         <summary>
           {incident.noticed_after_ms === null || incident.noticed_after_ms === undefined
-            ? 'No node was judged'
+            ? incident.nodes_total
+              ? 'No node was judged'
+              : 'What happened'
             : `Noticed after ${span(incident.noticed_after_ms)}`}
           {incident.placed_again_after_ms !== null &&
             incident.placed_again_after_ms !== undefined &&
