@@ -55,6 +55,7 @@ pub(crate) struct FillFlags {
     policy: PolicyName,
     #[arg(long, value_name = "RULE", default_value_t, help = format!("Which of equal nodes is taken: {}", TieRule::ALL.map(TieRule::as_str).join(", ")))]
     tie: TieRule,
+    /// How finely scores are told apart
     #[arg(long, value_enum, default_value_t)]
     scores: ScoresFlag,
     /// One seed, or the first and the last of several

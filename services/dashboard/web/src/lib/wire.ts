@@ -616,7 +616,8 @@ export interface IncidentView {
   /** From its beginning until the last interrupted job was placed again; none while one waits, and when none was interrupted. */
   placed_again_after_ms?: number | null;
   recovered_ms?: number | null;
-  /** Commands that do the same again, for the first 20 faults; empty where the faults came by themselves or none is known. */
+  /** Commands that do the same again, for the first 20 faults; empty of an experiment, which is repeated as a whole, and where no fault is
+   * known or a real device failed. */
   repeat: string[];
   state: IncidentState;
   story: Step[];
