@@ -22,7 +22,8 @@ server=$(scripts/nats-server.sh pinned)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/faultline-test.XXXXXX")
 # The bridge below stops when its standard input, our descriptor 9, ends.
-trap 'exec 9>&-; rm -rf -- "$work"' EXIT
+wheel_pid=
+trap '[ -z "$wheel_pid" ] || kill "$wheel_pid" 2>/dev/null; exec 9>&-; rm -rf -- "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -117,6 +118,13 @@ if [ $# -eq 0 ]; then
   [ "$browser_status" -eq 0 ] || [ "$browser_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$browser_status
 fi
 
+# The wheel, installed as on a machine without a compiler, beside the composed cluster: both wait more than they compute.
+wheel='not run, since arguments were given (`just test-dist` runs it alone)'
+if [ $# -eq 0 ]; then
+  scripts/test-dist.sh >"$work/wheel" 2>&1 9>&- &
+  wheel_pid=$!
+fi
+
 # The client of Compose speaks to the engine itself: the bridge passes only the few calls that the other tests make.
 containers='not run, since arguments were given (`just test-containers` runs it alone)'
 if [ $# -eq 0 ]; then
@@ -127,14 +135,14 @@ if [ $# -eq 0 ]; then
   [ "${containers_status:-0}" -eq 0 ] || [ "$containers_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$containers_status
 fi
 
-# The wheel, installed as on a machine without a compiler.
-wheel='not run, since arguments were given (`just test-dist` runs it alone)'
 if [ $# -eq 0 ]; then
-  { scripts/test-dist.sh 9>&- || echo $? >"$work/wheel-status"; } | tee "$work/wheel"
-  [ ! -f "$work/wheel-status" ] || wheel_status=$(cat "$work/wheel-status")
+  wheel_status=0
+  wait "$wheel_pid" || wheel_status=$?
+  wheel_pid=
+  cat "$work/wheel"
   wheel=$(sed -n 's/^wheel test: //p' "$work/wheel" | tail -n 1)
   wheel=${wheel:-failed before it ran}
-  [ "${wheel_status:-0}" -eq 0 ] || [ "$wheel_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$wheel_status
+  [ "$wheel_status" -eq 0 ] || [ "$wheel_status" -eq 77 ] || [ "$status" -ne 0 ] || status=$wheel_status
 fi
 
 # Containers of test processes that were killed; one that another run still uses has a living owner.

@@ -84,7 +84,7 @@ pub(crate) fn delta(before: &State, next: &mut State) -> Delta {
         events,
         events_after,
         chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
-        incidents: (before.incidents != next.incidents).then(|| next.incidents.clone()),
+        incidents: next.incidents.clone().filter(|_| before.incidents != next.incidents),
         point: next.point.filter(|_| before.point != next.point),
     }
 }

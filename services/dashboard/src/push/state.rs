@@ -93,8 +93,8 @@ pub(crate) struct State {
     /// The newest 40, oldest first. Texts are clipped.
     pub(crate) events: Vec<NumberedEvent>,
     pub(crate) chaos: ChaosState,
-    /// The newest 6, newest first.
-    pub(crate) incidents: Vec<IncidentView>,
+    /// The newest 6, newest first; none while this process cannot read the history yet.
+    pub(crate) incidents: Option<Vec<IncidentView>>,
     /// How many seconds `/api/v1/series` keeps.
     pub(crate) series_s: usize,
     /// The newest second of it.
@@ -131,7 +131,7 @@ impl State {
                 .collect(),
             events: view.events.page(&EventFilter::default(), None, MAX_EVENTS).into_iter().map(clip_event).collect(),
             chaos: view.chaos.state().clone(),
-            incidents: view.incidents.newest(now_ms).take(MAX_INCIDENTS).map(clip_incident).collect(),
+            incidents: view.events.is_read().then(|| view.incidents.newest(now_ms).take(MAX_INCIDENTS).map(clip_incident).collect()),
             series_s: SERIES_SECONDS,
             point: view.series.last(),
         }

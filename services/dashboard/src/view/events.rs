@@ -81,6 +81,11 @@ impl EventRing {
         self.created_ms = created_ns / 1_000_000;
     }
 
+    /// Whether there is a stream that is read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.created_ms != 0
+    }
+
     /// EVENTS was made anew, or is an older copy: its sequences count from another beginning. What was read stays here.
     pub(crate) fn begin_again(&mut self) {
         self.base = ((self.last_seq >> PLACE_BITS) + 1) << PLACE_BITS;

@@ -11,8 +11,8 @@ import { get } from './api';
 export const stats = signal<StatsReply | null>(null);
 export const rate = signal<RateView | null>(null);
 export const chaos = signal<ChaosState | null>(null);
-/** The newest incidents, newest first. */
-export const incidents = signal<IncidentView[]>([]);
+/** The newest incidents, newest first; none while the service cannot read the history. */
+export const incidents = signal<IncidentView[] | null>(null);
 export const frame = signal<Frame | null>(null);
 export const index = signal<NodeIndex>({ revision: -1, nodes: [], racks: [], workers: [], worker_of: [], models: [], model_of: [] });
 /** Why the names of the nodes could not be loaded, until they are. */
@@ -98,7 +98,7 @@ function applyHello(hello: Hello): void {
   stats.value = state.stats;
   rate.value = state.rate;
   chaos.value = state.chaos ?? null;
-  incidents.value = state.incidents;
+  incidents.value = state.incidents ?? null;
   nodes.clear();
   for (const row of state.nodes) nodes.set(row.node, row);
   nodesVersion.value += 1;

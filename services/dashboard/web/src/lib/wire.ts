@@ -1109,8 +1109,8 @@ export interface State {
   chaos: ChaosState;
   /** The newest 40, oldest first. Texts are clipped. */
   events: NumberedEvent[];
-  /** The newest 6, newest first. */
-  incidents: IncidentView[];
+  /** The newest 6, newest first; none while this process cannot read the history yet. */
+  incidents?: IncidentView[] | null;
   /** The newest 50, newest first. */
   jobs: JobBrief[];
   /** Which order the binary messages have; `/api/v1/nodes/index` tells it. */

@@ -187,9 +187,9 @@ function Incidents() {
   const newest = incidents.value;
   return (
     <Panel title="Incidents" aside={<a href="/incidents">All incidents</a>} class="span-4" flush>
-      {newest.length ? (
+      {newest?.length ? (
         newest.map((incident, at) => <IncidentCard key={incident.id} incident={incident} open={at === 0} />)
-      ) : !stats.value ? (
+      ) : !newest ? (
         <div class="inset">
           <Loading rows={3} />
         </div>

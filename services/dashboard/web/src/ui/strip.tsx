@@ -11,7 +11,8 @@ export function Strip() {
   if (!s) return null;
   const { jobs_lost: lost, jobs_ended_twice: twice, jobs_given_up: givenUp } = s;
   const isGood = lost === 0 && twice === 0;
-  const last = incidents.value[0];
+  const known = incidents.value;
+  const last = known?.[0];
   return (
     <section class="strip" aria-label="Jobs and the last incident">
       <span class="num">{plural(s.ledger.submitted, 'job')}</span>
@@ -30,7 +31,7 @@ export function Strip() {
           </span>
         </a>
       ) : (
-        <span class="last quiet">no incident in the last hour</span>
+        <span class="last quiet">{known ? 'no incident in the last hour' : ''}</span>
       )}
     </section>
   );
