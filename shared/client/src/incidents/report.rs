@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use faultline_engine::words::{plural, span};
 use faultline_protocol::messages::Measurements;
 
-use super::{IncidentState, IncidentView, Step, StepKind};
+use super::{IncidentKind, IncidentState, IncidentView, Step, StepKind};
 use crate::observe::Observer;
 
 /// How long before the incident is compared with.
@@ -93,7 +93,8 @@ fn summary(incident: &IncidentView, around: &Around, time: &impl Fn(u64) -> Stri
     let began = time(incident.began_ms);
     let noticed = match incident.noticed_after_ms {
         Some(ms) => format!("It was noticed after {}.", span(ms)),
-        None => "The fault detector judged no node.".to_owned(),
+        None if incident.kind == IncidentKind::Fault => "The fault detector judged no node.".to_owned(),
+        None => "No fault is known; times count from the first sign.".to_owned(),
     };
     let jobs = match (incident.interrupted, incident.placed_again_after_ms) {
         (0, _) => "No job was interrupted.".to_owned(),

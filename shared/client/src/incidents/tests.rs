@@ -233,6 +233,7 @@ fn a_suspicion_without_a_fault_that_passes_is_a_false_alarm_and_one_that_does_no
     let dead = about(8_000, EventKind::NodeDead, NODE, "no heartbeat for 5.0 s");
     let seen = only(&fold([suspect, dead, back]));
     assert_eq!((seen.kind, seen.headline.as_str()), (IncidentKind::Unexplained, "gpu-node-02 dead; no fault is known"));
+    assert_eq!(seen.noticed_after_ms, None, "when it began is not known");
 }
 
 #[test]

@@ -76,7 +76,8 @@ pub struct IncidentView {
     /// The first 20 nodes by name that it is about.
     pub nodes: Vec<String>,
     pub nodes_total: u32,
-    /// From its beginning to the first verdict; none when the fault detector judged no node.
+    /// From the beginning of the fault to the first verdict; none when the fault detector judged no node, and when no fault is known: then the
+    /// incident begins with its first sign.
     pub noticed_after_ms: Option<u64>,
     /// Jobs whose attempts it interrupted.
     pub interrupted: u32,
@@ -167,7 +168,7 @@ impl Incident {
             targets: self.targets(),
             nodes: self.nodes().take(MAX_NAMED).cloned().collect(),
             nodes_total: number(self.nodes.len()),
-            noticed_after_ms: self.noticed.as_ref().map(|sign| self.after(sign.at_ms)),
+            noticed_after_ms: self.noticed.as_ref().filter(|_| self.kind == IncidentKind::Fault).map(|sign| self.after(sign.at_ms)),
             interrupted: number(self.moves.len()),
             waiting: counts.waiting,
             placed_again: counts.placed,

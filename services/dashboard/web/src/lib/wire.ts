@@ -610,7 +610,8 @@ export interface IncidentView {
   /** The first 20 nodes by name that it is about. */
   nodes: string[];
   nodes_total: number;
-  /** From its beginning to the first verdict; none when the fault detector judged no node. */
+  /** From the beginning of the fault to the first verdict; none when the fault detector judged no node, and when no fault is known: then the
+   * incident begins with its first sign. */
   noticed_after_ms?: number | null;
   placed_again: number;
   /** From its beginning until the last interrupted job was placed again; none while one waits, and when none was interrupted. */

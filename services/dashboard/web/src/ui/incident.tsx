@@ -58,9 +58,11 @@ export function IncidentCard({ incident, open = false }: { incident: IncidentVie
       <details open={open}>
         <summary>
           {incident.noticed_after_ms === null || incident.noticed_after_ms === undefined
-            ? incident.nodes_total
-              ? 'No node was judged'
-              : 'What happened'
+            ? incident.kind !== 'fault'
+              ? 'Seen by its first sign'
+              : incident.nodes_total
+                ? 'No node was judged'
+                : 'What happened'
             : `Noticed after ${span(incident.noticed_after_ms)}`}
           {incident.placed_again_after_ms !== null &&
             incident.placed_again_after_ms !== undefined &&
