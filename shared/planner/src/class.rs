@@ -3,7 +3,7 @@
 use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
 use crate::machine::Shape;
 
-/// A class's number. It is given anew once nobody waits in the class and nothing about it is kept.
+/// A class's number. It is given anew once no job waits in the class and nothing about it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClassId(pub(crate) u32);
 

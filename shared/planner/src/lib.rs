@@ -1,7 +1,7 @@
 //! Where tasks run: a dense picture of nodes and task classes, the placement policies, and the pass that decides.
 //!
 //! Nothing here does IO, reads a clock, starts a thread, or draws from a generator that was not seeded by the caller. Nothing knows of
-//! messages, acknowledgements, or heartbeats: whoever owns those tells the planner what joined, left, closed, and ended, and carries out
+//! messages, acknowledgements, or heartbeats: their owner tells the planner what joined, left, closed, and ended, and carries out
 //! what it decides. docs/planner.md has the model, the formulas with their sources, and the figures.
 
 mod class;

@@ -18,7 +18,7 @@ pub struct Gpu {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     pub name: String,
-    /// Thousandths of a processor; `None` when the node does not say, and then they bind nobody.
+    /// Thousandths of a processor; `None` when the node does not say, and then they limit no task.
     pub cpu_milli: Option<u32>,
     /// The same of the host's memory.
     pub memory_mib: Option<u32>,

@@ -18,7 +18,7 @@ use crate::tie::TieRule;
 use crate::waiting::{Turn, Waiting};
 use crate::world::World;
 
-/// Classes that nobody waits in keep their index until there are more than this.
+/// Classes in which no job waits keep their index until there are more than this.
 const KEPT_CLASSES: usize = 512;
 
 /// A class that is known, with its index once it was tried.

@@ -1,5 +1,5 @@
 //! The jobs that wait, class by class, and which class goes next. A class for which no node has room stands aside until a node gains: the
-//! jobs of other classes then go ahead of it, and nobody tries it again in between.
+//! jobs of other classes then go ahead of it, and it is not tried again in between.
 
 use std::collections::BTreeSet;
 

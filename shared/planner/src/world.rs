@@ -26,7 +26,7 @@ pub(crate) struct World {
     joined: u32,
     changes: Changes,
     order: Order,
-    /// Nodes on which more fits than before, until somebody asks for them.
+    /// Nodes on which more fits than before, until they are asked for.
     gained: Vec<NodeId>,
 }
 

@@ -210,19 +210,21 @@ pub fn queue_consumer_name(priority: Priority) -> String {
 
 /// The consumers on JOBS, one a priority. No `backoff`: it would replace `ack_wait`.
 pub fn queue_consumers(replicas: usize, ack_wait: Duration) -> Vec<pull::Config> {
-    Priority::ALL
-        .into_iter()
-        .map(|priority| pull::Config {
-            durable_name: Some(queue_consumer_name(priority)),
-            filter_subject: subjects::queue_filter(priority),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::Explicit,
-            ack_wait,
-            max_deliver: -1,
-            max_ack_pending: 200_000,
-            max_waiting: 512,
-            num_replicas: replicas,
-            ..pull::Config::default()
-        })
-        .collect()
+    let consumer = |priority| queue_consumer(queue_consumer_name(priority), subjects::queue_filter(priority), replicas, ack_wait);
+    Priority::ALL.into_iter().map(consumer).collect()
+}
+
+fn queue_consumer(name: String, filter_subject: String, replicas: usize, ack_wait: Duration) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name),
+        filter_subject,
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait,
+        max_deliver: -1,
+        max_ack_pending: 200_000,
+        max_waiting: 512,
+        num_replicas: replicas,
+        ..pull::Config::default()
+    }
 }

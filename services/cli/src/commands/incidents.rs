@@ -44,8 +44,7 @@ pub(crate) async fn run(link: &Link, flags: &IncidentsFlags) -> Result<(), Failu
         return link.out.one(&found, card);
     }
     let limit = usize::try_from(flags.limit).unwrap_or(usize::MAX);
-    let mut shown: Vec<IncidentView> = history.incidents.newest(unix_ms()).take(limit).collect();
-    shown.reverse();
+    let shown = newest(&history, limit);
     let out = if flags.follow { link.out.endless() } else { link.out };
     match out.format {
         Format::Table if shown.is_empty() && !flags.follow => out.text("nothing has failed in the last hour\n")?,
@@ -59,12 +58,17 @@ pub(crate) async fn run(link: &Link, flags: &IncidentsFlags) -> Result<(), Failu
     shown.iter().for_each(|incident| drop(told.news(incident)));
     loop {
         history.follow(ROUND).await?;
-        let mut recent: Vec<IncidentView> = history.incidents.newest(unix_ms()).take(limit).collect();
-        recent.reverse();
-        for incident in recent {
+        for incident in newest(&history, limit) {
             tell(&out, &mut told, &incident)?;
         }
     }
+}
+
+/// The newest ones, oldest first.
+fn newest(history: &History<'_>, limit: usize) -> Vec<IncidentView> {
+    let mut newest: Vec<IncidentView> = history.incidents.newest(unix_ms()).take(limit).collect();
+    newest.reverse();
+    newest
 }
 
 /// Follows what began at `since_ms` or later with the process `service`, until it is over.

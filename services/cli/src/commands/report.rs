@@ -61,7 +61,7 @@ pub(crate) async fn run(link: &Link, flags: &ReportFlags) -> Result<(), Failure>
     }
 }
 
-/// The wanted incident. An experiment's run is part of what its faults are signed with.
+/// The wanted incident: by its own id, or by the run of the experiment whose faults it has.
 fn find(history: &History<'_>, id: Option<&str>) -> Result<IncidentView, Failure> {
     let now_ms = unix_ms();
     let Some(given) = id else {
@@ -69,7 +69,8 @@ fn find(history: &History<'_>, id: Option<&str>) -> Result<IncidentView, Failure
         return history.incidents.newest(now_ms).next().ok_or_else(nothing);
     };
     let id = given.to_ascii_uppercase();
-    let of_run = || history.incidents.newest(now_ms).find(|incident| incident.headline.contains(&format!("experiment {id} ")));
+    let is_of_run = |incident: &IncidentView| incident.faults.iter().any(|fault| fault.experiment() == Some(id.as_str()));
+    let of_run = || history.incidents.newest(now_ms).find(is_of_run);
     let unknown = || Failure::NotFound(format!("no incident or run {given} in the last hour: `faultline incidents` lists them"));
     history.incidents.find(&id, now_ms).or_else(of_run).ok_or_else(unknown)
 }

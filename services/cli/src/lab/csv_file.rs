@@ -26,7 +26,7 @@ impl CsvFile {
     pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Self, Failure> {
         let name = path.display();
         let file = File::open(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Failure::NotFound(format!("{name} cannot be read: there is no such file; check the path")),
+            std::io::ErrorKind::NotFound => Failure::NotFound(format!("{name} cannot be read: the file does not exist; check the path")),
             _ => Failure::Usage(format!("{name} cannot be read: {error}; name a file that you may read")),
         })?;
         let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(file);

@@ -19,8 +19,6 @@ pub(super) const AFTERMATH_MS: u64 = 30_000;
 /// For so long attempts that fail by themselves count together.
 pub(super) const BURST_MS: u64 = 10_000;
 
-/// What the signature of an experiment begins with.
-pub(super) const EXPERIMENT: &str = "experiment ";
 /// The process of a NATS server is called so, with a number where there are several.
 const NATS: &str = "nats";
 
@@ -169,7 +167,7 @@ impl Incident {
                 (None, None) => {
                     let is_order = truth.cause == FaultCause::Ordered && !truth.by.is_empty() && known.by == truth.by;
                     // An experiment signs with its own id; other orders of one user look alike.
-                    let within_ms = if truth.by.starts_with(EXPERIMENT) { DOMAIN_MS } else { ORDER_MS };
+                    let within_ms = if truth.experiment().is_some() { DOMAIN_MS } else { ORDER_MS };
                     is_order && known.kind == truth.kind && apart_ms <= within_ms
                 }
                 _ => false,

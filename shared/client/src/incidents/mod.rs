@@ -145,12 +145,12 @@ impl Incidents {
 
     fn on_fault_began(&mut self, event: &ClusterEvent) {
         let Some(truth) = &event.fault else { return };
-        let serial = self.joined(truth).or_else(|| self.signs_of(truth)).unwrap_or_else(|| {
+        let nodes = self.nodes_of(&truth.target);
+        let serial = self.joined(truth).or_else(|| self.signs_of(truth, &nodes)).unwrap_or_else(|| {
             let fresh = Incident::new(truth.id.clone(), IncidentKind::Fault, truth.from_ms);
             self.open(fresh)
         });
         self.by_target.insert(truth.target.clone(), serial);
-        let nodes = self.nodes_of(&truth.target);
         let led = self.leader.as_ref() == Some(&truth.target) && takes_node_away(&truth.kind);
         for node in &nodes {
             self.by_node.insert(node.clone(), serial);
@@ -162,8 +162,10 @@ impl Incidents {
 
     /// The nodes that a fault of this target is about: the node that it names, or those of the worker that it names.
     fn nodes_of(&self, target: &str) -> Vec<String> {
-        let hosted = self.hosts.iter().filter(|(node, worker)| *worker == target || *node == target);
-        hosted.map(|(node, _)| node.clone()).collect()
+        if self.hosts.contains_key(target) {
+            return vec![target.to_owned()];
+        }
+        self.hosts.iter().filter(|(_, worker)| *worker == target).map(|(node, _)| node.clone()).collect()
     }
 
     /// The incident whose faults this one came with.
@@ -173,8 +175,7 @@ impl Incidents {
     }
 
     /// The incident of signs without a cause that this fault explains: the signs were stored before it.
-    fn signs_of(&self, truth: &FaultTruth) -> Option<u64> {
-        let nodes = self.nodes_of(&truth.target);
+    fn signs_of(&self, truth: &FaultTruth, nodes: &[String]) -> Option<u64> {
         let serials = nodes.iter().filter_map(|node| self.by_node.get(node).copied());
         serials.max().filter(|serial| {
             self.all.get(serial).is_some_and(|incident| incident.kind == IncidentKind::Unexplained && incident.began_ms >= truth.from_ms)
@@ -183,20 +184,15 @@ impl Incidents {
 
     fn on_fault_ended(&mut self, event: &ClusterEvent) {
         let Some(truth) = &event.fault else { return };
-        let known = self.by_target.get(&truth.target).copied();
-        if let Some(incident) = known.and_then(|serial| self.all.get_mut(&serial)).filter(|incident| incident.has_fault(&truth.id)) {
-            incident.fault_ended(truth, &event.detail);
-        } else if let Some(incident) = self.all.values_mut().rev().find(|incident| incident.has_fault(&truth.id)) {
+        if let Some(incident) = self.all.values_mut().rev().find(|incident| incident.has_fault(&truth.id)) {
             incident.fault_ended(truth, &event.detail);
         }
     }
 
     fn on_judged(&mut self, event: &ClusterEvent, health: Health) {
         let Some(node) = event.node.clone() else { return };
-        let serial = self.incident_around(&node, event.at_ms).unwrap_or_else(|| {
-            let id = fault_id(event.at_ms, u128::from(self.next));
-            self.open(Incident::new(id, IncidentKind::Unexplained, event.at_ms))
-        });
+        let known = self.incident_around(&node, event.at_ms);
+        let serial = known.unwrap_or_else(|| self.open(self.unnamed(IncidentKind::Unexplained, event.at_ms)));
         self.by_node.insert(node.clone(), serial);
         if let Some(incident) = self.all.get_mut(&serial) {
             incident.judged(&node, health, &event.detail, event.at_ms);
@@ -279,9 +275,8 @@ impl Incidents {
                 .filter(|(_, last)| last.kind == IncidentKind::Departure && last.last_sign_ms + SIGNS_MS >= event.at_ms)
         };
         known.or_else(|| departing().map(|(serial, _)| *serial)).unwrap_or_else(|| {
-            let id = fault_id(event.at_ms, u128::from(self.next));
             let kind = if event.detail == NODE_LEFT { IncidentKind::Departure } else { IncidentKind::Unexplained };
-            self.open(Incident::new(id, kind, event.at_ms))
+            self.open(self.unnamed(kind, event.at_ms))
         })
     }
 
@@ -312,8 +307,7 @@ impl Incidents {
     /// A leader that was deposed says so: no scheduler leads from then on.
     fn on_leader_lost(&mut self, event: &ClusterEvent) {
         if self.leader.as_ref() == Some(&event.service) && self.awaiting_leader(event.at_ms).is_none() {
-            let id = fault_id(event.at_ms, u128::from(self.next));
-            let mut leaderless = Incident::new(id, IncidentKind::Leader, event.at_ms);
+            let mut leaderless = self.unnamed(IncidentKind::Leader, event.at_ms);
             leaderless.leader_lost();
             self.open(leaderless);
         }
@@ -325,10 +319,7 @@ impl Incidents {
         // After an orderly stop any scheduler may be the first one.
         let was_stopped = std::mem::take(&mut self.was_stopped);
         let has_moved = !was_stopped && before.as_ref().is_some_and(|before| *before != event.service);
-        let serial = awaited.or_else(|| {
-            let id = fault_id(event.at_ms, u128::from(self.next));
-            has_moved.then(|| self.open(Incident::new(id, IncidentKind::Leader, event.at_ms)))
-        });
+        let serial = awaited.or_else(|| has_moved.then(|| self.open(self.unnamed(IncidentKind::Leader, event.at_ms))));
         if let Some(incident) = serial.and_then(|serial| self.all.get_mut(&serial)) {
             incident.led_by(&event.service, before.as_deref(), event.at_ms);
         }
@@ -347,12 +338,17 @@ impl Incidents {
             incident.failed(job, event.at_ms);
         } else if self.failures.len() >= BURST {
             let began_ms = self.failures.front().map_or(event.at_ms, |(at_ms, _)| *at_ms);
-            let mut burst = Incident::new(fault_id(began_ms, u128::from(self.next)), IncidentKind::Failures, began_ms);
+            let mut burst = self.unnamed(IncidentKind::Failures, began_ms);
             for (at_ms, job) in &self.failures {
                 burst.failed(*job, *at_ms);
             }
             self.open(burst);
         }
+    }
+
+    /// An incident without a fault that it could be named after.
+    fn unnamed(&self, kind: IncidentKind, began_ms: u64) -> Incident {
+        Incident::new(fault_id(began_ms, u128::from(self.next)), kind, began_ms)
     }
 
     fn open(&mut self, incident: Incident) -> u64 {

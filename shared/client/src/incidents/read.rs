@@ -4,15 +4,15 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use faultline_engine::job::JobId;
-use faultline_protocol::codec;
-use faultline_protocol::messages::{EventBatch, Record, is_returned};
+use faultline_protocol::messages::{Record, is_returned};
 use faultline_protocol::streams;
 use faultline_runtime::connect::Nats;
-use faultline_runtime::read::{From, Reader, Row};
+use faultline_runtime::read::{From, Reader};
 use faultline_runtime::record::read_record;
 use futures::{StreamExt, stream};
 
 use super::Incidents;
+use crate::observe::each_event;
 use crate::{ClientError, Leader};
 
 /// The scheduler answers in milliseconds or not at all; without it the history tells most of what it would.
@@ -42,7 +42,7 @@ impl<'a> History<'a> {
     pub async fn catch_up(&mut self) -> Result<(), ClientError> {
         let Self { events, incidents, .. } = self;
         let read = events.read_to_end(|row| {
-            on_row(incidents, &row);
+            each_event(&row, |event| incidents.on_event(event));
             ControlFlow::Continue(())
         });
         read.await?;
@@ -53,7 +53,7 @@ impl<'a> History<'a> {
     pub async fn follow(&mut self, wait: Duration) -> Result<(), ClientError> {
         let Self { events, incidents, .. } = self;
         let read = events.follow(wait, |row| {
-            on_row(incidents, &row);
+            each_event(&row, |event| incidents.on_event(event));
             ControlFlow::Continue(())
         });
         read.await?;
@@ -83,12 +83,5 @@ impl<'a> History<'a> {
             }
         }
         Ok(())
-    }
-}
-
-fn on_row(incidents: &mut Incidents, row: &Row) {
-    match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
-        Ok(batch) => batch.anchored(row.stored_at_ms).iter().for_each(|event| incidents.on_event(event)),
-        Err(error) => tracing::debug!(subject = row.subject, %error, "unreadable event"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use faultline_engine::fault::cause::{FREEZE, KILL, PARTITION};
 use faultline_engine::words::{plural, span};
 use faultline_protocol::messages::Measurements;
 
@@ -149,12 +150,11 @@ fn timeline(incident: &IncidentView, time: &impl Fn(u64) -> String) -> String {
 
 /// From the fault to the placement of the last interrupted job: the targets of `just bench-recovery` less the second that its job takes.
 fn target_ms(incident: &IncidentView) -> Option<u64> {
-    let command = incident.repeat.first()?;
     let is_worker = incident.targets.iter().all(|target| target.starts_with("worker"));
-    match command {
-        _ if !is_worker => None,
-        command if command.contains("--signal stop") || command.contains(" stall") => Some(4_000),
-        command if command.starts_with("faultline kill ") && !command.contains("--signal") => Some(500),
+    let fault = incident.faults.first().filter(|fault| is_worker && fault.experiment().is_none())?;
+    match fault.kind.as_str() {
+        FREEZE | PARTITION => Some(4_000),
+        KILL => Some(500),
         _ => None,
     }
 }
@@ -219,10 +219,10 @@ fn bars(stretch: &Stretch, highest: f64) -> String {
 
 fn repeat(incident: &IncidentView) -> String {
     if incident.repeat.is_empty() {
-        let is_experiment = incident.headline.contains(" by experiment ");
-        return match is_experiment {
-            true => "An experiment did it: `faultline chaos ls` shows it with its seed, and `faultline chaos run` runs one.\n",
-            false => "No command repeats it.\n",
+        let run = incident.faults.iter().find_map(|fault| fault.experiment());
+        return match run {
+            Some(_) => "An experiment did it: `faultline chaos ls` shows it with its seed, and `faultline chaos run` runs one.\n",
+            None => "No command repeats it.\n",
         }
         .to_owned();
     }

@@ -10,7 +10,7 @@ use faultline_engine::words::{plural, span};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::incident::{BURST_MS, EXPERIMENT, Incident, IncidentKind, Move, MoveEnd, Sign};
+use super::incident::{BURST_MS, Incident, IncidentKind, Move, MoveEnd, Sign};
 
 /// The most nodes and places that are named; the counts are of all.
 const MAX_NAMED: usize = 20;
@@ -97,6 +97,10 @@ pub struct IncidentView {
     /// Commands that do the same again, for the first 20 faults; empty of an experiment, which is repeated as a whole, and where no fault is
     /// known or a real device failed.
     pub repeat: Vec<String>,
+    /// What was broken, as it really was, the first 20 by id: for the report, which is made of it here.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub faults: Vec<FaultTruth>,
     /// Who leads since, when it cost the leader.
     pub leader: Option<String>,
     pub story: Vec<Step>,
@@ -128,6 +132,11 @@ impl Counts {
         }
         counts
     }
+}
+
+/// An experiment is repeated as a whole, and a real device does not fail on order.
+fn is_repeatable(fault: &FaultTruth) -> bool {
+    fault.cause != FaultCause::Observed && fault.experiment().is_none()
 }
 
 /// The command that orders such a fault.
@@ -179,6 +188,7 @@ impl Incident {
             placed_again_after_ms: placed.map(|at_ms| self.after(at_ms)),
             failures: self.failures,
             repeat: self.repeat(),
+            faults: self.faults().take(MAX_NAMED).cloned().collect(),
             leader: self.leader.as_ref().map(|change| change.to.clone()),
             story: self.story(&counts, &moved_to, placed, recovered_ms),
             moved_to: moved_to.into_iter().take(MAX_NAMED).collect(),
@@ -206,8 +216,8 @@ impl Incident {
     }
 
     fn repeat(&self) -> Vec<String> {
-        let possible = self.faults().filter(|fault| fault.cause != FaultCause::Observed && !fault.by.starts_with(EXPERIMENT));
-        let mut commands: Vec<String> = possible.filter_map(command_for).take(MAX_NAMED).collect();
+        let mut commands: Vec<String> =
+            self.faults().filter(|fault| is_repeatable(fault)).filter_map(command_for).take(MAX_NAMED).collect();
         commands.dedup();
         commands
     }
@@ -327,15 +337,9 @@ impl Incident {
     }
 
     fn sign_words(&self, sign: &Sign) -> String {
-        let how = match sign.health {
-            Health::Suspect => "suspect",
-            Health::Gone => "gone",
-            Health::Dead => "dead",
-            Health::Alive => "alive",
-        };
         let others = self.nodes.iter().filter(|(node, trouble)| **node != sign.node && trouble.worst >= Some(sign.health)).count();
         let others = if others == 0 { String::new() } else { format!(" and {}", plural(others as u64, "other node")) };
-        format!("{}{others} {how}: {}", sign.node, sign.evidence)
+        format!("{}{others} {}: {}", sign.node, sign.health.as_str(), sign.evidence)
     }
 
     fn refused_words(&self) -> String {

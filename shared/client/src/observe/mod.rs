@@ -15,6 +15,7 @@ mod tests;
 mod watch;
 
 pub use focus::Focus;
+pub(crate) use watch::each_event;
 pub use watch::{Watch, nodes_and_leader, stats};
 
 /// What is known of one job.

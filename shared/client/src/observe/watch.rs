@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use faultline_protocol::codec;
-use faultline_protocol::messages::{ClusterStats, EventBatch, LedgerSnapshot, NodeView, OpenMarker, Record, is_returned, possible_time};
+use faultline_protocol::messages::{
+    ClusterEvent, ClusterStats, EventBatch, LedgerSnapshot, NodeView, OpenMarker, Record, is_returned, possible_time,
+};
 use faultline_protocol::streams::{self, KEY_LEDGER, KV_LEDGER};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::{Nats, kv_get};
@@ -54,7 +56,7 @@ impl<'a> Watch<'a> {
         let Self { events, results, dead, observer, .. } = self;
         events
             .read_to_end(|row| {
-                on_events(observer, &row);
+                each_event(&row, |event| observer.on_event(event));
                 ControlFlow::Continue(())
             })
             .await?;
@@ -92,9 +94,10 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn on_events(observer: &mut Observer, row: &Row) {
+/// Tells the events of a message of EVENTS, with times that can be true.
+pub(crate) fn each_event(row: &Row, tell: impl FnMut(&ClusterEvent)) {
     match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
-        Ok(batch) => batch.anchored(row.stored_at_ms).iter().for_each(|event| observer.on_event(event)),
+        Ok(batch) => batch.anchored(row.stored_at_ms).iter().for_each(tell),
         Err(error) => tracing::debug!(subject = row.subject, %error, "unreadable event"),
     }
 }

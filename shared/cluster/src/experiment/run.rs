@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use faultline_client::observe::hypothesis::Hypothesis;
 use faultline_client::observe::{Focus, Watch, nodes_and_leader, stats};
+use faultline_engine::fault::experiment_signature;
 use faultline_engine::words::{agree, plural};
 use faultline_protocol::messages::{
     ChaosBaseline, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReport, ChaosRequest, ChaosSample, Measurements, PhaseFigures,
@@ -119,7 +120,7 @@ impl Run {
 
     /// As what this run signs its faults.
     fn signature(&self) -> String {
-        format!("experiment {} of {}", self.id, self.request.by)
+        experiment_signature(&self.id, &self.request.by)
     }
 
     async fn phases(&self, log: &mut Log, seen: &mut Watch<'_>) -> Result<(), Stopped> {

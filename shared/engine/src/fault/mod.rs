@@ -25,4 +25,4 @@ pub use order::{
 };
 pub use outage::{FailureDomain, Outage, OutageRates, SharedPart};
 pub use profile::{Cause, FaultPreset, FaultProfile, FaultWeights, Fleet, LLAMA_3_CAUSES, TRACE_INTER_ARRIVAL_CV, check_time_scale};
-pub use truth::{FaultCause, FaultDepth, FaultTruth, fault_id};
+pub use truth::{FaultCause, FaultDepth, FaultTruth, experiment_signature, fault_id};

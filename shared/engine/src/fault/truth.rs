@@ -71,7 +71,20 @@ pub struct FaultTruth {
     pub by: String,
 }
 
+/// What the faults of an experiment are signed with: its run, and who ordered that.
+pub fn experiment_signature(run: &str, by: &str) -> String {
+    format!("{EXPERIMENT}{run}{OF}{by}")
+}
+
+const EXPERIMENT: &str = "experiment ";
+const OF: &str = " of ";
+
 impl FaultTruth {
+    /// The run of the experiment that it is of.
+    pub fn experiment(&self) -> Option<&str> {
+        self.by.strip_prefix(EXPERIMENT)?.split_once(OF).map(|(run, _)| run)
+    }
+
     /// What was done, to what and by whom, in one line.
     pub fn headline(&self) -> String {
         let Self { kind, target, .. } = self;
@@ -116,6 +129,25 @@ mod tests {
         assert_eq!(truth("freeze", "nats", None, "").headline(), "nats frozen (SIGSTOP)");
         assert_eq!(truth("xid_79", "gpu-node-02", Some(3), "").headline(), "xid_79 on GPU 3 of gpu-node-02");
         assert_eq!(truth("partition", "worker-01", None, "the dashboard").headline(), "partition on worker-01 by the dashboard");
+    }
+
+    #[test]
+    fn the_run_of_an_experiment_is_in_its_signature() {
+        let truth = |by: &str| FaultTruth {
+            id: String::new(),
+            kind: KILL.into(),
+            depth: FaultDepth::Process,
+            target: "worker-01".into(),
+            gpu: None,
+            from_ms: 0,
+            until_ms: None,
+            cause: FaultCause::Ordered,
+            domain: None,
+            by: by.into(),
+        };
+        assert_eq!(experiment_signature("01M8", "the dashboard"), "experiment 01M8 of the dashboard");
+        assert_eq!(truth(&experiment_signature("01M8", "a user of it")).experiment(), Some("01M8"));
+        assert_eq!(truth("`faultline kill`, user root").experiment(), None);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, SubjectTransform};
 use faultline_engine::ends::Gen;
 use faultline_engine::job::Priority;
 
-use super::{DEDUPE_WINDOW, JOBS, Provision};
+use super::{DEDUPE_WINDOW, JOBS, Provision, queue_consumer};
 use crate::subjects;
 use crate::subjects::packs;
 
@@ -84,18 +84,7 @@ pub fn consumer_name(r#gen: Gen, priority: Priority) -> String {
 
 /// The consumers on a JOBS with packs, one a priority.
 pub fn consumers(replicas: usize, r#gen: Gen, ack_wait: Duration) -> Vec<pull::Config> {
-    let consumer = |priority| pull::Config {
-        durable_name: Some(consumer_name(r#gen, priority)),
-        filter_subject: packs::pack_filter(r#gen, priority),
-        deliver_policy: DeliverPolicy::All,
-        ack_policy: AckPolicy::Explicit,
-        ack_wait,
-        max_deliver: -1,
-        max_ack_pending: 200_000,
-        max_waiting: 512,
-        num_replicas: replicas,
-        ..pull::Config::default()
-    };
+    let consumer = |priority| queue_consumer(consumer_name(r#gen, priority), packs::pack_filter(r#gen, priority), replicas, ack_wait);
     Priority::ALL.into_iter().map(consumer).collect()
 }
 

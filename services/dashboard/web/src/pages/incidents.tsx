@@ -1,40 +1,16 @@
 // All incidents of the last hour, or one of them by its address.
 
-import { useEffect, useState } from 'preact/hooks';
 import { get } from '../lib/api';
-import { incidents } from '../lib/store';
 import type { IncidentsPage, IncidentView } from '../lib/wire';
 import { PageTitle } from '../ui/header';
+import { useLoad } from '../ui/hooks';
 import { IncidentCard } from '../ui/incident';
 import { Empty, Failed, Loading } from '../ui/parts';
 
-/** What is asked again whenever an incident of the push has changed. */
-function useFetched<T>(path: string): { value: T | null; error: unknown; retry: () => void } {
-  const [value, setValue] = useState<T | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [asked, setAsked] = useState(0);
-  const pushed = incidents.value;
-  useEffect(() => {
-    let stale = false;
-    get<T>(path).then(
-      (answer) => {
-        if (stale) return;
-        setValue(answer);
-        setError(null);
-      },
-      (failure: unknown) => {
-        if (!stale) setError(failure);
-      },
-    );
-    return () => {
-      stale = true;
-    };
-  }, [path, pushed, asked]);
-  return { value, error, retry: () => setAsked((times) => times + 1) };
-}
+const EVERY_MS = 1000;
 
 export function Incidents() {
-  const { value, error, retry } = useFetched<IncidentsPage>('/incidents?limit=100');
+  const { data: value, error, reload: retry } = useLoad('incidents', (signal) => get<IncidentsPage>('/incidents?limit=100', signal), EVERY_MS);
   return (
     <>
       <div class="page-head">
@@ -60,7 +36,7 @@ export function Incidents() {
 }
 
 export function Incident({ id }: { id: string }) {
-  const { value, error, retry } = useFetched<IncidentView>(`/incidents/${encodeURIComponent(id)}`);
+  const { data: value, error, reload: retry } = useLoad(id, (signal) => get<IncidentView>(`/incidents/${encodeURIComponent(id)}`, signal), EVERY_MS);
   return (
     <>
       <div class="page-head">
