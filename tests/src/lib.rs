@@ -3,6 +3,7 @@
 
 pub mod attack;
 pub mod chaos;
+pub mod clocks;
 pub mod cluster;
 pub mod collector;
 pub mod http;

@@ -3,6 +3,7 @@
 use faultline_engine::job::{AttemptOutcome, JobState, Param, Params};
 use faultline_protocol::messages::{CancelOutcome, JobView};
 use faultline_runtime::submit::Submitter;
+use faultline_tests::clocks::APART_MS;
 use faultline_tests::cluster::{Cluster, fault_job, sleep_job};
 use faultline_tests::up::{Up, text};
 use rustix::process::Signal;
@@ -61,7 +62,8 @@ async fn a_failing_job_is_retried_with_backoff_and_then_dead_with_its_path_and_l
     assert_eq!((record.state, record.failures, record.history.len()), (JobState::Dead, 3, 3), "{record:?}");
     assert!(record.history.iter().all(|row| row.outcome == AttemptOutcome::Failed));
     // Half of the base delay of one second is the least that the backoff can be; the second one doubles it.
-    let gap = |n: usize| record.history[n].placed_at_ms - record.history[n - 1].ended_at_ms.unwrap();
+    // The worker wrote when an attempt ended, the scheduler when the next one was placed.
+    let gap = |n: usize| (record.history[n].placed_at_ms + APART_MS).saturating_sub(record.history[n - 1].ended_at_ms.unwrap());
     assert!(gap(1) >= 500 && gap(2) >= 1_000, "{} ms and {} ms", gap(1), gap(2));
     assert!(record.reason.contains("failed 3 times, 2 retries were allowed"), "{}", record.reason);
     let dead = cluster.nats.jetstream.get_stream("DEAD").await.unwrap();
