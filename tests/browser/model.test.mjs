@@ -1,6 +1,7 @@
 // What the page says, from what it is told: no cluster and no browser.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { load } from './lib/page.mjs';
 
@@ -23,6 +24,14 @@ test('a banner names who does not answer, since when, and what follows', async (
   assert.match(unjudged.what, /^1 node sent no heartbeat for more than 20 s, and no verdict came$/);
   assert.match(unjudged.follows, /the fault detector may not run/);
   assert.ok(!/standby/.test(JSON.stringify([frozen, down, leaderless])), 'whether there is one is not known');
+});
+
+test('the page writes a length of time as the command does', async () => {
+  const { span } = await load('lib/format.ts');
+  // The engine's tests read the same file.
+  const cases = JSON.parse(await readFile(new URL('../../shared/engine/src/spans.json', import.meta.url), 'utf8'));
+  for (const [ms, text] of cases) assert.equal(span(ms), text);
+  assert.deepEqual([span(null), span(-1), span(Number.NaN)], ['–', '0 ms', '–']);
 });
 
 test('jobs, attempts and events have the words of the glossary', async () => {

@@ -74,7 +74,7 @@ async function breakSomething(cluster) {
   const busy = await eventually('a node is busy', async () =>
     (await cluster.get('/nodes?sort=-running&per_page=1')).items.find((node) => node.running.length > 0),
   );
-  process.kill(await cluster.pid(busy.worker), 'SIGKILL');
+  await cluster.ask('kill', busy.worker);
   await cluster.ask('fault', busy.node === 'gpu-node-03' ? 'gpu-node-04' : 'gpu-node-03', 'crash', '--for', '40s');
   await sleep(3500);
   const { items } = await cluster.get('/jobs?attempts_min=2&per_page=50');

@@ -20,7 +20,7 @@ pub(crate) struct IncidentsPage {
 
 /// What failed, by cause, newest first: how it was noticed, where the work went, and how it ended
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "cluster",
-    params(("limit" = Option<u32>, Query, description = "1 to 200, default 20")),
+    params(("limit" = Option<u32>, Query, description = "1 to 1000, default 20")),
     responses((status = 200, body = IncidentsPage), (status = 422, body = ErrorBody)))]
 pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<IncidentsPage>, ApiError> {
     let IncidentsParams { limit } = IncidentsParams::decode(pairs)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use faultline_client::incidents::MAX_INCIDENTS;
 use faultline_engine::job::{JobRef, Priority, is_token};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{EventKind, JobState, Level};
@@ -243,7 +244,7 @@ pub(crate) struct IncidentsParams {
 
 impl IncidentsParams {
     pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
-        let limit = pairs.bounded("limit", 20, 200)?;
+        let limit = pairs.bounded("limit", 20, MAX_INCIDENTS)?;
         pairs.finish()?;
         Ok(Self { limit })
     }

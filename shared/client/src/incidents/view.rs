@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::fault::cause::{FREEZE, KILL, PARTITION, TERM};
-use faultline_engine::fault::{FaultCause, FaultKind, FaultTruth};
+use faultline_engine::fault::{FaultCause, FaultKind, FaultTruth, title};
 use faultline_engine::job::JobState;
 use faultline_engine::node::Health;
 use faultline_engine::words::{plural, span};
@@ -274,12 +274,13 @@ impl Incident {
             return first.headline();
         }
         let same_kind = rest.iter().all(|fault| fault.kind == first.kind);
+        let kind = title(&first.kind);
         let what = match same_kind {
             true if faults.len() <= MAX_TOLD => {
                 let targets: Vec<&str> = faults.iter().map(|fault| fault.target.as_str()).collect();
-                format!("{} on {}", first.kind, targets.join(", "))
+                format!("{kind} on {}", targets.join(", "))
             }
-            true => format!("{} on {} targets", first.kind, faults.len()),
+            true => format!("{kind} on {} targets", faults.len()),
             false => format!("{} faults", faults.len()),
         };
         match (&first.domain, first.by.as_str()) {

@@ -27,6 +27,30 @@ impl FaultKind {
     }
 }
 
+/// A kind of fault in a sentence, from its name in the history; a kind that this build does not know by that name.
+pub fn title(kind: &str) -> String {
+    let known = match kind {
+        "heartbeat_loss" => "heartbeat loss",
+        "slow" => "slowdown",
+        "xid_13" => "XID 13 (graphics engine exception)",
+        "xid_31" => "XID 31 (GPU memory page fault)",
+        "xid_48" => "XID 48 (double-bit ECC error)",
+        "xid_74" => "XID 74 (NVLink error)",
+        "xid_79" => "XID 79 (GPU has fallen off the bus)",
+        "xid_94" => "XID 94 (contained memory error)",
+        "xid_95" => "XID 95 (uncontained memory error)",
+        "thermal_throttle" => "thermal throttling",
+        "wrong_result" => "silent data corruption",
+        "link_closed" => "closed link",
+        "link_delay" => "delayed link",
+        "link_limit" => "limited link",
+        "link_loss" => "packet loss",
+        "link_degraded" => "degraded link",
+        other => return other.replace('_', " "),
+    };
+    known.to_owned()
+}
+
 /// All kinds in words.
 pub fn catalogue() -> Vec<FaultEntry> {
     FaultKind::ALL.map(FaultKind::entry).to_vec()
@@ -120,6 +144,9 @@ mod tests {
             for text in [entry.meaning, entry.effect, entry.action] {
                 assert!(text.len() > 20 && text.ends_with('.'), "{kind}: {text}");
             }
+            assert!(!title(kind.as_str()).contains('_'), "{kind}");
+            let code = kind.xid().map(|xid| format!("XID {xid} ("));
+            assert!(code.is_none_or(|code| title(kind.as_str()).starts_with(&code)), "{kind}");
         }
     }
 }

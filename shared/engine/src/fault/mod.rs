@@ -13,7 +13,7 @@ mod profile;
 pub mod statistics;
 mod truth;
 
-pub use catalogue::{FaultEntry, catalogue};
+pub use catalogue::{FaultEntry, catalogue, title};
 pub use cause::interruption_words;
 pub use hazard::{Hazard, Lemons, RepairTime, Surges};
 pub use injector::{Fault, FaultInjector, FaultTransition, FaultyNode, Injection};

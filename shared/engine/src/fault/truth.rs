@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 use utoipa::ToSchema;
 
+use super::catalogue::title;
+
 /// SIGKILL to a process.
 pub const KILL: &str = "kill";
 /// SIGTERM to a process.
@@ -92,8 +94,8 @@ impl FaultTruth {
             (KILL, _) => format!("{target} killed (SIGKILL)"),
             (TERM, _) => format!("{target} told to stop (SIGTERM)"),
             (FREEZE, _) => format!("{target} frozen (SIGSTOP)"),
-            (_, Some(gpu)) => format!("{kind} on GPU {gpu} of {target}"),
-            (_, None) => format!("{kind} on {target}"),
+            (kind, Some(gpu)) => format!("{} on GPU {gpu} of {target}", title(kind)),
+            (kind, None) => format!("{} on {target}", title(kind)),
         };
         if self.by.is_empty() { deed } else { format!("{deed} by {}", self.by) }
     }
@@ -127,7 +129,7 @@ mod tests {
             "worker-03 killed (SIGKILL) by `faultline kill`, user root"
         );
         assert_eq!(truth("freeze", "nats", None, "").headline(), "nats frozen (SIGSTOP)");
-        assert_eq!(truth("xid_79", "gpu-node-02", Some(3), "").headline(), "xid_79 on GPU 3 of gpu-node-02");
+        assert_eq!(truth("xid_79", "gpu-node-02", Some(3), "").headline(), "XID 79 (GPU has fallen off the bus) on GPU 3 of gpu-node-02");
         assert_eq!(truth("partition", "worker-01", None, "the dashboard").headline(), "partition on worker-01 by the dashboard");
     }
 

@@ -20,17 +20,20 @@ export function rate(value: number | null | undefined): string {
       : Math.round(value).toLocaleString('en');
 }
 
-/** A span: 840 ms, 1.9 s, 2 min 05 s, 1 h 12 min. */
+/** A span as the command writes it: 840 ms, 1.9 s, 2 min 5 s, 1 h 12 min, 3 d 4 h. What is smaller than the last place is cut off. */
 export function span(ms: number | null | undefined): string {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return DASH;
-  if (ms < 0) return '0 s';
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return seconds % 60 ? `${minutes} min ${pad(seconds % 60)} s` : `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
+  if (ms < 1000) return `${Math.max(0, Math.floor(ms))} ms`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds}.${Math.floor((ms % 1000) / 100)} s`;
+  if (seconds < 3600) return pair(seconds / 60, 'min', seconds, 's');
+  if (seconds < 86400) return pair(seconds / 3600, 'h', seconds / 60, 'min');
+  return pair(seconds / 86400, 'd', seconds / 3600, 'h');
+}
+
+function pair(large: number, largeUnit: string, small: number, smallUnit: string): string {
+  const rest = Math.floor(small) % (largeUnit === 'd' ? 24 : 60);
+  return rest ? `${Math.floor(large)} ${largeUnit} ${rest} ${smallUnit}` : `${Math.floor(large)} ${largeUnit}`;
 }
 
 const pad = (value: number) => String(value).padStart(2, '0');

@@ -28,6 +28,12 @@ export const PAGES = [
 const NEXT: Record<Theme, Theme> = { auto: 'dark', dark: 'light', light: 'auto' };
 
 export function Header() {
+  const tabs = useRef<HTMLElement>(null);
+  // On a phone the tabs scroll, and the one that is open must not be beyond the edge.
+  useEffect(() => {
+    const [bar, here] = [tabs.current, tabs.current?.querySelector<HTMLElement>('[aria-current]')];
+    if (bar && here) bar.scrollLeft = here.offsetLeft - bar.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
+  }, [path.value]);
   const isHere = (to: string) => (to === '/' ? path.value === '/' : path.value === to || path.value.startsWith(`${to}/`));
   return (
     <>
@@ -46,7 +52,7 @@ export function Header() {
           <Logo />
           Faultline
         </a>
-        <nav class="tabs" aria-label="Pages">
+        <nav class="tabs" aria-label="Pages" ref={tabs}>
           {PAGES.map(([to, label]) => (
             <a key={to} href={to} aria-current={isHere(to) ? 'page' : undefined}>
               {label}
