@@ -82,6 +82,11 @@ check:
 bench *ARGS:
     @exec scripts/bench.sh bench "$@"
 
+# The same with apalis, another job queue on NATS, measured beside them, and how fast each recovers from a killed worker.
+[no-exit-message]
+bench-peers *ARGS:
+    @exec scripts/bench-peers.sh "$@"
+
 # Time from the death of a worker, scheduler or NATS server until its work goes on. Arguments go to the bench: --rounds, --only, --check.
 [no-exit-message]
 bench-recovery *ARGS:

@@ -32,6 +32,11 @@ tool() {
   scripts/install-tool.sh "$tools/$1-$2" "$1" "$3" "$4" && printf '%s\n' "$tools/$1-$2"
 }
 
+# The programs of tests/peers are no members of the workspace.
+formatting() {
+  cargo fmt --all --check && cargo fmt --manifest-path tests/peers/Cargo.toml --check
+}
+
 spelling() {
   program=$(tool typos 1.52.0 typos==1.52.0 typos-cli@1.52.0) && "$program"
 }
@@ -63,7 +68,7 @@ documentation() {
   RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --no-deps --quiet
 }
 
-step 'cargo fmt' cargo fmt --all --check
+step 'cargo fmt' formatting
 step typos spelling
 step 'import circles' scripts/import-circles.py
 step 'import circles: its tests' scripts/import-circles-test.py

@@ -29,4 +29,7 @@ pub(crate) struct Args {
     /// Run the services only, without the bound
     #[arg(long)]
     pub(crate) services_only: bool,
+    /// Measure this program beside them, which `just bench-peers` builds
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) peer: Option<std::path::PathBuf>,
 }

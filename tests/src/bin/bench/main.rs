@@ -7,6 +7,7 @@ mod args;
 mod bare;
 mod cpu;
 mod measured;
+mod peer;
 mod through;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ async fn main() -> anyhow::Result<()> {
     let mut services = Vec::new();
     let mut bounds: BTreeMap<u32, Vec<Measured>> = BTreeMap::new();
     let mut server = String::new();
+    let mut peers = Vec::new();
     for round in 1..=args.rounds {
         for jobs_per_message in JOBS_PER_MESSAGE.into_iter().filter(|_| !args.services_only) {
             let nats = TestNats::start_open().await;
@@ -42,7 +44,14 @@ async fn main() -> anyhow::Result<()> {
         let measured = through::measure(nats, &args).await.context("measuring the services")?;
         eprintln!("round {round}: services, 1 a message: {:.0} jobs/s", measured.jobs_per_s);
         services.push(measured);
+        if let Some(program) = &args.peer {
+            peers.push(peer::throughput(program, &args).await.context("measuring the peer")?);
+        }
     }
+    let peers = match &args.peer {
+        Some(program) => peer::summary(program, &peers, &peer::recovery(program).await.context("measuring the peer's recovery")?),
+        None => Value::Null,
+    };
     let through = median(services.iter().map(|one| one.jobs_per_s));
     let bound = |jobs_per_message| median(bounds.get(&jobs_per_message).into_iter().flatten().map(|one| one.jobs_per_s));
     let line = json!({
@@ -55,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
         "proxies": args.proxies,
         "services": [summary(1, &services)],
         "bare": bounds.iter().map(|(jobs_per_message, measured)| summary(*jobs_per_message, measured)).collect::<Value>(),
+        "peer": peers,
         "ratio": bound(1).map(|bound| (through.unwrap_or(0.0) / bound * 1000.0).round() / 1000.0),
     });
     println!("{line}");
