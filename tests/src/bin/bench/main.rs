@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use args::Args;
 use bare::Bare;
-use measured::{Measured, new_histogram};
+use measured::{Measured, median, new_histogram};
 
 const JOBS_PER_MESSAGE: [u32; 3] = [1, 16, 64];
 
@@ -81,12 +81,6 @@ fn summary(jobs_per_message: u32, measured: &[Measured]) -> Value {
         "latency_ms": percentiles(measured),
         "cpu_us_per_job": cpu_us,
     })
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 fn percentiles(measured: &[Measured]) -> Value {

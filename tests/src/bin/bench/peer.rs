@@ -12,7 +12,7 @@ use faultline_tests::nats::TestNats;
 
 use crate::args::Args;
 use crate::cpu::Cpu;
-use crate::median;
+use crate::measured::median;
 
 /// How often a worker is killed: each time costs half a minute.
 const RECOVERIES: usize = 3;
