@@ -18,10 +18,25 @@ test('a submitted job runs, and cancelling it reaches the cluster', async () => 
   await submit(page, { Kind: 'sleep', 'Duration, s': '120', 'Time limit, s': '300', Name: 'browser-one' });
   const row = page.getByRole('row', { name: /browser-one/ });
   await row.getByText('running').waitFor();
-  await row.getByRole('button', { name: 'Cancel browser-one' }).click();
-  await row.getByText('cancelled').first().waitFor();
   const id = (await row.getByRole('link').first().getAttribute('href')).split('/').pop();
+  await row.getByRole('link').first().click();
+  await page.getByRole('button', { name: 'Cancel job' }).click();
+  await page.locator('.page-head').getByText('cancelled').waitFor();
   assert.equal((await on.cluster.ask('job', id)).state, 'cancelled');
+});
+
+test('jobs are sorted by a click on a heading, over all pages, and the address says so', async () => {
+  await on.cluster.submit('--kind', 'sleep', '--duration', '10ms', '--gpus', '0.3', '--name', 'third');
+  await on.cluster.submit('--kind', 'sleep', '--duration', '10ms', '--gpus', '2', '--name', 'whole');
+  const page = await on.open('/jobs');
+  const first = page.getByRole('table').locator('tbody tr').first();
+  await page.getByRole('button', { name: 'GPUs' }).click();
+  await eventually('most GPUs come first', async () => (await first.locator('td').nth(4).innerText()) === '2');
+  assert.match(page.url(), /sort=-gpus/);
+  assert.equal(await page.getByRole('columnheader', { name: 'GPUs' }).getAttribute('aria-sort'), 'descending');
+  await page.getByRole('button', { name: 'Job', exact: true }).click();
+  const { items } = await on.cluster.get('/jobs?sort=name&per_page=1');
+  await first.getByText(items[0].name).waitFor();
 });
 
 test('all that match are cancelled, and no other', async () => {

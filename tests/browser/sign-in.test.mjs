@@ -36,7 +36,8 @@ test('without the token nothing is told, a wrong one is refused, and the right o
   await on.cluster.submit('--kind', 'sleep', '--duration', '60s', '--timeout', '90s', '--name', 'behind-the-door');
   await eventually('the page shows the running job', async () => (await running.innerText()).trim() === '1');
   await page.goto(`${on.cluster.url}/jobs`);
-  await page.getByRole('button', { name: 'Cancel behind-the-door' }).click();
+  await page.getByRole('link', { name: 'behind-the-door' }).click();
+  await page.getByRole('button', { name: 'Cancel job' }).click();
   await eventually('a change reaches the cluster', async () => (await on.cluster.get('/jobs?state=cancelled')).total === 1);
 });
 

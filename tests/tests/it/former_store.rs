@@ -35,7 +35,8 @@ async fn the_jobs_of_an_earlier_versions_store_go_on_also_when_its_move_was_inte
     std::fs::create_dir_all(&store).unwrap();
     let mut server = former_server(&store).await;
     let (url, folder) = (server.url(), former.path());
-    assert!(faultline(folder, &url, &["setup"]).status.success());
+    let set_up = faultline(folder, &url, &["setup"]);
+    assert!(set_up.status.success(), "{}", text(&set_up));
     // No generator runs that could say that it holds: the setting is stored all the same.
     assert_eq!(faultline(folder, &url, &["rate", "set", "12.5"]).status.code(), Some(1));
     let nats = connect_once(&Common { nats_url: url, ..Common::default() }, "test", "test").await.unwrap();
@@ -109,7 +110,8 @@ fn nats_config_moves_a_store_only_when_it_is_told_that_the_server_is_stopped() {
 async fn doctor_names_a_server_on_which_all_keys_share_an_account() {
     let former = TempDir::new().unwrap();
     let server = TestNats::start_open().await;
-    assert!(faultline(former.path(), &server.url(), &["setup"]).status.success());
+    let set_up = faultline(former.path(), &server.url(), &["setup"]);
+    assert!(set_up.status.success(), "{}", text(&set_up));
     let report = faultline(former.path(), &server.url(), &["doctor", "-o", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
     let checks = report["checks"].as_array().unwrap();

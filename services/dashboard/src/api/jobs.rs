@@ -15,7 +15,7 @@ use crate::cluster::{ClusterError, Record, StoredMessage};
 use crate::error::{ApiError, ErrorBody};
 use crate::view::{Loss, ended_view};
 
-/// A page of jobs, newest first.
+/// A page of jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobsPage {
     pub(crate) items: Vec<JobView>,
@@ -58,11 +58,12 @@ pub(crate) struct JobDetail {
     pub(crate) stale_since_ms: Option<u64>,
 }
 
-/// Jobs, newest first
+/// Jobs, newest first or sorted
 #[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs",
     params(
         ("page" = Option<u32>, Query, description = "from 1"),
         ("per_page" = Option<u32>, Query, description = "1 to 200, default 50"),
+        ("sort" = Option<String>, Query, description = "submitted, name, kind, priority, state, gpus, attempts, wait, or took; with a minus sign descending. Default: -submitted"),
         ("state" = Option<String>, Query, description = "one or more of queued, running, committed, dead, cancelled, abandoned, with commas"),
         ("kind" = Option<String>, Query, description = "such as matrix"),
         ("node" = Option<String>, Query, description = "a node that it runs or ran on"),
@@ -73,8 +74,8 @@ pub(crate) struct JobDetail {
 pub(crate) async fn list(State(app): State<App>, pairs: Pairs) -> Result<Json<JobsPage>, ApiError> {
     let params = JobsParams::decode(pairs)?;
     let view = app.view.read();
-    let JobsParams { filter, page } = params;
-    let (mut items, total) = view.jobs.page(&filter, page.skip(), page.per_page);
+    let JobsParams { filter, order, page } = params;
+    let (mut items, total) = view.jobs.page(&filter, order, app.now_ms(), page.skip(), page.per_page);
     // A page of jobs with large parameters would be megabytes: they are shown of one job.
     items.iter_mut().for_each(|job| job.submission = None);
     Ok(Json(JobsPage { items, total, page: page.page, per_page: page.per_page, stale_since_ms: view.stale_since_ms() }))

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::error::ApiError;
-use crate::view::{EventFilter, JobFilter, NodeFilter, NodeOrder, SERIES_SECONDS, WindowFilter};
+use crate::view::{EventFilter, JobFilter, JobOrder, NodeFilter, NodeOrder, SERIES_SECONDS, WindowFilter};
 
 /// Rows in a page by default.
 const DEFAULT_PER_PAGE: usize = 50;
@@ -111,6 +111,13 @@ impl Pairs {
         }
     }
 
+    /// What rows are sorted by, and whether the highest comes first: with a minus sign.
+    fn sort<T: DeserializeOwned>(&mut self) -> Result<Option<(T, bool)>, ApiError> {
+        let Some(sort) = self.take("sort")?.filter(|sort| !sort.is_empty()) else { return Ok(None) };
+        let (is_descending, name) = sort.strip_prefix('-').map_or((false, sort.as_str()), |name| (true, name));
+        from_name(name).map(|key| Some((key, is_descending))).map_err(|error| ApiError::invalid("sort", error))
+    }
+
     fn page(&mut self) -> Result<PageOf, ApiError> {
         let page = self.bounded("page", 1, MAX_PAGE)?;
         Ok(PageOf { page, per_page: self.bounded("per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE)? })
@@ -169,15 +176,17 @@ fn job_filter(pairs: &mut Pairs) -> Result<JobFilter, ApiError> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct JobsParams {
     pub(crate) filter: JobFilter,
+    pub(crate) order: JobOrder,
     pub(crate) page: PageOf,
 }
 
 impl JobsParams {
     pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
         let filter = job_filter(&mut pairs)?;
+        let order = pairs.sort()?.map(|(key, is_descending)| JobOrder { key, is_descending }).unwrap_or_default();
         let page = pairs.page()?;
         pairs.finish()?;
-        Ok(Self { filter, page })
+        Ok(Self { filter, order, page })
     }
 }
 
@@ -199,10 +208,7 @@ impl NodesParams {
             text: pairs.search("q")?,
             nodes: pairs.nodes()?,
         };
-        let sort = pairs.take("sort")?.unwrap_or_default();
-        let (is_descending, name) = sort.strip_prefix('-').map_or((false, sort.as_str()), |name| (true, name));
-        let order = if sort.is_empty() { Ok(NodeOrder::default()) } else { from_name(name) };
-        let order = order.map_err(|error| ApiError::invalid("sort", error))?;
+        let (order, is_descending) = pairs.sort()?.unwrap_or_default();
         let page = pairs.page()?;
         pairs.finish()?;
         Ok(Self { filter, order, is_descending, page })
@@ -309,7 +315,7 @@ mod tests {
     #[test]
     fn jobs_take_every_filter() {
         let decoded = JobsParams::decode(pairs(
-            "state=queued,running&kind=matrix&node=gpu-node-01&priority=high&attempts_min=2&q=GPU%20a&page=3&per_page=7",
+            "state=queued,running&kind=matrix&node=gpu-node-01&priority=high&attempts_min=2&q=GPU%20a&page=3&per_page=7&sort=-wait",
         ))
         .unwrap();
         assert_eq!(decoded.filter.states.len(), 2);
@@ -317,7 +323,8 @@ mod tests {
         assert_eq!(decoded.filter.priority, Some(Priority::High));
         assert_eq!(decoded.filter.text.as_deref(), Some("gpu a"));
         assert_eq!((decoded.filter.min_attempts, decoded.page.per_page, decoded.page.skip()), (2, 7, 14));
-        assert_eq!(JobsParams::decode(pairs("state=&q=&kind=")).unwrap(), JobsParams::default());
+        assert!(decoded.order.is_descending && decoded.order != JobOrder::default(), "{:?}", decoded.order);
+        assert_eq!(JobsParams::decode(pairs("state=&q=&kind=&sort=")).unwrap(), JobsParams::default());
     }
 
     #[test]
@@ -344,7 +351,7 @@ mod tests {
             ("per_page=-1", "per_page"),
             ("attempts_min=many", "attempts_min"),
             ("node=a.b", "node"),
-            ("sort=name", "sort"),
+            ("sort=colour", "sort"),
             ("kind=a&kind=b", "kind"),
         ] {
             assert_eq!(refused(JobsParams::decode(pairs(query))), field, "{query}");

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::cluster::NatsState;
-use crate::view::{ChaosState, EventFilter, JobFilter, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, StatsReply, View};
+use crate::view::{ChaosState, EventFilter, JobFilter, JobOrder, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, StatsReply, View};
 
 /// Of larger clusters no rows are pushed: together with jobs and events more of them could be over 64 KiB.
 pub(crate) const MAX_NODES_PUSHED: usize = 64;
@@ -124,7 +124,7 @@ impl State {
             node_index: index.revision,
             jobs: view
                 .jobs
-                .page(&JobFilter::default(), 0, MAX_JOBS)
+                .page(&JobFilter::default(), JobOrder::default(), 0, 0, MAX_JOBS)
                 .0
                 .into_iter()
                 .map(|job| (job.id, Arc::new(JobBrief::new(job))))

@@ -1,12 +1,16 @@
 //! Jobs as far as this process has heard of them, in the order in which JetStream stored them: open markers, terminal records, what heartbeats say
 //! runs, and the rows that the leader sent last. Which of these wins for one job is decided in `compose`.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId, Param, Params, Priority};
 use faultline_protocol::messages::{ClusterEvent, JobState, JobView, OpenMarker, RunningBrief, TerminalRecord};
 
 use super::per_second::PerSecond;
+use order::Sortable;
+pub(crate) use order::{JobKey, JobOrder};
 
 /// The longest text that is kept of a result or a reason, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
@@ -297,20 +301,38 @@ impl JobTable {
         view.progress_permille = at.progress_permille;
     }
 
-    /// Newest first: so many of the wanted jobs after so many others, and how many there are in all.
-    pub(crate) fn page(&self, filter: &JobFilter, skip: usize, limit: usize) -> (Vec<JobView>, usize) {
-        let wanted = self.oldest_first().rev().filter(|(job, entry)| self.wanted(filter, *job, entry));
-        if *filter == JobFilter::default() {
-            return (wanted.skip(skip).take(limit).map(|(job, entry)| self.compose(job, entry)).collect(), self.entries.len());
+    /// So many of the wanted jobs after so many others, and how many there are in all. Of equal ones the newest comes first.
+    pub(crate) fn page(&self, filter: &JobFilter, order: JobOrder, now_ms: u64, skip: usize, limit: usize) -> (Vec<JobView>, usize) {
+        let newest_first = self.oldest_first().rev().filter(|(job, entry)| self.wanted(filter, *job, entry));
+        if order == JobOrder::default() && *filter == JobFilter::default() {
+            return (newest_first.skip(skip).take(limit).map(|(job, entry)| self.compose(job, entry)).collect(), self.entries.len());
         }
-        let (mut rows, mut total) = (Vec::new(), 0);
-        for (job, entry) in wanted {
-            if total >= skip && rows.len() < limit {
-                rows.push(self.compose(job, entry));
+        let mut wanted: Vec<(JobId, &Entry)> = newest_first.collect();
+        let total = wanted.len();
+        if order.key == JobKey::Submitted {
+            if !order.is_descending {
+                wanted.reverse();
             }
-            total += 1;
+        } else {
+            let mut keyed: Vec<_> = wanted.iter().map(|&(job, entry)| (self.sortable(job, entry, now_ms), (job, entry))).collect();
+            keyed.sort_by(|(one, _), (other, _)| order.compare(one, other));
+            wanted = keyed.into_iter().map(|(_, row)| row).collect();
         }
-        (rows, total)
+        (wanted.into_iter().skip(skip).take(limit).map(|(job, entry)| self.compose(job, entry)).collect(), total)
+    }
+
+    fn sortable<'e>(&self, job: JobId, entry: &'e Entry, now_ms: u64) -> Sortable<'e> {
+        let since_ms = |at_ms: u64| at_ms.saturating_sub(entry.arrived_ms);
+        Sortable {
+            name: entry.name(),
+            kind: entry.kind(),
+            priority: entry.priority(),
+            state: self.state(job, entry),
+            gpu_milli: entry.gpu_milli(),
+            attempts: entry.attempts(self.runs_at(job).is_some()),
+            wait_ms: since_ms(entry.history().first().map_or(now_ms, |row| row.placed_at_ms)),
+            took_ms: since_ms(entry.end.as_ref().map_or(now_ms, |end| end.ended_at_ms)),
+        }
     }
 
     /// The wanted jobs that have not ended, newest first, at most `limit`, and whether there are more.
@@ -418,6 +440,12 @@ impl Entry {
             Entry { leader: Some(row), .. } => Some(row.priority),
             Entry { .. } => None,
         }
+    }
+
+    /// As asked for where that is known, as got otherwise.
+    fn gpu_milli(&self) -> u32 {
+        let asked = self.leader.as_ref().and_then(|row| row.demand.as_ref()).map(|demand| demand.gpu_milli);
+        asked.or_else(|| self.history().last().map(|row| row.gpu_milli)).unwrap_or(0)
     }
 
     fn leader_state(&self) -> Option<JobState> {

@@ -57,6 +57,36 @@ fn row(n: u64, state: JobState) -> JobView {
 }
 
 #[test]
+fn jobs_are_sorted_by_what_is_asked_and_the_newest_of_equal_ones_comes_first() {
+    let mut table = JobTable::new(10);
+    // Two that wait, and two that ended at 5,000 after two attempts each, placed at 1.
+    table.on_open(marker(10));
+    table.on_open(marker(4_000));
+    table.on_end(record(20, JobState::Committed));
+    table.on_end(record(30, JobState::Dead));
+    let sorted = |key, is_descending| {
+        let (rows, total) = table.page(&JobFilter::default(), JobOrder { key, is_descending }, 6_000, 0, 9);
+        assert_eq!(total, 4);
+        rows.iter().map(|row| row.submitted_at_ms).collect::<Vec<_>>()
+    };
+    for (key, is_descending, expected) in [
+        (JobKey::Submitted, true, [4_000, 30, 20, 10]),
+        (JobKey::Submitted, false, [10, 20, 30, 4_000]),
+        (JobKey::Name, false, [20, 30, 10, 4_000]),
+        (JobKey::Kind, true, [4_000, 10, 30, 20]),
+        (JobKey::Priority, false, [4_000, 10, 30, 20]),
+        (JobKey::State, false, [4_000, 10, 20, 30]),
+        (JobKey::Attempts, true, [20, 30, 4_000, 10]),
+        (JobKey::Wait, true, [10, 4_000, 30, 20]),
+        (JobKey::Took, false, [4_000, 30, 20, 10]),
+    ] {
+        assert_eq!(sorted(key, is_descending), expected, "{key:?}");
+    }
+    let second = table.page(&JobFilter::default(), JobOrder { key: JobKey::Took, is_descending: false }, 6_000, 1, 1).0;
+    assert_eq!(second.iter().map(|row| row.submitted_at_ms).collect::<Vec<_>>(), [30]);
+}
+
+#[test]
 fn a_job_is_queued_then_running_then_committed() {
     let mut table = JobTable::new(10);
     table.on_open(marker(1));
@@ -117,10 +147,11 @@ fn events_tell_the_path_until_the_leader_does() {
 fn pages_are_newest_first_and_join_without_gaps() {
     let mut table = JobTable::new(100);
     (1..=7).for_each(|n| table.on_open(marker(n)));
-    let ids = |skip, limit| table.page(&JobFilter::default(), skip, limit).0.iter().map(|job| job.id).collect::<Vec<_>>();
+    let ids =
+        |skip, limit| table.page(&JobFilter::default(), JobOrder::default(), 0, skip, limit).0.iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(0, 3), [id(7), id(6), id(5)]);
     assert_eq!(ids(6, 3), [id(1)]);
-    assert_eq!((ids(7, 3).len(), table.page(&JobFilter::default(), 7, 3).1), (0, 7));
+    assert_eq!((ids(7, 3).len(), table.page(&JobFilter::default(), JobOrder::default(), 0, 7, 3).1), (0, 7));
 }
 
 #[test]
@@ -131,7 +162,7 @@ fn filters_look_at_what_they_say() {
     table.on_end(TerminalRecord { reason: "Out of Retries".into(), ..record(3, JobState::Dead) });
     table.on_running("n", &[runs(1, 1)]);
     let found = |filter: JobFilter| {
-        let (rows, total) = table.page(&filter, 0, 10);
+        let (rows, total) = table.page(&filter, JobOrder::default(), 0, 0, 10);
         assert_eq!(rows.len(), total);
         total
     };
@@ -190,7 +221,7 @@ proptest! {
             prop_assert!(table.entries.iter().all(|(job, entry)| table.order.contains(&(entry.arrived_ms, *job))));
             prop_assert_eq!(table.order.len(), table.entries.len());
             prop_assert!(table.queued() <= table.len());
-            prop_assert_eq!(table.page(&JobFilter::default(), 0, 100).0.len(), table.len());
+            prop_assert_eq!(table.page(&JobFilter::default(), JobOrder::default(), 0, 0, 100).0.len(), table.len());
         }
     }
 }
@@ -210,7 +241,7 @@ fn a_job_that_waits_for_its_retry_does_not_run_until_its_next_attempt() {
         assert_eq!((job.state, job.state_words(), job.progress_permille), (JobState::Queued, "waiting for a retry", 0), "{beats}");
         assert_eq!((table.running(), table.queued(), table.oldest_queued_ms()), (0, 1, Some(1)));
         let running = JobFilter { states: BTreeSet::from([JobState::Running]), ..JobFilter::default() };
-        assert_eq!(table.page(&running, 0, 9).1, 0);
+        assert_eq!(table.page(&running, JobOrder::default(), 0, 0, 9).1, 0);
         table.on_running("a", &[runs(1, 4)]);
     }
     table.on_leader_rows(vec![JobView { attempts: vec![attempt("a", 4, AttemptOutcome::Failed)], ..row(1, JobState::Queued) }]);
@@ -226,7 +257,7 @@ fn the_list_is_in_the_order_of_arrival_whatever_the_submitters_clocks_showed() {
     let early = OpenMarker { submitted_at_ms: 10, ..marker(3_600_000) };
     table.on_open(early);
     table.on_open(marker(20));
-    let page: Vec<JobId> = table.page(&JobFilter::default(), 0, 10).0.iter().map(|job| job.id).collect();
+    let page: Vec<JobId> = table.page(&JobFilter::default(), JobOrder::default(), 0, 0, 10).0.iter().map(|job| job.id).collect();
     assert_eq!(page, [id(20), id(3_600_000)]);
     assert_eq!(table.oldest_queued_ms(), Some(10));
     // The end repeats the submitter's word; what the first message was judged by stands.

@@ -38,7 +38,7 @@ pub(crate) use events::{EventFilter, EventRing, NumberedEvent};
 use figures::{Detection, Recovery, Unaccounted};
 use history::History;
 pub(crate) use history::{GpuColumns, HISTORY_EVERY_MS};
-pub(crate) use jobs::{JobFilter, JobTable, ended_view};
+pub(crate) use jobs::{JobFilter, JobOrder, JobTable, ended_view};
 pub(crate) use losses::Loss;
 use losses::Losses;
 pub(crate) use nodes::{NodeFilter, NodeIndex, NodeItem, NodeOrder, NodeRow, NodeTable};

@@ -689,7 +689,7 @@ export interface JobView {
   submitted_at_ms: number;
   waiting?: WhyWaiting | null;
 }
-/** A page of jobs, newest first. */
+/** A page of jobs. */
 export interface JobsPage {
   items: JobView[];
   page: number;

@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { get, post, query } from '../lib/api';
-import { clock, count, fixed, instant, jobStateWords, plural, shortId, span } from '../lib/format';
+import { clock, count, DASH, fixed, instant, jobStateWords, plural, shortId, span } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { serviceNow } from '../lib/store';
 import type { JobsPage, JobView } from '../lib/wire';
@@ -25,7 +25,7 @@ const setFilter = (name: string, value: string | null) => setParams({ [name]: va
 
 export function Jobs() {
   const page = Math.max(1, Number(param('page')) || 1);
-  const key = query({ ...filters(), page, per_page: PER_PAGE });
+  const key = query({ ...filters(), sort: param('sort'), page, per_page: PER_PAGE });
   const loaded = useLoad(key, (signal) => get<JobsPage>(`/jobs${key}`, signal), 1500);
   const submitting = param('submit') === 'yes';
   const total = loaded.data?.total ?? 0;
@@ -50,7 +50,7 @@ export function Jobs() {
       ) : !loaded.data.items.length ? (
         <Nothing />
       ) : (
-        <JobTable rows={loaded.data.items} after={loaded.reload} />
+        <JobTable rows={loaded.data.items} />
       )}
       <Pages page={page} total={total} />
     </>
@@ -206,37 +206,62 @@ export function PathLine({ job }: { job: JobView }) {
   );
 }
 
-function JobTable({ rows, after }: { rows: JobView[]; after: () => void }) {
+/** From the submission to the first placement, in milliseconds; of a job that was never placed, until now or its end. */
+function waited(job: JobView): number {
+  const placed = job.attempts?.[0]?.placed_at_ms ?? job.ended_at_ms ?? serviceNow();
+  return placed - job.submitted_at_ms;
+}
+
+/** The list of attempts is capped, so the counters count too. */
+function attemptsOf({ attempts, failures = 0, requeues = 0, state }: JobView): number {
+  const last = state === 'committed' || state === 'running' ? 1 : 0;
+  return Math.max(attempts?.length ?? 0, failures + requeues + last);
+}
+
+function gpusOf(job: JobView): string {
+  const milli = job.demand?.gpu_milli ?? job.attempts?.at(-1)?.gpu_milli;
+  return milli === undefined ? DASH : String(milli / 1000);
+}
+
+/** A heading that sorts: once by it, once the other way, then as before. */
+function SortBy({ by, title, first = 'up' }: { by: string; title: string; first?: 'up' | 'down' }) {
+  const current = param('sort');
+  const [one, other] = first === 'up' ? [by, `-${by}`] : [`-${by}`, by];
+  const next = current === one ? other : current === other ? null : one;
+  const is = current === by ? 'ascending' : current === `-${by}` ? 'descending' : undefined;
+  return (
+    <th scope="col" class={first === 'down' ? 'right' : ''} aria-sort={is}>
+      <button class="sort" onClick={() => setParams({ sort: next, page: null })}>
+        {title}
+        <span aria-hidden="true">{is === 'ascending' ? ' ▲' : is === 'descending' ? ' ▼' : ''}</span>
+      </button>
+    </th>
+  );
+}
+
+function JobTable({ rows }: { rows: JobView[] }) {
   void now.value;
-  const cancel = async (job: JobView) => {
-    await order(() => post(`/jobs/${job.id}/cancel`), `${job.name} is cancelled`);
-    after();
-  };
   return (
     <section class="panel" aria-label="Jobs">
       <div class="scroll-x">
         <table class="folding">
           <thead>
             <tr>
-              <th scope="col">Job</th>
-              <th scope="col">Kind</th>
-              <th scope="col">Priority</th>
-              <th scope="col">State</th>
+              <SortBy by="name" title="Job" />
+              <SortBy by="kind" title="Kind" />
+              <SortBy by="priority" title="Priority" />
+              <SortBy by="state" title="State" />
+              <SortBy by="gpus" title="GPUs" first="down" />
+              <SortBy by="attempts" title="Attempts" first="down" />
               <th scope="col">Path</th>
-              <th scope="col" class="right">
-                Submitted
-              </th>
-              <th scope="col" class="right">
-                Took
-              </th>
-              <th scope="col">
-                <span class="hidden-text">Orders</span>
-              </th>
+              <SortBy by="submitted" title="Submitted" first="down" />
+              <SortBy by="wait" title="Waited" first="down" />
+              <SortBy by="took" title="Took" first="down" />
             </tr>
           </thead>
           <tbody>
             {rows.map((job) => {
-              const open = job.state === 'queued' || job.state === 'running';
+              const attempts = attemptsOf(job);
               return (
                 <tr key={job.id}>
                   <td>
@@ -250,19 +275,23 @@ function JobTable({ rows, after }: { rows: JobView[]; after: () => void }) {
                       <Meter kind="progress" label={`Progress of ${job.name}`} value={(job.progress_permille ?? 0) / 10} />
                     )}
                   </td>
+                  <td class="num right" data-label="GPUs">
+                    {gpusOf(job)}
+                  </td>
+                  <td class={`num right ${attempts > 1 ? 'is-warn' : ''}`} data-label="attempts">
+                    {count(attempts)}
+                  </td>
                   <td>
                     <PathLine job={job} />
                   </td>
                   <td class="num right nowrap" title={instant(job.submitted_at_ms)}>
                     {clock(job.submitted_at_ms)}
                   </td>
-                  <td class="num right nowrap">{span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}</td>
-                  <td class="right">
-                    {open && (
-                      <button class="small danger" onClick={() => cancel(job)} aria-label={`Cancel ${job.name}`}>
-                        Cancel
-                      </button>
-                    )}
+                  <td class="num right nowrap" data-label="waited">
+                    {span(waited(job))}
+                  </td>
+                  <td class="num right nowrap" data-label="took">
+                    {span((job.ended_at_ms ?? serviceNow()) - job.submitted_at_ms)}
                   </td>
                 </tr>
               );
