@@ -75,6 +75,26 @@ test('the keyboard reaches search, shortcuts and pages', async () => {
   await page.getByRole('heading', { name: 'Events' }).waitFor();
 });
 
+test('what can be done is typed into the search field: pages, the display, and orders to a node', async () => {
+  const page = await on.open();
+  const type = async (text, option) => {
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type(text);
+    await page.getByRole('option', { name: option }).waitFor();
+    await page.keyboard.press('Enter');
+  };
+  await type('go to inc', 'Go to Incidents');
+  await page.getByRole('heading', { name: 'Incidents' }).waitFor();
+  await type('theme: li', 'Theme: light');
+  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'light');
+  await type('drain node-02', 'Drain gpu-node-02');
+  await page.locator('.toast').getByText('drain of gpu-node-02 is in force').waitFor();
+  assert.equal((await on.cluster.get('/nodes/gpu-node-02')).draining, true);
+  await type('undrain node-02', 'Undrain gpu-node-02');
+  await page.locator('.toast').getByText('undrain of gpu-node-02 is in force').waitFor();
+  assert.equal((await on.cluster.get('/nodes/gpu-node-02')).draining, false);
+});
+
 test('an event leads to its instant on the timeline', async () => {
   const page = await on.open('/events');
   await page.locator('.vrow a[href^="/timeline"]').first().click();

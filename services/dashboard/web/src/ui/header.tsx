@@ -4,6 +4,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { announcement } from '../lib/announce';
 import { lastFrameAt, link, now, reconnectNow } from '../lib/connection';
 import { clock, span } from '../lib/format';
+import { PAGES } from '../lib/pages';
 import { path } from '../lib/route';
 import { signedIn, signOut } from '../lib/session';
 import { paused, serviceNow, serviceTimeOf, setPaused, stats } from '../lib/store';
@@ -13,17 +14,6 @@ import { Icon, Logo } from './icons';
 import { Search } from './search';
 import { shortcutsOpen } from './shortcuts';
 import { order } from './toast';
-
-export const PAGES = [
-  ['/', 'Overview'],
-  ['/nodes', 'Nodes'],
-  ['/jobs', 'Jobs'],
-  ['/timeline', 'Timeline'],
-  ['/chaos', 'Chaos'],
-  ['/incidents', 'Incidents'],
-  ['/events', 'Events'],
-  ['/messaging', 'Messaging'],
-] as const;
 
 const NEXT: Record<Theme, Theme> = { auto: 'dark', dark: 'light', light: 'auto' };
 

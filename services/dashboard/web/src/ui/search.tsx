@@ -1,4 +1,4 @@
-// Finds a node or a job by a part of its name or id.
+// Finds a node or a job by a part of its name or id, and what can be done by typing it.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
@@ -6,13 +6,15 @@ import { go, inspect } from '../lib/route';
 import { frame, index } from '../lib/store';
 import { cellAt } from '../lib/frame';
 import type { JobsPage } from '../lib/wire';
+import { commandsFor } from './commands';
 import { Icon } from './icons';
 import { State } from './parts';
 
 interface Hit {
   id: string;
   title: string;
-  state: string;
+  /** Of a node or a job; none of a command. */
+  state: string | null;
   open: () => void;
 }
 
@@ -31,6 +33,10 @@ function nodeHits(text: string): Hit[] {
   return found;
 }
 
+function commandHits(text: string): Hit[] {
+  return commandsFor(text).map(({ title, run }, at) => ({ id: `command-${at}`, title, state: null, open: run }));
+}
+
 async function jobHits(text: string): Promise<Hit[]> {
   const page = await get<JobsPage>(`/jobs${query({ q: text, per_page: MOST })}`);
   return page.items.map((job) => ({ id: `job-${job.id}`, title: job.name, state: job.state, open: () => go(`/jobs/${job.id}`) }));
@@ -46,7 +52,7 @@ function useHits(text: string) {
       return;
     }
     let stale = false;
-    const local = nodeHits(text.trim());
+    const local = [...nodeHits(text.trim()), ...commandHits(text.trim())];
     setFound(local.length ? { of: text, hits: local } : null);
     setChosen(0);
     const timer = setTimeout(async () => {
@@ -77,7 +83,7 @@ export function Search() {
     if (event.key === 'ArrowDown' && many) setChosen((chosen + 1) % many);
     else if (event.key === 'ArrowUp' && many) setChosen((chosen + many - 1) % many);
     // A fast typist is ahead of the list, and means what is in the field.
-    else if (event.key === 'Enter' && text.trim()) open(of === text ? hits?.[chosen] : nodeHits(text.trim())[0]);
+    else if (event.key === 'Enter' && text.trim()) open(of === text ? hits?.[chosen] : [...nodeHits(text.trim()), ...commandHits(text.trim())][0]);
     else if (event.key === 'Escape') {
       setText('');
       input.current?.blur();
@@ -91,8 +97,8 @@ export function Search() {
         id="search"
         ref={input}
         value={text}
-        placeholder="Node or job"
-        aria-label="Search for a node or a job"
+        placeholder="Node, job, or command"
+        aria-label="Search for a node, a job, or a command"
         maxLength={100}
         autocomplete="off"
         role="combobox"
@@ -133,7 +139,7 @@ function Results({ hits, chosen, choose, open }: ResultsProps) {
           onMouseEnter={() => choose(at)}
         >
           <span class="grow clip">{hit.title}</span>
-          <State of={hit.state} />
+          {hit.state !== null && <State of={hit.state} />}
         </li>
       ))}
       {!hits.length && (

@@ -8,9 +8,9 @@ import { useModal } from './hooks';
 
 export const shortcutsOpen = signal(false);
 
-const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', e: '/events', m: '/messaging' };
+const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', i: '/incidents', e: '/events', m: '/messaging' };
 const LIST: [string[], string][] = [
-  [['/'], 'Search for a node or a job'],
+  [['/'], 'Search for a node, a job, or a command; also Ctrl-K'],
   [['p'], 'Pause or resume the display'],
   [['t'], 'Next theme: auto, dark, light'],
   [['g', 'o'], 'Overview'],
@@ -18,6 +18,7 @@ const LIST: [string[], string][] = [
   [['g', 'j'], 'Jobs'],
   [['g', 't'], 'Timeline'],
   [['g', 'c'], 'Chaos'],
+  [['g', 'i'], 'Incidents'],
   [['g', 'e'], 'Events'],
   [['g', 'm'], 'Messaging'],
   [['Esc'], 'Close the drawer or the dialog'],
@@ -31,6 +32,11 @@ const isTyping = (target: EventTarget | null) =>
   target instanceof HTMLElement && target.matches('input, select, textarea, [contenteditable]');
 
 export function onKey(event: KeyboardEvent): void {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
+    document.getElementById('search')?.focus();
+    event.preventDefault();
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
   const goes = PLACES[event.key];
   if (goes && event.timeStamp < chordUntil) {

@@ -1,0 +1,12 @@
+// The pages, in the order of the tabs.
+
+export const PAGES = [
+  ['/', 'Overview'],
+  ['/nodes', 'Nodes'],
+  ['/jobs', 'Jobs'],
+  ['/timeline', 'Timeline'],
+  ['/chaos', 'Chaos'],
+  ['/incidents', 'Incidents'],
+  ['/events', 'Events'],
+  ['/messaging', 'Messaging'],
+] as const;
