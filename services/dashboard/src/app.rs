@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::guard::Guard;
 use crate::limits::{MAX_REQUESTS, MAX_STREAMS};
 use crate::metrics::DashboardMetrics;
+use crate::past::SharedPast;
 use crate::push::Newest;
 use crate::view::SharedView;
 
@@ -20,6 +21,7 @@ use crate::view::SharedView;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) view: SharedView,
+    pub(crate) past: SharedPast,
     pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) messaging: Arc<LastMessaging>,
@@ -36,6 +38,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         view: SharedView,
+        past: SharedPast,
         cluster: Arc<dyn Cluster>,
         guard: Guard,
         rounds: watch::Receiver<Newest>,
@@ -46,6 +49,7 @@ impl App {
         Self {
             metrics: DashboardMetrics::new(metrics, &streams),
             view,
+            past,
             cluster,
             guard: Arc::new(guard),
             messaging: Arc::default(),

@@ -1,7 +1,7 @@
 //! Answers of the API as gzip for clients that take it. The page's files come compressed from their build; streams are left alone, since what
 //! is compressed waits for more.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::Request;
@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::error::ApiError;
@@ -34,8 +35,10 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     let compressed = match to_bytes(body, usize::MAX).await {
-        Ok(plain) if plain.len() <= MAX_BYTES_INLINE => gzip(&plain),
-        Ok(plain) => tokio::task::spawn_blocking(move || gzip(&plain)).await.unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        Ok(plain) if plain.len() <= MAX_BYTES_INLINE => gzip(&plain, LEVEL),
+        Ok(plain) => {
+            tokio::task::spawn_blocking(move || gzip(&plain, LEVEL)).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        }
         Err(error) => Err(std::io::Error::other(error)),
     };
     match compressed {
@@ -59,20 +62,25 @@ fn is_compressible(response: &Response) -> bool {
         && !response.headers().contains_key(header::CONTENT_ENCODING)
 }
 
-fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::new(LEVEL));
+/// As gzip.
+pub(crate) fn gzip(plain: &[u8], level: u32) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::new(level));
     encoder.write_all(plain)?;
     encoder.finish()
 }
 
+/// What was compressed so.
+pub(crate) fn gunzip(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut plain)?;
+    Ok(plain)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use axum::Router;
     use axum::middleware::from_fn;
     use axum::routing::get;
-    use flate2::read::GzDecoder;
     use tower::ServiceExt;
 
     use super::*;

@@ -13,6 +13,8 @@ mod limits;
 mod metrics;
 mod owner;
 mod page;
+mod past;
+mod pulse;
 mod push;
 mod rate_limit;
 mod session;
@@ -34,6 +36,8 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::cluster::{Cluster, NatsCluster};
 use crate::guard::Guard;
+use crate::past::SharedPast;
+use crate::pulse::Pulse;
 use crate::view::{SharedView, View};
 
 pub use door::{Door, open};
@@ -49,10 +53,11 @@ pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown, metrics: Metrics)
     let cluster: Arc<dyn Cluster> = Arc::new(NatsCluster::new(&nats));
     let (newest, rounds) = watch::channel(None);
     let guard = Guard::new(door.address(), door.admission.clone());
-    let app = App::new(view.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
+    let past = SharedPast::default();
+    let app = App::new(view.clone(), past.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
     feed::start(&nats, &view, &cluster, &shutdown);
-    shutdown
-        .spawn("dashboard-push", push::run(view, cluster, Arc::clone(&app.streams), Arc::clone(&app.arrivals), newest, shutdown.token()));
+    let pulse = Pulse { view, cluster, streams: Arc::clone(&app.streams), arrivals: Arc::clone(&app.arrivals), newest, past };
+    shutdown.spawn("dashboard-pulse", pulse.run(shutdown.token()));
     tracing::info!(url = format!("http://{}/", door.address()), "the dashboard is open");
 
     let stop = shutdown.token();

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::cluster::{Cluster, ClusterError, Messaging, NatsState, Record, Started, StoredMessage};
 use crate::guard::Guard;
+use crate::past::SharedPast;
 use crate::push::Newest;
 use crate::view::{SharedView, View};
 
@@ -184,9 +185,7 @@ pub(crate) fn app(guard: Guard) -> (App, Arc<FakeCluster>, watch::Sender<Newest>
     let cluster = Arc::new(FakeCluster::default());
     let (newest, rounds) = watch::channel(None);
     let seen: Arc<dyn Cluster> = Arc::<FakeCluster>::clone(&cluster);
-    (
-        App::new(SharedView::new(View::new(1_000)), seen, guard, rounds, CancellationToken::new(), &Metrics::new("dashboard", "dashboard")),
-        cluster,
-        newest,
-    )
+    let (view, metrics) = (SharedView::new(View::new(1_000)), Metrics::new("dashboard", "dashboard"));
+    let app = App::new(view, SharedPast::default(), seen, guard, rounds, CancellationToken::new(), &metrics);
+    (app, cluster, newest)
 }

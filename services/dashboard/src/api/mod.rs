@@ -8,6 +8,7 @@ pub(crate) mod extract;
 mod faults;
 mod incidents;
 mod jobs;
+mod kept;
 mod layers;
 mod messaging;
 mod nodes;
@@ -70,6 +71,8 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
         .routes(routes!(events::events))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
+        .routes(routes!(kept::list))
+        .routes(routes!(kept::one))
         .routes(routes!(past::series))
         .routes(routes!(past::timeline))
         .routes(routes!(past::trace_file))

@@ -24,6 +24,7 @@ use super::router;
 use crate::app::App;
 use crate::cluster::Record;
 use crate::guard::{Caller, Guard};
+use crate::push::Taken;
 use crate::settings::Admission;
 use crate::view::{LeaderAnswer, event_seq};
 
@@ -604,4 +605,30 @@ async fn a_kill_is_answered_with_what_happened_and_is_no_experiment() {
     let (status, answer) = kill().await;
     assert_eq!((status, &answer["error"]["message"]), (StatusCode::CONFLICT, &json!("w does not run now")));
     assert_eq!(send_json(&app, "POST", "/api/v1/nodes/zzz/kill", "").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_past_is_listed_and_read_by_segment() {
+    let (app, _) = local();
+    assert_eq!(get(&app, "/api/v1/past").await.1["segments"], json!([]));
+    for second in 0..70 {
+        beat(&app, "a");
+        let taken = Taken::of(&app.view, 1_000_000 + second * 1_000, app.cluster.nats(), 0, second);
+        app.past.write(|past| past.push(&taken));
+    }
+    let (id, plain) = app.past.read(|past| past.complete()).unwrap();
+    app.past.write(|past| past.pack(&id, crate::compress::gzip(&plain, 6).unwrap()));
+    let (_, kept) = get(&app, "/api/v1/past").await;
+    assert_eq!((&kept["from_ms"], &kept["to_ms"]), (&json!(1_000_000), &json!(1_069_000)), "{kept}");
+    let ids: Vec<&str> = kept["segments"].as_array().unwrap().iter().map(|segment| segment["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1000-1000000", "1000-1060000", "10000-1000000"]);
+    for (encoding, is_packed) in [("gzip", true), ("identity", false)] {
+        let asked = request("GET", "/api/v1/past/1000-1000000").header(header::ACCEPT_ENCODING, encoding).body(Body::empty()).unwrap();
+        let answer = router(app.clone()).oneshot(asked).await.unwrap();
+        assert_eq!((answer.status(), answer.headers().contains_key(header::CONTENT_ENCODING)), (StatusCode::OK, is_packed));
+        let bytes = to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+        assert_eq!(if is_packed { crate::compress::gunzip(&bytes).unwrap() } else { bytes.to_vec() }, *plain);
+    }
+    let (status, body) = get(&app, "/api/v1/past/1000-5").await;
+    assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "not_found"));
 }

@@ -64,28 +64,30 @@ pub(crate) struct Delta {
     pub(crate) point: Option<SeriesPoint>,
 }
 
-/// What leads from `before` to `next`, which is changed to what clients then know: rows that say the same stay as they were told.
-pub(crate) fn delta(before: &State, next: &mut State) -> Delta {
-    let last_seq = before.events.last().map_or(0, |event| event.seq);
-    let events: Vec<NumberedEvent> = next.events.iter().filter(|event| event.seq > last_seq).cloned().collect();
-    let events_after = match events.first() {
-        // All that a push holds is new: there may have been more in between.
-        Some(first) if events.len() >= MAX_EVENTS => Some(first.seq - 1),
-        Some(_) => Some(last_seq),
-        None => None,
-    };
-    Delta {
-        stats: (before.stats != next.stats).then(|| next.stats.clone()),
-        rate: (before.rate != next.rate).then(|| next.rate.clone()),
-        nodes: node_changes(&before.nodes, &mut next.nodes).or_none(),
-        nodes_by_rest: (before.nodes_by_rest != next.nodes_by_rest).then_some(next.nodes_by_rest),
-        node_index: (before.node_index != next.node_index).then_some(next.node_index),
-        jobs: job_changes(&before.jobs, &next.jobs).or_none(),
-        events,
-        events_after,
-        chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
-        incidents: next.incidents.clone().filter(|_| before.incidents != next.incidents),
-        point: next.point.filter(|_| before.point != next.point),
+impl Delta {
+    /// What leads from `before` to `next`, which is changed to what clients then know: rows that say the same stay as they were told.
+    pub(crate) fn between(before: &State, next: &mut State) -> Self {
+        let last_seq = before.events.last().map_or(0, |event| event.seq);
+        let events: Vec<NumberedEvent> = next.events.iter().filter(|event| event.seq > last_seq).cloned().collect();
+        let events_after = match events.first() {
+            // All that a push holds is new: there may have been more in between.
+            Some(first) if events.len() >= MAX_EVENTS => Some(first.seq - 1),
+            Some(_) => Some(last_seq),
+            None => None,
+        };
+        Self {
+            stats: (before.stats != next.stats).then(|| next.stats.clone()),
+            rate: (before.rate != next.rate).then(|| next.rate.clone()),
+            nodes: node_changes(&before.nodes, &mut next.nodes).or_none(),
+            nodes_by_rest: (before.nodes_by_rest != next.nodes_by_rest).then_some(next.nodes_by_rest),
+            node_index: (before.node_index != next.node_index).then_some(next.node_index),
+            jobs: job_changes(&before.jobs, &next.jobs).or_none(),
+            events,
+            events_after,
+            chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
+            incidents: next.incidents.clone().filter(|_| before.incidents != next.incidents),
+            point: next.point.filter(|_| before.point != next.point),
+        }
     }
 }
 

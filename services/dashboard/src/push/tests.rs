@@ -11,6 +11,11 @@ fn shared() -> SharedView {
     SharedView::new(View::new(1_000))
 }
 
+fn next(rounds: &mut Rounds, view: &SharedView, now_ms: u64) -> Arc<Round> {
+    let taken = Taken::of(view, now_ms, CONNECTED, 1, rounds.next_seq());
+    rounds.next(taken)
+}
+
 fn beat(view: &SharedView, node: &str, progress: u16) {
     let run = json!({"attempt": JobId::new(1, 1), "job": JobId::new(1, 1), "progress_permille": progress});
     let heartbeat = json!({"node": node, "worker": "w", "incarnation": 1, "seq": 1, "sent_at_ms": 1, "running": [run], "gpus": []});
@@ -91,14 +96,14 @@ fn deltas_lead_from_the_hello_to_the_state() {
     beat(&view, "a", 1);
     happened(&view, 1, "late");
     let mut page = Page::default();
-    page.take(&parsed(&rounds.next(&view, 2_000, CONNECTED, 1).hello()));
+    page.take(&parsed(&next(&mut rounds, &view, 2_000).hello()));
     assert_eq!((page.seq, page.nodes.len(), page.last_event), (1, 1, event_seq(1, 0)));
 
     beat(&view, "b", 1);
     beat(&view, "a", 7);
     happened(&view, 2, &"very late ".repeat(100));
     (1..=60).for_each(|n| opened(&view, n));
-    let round = rounds.next(&view, 2_500, CONNECTED, 1);
+    let round = next(&mut rounds, &view, 2_500);
     page.take(&parsed(&round.delta));
     assert_eq!(page.nodes["a"]["running_jobs"][0]["progress_permille"], 7);
     assert_eq!((page.nodes.len(), page.jobs.len(), page.missed_events), (2, 50, false));
@@ -106,7 +111,7 @@ fn deltas_lead_from_the_hello_to_the_state() {
 
     view.write().nodes.remove("a");
     (61..=70).for_each(|n| opened(&view, n));
-    let round = rounds.next(&view, 3_000, CONNECTED, 1);
+    let round = next(&mut rounds, &view, 3_000);
     page.take(&parsed(&round.delta));
     let mut fresh = Page::default();
     fresh.take(&parsed(&round.hello()));
@@ -119,9 +124,9 @@ fn what_did_not_change_is_not_told() {
     let mut rounds = Rounds::default();
     beat(&view, "a", 1);
     opened(&view, 1);
-    rounds.next(&view, 2_000, CONNECTED, 1);
+    next(&mut rounds, &view, 2_000);
     beat(&view, "a", 1);
-    let delta = parsed(&rounds.next(&view, 2_500, CONNECTED, 1).delta);
+    let delta = parsed(&next(&mut rounds, &view, 2_500).delta);
     let parts: Vec<&str> = delta.as_object().unwrap().keys().map(String::as_str).collect();
     // The figures carry the time at which they were counted.
     assert_eq!(parts, ["at_ms", "seq", "stats", "type"]);
@@ -131,7 +136,7 @@ fn what_did_not_change_is_not_told() {
 fn all_rows_that_are_ever_pushed_fit_into_64_kib() {
     let view = shared();
     let mut rounds = Rounds::default();
-    rounds.next(&view, 2_000, CONNECTED, 1);
+    next(&mut rounds, &view, 2_000);
     let names: Vec<String> = (0..64).map(|n| format!("node-with-a-long-name-{n:03}")).collect();
     for node in &names {
         registered(&view, node);
@@ -143,7 +148,7 @@ fn all_rows_that_are_ever_pushed_fit_into_64_kib() {
         view.write().on_event(seq, event);
     }
     (1..=60).for_each(|n| opened(&view, n));
-    let round = rounds.next(&view, 3_000, CONNECTED, 1);
+    let round = next(&mut rounds, &view, 3_000);
     let (hello, delta) = (parsed(&round.hello()), parsed(&round.delta));
     assert_eq!((rows(&hello["state"]["nodes"]).len(), rows(&delta["nodes"]["changed"]).len()), (64, 64));
     assert!(rows(&hello["state"]["nodes"]).iter().all(|row| row["fault"]["kind"] == "heartbeat_loss"));
@@ -156,9 +161,9 @@ fn a_page_can_see_that_it_missed_events() {
     let mut rounds = Rounds::default();
     let mut page = Page::default();
     happened(&view, 1, "first");
-    page.take(&parsed(&rounds.next(&view, 2_000, CONNECTED, 1).hello()));
+    page.take(&parsed(&next(&mut rounds, &view, 2_000).hello()));
     (2..100).for_each(|seq| happened(&view, seq, &"x".repeat(5_000)));
-    let round = rounds.next(&view, 2_500, CONNECTED, 1);
+    let round = next(&mut rounds, &view, 2_500);
     page.take(&parsed(&round.delta));
     assert!(page.missed_events && round.delta.len() < 64 * 1024);
 }
@@ -171,7 +176,7 @@ fn of_a_large_cluster_no_rows_are_pushed() {
         registered(&view, &format!("node-{n:05}"));
         beat(&view, &format!("node-{n:05}"), 1);
     }
-    let round = rounds.next(&view, 2_000, CONNECTED, 1);
+    let round = next(&mut rounds, &view, 2_000);
     let hello = parsed(&round.hello());
     assert_eq!((&hello["state"]["nodes"], &hello["state"]["nodes_by_rest"]), (&json!([]), &json!(true)));
     assert_eq!((round.telemetry.len(), round.telemetry[4]), (16 + 10_000 * 5, 1));

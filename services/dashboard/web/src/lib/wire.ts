@@ -699,6 +699,18 @@ export interface JobsPage {
   /** All that match, on whatever page. */
   total: number;
 }
+/** What is kept of the past. */
+export interface Kept {
+  bytes: number;
+  /** The oldest instant; none in the first second of this process. */
+  from_ms?: number | null;
+  /** The bound of `bytes`, beside two segments that are being written. */
+  max_bytes: number;
+  /** Those of 1 s first, then those of 10 s, each oldest first. They overlap: an instant is in the last one of the smallest step that
+   * does not begin after it. */
+  segments: SegmentInfo[];
+  to_ms?: number | null;
+}
 /** A process that was killed. */
 export type KillDone = ProcessSignalled & {
   /** How many attempts ran on them, by their last heartbeats. */
@@ -1065,6 +1077,19 @@ export interface RunningBrief {
 export interface RunningShown {
   job: JobId;
   progress_permille: number;
+}
+/** A segment as it is listed. */
+export interface SegmentInfo {
+  /** In memory here; compressed once nothing is added to it any more. */
+  bytes: number;
+  /** Between two instants, in milliseconds. */
+  every_ms: number;
+  /** Its first instant, in Unix milliseconds. */
+  from_ms: number;
+  /** What it is asked for by. */
+  id: string;
+  /** Its last instant so far. */
+  to_ms: number;
 }
 /** One second. */
 export interface SeriesPoint {
