@@ -80,3 +80,55 @@ test('times are local and say in which zone', async () => {
     else process.env.TZ = before;
   }
 });
+
+test('the timeline of an instant has nothing of later, and what ended later runs', async () => {
+  const { windowAt } = await load('pages/timeline-model.ts');
+  const bar = (attempt, start_ms, end_ms, next_attempt = null) => ({ attempt, start_ms, end_ms, next_attempt, outcome: 'lost', cause: {}, node: 'a', job: 'j', gpus: [] });
+  const data = {
+    bars: [bar('1', 100, 200, '2'), bar('2', 210, 400, '3'), bar('3', 500, null)],
+    verdicts: [{ node: 'a', at_ms: 205 }, { node: 'a', at_ms: 400 }],
+    faults: [{ node: 'a', from_ms: 190 }, { node: 'a', from_ms: 300 }],
+    nodes: ['a'],
+  };
+  const at = (ms) => windowAt(data, ms);
+  assert.deepEqual(at(250).bars.map((one) => [one.attempt, one.end_ms, one.outcome, one.next_attempt]), [['1', 200, 'lost', '2'], ['2', null, 'running', null]]);
+  assert.deepEqual([at(250).verdicts.length, at(250).faults.length], [1, 1]);
+  assert.equal(at(205).bars[0].next_attempt, null, 'the next attempt had not begun');
+  assert.equal(at(600).bars[1].next_attempt, '3');
+});
+
+test('a segment is read forwards, and each instant lasts until the next one', async () => {
+  const { Reader } = await load('lib/segment.ts');
+  const record = (kind, body) => {
+    const head = Buffer.alloc(5);
+    head.writeUInt8(kind);
+    head.writeUInt32LE(body.length, 1);
+    return Buffer.concat([head, body]);
+  };
+  const time = (ms) => {
+    const body = Buffer.alloc(8);
+    body.writeBigUInt64LE(BigInt(ms));
+    return record(0, body);
+  };
+  const text = (value) => record(1, Buffer.from(JSON.stringify(value)));
+  const header = Buffer.alloc(16);
+  const segment = Buffer.concat([
+    time(1000), record(4, Buffer.from('{"nodes":["a","b"]}')), record(2, Buffer.concat([header, Buffer.from([1, 2, 3, 4, 5, 6, 7, 8, 9, 255])])), text({ type: 'hello' }),
+    time(2000), record(3, Buffer.concat([header, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 0, 2])])), text({ type: 'delta' }),
+  ]);
+  const reader = new Reader(new Uint8Array(segment));
+  const heard = [];
+  const sink = { told: (message) => heard.push(message.type), ordered: (index) => heard.push(index.nodes.join()) };
+  assert.equal(reader.readTo(1999, sink), true);
+  assert.deepEqual([heard, reader.at, [...reader.frame.slice(16)]], [['a,b', 'hello'], 1000, [1, 2, 3, 4, 5, 6, 7, 8, 9, 255]]);
+  assert.equal(reader.readTo(1999, sink), false);
+  assert.equal(reader.readTo(5000, sink), true);
+  assert.deepEqual([heard.at(-1), reader.at, [...reader.frame.slice(16)]], ['delta', 2000, [2, 2, 3, 4, 5, 6, 7, 8, 9, 1]]);
+});
+
+test('an instant is in the finest segment that does not begin after it', async () => {
+  const { segmentAt } = await load('lib/segment.ts');
+  const segments = [[1000, 600], [1000, 660], [10000, 0], [10000, 600]].map(([every_ms, from_ms]) => ({ id: `${every_ms}-${from_ms}`, every_ms, from_ms }));
+  const of = (at) => segmentAt(segments, at)?.id;
+  assert.deepEqual([of(-1), of(5), of(599), of(600), of(659), of(700)], [undefined, '10000-0', '10000-0', '1000-600', '1000-600', '1000-660']);
+});

@@ -17,6 +17,7 @@ mod past;
 mod pulse;
 mod push;
 mod rate_limit;
+mod recording;
 mod session;
 mod settings;
 mod socket;

@@ -36,6 +36,11 @@ const UNBUILT: File = File {
     gzip: None,
 };
 
+/// The page as one file with a place for what it shows; none when the program was built without it.
+pub(crate) fn recording() -> Option<&'static str> {
+    find("recording.html").and_then(|file| std::str::from_utf8(file.plain).ok())
+}
+
 const REVALIDATE: &str = "no-cache";
 /// Names below `assets/` carry the hash of the contents.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn nothing_in_the_page_needs_more_than_the_content_security_policy_allows() {
-        let pages = built::FILES.iter().chain([&UNBUILT]).filter(|file| file.kind.starts_with("text/html"));
+        let pages = [find("index.html"), Some(&UNBUILT)].into_iter().flatten();
         for html in pages.map(|file| std::str::from_utf8(file.plain).unwrap()) {
             for forbidden in ["<style", "style=\"", "onclick=", "onload=", "http://", "https://", "<script>"] {
                 assert!(!html.contains(forbidden), "{forbidden}");
@@ -179,6 +184,19 @@ mod tests {
             for forbidden in ["eval(", "new Function(", "document.write", "insertAdjacentHTML"] {
                 assert!(!text.contains(forbidden), "{}: {forbidden}", file.path);
             }
+        }
+    }
+
+    #[test]
+    fn a_recording_needs_no_other_file_and_may_not_ask_for_one() {
+        let Some(file) = recording() else { return };
+        let (head, _) = file.split_once("<body>").unwrap();
+        let policy = head.split_once("http-equiv=\"Content-Security-Policy\" content=\"").unwrap().1.split('"').next().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(file.matches("{{recording}}").count(), 1);
+        for forbidden in ["src=\"", "href=\"/", "url(./", "url(\"./", "{{style}}", "{{script}}"] {
+            let markup = file.split("<script type=\"module\">").next().unwrap();
+            assert!(!markup.contains(forbidden), "{forbidden}");
         }
     }
 

@@ -13,7 +13,7 @@ function files(folder) {
 }
 
 const hash = createHash('sha256');
-for (const path of [...files('src'), '../../../docs/glossary.md', 'build.mjs', 'index.html', 'package-lock.json', 'package.json', 'tsconfig.json'].sort()) {
+for (const path of [...files('src'), '../../../docs/glossary.md', 'build.mjs', 'index.html', 'recording.html', 'package-lock.json', 'package.json', 'tsconfig.json'].sort()) {
   hash
     .update(path)
     .update('\0')

@@ -57,6 +57,7 @@ pub(crate) struct EventsPage {
         ("limit" = Option<u32>, Query, description = "1 to 1000, default 50; of a stream without `after`: how many come at first"),
         ("kind" = Option<String>, Query, description = "such as node_dead"),
         ("level" = Option<String>, Query, description = "this level or worse: debug, info, warn, error"),
+        ("until_ms" = Option<u64>, Query, description = "Unix milliseconds: none of later"),
         ("node" = Option<String>, Query), ("job" = Option<String>, Query), ("service" = Option<String>, Query),
         ("Last-Event-ID" = Option<u64>, Header, description = "of a stream: as `after`, and stronger")),
     responses((status = 200, content((EventsPage = "application/json"), (String = "text/event-stream"))), (status = 422, body = ErrorBody),

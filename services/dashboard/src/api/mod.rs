@@ -14,6 +14,7 @@ mod messaging;
 mod nodes;
 mod params;
 mod past;
+mod recording;
 mod resubmit;
 mod session;
 mod submit;
@@ -73,6 +74,7 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
         .routes(routes!(incidents::one))
         .routes(routes!(kept::list))
         .routes(routes!(kept::one))
+        .routes(routes!(recording::recording))
         .routes(routes!(past::series))
         .routes(routes!(past::timeline))
         .routes(routes!(past::trace_file))

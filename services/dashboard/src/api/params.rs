@@ -27,6 +27,9 @@ const MAX_TEXT_CHARS: usize = 100;
 /// How far back the past is shown by default.
 const DEFAULT_WINDOW_S: usize = 900;
 const MAX_NAMES: usize = 1_000;
+/// How much a recording holds by default, and at most.
+const DEFAULT_RECORDED_MS: u64 = 600_000;
+const MAX_RECORDED_MS: u64 = 3_600_000;
 /// In the year 9999: microseconds of it still are numbers that JavaScript keeps nearly exact, and nothing overflows.
 const MAX_TIME_MS: u64 = 253_402_300_799_000;
 
@@ -233,6 +236,7 @@ impl EventsParams {
             node: pairs.token("node")?,
             job: pairs.parse::<JobRef>("job")?,
             service: pairs.token("service")?,
+            until_ms: pairs.parse("until_ms")?,
         };
         let after = pairs.parse("after")?;
         let history = pairs.token("history")?;
@@ -267,6 +271,33 @@ impl SeriesParams {
         let window_s = pairs.bounded("window_s", DEFAULT_WINDOW_S, SERIES_SECONDS)?;
         pairs.finish()?;
         Ok(Self { window_s })
+    }
+}
+
+/// `GET /api/v1/recording`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordingParams {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+}
+
+impl RecordingParams {
+    pub(crate) fn decode(mut pairs: Pairs, now_ms: u64) -> Result<Self, ApiError> {
+        let last_ms = pairs.parse::<u64>("last_ms")?;
+        let from_ms = pairs.parse::<u64>("from_ms")?;
+        let to_ms = pairs.parse::<u64>("to_ms")?.unwrap_or(now_ms);
+        pairs.finish()?;
+        if last_ms.is_some_and(|last_ms| !(1_000..=MAX_RECORDED_MS).contains(&last_ms)) {
+            return Err(ApiError::invalid("last_ms", format!("must be 1000 to {MAX_RECORDED_MS}")));
+        }
+        if last_ms.is_some() && from_ms.is_some() {
+            return Err(ApiError::invalid("from_ms", "give either this or last_ms"));
+        }
+        let from_ms = from_ms.unwrap_or_else(|| to_ms.saturating_sub(last_ms.unwrap_or(DEFAULT_RECORDED_MS)));
+        if from_ms > to_ms {
+            return Err(ApiError::invalid("from_ms", "must not be after to_ms"));
+        }
+        Ok(Self { from_ms, to_ms })
     }
 }
 
@@ -363,6 +394,23 @@ mod tests {
         assert_eq!(refused(NodesParams::decode(pairs("sort=colour"))), "sort");
         assert_eq!(refused(NodesParams::decode(pairs("sort=-"))), "sort");
         assert_eq!(refused(NodesParams::decode(pairs("health=well"))), "health");
+    }
+
+    #[test]
+    fn a_recording_is_of_the_last_ten_minutes_or_of_what_is_asked_for() {
+        let decoded = |query: &str| RecordingParams::decode(pairs(query), 1_000_000).map(|params| (params.from_ms, params.to_ms));
+        assert_eq!(decoded("").unwrap(), (400_000, 1_000_000));
+        assert_eq!(decoded("last_ms=1000").unwrap(), (999_000, 1_000_000));
+        assert_eq!(decoded("from_ms=5&to_ms=9").unwrap(), (5, 9));
+        for (query, field) in [
+            ("last_ms=999", "last_ms"),
+            ("last_ms=3600001", "last_ms"),
+            ("last_ms=2000&from_ms=5", "from_ms"),
+            ("from_ms=9&to_ms=5", "from_ms"),
+            ("to_ms=soon", "to_ms"),
+        ] {
+            assert_eq!(refused(decoded(query)), field, "{query}");
+        }
     }
 
     #[test]

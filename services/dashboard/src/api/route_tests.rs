@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use faultline_engine::fault;
 use faultline_engine::job::{JobId, Priority};
 use faultline_protocol::messages::{
@@ -25,7 +27,7 @@ use crate::app::App;
 use crate::cluster::Record;
 use crate::guard::{Caller, Guard};
 use crate::push::Taken;
-use crate::settings::Admission;
+use crate::settings::{Admission, Token};
 use crate::view::{LeaderAnswer, event_seq};
 
 fn local() -> (App, Arc<FakeCluster>) {
@@ -631,4 +633,42 @@ async fn the_past_is_listed_and_read_by_segment() {
     }
     let (status, body) = get(&app, "/api/v1/past/1000-5").await;
     assert_eq!((status, code(&body)), (StatusCode::NOT_FOUND, "not_found"));
+}
+
+#[tokio::test]
+async fn a_recording_holds_the_stretch_and_no_secret() {
+    const SECRET: &str = "0123456789abcdef-secret";
+    let admission = Admission { owner: false, token: Some(Token::new(SECRET).unwrap()) };
+    let (app, _, _) = app(Guard::new("0.0.0.0:8080".parse().unwrap(), admission));
+    let signing_in = Request::post("/api/v1/session").header(header::CONTENT_TYPE, "application/json");
+    let body = json!({ "token": SECRET }).to_string();
+    let signed_in = router(app.clone()).oneshot(signing_in.header(header::HOST, "x:8080").body(Body::from(body)).unwrap()).await.unwrap();
+    let cookie = signed_in.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let asked = |path: &str| Request::get(path).header(header::HOST, "x:8080").header(header::COOKIE, &cookie).body(Body::empty()).unwrap();
+    let nothing = router(app.clone()).oneshot(asked("/api/v1/recording")).await.unwrap();
+    let now_ms = app.now_ms();
+    for second in 0..70 {
+        beat(&app, "gpu-node-07");
+        let taken = Taken::of(&app.view, now_ms - 100_000 + second * 1_000, app.cluster.nats(), 0, second);
+        app.past.write(|past| past.push(&taken));
+    }
+    let answer = router(app.clone()).oneshot(asked("/api/v1/recording?last_ms=600000")).await.unwrap();
+    if answer.status() == StatusCode::NOT_IMPLEMENTED {
+        // Built without the page: there is nothing to put a recording into.
+        assert_eq!(nothing.status(), StatusCode::NOT_IMPLEMENTED);
+        return;
+    }
+    assert_eq!((nothing.status(), answer.status()), (StatusCode::NOT_FOUND, StatusCode::OK));
+    assert!(answer.headers()[header::CONTENT_DISPOSITION].to_str().unwrap().starts_with("attachment; filename=\"faultline-recording-"));
+    let file = String::from_utf8(to_bytes(answer.into_body(), 1 << 24).await.unwrap().to_vec()).unwrap();
+    let lines = file.split_once("id=\"recording\">").unwrap().1.split("</script>").next().unwrap();
+    let unpacked = lines.lines().map(|line| crate::compress::gunzip(&STANDARD.decode(line).unwrap()).unwrap());
+    let parts: Vec<String> = unpacked.map(|part| String::from_utf8_lossy(&part).into_owned()).collect();
+    let answers: Value = serde_json::from_str(&parts[0]).unwrap();
+    assert_eq!((parts.len(), answers["kept"]["segments"].as_array().unwrap().len()), (3, 2));
+    assert!(parts[1].contains("gpu-node-07") && parts[1].contains("\"type\":\"hello\""));
+    let session = cookie.split_once('=').unwrap().1;
+    for secret in [SECRET, session] {
+        assert!(!file.contains(secret) && parts.iter().all(|part| !part.contains(secret)));
+    }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::push::Taken;
-pub(crate) use segment::Body;
+pub(crate) use segment::{Body, SegmentInfo};
 pub(crate) use shared::SharedPast;
 use tier::{Bounds, Tier};
 
@@ -23,21 +23,6 @@ const FINE: Bounds = Bounds { every_ms: 1_000, keep_ms: 600_000, max_bytes: 40 <
 const COARSE: Bounds = Bounds { every_ms: 10_000, keep_ms: 3_600_000, max_bytes: 24 << 20 };
 /// The most bytes of both together, beside one segment of each that is being written.
 pub(crate) const MAX_BYTES: usize = FINE.max_bytes + COARSE.max_bytes;
-
-/// A segment as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct SegmentInfo {
-    /// What it is asked for by.
-    pub(crate) id: String,
-    /// Its first instant, in Unix milliseconds.
-    pub(crate) from_ms: u64,
-    /// Its last instant so far.
-    pub(crate) to_ms: u64,
-    /// Between two instants, in milliseconds.
-    pub(crate) every_ms: u64,
-    /// In memory here; compressed once nothing is added to it any more.
-    pub(crate) bytes: usize,
-}
 
 /// What is kept of the past.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -51,6 +36,18 @@ pub(crate) struct Kept {
     /// Those of 1 s first, then those of 10 s, each oldest first. They overlap: an instant is in the last one of the smallest step that
     /// does not begin after it.
     pub(crate) segments: Vec<SegmentInfo>,
+}
+
+impl Kept {
+    pub(crate) fn of(segments: Vec<SegmentInfo>) -> Self {
+        Self {
+            from_ms: segments.iter().map(|segment| segment.from_ms).min(),
+            to_ms: segments.iter().map(|segment| segment.to_ms).max(),
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            max_bytes: MAX_BYTES,
+            segments,
+        }
+    }
 }
 
 /// What is kept.
@@ -81,14 +78,7 @@ impl Past {
     }
 
     pub(crate) fn kept(&self) -> Kept {
-        let segments: Vec<SegmentInfo> = self.tiers.iter().flat_map(Tier::infos).collect();
-        Kept {
-            from_ms: segments.iter().map(|segment| segment.from_ms).min(),
-            to_ms: segments.iter().map(|segment| segment.to_ms).max(),
-            bytes: segments.iter().map(|segment| segment.bytes).sum(),
-            max_bytes: MAX_BYTES,
-            segments,
-        }
+        Kept::of(self.tiers.iter().flat_map(Tier::infos).collect())
     }
 
     /// The records of a segment.

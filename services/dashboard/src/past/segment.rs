@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::planes::difference;
 use crate::push::{Delta, State, Taken, Told, told};
 
@@ -16,6 +19,21 @@ pub(super) const FRAME: u8 = 2;
 pub(super) const PLANES: u8 = 3;
 /// The order of the nodes in the frames that follow, as `/api/v1/nodes/index` tells it.
 pub(super) const INDEX: u8 = 4;
+
+/// A segment as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SegmentInfo {
+    /// What it is asked for by.
+    pub(crate) id: String,
+    /// Its first instant, in Unix milliseconds.
+    pub(crate) from_ms: u64,
+    /// Its last instant so far.
+    pub(crate) to_ms: u64,
+    /// Between two instants, in milliseconds.
+    pub(crate) every_ms: u64,
+    /// In memory here; compressed once nothing is added to it any more.
+    pub(crate) bytes: usize,
+}
 
 /// What is asked for: records as they are, or as gzip.
 #[derive(Debug, Clone)]

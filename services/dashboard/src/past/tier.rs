@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::SegmentInfo;
-use super::segment::{Body, Last, Segment};
+use super::segment::{Body, Last, Segment, SegmentInfo};
 use crate::push::Taken;
 
 /// Instants in a segment: how many deltas a page reads at most to show one.

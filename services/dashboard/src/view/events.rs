@@ -35,6 +35,8 @@ pub(crate) struct EventFilter {
     pub(crate) node: Option<String>,
     pub(crate) job: Option<JobRef>,
     pub(crate) service: Option<String>,
+    /// None of later.
+    pub(crate) until_ms: Option<u64>,
 }
 
 impl EventFilter {
@@ -44,6 +46,7 @@ impl EventFilter {
             && self.node.as_ref().is_none_or(|node| event.node.as_ref() == Some(node))
             && self.job.as_ref().is_none_or(|job| event.job.is_some_and(|id| job.is_of(id)))
             && self.service.as_ref().is_none_or(|service| &event.service == service)
+            && self.until_ms.is_none_or(|until_ms| event.at_ms <= until_ms)
     }
 }
 
@@ -213,6 +216,7 @@ mod tests {
         assert_eq!(found(EventFilter { node: Some("a".into()), min_level: Some(Level::Warn), ..EventFilter::default() }), 1);
         assert_eq!(found(EventFilter { kind: Some(EventKind::NodeGone), ..EventFilter::default() }), 0);
         assert_eq!(found(EventFilter { service: Some("scheduler".into()), ..EventFilter::default() }), 3);
+        assert_eq!([4, 5].map(|until_ms| found(EventFilter { until_ms: Some(until_ms), ..EventFilter::default() })), [0, 3]);
         assert_eq!(found(EventFilter { job: Some(JobRef::Whole(JobId::new(1, 1))), ..EventFilter::default() }), 0);
     }
 

@@ -3,8 +3,11 @@
 import { render } from 'preact';
 import { Component, type ComponentChildren } from 'preact';
 import './style/index.css';
-import { link, now, start } from './lib/connection';
+import { link, now, start, startRecording } from './lib/connection';
 import { zone } from './lib/format';
+import { instant, isRecording } from './lib/instant';
+import { followAddress } from './lib/past';
+import { openRecording } from './lib/recording';
 import { catchLinks, path } from './lib/route';
 import { signedOut, signInByLink } from './lib/session';
 import { Chaos } from './pages/chaos';
@@ -15,6 +18,7 @@ import { Jobs } from './pages/jobs';
 import { Messaging } from './pages/messaging';
 import { Nodes } from './pages/nodes';
 import { Overview } from './pages/overview';
+import { pastPage } from './pages/past';
 import { Timeline } from './pages/timeline';
 import { Drawer } from './ui/drawer';
 import { Glossary, glossaryOpen } from './ui/glossary';
@@ -23,10 +27,13 @@ import { Empty, Failed } from './ui/parts';
 import { onKey, Shortcuts } from './ui/shortcuts';
 import { SignIn } from './ui/sign-in';
 import { Strip } from './ui/strip';
+import { TimeBar } from './ui/time-bar';
 import { Toast } from './ui/toast';
 
 function Page() {
   const here = path.value;
+  const past = instant.value === null ? null : pastPage(here);
+  if (past) return past;
   if (here.startsWith('/jobs/')) return <JobPage id={decodeURIComponent(here.slice('/jobs/'.length))} key={here} />;
   if (here.startsWith('/incidents/')) return <Incident id={decodeURIComponent(here.slice('/incidents/'.length))} key={here} />;
   switch (here) {
@@ -83,6 +90,7 @@ function App() {
   return (
     <div class={link.value === 'lost' ? 'stale' : ''}>
       <Header />
+      <TimeBar />
       <Strip />
       <main id="content" tabIndex={-1}>
         <Fence here={path.value}>
@@ -94,9 +102,11 @@ function App() {
         <button class="link" onClick={() => (glossaryOpen.value = true)}>
           Glossary
         </button>
-        <a href="/api/v1/openapi.json" target="_blank">
-          API
-        </a>
+        {!isRecording && (
+          <a href="/api/v1/openapi.json" target="_blank">
+            API
+          </a>
+        )}
       </footer>
       <Drawer />
       <Shortcuts />
@@ -110,4 +120,9 @@ const root = document.getElementById('app')!;
 catchLinks(root);
 addEventListener('keydown', onKey);
 render(<App />, root);
-void signInByLink().then(start);
+if (isRecording) {
+  startRecording();
+  void openRecording();
+} else {
+  void signInByLink().then(start).then(followAddress);
+}

@@ -136,6 +136,12 @@ pub(crate) async fn time_query(port: u16, path: &str, times: usize) -> anyhow::R
     Ok(took.get(took.len() / 2).copied().unwrap_or(0.0))
 }
 
+/// What the dashboard keeps of the past, in KiB.
+pub(crate) async fn kept_kib(port: u16) -> anyhow::Result<i64> {
+    let bytes = get(port, "/api/v1/past").await?["bytes"].as_u64().context("bytes are missing")?;
+    Ok(i64::try_from(bytes / 1024)?)
+}
+
 /// How many WebSockets and event streams are open.
 pub(crate) async fn streams_open(port: u16) -> anyhow::Result<u64> {
     get(port, "/api/v1/stats").await?["streams_open"].as_u64().context("streams_open is missing")

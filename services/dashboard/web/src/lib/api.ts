@@ -1,5 +1,7 @@
 // Requests to the service. Every failure becomes an ApiFailure whose text a person can read.
 
+import { ordersOff, whyOff } from './instant';
+
 export class ApiFailure extends Error {
   constructor(
     readonly status: number,
@@ -38,7 +40,13 @@ async function failureOf(response: Response): Promise<ApiFailure> {
   }
 }
 
-async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+/** A recording answers from its file. */
+let answerInstead: ((path: string) => Promise<unknown>) | null = null;
+export function answerFrom(file: (path: string) => Promise<unknown>): void {
+  answerInstead = file;
+}
+
+async function ask(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
   const options: RequestInit = { method, signal: signal ?? null };
   if (body !== undefined) {
     options.headers = { 'content-type': 'application/json' };
@@ -53,7 +61,19 @@ async function request<T>(method: string, path: string, body?: unknown, signal?:
   }
   if (response.status === 401 && path !== '/session') unauthorized();
   if (!response.ok) throw await failureOf(response);
-  return (await response.json()) as T;
+  return response;
+}
+
+async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  // The session is of this browser, not of the cluster.
+  if (method !== 'GET' && path !== '/session' && ordersOff.peek()) throw new ApiFailure(0, 'past', whyOff, null, null);
+  if (answerInstead) return (await answerInstead(path)) as T;
+  return (await (await ask(method, path, body, signal)).json()) as T;
+}
+
+export async function getBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (answerInstead) return (await answerInstead(path)) as Uint8Array<ArrayBuffer>;
+  return new Uint8Array(await (await ask('GET', path)).arrayBuffer());
 }
 
 export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', path, undefined, signal);

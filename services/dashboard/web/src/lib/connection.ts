@@ -20,6 +20,12 @@ let openedAt = 0;
 let retryMs = FIRST_RETRY_MS;
 let retryTimer = 0;
 
+/** Without a service: only time passes. */
+export function startRecording(): void {
+  link.value = 'live';
+  setInterval(tick, 250);
+}
+
 export function start(): void {
   onResync(open);
   effect(() => {

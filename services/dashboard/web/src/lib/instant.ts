@@ -7,7 +7,7 @@ import { computed, signal } from '@preact/signals';
 export const instant = signal<number | null>(null);
 
 /** The page was opened as a recording: there is no service behind it. */
-export const isRecording = document.getElementById('recording') !== null;
+export const isRecording = typeof document !== 'undefined' && document.getElementById('recording') !== null;
 
 /** Orders are for the cluster as it is now. */
 export const ordersOff = computed(() => isRecording || instant.value !== null);

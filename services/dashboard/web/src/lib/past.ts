@@ -3,10 +3,12 @@
 
 import { batch, computed, effect, signal } from '@preact/signals';
 import { failureText, get, getBytes } from './api';
+import { clock } from './format';
 import { instant, isRecording } from './instant';
 import { param, setParams } from './route';
-import { Reader } from './segment';
-import { leavePast, liveNow, showEventsOf, takeDelta, takeFrame, takeIndex, takeState } from './store';
+import { Reader, segmentAt } from './segment';
+import { signedOut } from './session';
+import { leavePast, liveNow, pastSink, showPastEvents, showPastFrame } from './store';
 import { loadHour, showSeriesAt } from './series';
 import type { IncidentsPage, IncidentView, Kept, NumberedEvent, SegmentInfo } from './wire';
 
@@ -38,12 +40,6 @@ export const reach = computed(() => {
 const cached = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 let reader: { id: string; reader: Reader } | null = null;
 
-/** The segment of an instant: the last one of the smallest step that does not begin after it. */
-export function segmentAt(segments: readonly SegmentInfo[], at: number): SegmentInfo | undefined {
-  const fitting = segments.filter((segment) => segment.from_ms <= at);
-  return fitting.sort((a, b) => a.every_ms - b.every_ms || b.from_ms - a.from_ms)[0];
-}
-
 /** A segment that still grows is asked for again when it has grown. */
 function bytesOf(segment: SegmentInfo): Promise<Uint8Array<ArrayBuffer>> {
   const key = `${segment.id} ${segment.to_ms}`;
@@ -66,23 +62,26 @@ async function loadFailures(): Promise<void> {
   failures.value = [...page.items].sort((a, b) => a.began_ms - b.began_ms);
 }
 
+let asked = 0;
 let shownFor = 0;
 let settleTimer = 0;
 
-/** Puts the state at an instant on display. The last one asked for counts. */
+/** Puts the state at an instant on display, once it is here. The last one asked for counts. */
 async function show(wanted: number): Promise<void> {
   const mine = (shownFor += 1);
   const segment = segmentAt(kept.peek()?.segments ?? [], wanted);
   if (!segment) return;
   const bytes = await bytesOf(segment);
-  if (mine !== shownFor || instant.peek() === null) return;
+  if (mine !== shownFor) return;
   const id = `${segment.id} ${segment.to_ms}`;
   batch(() => {
+    // From here on what comes live is not shown.
+    const isFirst = instant.peek() === null;
+    instant.value = wanted;
     if (!reader || reader.id !== id || reader.reader.at > wanted) reader = { id, reader: new Reader(bytes) };
-    const before = reader.reader.at;
-    if (reader.reader.readTo(wanted, { told: (message) => (message.type === 'hello' ? takeState(message.state) : takeDelta(message)), ordered: takeIndex }))
-      takeFrame(reader.reader.frame);
-    if (reader.reader.at !== before) showSeriesAt(wanted);
+    if (reader.reader.readTo(wanted, pastSink)) showPastFrame(reader.reader.frame);
+    else if (!isFirst) return;
+    showSeriesAt(wanted);
   });
 }
 
@@ -92,7 +91,7 @@ async function settle(): Promise<void> {
   if (at === null) return;
   setParams({ t: String(Math.round(at)) });
   const page = await get<{ items: NumberedEvent[] }>(`/events?until_ms=${Math.round(at)}&limit=1000`);
-  if (instant.peek() === at) showEventsOf(page.items);
+  if (instant.peek() === at) showPastEvents(page.items);
 }
 
 function failed(error: unknown): void {
@@ -109,33 +108,35 @@ async function enter(): Promise<void> {
 }
 
 export async function goTo(wanted: number): Promise<void> {
-  const was = instant.peek();
-  if (was === null) {
-    notice.value = '';
-    // From here on what comes live is not shown.
-    instant.value = wanted;
-  }
+  const mine = (asked += 1);
   try {
     await enter();
     const ends = reach.peek();
+    if (mine !== asked) return;
     if (!ends) {
       notice.value = 'Nothing is kept yet';
-      backToLive();
       return;
     }
     const at = Math.min(Math.max(wanted, ends.from), Math.max(ends.to, isRecording ? 0 : liveNow() - LIVE_EDGE_MS));
-    notice.value = at === wanted || was !== null ? notice.peek() : `${new Date(wanted).toLocaleTimeString()} is not kept: this is the nearest instant that is`;
+    notice.value = Math.abs(at - wanted) < 2 * LIVE_EDGE_MS ? '' : `${clock(wanted)} is not kept: this is the nearest instant that is`;
     if (at > ends.to) await loadKept();
-    instant.value = at;
     await show(at);
-    clearTimeout(settleTimer);
-    settleTimer = window.setTimeout(() => void settle().catch(failed), SETTLE_MS);
+    restSoon();
   } catch (error) {
+    // The address keeps the instant: after signing in it is shown.
+    entered = null;
     failed(error);
   }
 }
 
+function restSoon(): void {
+  clearTimeout(settleTimer);
+  settleTimer = window.setTimeout(() => void settle().catch(failed), SETTLE_MS);
+}
+
 export function backToLive(): void {
+  asked += 1;
+  shownFor += 1;
   playing.value = false;
   clearTimeout(settleTimer);
   if (isRecording || instant.peek() === null) return;
@@ -154,8 +155,7 @@ export function setPlaying(next: boolean): void {
   playing.value = next;
   clearInterval(timer);
   if (!next) {
-    clearTimeout(settleTimer);
-    settleTimer = window.setTimeout(() => void settle().catch(failed), SETTLE_MS);
+    restSoon();
     return;
   }
   last = performance.now();
@@ -191,7 +191,6 @@ async function playTo(next: number): Promise<void> {
   const ends = reach.peek();
   if (!ends) return;
   if (isRecording && next >= ends.to) {
-    instant.value = ends.to;
     await show(ends.to);
     setPlaying(false);
     return;
@@ -201,7 +200,6 @@ async function playTo(next: number): Promise<void> {
     return;
   }
   if (next > ends.to) await Promise.all([loadKept(), loadHour()]);
-  instant.value = next;
   await show(next);
 }
 
@@ -226,11 +224,12 @@ export const replay = (incident: IncidentView) => goTo(incident.began_ms - BEFOR
 /** Follows the address: a shared link, and the browser's back and forward. */
 export function followAddress(): void {
   effect(() => {
-    const asked = Number(param('t'));
+    const named = Number(param('t'));
+    if (signedOut.value) return;
     const shown = instant.peek();
-    if (asked > 0 && (shown === null || Math.abs(asked - shown) > 1) && !playing.peek()) void goTo(asked);
-    else if (!asked && shown !== null && !isRecording && settled) backToLive();
-    settled = asked > 0;
+    if (named > 0 && (shown === null || Math.abs(named - shown) > 1) && !playing.peek()) void goTo(named);
+    else if (!named && shown !== null && !isRecording && settled) backToLive();
+    settled = named > 0;
   });
 }
 

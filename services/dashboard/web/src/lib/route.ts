@@ -1,37 +1,51 @@
-// The address is the state: which page, and its filters. Components read the signals; only these functions write them.
+// The address is the state: which page, its filters, and the instant that is shown. Components read the signals; only these functions write
+// them. A recording is one file, so its places stand behind the #.
 
 import { computed, signal } from '@preact/signals';
+import { instant, isRecording } from './instant';
 
 interface Place {
   path: string;
   query: URLSearchParams;
 }
 
-const here = (): Place => ({ path: location.pathname.replace(/\/+$/, '') || '/', query: new URLSearchParams(location.search) });
+function here(): Place {
+  const inFile = new URL(location.hash.slice(1) || '/', 'http://recording');
+  const { pathname, search } = isRecording ? inFile : location;
+  return { path: pathname.replace(/\/+$/, '') || '/', query: new URLSearchParams(search) };
+}
+
+const address = (path: string, query: string) => (isRecording ? '#' : '') + path + (query ? `?${query}` : '');
 
 const place = signal<Place>(here());
 export const path = computed(() => place.value.path);
 const queryText = computed(() => place.value.query.toString());
 export const params = computed(() => new URLSearchParams(queryText.value));
 
-addEventListener('popstate', () => {
+addEventListener(isRecording ? 'hashchange' : 'popstate', () => {
   place.value = here();
 });
 
 export function go(to: string): void {
-  if (to !== location.pathname + location.search) history.pushState(null, '', to);
+  const { pathname, search } = new URL(to, 'http://page');
+  const query = new URLSearchParams(search);
+  if (instant.peek() !== null && !query.has('t')) query.set('t', String(Math.round(instant.peek()!)));
+  const next = address(pathname, query.toString());
+  if (isRecording) location.hash = next;
+  else if (next !== location.pathname + location.search) history.pushState(null, '', next);
   place.value = here();
 }
 
 /** Changes some of the filters and keeps the rest; an empty value removes one. Typing in a field makes no history entries. */
 export function setParams(changes: Record<string, string | null | undefined>): void {
-  const next = new URLSearchParams(location.search);
+  const next = new URLSearchParams(here().query);
   for (const [key, value] of Object.entries(changes)) {
     if (value) next.set(key, value);
     else next.delete(key);
   }
-  const text = next.toString();
-  history.replaceState(null, '', location.pathname + (text ? `?${text}` : ''));
+  const to = address(isRecording ? here().path : location.pathname, next.toString());
+  if (isRecording) location.replace(to);
+  else history.replaceState(null, '', to);
   place.value = here();
 }
 
@@ -45,10 +59,11 @@ export function catchLinks(root: HTMLElement): void {
   root.addEventListener('click', (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = (event.target as Element).closest('a');
-    if (!link || link.origin !== location.origin || link.target || link.hasAttribute('download') || link.pathname.startsWith('/api/'))
-      return;
+    // In a file the browser takes the root of the disk for that of the page: what the link says counts.
+    const to = link?.getAttribute('href');
+    if (!link || !to?.startsWith('/') || link.target || link.hasAttribute('download') || to.startsWith('/api/')) return;
     event.preventDefault();
-    go(link.pathname + link.search);
+    go(to);
     scrollTo(0, 0);
   });
 }

@@ -1,6 +1,6 @@
 // Reads a segment of the past: records from a keyframe on, as the OpenAPI document describes them. No state of the page here.
 
-import type { NodeIndex, Told } from './wire';
+import type { NodeIndex, SegmentInfo, Told } from './wire';
 
 const HEADER_BYTES = 16;
 const NODE_BYTES = 5;
@@ -18,6 +18,12 @@ const enum Kind {
 export interface Sink {
   told: (message: Told) => void;
   ordered: (index: NodeIndex) => void;
+}
+
+/** The segment of an instant: the last one of the smallest step that does not begin after it. */
+export function segmentAt(segments: readonly SegmentInfo[], at: number): SegmentInfo | undefined {
+  const fitting = segments.filter((segment) => segment.from_ms <= at);
+  return fitting.sort((a, b) => a.every_ms - b.every_ms || b.from_ms - a.from_ms)[0];
 }
 
 const decoder = new TextDecoder();

@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { get } from './api';
+import { instant } from './instant';
 import type { Columns, Marker, NumberedEvent, SeriesPoint } from './wire';
 
 export const WINDOW_S = 900;
@@ -39,11 +40,30 @@ const MARKED: Record<string, string> = {
 export async function loadSeries(): Promise<void> {
   try {
     const loaded = await get<Columns>(`/series?window_s=${WINDOW_S}`);
+    if (instant.peek() !== null) return;
     series.value = { ...empty(), ...loaded };
     seriesVersion.value += 1;
   } catch {
     // Charts start with what comes live.
   }
+}
+
+/** The whole hour, for the time machine. */
+let hour: Columns = empty();
+
+export async function loadHour(): Promise<void> {
+  hour = { ...empty(), ...(await get<Columns>('/series?window_s=3600')) };
+}
+
+/** What the charts would have shown at an instant. */
+export function showSeriesAt(at: number): void {
+  const times = hour.t_ms as number[];
+  const [first, end] = [times.findIndex((t) => t >= at - WINDOW_S * 1000), times.findIndex((t) => t > at)];
+  const cut = <T>(column: T[]) => column.slice(first < 0 ? column.length : first, end < 0 ? column.length : end);
+  const columns = Object.fromEntries(KEYS.map((key) => [key, cut(hour[key] as unknown[])]));
+  const markers = hour.markers.filter((marker) => marker.t_ms <= at);
+  series.value = { ...(columns as unknown as Omit<Columns, 'markers'>), markers };
+  seriesVersion.value += 1;
 }
 
 export function appendPoint(point: SeriesPoint): void {

@@ -4,9 +4,10 @@
 import { batch, computed, signal } from '@preact/signals';
 import { announceEvents } from './announce';
 import { appendPoint, loadSeries, markEvents } from './series';
-import type { ChaosState, EventsPage, IncidentView, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, StatsReply, Told } from './wire';
+import type { ChaosState, EventsPage, IncidentView, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, State, StatsReply, Told } from './wire';
 import { decodeFrame, type Frame } from './frame';
 import { get } from './api';
+import { instant } from './instant';
 
 export const stats = signal<StatsReply | null>(null);
 export const rate = signal<RateView | null>(null);
@@ -43,7 +44,9 @@ export function placeOf(at: number): { rack: string; worker: string; model: stri
 
 /** A moment of ours in the service's time. */
 export const serviceTimeOf = (oursMs: number) => oursMs + clockSkewMs.peek();
-export const serviceNow = () => serviceTimeOf(performance.now());
+export const liveNow = () => serviceTimeOf(performance.now());
+/** The instant on display: spans and ages are taken to it. */
+export const serviceNow = () => instant.peek() ?? liveNow();
 
 export const paused = signal(false);
 const MAX_WAITING = 1200;
@@ -66,6 +69,8 @@ export function setPaused(next: boolean): void {
 
 /** A message of the service, text or binary. */
 export function receive(data: string | ArrayBuffer): void {
+  // The past is on display. The connection begins anew afterwards.
+  if (instant.peek() !== null) return;
   if (!paused.peek()) batch(() => apply(data));
   else if (waiting.length < MAX_WAITING) waiting.push(data);
 }
@@ -92,9 +97,15 @@ function apply(data: string | ArrayBuffer): void {
 }
 
 function applyHello(hello: Hello): void {
-  const { state } = hello;
   lastSeq = hello.seq;
   clockSkewMs.value = hello.at_ms - performance.now();
+  takeFigures(hello.state);
+  if (hello.state.node_index !== index.peek().revision) void loadIndex(hello.state.node_index);
+  void loadSeries();
+  void loadEvents();
+}
+
+function takeFigures(state: State): void {
   stats.value = state.stats;
   rate.value = state.rate;
   chaos.value = state.chaos ?? null;
@@ -105,9 +116,6 @@ function applyHello(hello: Hello): void {
   recentJobs.clear();
   for (const job of state.jobs) recentJobs.set(job.id, job);
   jobsVersion.value += 1;
-  if (state.node_index !== index.peek().revision) void loadIndex(state.node_index);
-  void loadSeries();
-  void loadEvents();
 }
 
 function applyDelta(delta: Delta): void {
@@ -118,6 +126,16 @@ function applyDelta(delta: Delta): void {
     return;
   }
   lastSeq = delta.seq;
+  takeChanges(delta);
+  if (typeof delta.node_index === 'number' && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
+  if (delta.events?.length) {
+    if ((delta.events_after ?? lastEvent) > lastEvent) void loadEvents();
+    else addEvents(delta.events);
+  }
+  if (delta.point) appendPoint(delta.point);
+}
+
+function takeChanges(delta: Delta): void {
   if (delta.stats) stats.value = delta.stats;
   if (delta.rate) rate.value = delta.rate;
   if (delta.chaos) chaos.value = delta.chaos;
@@ -127,17 +145,48 @@ function applyDelta(delta: Delta): void {
     for (const name of delta.nodes.removed) nodes.delete(name);
     nodesVersion.value += 1;
   }
-  if (typeof delta.node_index === 'number' && delta.node_index !== index.peek().revision) void loadIndex(delta.node_index);
   if (delta.jobs) {
     for (const job of delta.jobs.changed) recentJobs.set(job.id, job);
     for (const id of delta.jobs.removed) recentJobs.delete(id);
     jobsVersion.value += 1;
   }
-  if (delta.events?.length) {
-    if ((delta.events_after ?? lastEvent) > lastEvent) void loadEvents();
-    else addEvents(delta.events);
-  }
-  if (delta.point) appendPoint(delta.point);
+}
+
+/** What the time machine shows of an instant, instead of what comes live: nothing is loaded, and nothing is announced. */
+export const pastSink = {
+  told(message: Told): void {
+    if (message.type === 'hello') {
+      takeFigures(message.state);
+      events.value = [];
+      lastEvent = 0;
+      addEvents(message.state.events, false);
+    } else {
+      takeChanges(message);
+      addEvents(message.events ?? [], false);
+    }
+  },
+  ordered(order: NodeIndex): void {
+    index.value = order;
+  },
+};
+
+export function showPastFrame(bytes: Uint8Array<ArrayBuffer>): void {
+  frame.value = decodeFrame(bytes.slice().buffer);
+}
+
+/** The events of before an instant, as far as they are known: more than the state at it has. */
+export function showPastEvents(items: NumberedEvent[]): void {
+  if ((items.at(-1)?.seq ?? 0) < lastEvent) return;
+  events.value = [];
+  lastEvent = 0;
+  addEvents(items, false);
+}
+
+/** Everything comes anew. */
+export function leavePast(): void {
+  events.value = [];
+  lastEvent = 0;
+  resync();
 }
 
 function addEvents(fresh: NumberedEvent[], announce = true): void {
@@ -155,7 +204,9 @@ export async function loadIndex(revision = 0): Promise<void> {
   if (indexWanted === revision) return;
   indexWanted = revision;
   try {
-    index.value = await get<NodeIndex>('/nodes/index');
+    const order = await get<NodeIndex>('/nodes/index');
+    // Of now, and the past may be on display meanwhile.
+    if (instant.peek() === null) index.value = order;
     indexFailure.value = null;
   } catch (error) {
     // The next frame asks again.
@@ -174,12 +225,13 @@ async function loadEvents(): Promise<void> {
   try {
     if (lastEvent === 0) {
       const page = await get<EventsPage>('/events?limit=500');
-      addEvents(page.items, false);
+      if (instant.peek() === null) addEvents(page.items, false);
       return;
     }
     for (;;) {
       const after = lastEvent;
       const page = await get<EventsPage>(`/events?after=${after}&limit=1000`);
+      if (instant.peek() !== null) return;
       // The numbers that we have are of a history that has ended.
       if (page.began_again) lastEvent = 0;
       addEvents(page.items, !page.began_again);

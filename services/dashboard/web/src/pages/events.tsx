@@ -40,7 +40,7 @@ const KINDS = [
 const MOST = 1000;
 const COLUMNS = '84px 84px minmax(92px, 130px) minmax(110px, 150px) minmax(90px, 140px) minmax(160px, 1fr)';
 
-interface Filter {
+export interface Filter {
   level: string;
   service: string;
   node: string;
@@ -48,7 +48,7 @@ interface Filter {
   job: string;
 }
 
-function matches(event: NumberedEvent, filter: Filter): boolean {
+export function matches(event: NumberedEvent, filter: Filter): boolean {
   return (
     (!filter.level || LEVELS.indexOf(event.level) >= LEVELS.indexOf(filter.level as Level)) &&
     (!filter.service || event.service === filter.service) &&
@@ -58,8 +58,16 @@ function matches(event: NumberedEvent, filter: Filter): boolean {
   );
 }
 
+export const filterNow = (): Filter => ({
+  level: param('level'),
+  service: param('service'),
+  node: param('node'),
+  kind: param('kind'),
+  job: param('job'),
+});
+
 export function Events() {
-  const filter: Filter = { level: param('level'), service: param('service'), node: param('node'), kind: param('kind'), job: param('job') };
+  const filter = filterNow();
   const key = query({ ...filter, limit: MOST });
   const loaded = useLoad(key, (signal) => get<{ items: NumberedEvent[] }>(`/events${key}`, signal));
   const live = events.value;
@@ -106,7 +114,7 @@ function Choice({ label, name, value, options }: { label: string; name: string; 
   );
 }
 
-function EventFilters({ filter, services }: { filter: Filter; services: string[] }) {
+export function EventFilters({ filter, services }: { filter: Filter; services: string[] }) {
   return (
     <form class="filters" onSubmit={(event) => event.preventDefault()}>
       <label class="field">
@@ -148,7 +156,7 @@ function EventFilters({ filter, services }: { filter: Filter; services: string[]
   );
 }
 
-function EventTable({ rows }: { rows: NumberedEvent[] }) {
+export function EventTable({ rows }: { rows: NumberedEvent[] }) {
   return (
     <Panel title="Log" flush>
       <div class="scroll-x">

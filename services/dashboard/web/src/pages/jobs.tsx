@@ -20,7 +20,7 @@ const PRIORITIES = ['urgent', 'high', 'normal', 'low'];
 const PER_PAGE = 50;
 const FILTERS = ['state', 'kind', 'node', 'priority', 'attempts_min', 'q'] as const;
 
-const filters = () => Object.fromEntries(FILTERS.map((name) => [name, param(name)])) as Record<(typeof FILTERS)[number], string>;
+export const filters = () => Object.fromEntries(FILTERS.map((name) => [name, param(name)])) as Record<(typeof FILTERS)[number], string>;
 const setFilter = (name: string, value: string | null) => setParams({ [name]: value, page: null });
 
 export function Jobs() {
@@ -72,7 +72,7 @@ function Nothing() {
   );
 }
 
-function JobFilters() {
+export function JobFilters() {
   const given = filters();
   const choice = (name: (typeof FILTERS)[number], label: string, options: string[]) => (
     <label class="field">

@@ -2,6 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { count, DASH, fixed, plural, shortId, span, words } from '../lib/format';
+import { instant } from '../lib/instant';
 import { inspect, param, setParams } from '../lib/route';
 import { frame, index, nodes, nodesVersion, placeOf, serviceNow } from '../lib/store';
 import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/frame';
@@ -138,15 +139,17 @@ function NodeFilters() {
 function heartbeat({ cell, row }: Shown, detail: NodeDetail | undefined): string {
   if (cell && !(cell.flags & LATE) && cell.health === 'alive') return '< 2 s';
   const known = row?.heartbeat_age_ms ?? detail?.heartbeat_age_ms;
-  return known === undefined || known === null ? '> 2 s' : span(known + Math.max(0, now.value - lastFrameAt.value));
+  return known === undefined || known === null ? '> 2 s' : span(known + (instant.value === null ? Math.max(0, now.value - lastFrameAt.value) : 0));
 }
 
 /** What no frame tells of these nodes, such as power and suspicion: asked for, for those on display. */
 function useDetails(names: string[]): Map<string, NodeDetail> {
   const asked = names.slice(0, MOST_CARDS);
   const load = (signal: AbortSignal) => get<{ items: NodeDetail[] }>(`/nodes${query({ nodes: asked.join(','), per_page: MOST_CARDS })}`, signal);
-  const page = useLoad(asked.length ? `details ${asked.join(' ')}` : null, load, 2000);
-  return new Map((page.data?.items ?? []).map((node) => [node.node, node]));
+  // They are of now.
+  const isPast = instant.value !== null;
+  const page = useLoad(asked.length && !isPast ? `details ${asked.join(' ')}` : null, load, 2000);
+  return new Map(isPast ? [] : (page.data?.items ?? []).map((node) => [node.node, node]));
 }
 
 /** What is told of a node beside its telemetry. Of clusters of more than 64 nodes no rows are pushed: then it is what was asked for. */

@@ -6,6 +6,7 @@ import * as format from '../lib/format';
 import { rate, stats } from '../lib/store';
 import type { RateView } from '../lib/wire';
 import { Loading, Panel } from '../ui/parts';
+import { Orders } from '../ui/orders';
 
 const SLIDER_STEPS = 1000;
 const SEND_AFTER_MS = 250;
@@ -24,7 +25,7 @@ export function RatePanel() {
   const current = rate.value;
   return (
     <Panel title="Job rate" class="span-4">
-      {current ? <Controls current={current} /> : <Loading rows={3} />}
+      <Orders>{current ? <Controls current={current} /> : <Loading rows={3} />}</Orders>
     </Panel>
   );
 }

@@ -37,6 +37,22 @@ export interface Model {
   to: number;
 }
 
+/** What was known at an instant: what began later is not there, and what ended later runs. */
+export function windowAt(data: Window, at: number): Window {
+  const bars = data.bars
+    .filter((bar) => bar.start_ms <= at)
+    .map((bar) => (bar.end_ms !== null && bar.end_ms !== undefined && bar.end_ms <= at ? bar : runningStill(bar)));
+  const later = new Set(data.bars.filter((bar) => bar.start_ms > at).map((bar) => bar.attempt));
+  return {
+    ...data,
+    bars: bars.map((bar) => (bar.next_attempt && later.has(bar.next_attempt) ? { ...bar, next_attempt: null } : bar)),
+    verdicts: data.verdicts.filter((verdict) => verdict.at_ms <= at),
+    faults: data.faults.filter((fault) => fault.from_ms <= at),
+  };
+}
+
+const runningStill = (bar: Bar): Bar => ({ ...bar, end_ms: null, outcome: 'running', next_attempt: null, cause: null });
+
 export const endOf = (bar: Bar, now: number) => bar.end_ms ?? now;
 export const barTop = (placed: Placed) => placed.row.top + ROW_PAD + placed.lane * (LANE + LANE_GAP);
 

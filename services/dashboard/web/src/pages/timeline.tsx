@@ -4,6 +4,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
 import { clock, plural, span, words } from '../lib/format';
+import { instant, isRecording } from '../lib/instant';
 import { go, inspect, param, setParams } from '../lib/route';
 import { index, paused, serviceNow } from '../lib/store';
 import { paletteVersion } from '../lib/theme';
@@ -14,12 +15,13 @@ import { useDrawing, useLoad, useWidth } from '../ui/hooks';
 import { Icon } from '../ui/icons';
 import { Empty, Failed, Loading, State, Twin } from '../ui/parts';
 import { draw } from './timeline-draw';
-import { AXIS_HEIGHT, barAt, endOf, LABEL_WIDTH, modelOf, msOf, rowAt, type Model, type Placed, type Scale } from './timeline-model';
+import { AXIS_HEIGHT, barAt, endOf, LABEL_WIDTH, modelOf, msOf, rowAt, windowAt, type Model, type Placed, type Scale } from './timeline-model';
 
 const DEFAULT_SPAN_MS = 120_000;
 const AROUND_MS = 30_000;
 const SHORTEST_MS = 1000;
 const LONGEST_MS = 3_600_000;
+const AHEAD_MS = 5000;
 
 interface Window {
   from: number;
@@ -57,16 +59,19 @@ function shift(share: number): void {
 export function Timeline() {
   const affected = param('affected') === 'true';
   const fixed = windowNow();
-  const key = fixed.follows ? `follow ${param('span')} ${affected}` : `${fixed.from} ${fixed.to} ${affected}`;
+  // While it plays, what is to come is asked for ahead.
+  const chunk = instant.value === null ? '' : Math.floor(instant.value / AHEAD_MS);
+  const key = fixed.follows ? `follow ${param('span')} ${affected} ${chunk}` : `${fixed.from} ${fixed.to} ${affected}`;
   const loaded = useLoad(
     key,
     (signal) => {
       const { from, to } = windowNow();
-      return get<Data>(`/timeline${query({ from_ms: Math.floor(from), to_ms: Math.ceil(to), affected })}`, signal);
+      const ahead = instant.peek() === null ? 0 : AHEAD_MS;
+      return get<Data>(`/timeline${query({ from_ms: Math.floor(from), to_ms: Math.ceil(to + ahead), affected })}`, signal);
     },
     1000,
   );
-  const data = loaded.data;
+  const data = loaded.data && instant.value !== null ? windowAt(loaded.data, instant.value) : loaded.data;
   return (
     <>
       <div class="page-head">
@@ -129,9 +134,9 @@ function Tools({ follows, affected }: { follows: boolean; affected: boolean }) {
       </div>
       <button aria-pressed={follows} onClick={() => (follows ? show(from, to) : follow())}>
         <Icon name="play" size={11} />
-        Follow now
+        {instant.value === null ? 'Follow now' : 'Follow'}
       </button>
-      <a
+      {!isRecording && <a
         class="button"
         download="faultline-trace.json"
         href={`/api/v1/timeline/trace.json${query({ from_ms: Math.floor(from), to_ms: Math.ceil(to) })}`}
@@ -139,7 +144,7 @@ function Tools({ follows, affected }: { follows: boolean; affected: boolean }) {
       >
         <Icon name="download" />
         Export trace
-      </a>
+      </a>}
     </>
   );
 }

@@ -3,8 +3,9 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { get } from '../lib/api';
 import { clock, fixed, plural, shortId, span, words } from '../lib/format';
+import { instant } from '../lib/instant';
 import { param, setParams } from '../lib/route';
-import { events, frame, nodes, nodesVersion, positions, serviceNow } from '../lib/store';
+import { events, frame, nodes, nodesVersion, placeOf, positions, serviceNow } from '../lib/store';
 import { now } from '../lib/connection';
 import { cellAt, DRAINING, FAULTED } from '../lib/frame';
 import type { NodeDetail, NodeHistory } from '../lib/wire';
@@ -13,6 +14,7 @@ import { useLoad } from './hooks';
 import { Icon } from './icons';
 import { Orders } from './node-orders';
 import { Empty, Failed, Loading, Meter, State } from './parts';
+import { NotKept } from './past';
 import { Spark } from './spark';
 
 const close = () => setParams({ inspect: null });
@@ -43,7 +45,7 @@ export function Drawer() {
         </button>
       </header>
       <div class="inside" tabIndex={0} role="region" aria-label={`Details of ${name}`}>
-        <Inside name={name} key={name} />
+        {instant.value === null ? <Inside name={name} key={name} /> : <PastInside name={name} />}
       </div>
     </aside>
   );
@@ -79,6 +81,50 @@ function Inside({ name }: { name: string }) {
       <Facts detail={detail.data} />
       <Gpus detail={detail.data} history={history.data} failure={history.error} />
       <Jobs detail={detail.data} />
+      <Events name={name} />
+    </>
+  );
+}
+
+/** Of the past only what was pushed is known. */
+function PastInside({ name }: { name: string }) {
+  void nodesVersion.value;
+  const at = positions.value.get(name);
+  const cell = frame.value && at !== undefined ? cellAt(frame.value, at) : null;
+  const row = nodes.get(name);
+  if (!cell) return <NotKept what={`${name} was not known at that instant`} />;
+  const { rack, worker, model } = placeOf(at!);
+  return (
+    <>
+      <section>
+        <dl class="facts">
+          <dt>Worker</dt>
+          <dd>{worker}</dd>
+          <dt>Rack</dt>
+          <dd>{rack || 'none'}</dd>
+          <dt>GPUs</dt>
+          <dd>
+            {row ? `${row.gpus} × ` : ''}
+            {model || 'unknown'}
+          </dd>
+          <dt>GPU use</dt>
+          <dd class="num">
+            {fixed(cell.utilisation)} % busy, {fixed(cell.memory)} % memory, {fixed(cell.temperature)} °C
+          </dd>
+          <dt>Attempts</dt>
+          <dd class="num">{fixed(cell.running)} ran</dd>
+          {row && (
+            <>
+              <dt>Heartbeat</dt>
+              <dd class="num">
+                {span(row.heartbeat_age_ms)} ago, phi {fixed(row.phi, 2)}
+              </dd>
+            </>
+          )}
+        </dl>
+        <NotKept what="Orders are for now">Each GPU's readings and the verdict in full are not kept.</NotKept>
+      </section>
+      {row && <JobLines running={row.running_jobs} more={row.running - row.running_jobs.length} />}
       <Events name={name} />
     </>
   );
@@ -197,9 +243,33 @@ function Jobs({ detail }: { detail: NodeDetail }) {
         Jobs <a href={`/jobs?node=${encodeURIComponent(detail.node)}`}>all that ran here</a>
       </h3>
       {!detail.running.length && <p class="quiet">Nothing runs here now.</p>}
+      <RunningJobs running={detail.running.slice(0, 20)} />
+      {detail.running.length > 20 && <p class="quiet">and {plural(detail.running.length - 20, 'more', 'more')}</p>}
+    </section>
+  );
+}
+
+interface Running {
+  job: string;
+  progress_permille: number;
+}
+
+function JobLines({ running, more }: { running: Running[]; more: number }) {
+  return (
+    <section>
+      <h3>Jobs</h3>
+      {!running.length && <p class="quiet">Nothing ran here.</p>}
+      <RunningJobs running={running} />
+      {more > 0 && <p class="quiet">and {plural(more, 'more', 'more')}</p>}
+    </section>
+  );
+}
+
+function RunningJobs({ running }: { running: Running[] }) {
+  return (
       <ul class="stack">
-        {detail.running.slice(0, 20).map((run) => (
-          <li class="job-line" key={run.attempt}>
+        {running.map((run) => (
+          <li class="job-line" key={run.job}>
             <a href={`/jobs/${run.job}`} class="mono">
               {shortId(run.job)}
             </a>
@@ -208,8 +278,6 @@ function Jobs({ detail }: { detail: NodeDetail }) {
           </li>
         ))}
       </ul>
-      {detail.running.length > 20 && <p class="quiet">and {plural(detail.running.length - 20, 'more', 'more')}</p>}
-    </section>
   );
 }
 

@@ -5,6 +5,7 @@ import { announcement } from '../lib/announce';
 import { lastFrameAt, link, now, reconnectNow } from '../lib/connection';
 import { clock, span } from '../lib/format';
 import { PAGES } from '../lib/pages';
+import { instant } from '../lib/instant';
 import { path } from '../lib/route';
 import { signedIn, signOut } from '../lib/session';
 import { paused, serviceNow, serviceTimeOf, setPaused, stats } from '../lib/store';
@@ -54,6 +55,7 @@ export function Header() {
           <LinkState />
           <button
             class="icon"
+            disabled={instant.value !== null}
             aria-pressed={paused.value}
             aria-label="Pause the display"
             title="Pause the display (p)"
@@ -91,13 +93,13 @@ export function Header() {
 }
 
 function LinkState() {
-  const state = paused.value && link.value === 'live' ? 'paused' : link.value;
+  const state = instant.value !== null ? 'past' : paused.value && link.value === 'live' ? 'paused' : link.value;
   const age = lastFrameAt.value ? Math.max(0, now.value - lastFrameAt.value) : null;
   const text =
     state === 'live'
       ? `${((age ?? 0) / 1000).toFixed(1)} s ago`
-      : state === 'paused'
-        ? 'paused'
+      : state === 'paused' || state === 'past'
+        ? state
         : state === 'lost'
           ? 'no connection'
           : 'connecting';

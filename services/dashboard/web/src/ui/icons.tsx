@@ -68,6 +68,8 @@ const SHAPES: Record<string, JSX.Element> = {
       <path d="M8 1.4v1.4M8 13.2v1.4M1.4 8h1.4M13.2 8h1.4M3.3 3.3l1 1M11.7 11.7l1 1M12.7 3.3l-1 1M4.3 11.7l-1 1" />
     </g>
   ),
+  back: <path d="M12.4 3 6.4 8l6 5zM4 3v10" fill="currentColor" stroke="currentColor" stroke-width="1.4" stroke-linejoin="round" />,
+  forth: <path d="m3.6 3 6 5-6 5zM12 3v10" fill="currentColor" stroke="currentColor" stroke-width="1.4" stroke-linejoin="round" />,
   close: <path d="m4 4 8 8m0-8-8 8" {...STROKE} />,
   copy: (
     <g {...STROKE}>

@@ -1,6 +1,7 @@
 // One incident as a card: what failed and by whom, how it was noticed, where the work went, how it ended.
 
 import { clock, count, instant, plural, span } from '../lib/format';
+import { replay } from '../lib/past';
 import { inspect } from '../lib/route';
 import { serviceNow } from '../lib/store';
 import type { IncidentView, Step, StepKind } from '../lib/wire';
@@ -74,6 +75,9 @@ export function IncidentCard({ incident, open = false }: { incident: IncidentVie
           ))}
         </ol>
         <p class="row">
+          <button class="link" title="Shows every page as it was just before, and plays on from there" onClick={() => void replay(incident)}>
+            Go back to it
+          </button>
           <a href={timelineLink(incident)}>Show it on the timeline</a>
           {incident.nodes.slice(0, 4).map((node) => (
             <button class="link" key={node} onClick={() => inspect(node)}>

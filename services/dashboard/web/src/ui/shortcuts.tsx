@@ -1,6 +1,8 @@
 // Keys that work on every page, and the dialog that lists them.
 
 import { signal } from '@preact/signals';
+import { instant } from '../lib/instant';
+import { backToLive, jump, playing, setPlaying } from '../lib/past';
 import { go, param, setParams } from '../lib/route';
 import { paused, setPaused } from '../lib/store';
 import { setTheme, theme } from '../lib/theme';
@@ -11,7 +13,10 @@ export const shortcutsOpen = signal(false);
 const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', i: '/incidents', e: '/events', m: '/messaging' };
 const LIST: [string[], string][] = [
   [['/'], 'Search for a node, a job, or a command; also Ctrl-K'],
-  [['p'], 'Pause or resume the display'],
+  [['p'], 'Pause or resume the display; in the past: play'],
+  [[','], 'To just before the previous incident'],
+  [['.'], 'To just before the next incident'],
+  [['l'], 'Back to live'],
   [['t'], 'Next theme: auto, dark, light'],
   [['g', 'o'], 'Overview'],
   [['g', 'n'], 'Nodes'],
@@ -47,7 +52,9 @@ export function onKey(event: KeyboardEvent): void {
     return;
   } else if (event.key === '/') document.getElementById('search')?.focus();
   else if (event.key === '?') shortcutsOpen.value = true;
-  else if (event.key === 'p') setPaused(!paused.peek());
+  else if (event.key === 'p') instant.peek() === null ? setPaused(!paused.peek()) : setPlaying(!playing.peek());
+  else if (event.key === ',' || event.key === '.') void jump(event.key === ',' ? -1 : 1);
+  else if (event.key === 'l') backToLive();
   else if (event.key === 't') setTheme(NEXT[theme.peek()]);
   else if (event.key === 'Escape' && param('inspect')) setParams({ inspect: null });
   else return;
