@@ -38,7 +38,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Run a cluster", &["up", "status", "scale", "down"]),
     ("Give it work", &["submit", "jobs", "job", "cancel", "resubmit", "rate", "mix"]),
-    ("Look at it", &["top", "nodes", "node", "incidents", "report", "events", "audit"]),
+    ("Look at it", &["top", "nodes", "node", "incidents", "report", "record", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
     ("Plan it", &["lab"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),

@@ -66,6 +66,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "record",
+        &[
+            ("faultline record", "the last 10 minutes, into faultline-recording.html"),
+            ("faultline record --last 2m --out incident.html", "what just happened, as a file to send"),
+            ("faultline record --dashboard http://10.0.0.5:8080 --token-file token", "of a dashboard that runs elsewhere"),
+        ],
+    ),
+    (
         "link",
         &[
             ("faultline link", "what is wrong with whose network"),

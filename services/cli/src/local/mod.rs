@@ -2,6 +2,7 @@
 
 pub(crate) mod kill;
 mod link;
+mod record;
 mod scale;
 mod status;
 mod up;
@@ -28,6 +29,8 @@ pub(crate) enum LocalCommand {
     Kill(kill::KillFlags),
     /// Show or break the network between services and NATS: cut, stall, delay, limit, loss, heal
     Link(link::LinkFlags),
+    /// Write the last minutes of the dashboard into one HTML file: it shows them anywhere, without a network
+    Record(record::RecordFlags),
 }
 
 pub(crate) async fn run(command: LocalCommand, options: &Options, session: &Session) -> Result<(), Failure> {
@@ -39,6 +42,7 @@ pub(crate) async fn run(command: LocalCommand, options: &Options, session: &Sess
         LocalCommand::Scale(flags) => session.logged(scale::run(session, &flags)).await,
         LocalCommand::Kill(flags) => session.logged(kill::run(session, flags)).await,
         LocalCommand::Link(flags) => session.logged(link::run(session, &flags)).await,
+        LocalCommand::Record(flags) => session.logged(record::run(session, &flags)).await,
     }
 }
 
