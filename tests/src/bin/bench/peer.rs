@@ -20,8 +20,9 @@ const RECOVERIES: usize = 3;
 pub(crate) async fn throughput(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let server = TestNats::start_open().await;
     let cpu = Cpu::of(server.pid().map(|pid| ("nats-server".to_owned(), pid)));
-    let [jobs, latency_jobs, in_flight, workers] =
-        [args.jobs, args.latency_jobs, args.in_flight, args.workers].map(|number| number.to_string());
+    // As many as the services have in the first of their measurements.
+    let workers = args.fleets.first().map_or(1, |fleet| fleet.workers);
+    let [jobs, latency_jobs, in_flight, workers] = [args.jobs, args.latency_jobs, args.in_flight, workers].map(|number| number.to_string());
     let options = ["throughput", "--jobs", &jobs, "--latency-jobs", &latency_jobs, "--in-flight", &in_flight, "--workers", &workers];
     let mut measured = run(program, &server, &options).await?;
     measured["cpu_us_per_job"] = json!(cpu.us_each(args.jobs + args.latency_jobs));

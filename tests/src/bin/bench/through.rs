@@ -12,13 +12,11 @@ use faultline_tests::nats::TestNats;
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use crate::args::Args;
+use crate::args::{Args, Fleet};
 use crate::cpu::Cpu;
 use crate::measured::{Measured, new_histogram, record};
 
-const NODES_PER_WORKER: usize = 4;
-
-pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Measured> {
+pub(crate) async fn measure(server: TestNats, args: &Args, fleet: Fleet) -> anyhow::Result<Measured> {
     let mut cluster = Cluster::bare(server).await;
     cluster.log_level("info");
     if args.proxies {
@@ -26,15 +24,15 @@ pub(crate) async fn measure(server: TestNats, args: &Args) -> anyhow::Result<Mea
     }
     cluster.scheduler("scheduler-1");
     cluster.detector();
-    for index in 1..=args.workers {
+    for index in 1..=fleet.workers {
         let name = format!("worker-{index:02}");
-        let (first, nodes) = (((index - 1) * NODES_PER_WORKER + 1).to_string(), NODES_PER_WORKER.to_string());
+        let (first, nodes) = (((index - 1) * fleet.nodes_per_worker + 1).to_string(), fleet.nodes_per_worker.to_string());
         cluster.spawn(&name, "faultline-worker", &["--name", &name, "--first-node", &first, "--nodes", &nodes, "--faults", "off"]);
     }
     if !args.no_dashboard {
         cluster.spawn("dashboard", "faultline-dashboard", &["--port", "0"]);
     }
-    cluster.wait_for_nodes(args.workers * NODES_PER_WORKER).await;
+    cluster.wait_for_nodes(fleet.nodes()).await;
     // A new leader listens before it places; the dashboard reads what there is.
     tokio::time::sleep(Duration::from_secs(2)).await;
 
