@@ -65,16 +65,16 @@ impl World {
         };
         let fewer = |fitting: usize| fitting < usize::from(task.gpus);
         let in_service = || acceptable.iter().filter(|gpu| !cold.out_of_service.contains(*gpu));
-        let reasons = [
-            (cold.closed.is_some(), Reason::Closed(cold.closed.unwrap_or(Closed::NotAlive))),
-            (hot.free_slots == 0, Reason::SlotsTaken),
-            (fewer(in_service().count()), Reason::GpuOutOfService),
-            (fewer(in_service().filter(|gpu| hot.free_milli[*gpu] >= task.gpu_milli).count()), Reason::GpuShareTaken),
-            (fewer(self.fitting_gpus(class, node).len()), Reason::GpuMemoryTaken),
-            (hot.free_cpu_milli < task.cpu_milli, Reason::CpuTaken),
-            (hot.free_memory_mib < task.memory_mib, Reason::MemoryTaken),
-        ];
-        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
+        match () {
+            () if !hot.open => Some(Reason::Closed(cold.closed.unwrap_or(Closed::NotAlive))),
+            () if hot.free_slots == 0 => Some(Reason::SlotsTaken),
+            () if fewer(in_service().count()) => Some(Reason::GpuOutOfService),
+            () if fewer(in_service().filter(|gpu| hot.free_milli[*gpu] >= task.gpu_milli).count()) => Some(Reason::GpuShareTaken),
+            () if fewer(self.fitting_gpus(class, node).len()) => Some(Reason::GpuMemoryTaken),
+            () if hot.free_cpu_milli < task.cpu_milli => Some(Reason::CpuTaken),
+            () if hot.free_memory_mib < task.memory_mib => Some(Reason::MemoryTaken),
+            () => None,
+        }
     }
 
     /// How many nodes refuse a task of this class, and why.

@@ -31,4 +31,4 @@ pub use node::{NodeId, Placement};
 pub use planner::Planner;
 pub use settings::{InvalidSettings, PolicyName, Scores, Settings};
 pub use tie::TieRule;
-pub use waiting::Turn;
+pub use waiting::{JobKey, Turn};

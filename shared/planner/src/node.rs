@@ -61,6 +61,16 @@ impl Node {
     }
 }
 
+/// What running tasks hold of a node, which may be more than it has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Used {
+    pub(crate) cpu_milli: u64,
+    pub(crate) memory_mib: u64,
+    pub(crate) slots: u32,
+    pub(crate) gpu_milli: [u32; MAX_NODE_GPUS],
+    pub(crate) gpu_mib: [u32; MAX_NODE_GPUS],
+}
+
 /// What is read of a node only now and then.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
@@ -70,8 +80,8 @@ pub(crate) struct Details {
     /// `None` when it is open.
     pub(crate) closed: Option<Closed>,
     pub(crate) out_of_service: GpuSet,
-    pub(crate) used_milli: [u16; MAX_NODE_GPUS],
     pub(crate) free_mib: [u32; MAX_NODE_GPUS],
+    pub(crate) used: Used,
     /// Tasks with GPUs that run there, by [`Size`].
     pub(crate) running: [u16; Size::COUNT],
     pub(crate) joined: u32,

@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::class::{Class, ClassId, Closed, Reason, TaskClass};
 use crate::decision::{Decision, Limits, Pass, Placed, Why};
-use crate::gpus::WHOLE_GPU_MILLI;
+use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
 use crate::index::{Found, Index, Scratch};
 use crate::machine::{InvalidMachine, Machine};
 use crate::node::{NodeId, Placement};
@@ -116,9 +116,28 @@ impl Planner {
         self.world.close(node, closed);
     }
 
-    /// Whether a GPU can be used; what runs there is not touched.
+    /// Whether a GPU can be used; what runs there is not touched. A GPU that the node does not have is no news.
     pub fn set_in_service(&mut self, node: NodeId, gpu: usize, in_service: bool) {
         self.world.set_in_service(node, gpu, in_service);
+    }
+
+    /// Books a task that somebody else placed, whether or not there is room for it. GPUs that the node does not have are left out.
+    pub fn adopt(&mut self, node: NodeId, task: &TaskClass, gpus: impl IntoIterator<Item = usize>) -> Placement {
+        let mut there = GpuSet::default();
+        let count = usize::from(self.world.hot(node).gpus);
+        gpus.into_iter().filter(|gpu| *gpu < count).for_each(|gpu| there.insert(gpu));
+        self.world.take(node, task, there)
+    }
+
+    /// What running tasks hold of a GPU: thousandths, and MiB of its memory.
+    pub fn gpu_used(&self, node: NodeId, gpu: usize) -> (u32, u32) {
+        let used = &self.world.cold(node).used;
+        (used.gpu_milli.get(gpu).copied().unwrap_or(0), used.gpu_mib.get(gpu).copied().unwrap_or(0))
+    }
+
+    /// Why nothing new is placed on the node; `None` while it is open.
+    pub fn closed(&self, node: NodeId) -> Option<Closed> {
+        self.world.cold(node).closed
     }
 
     /// A task has ended.
@@ -177,6 +196,25 @@ impl Planner {
         self.waiting.len()
     }
 
+    /// The jobs of a class that wait, in their order.
+    pub fn turns(&self, class: ClassId) -> impl Iterator<Item = Turn> + '_ {
+        self.waiting.turns(class)
+    }
+
+    /// Whether jobs of this class wait and no node has room for one.
+    pub fn stands_aside(&self, class: ClassId) -> bool {
+        self.waiting.stands_aside(class)
+    }
+
+    /// Classes in which jobs wait that no node could run even if it were open and empty. None while there is no node.
+    pub fn impossible(&self) -> Vec<ClassId> {
+        if self.world.len() == 0 {
+            return Vec::new();
+        }
+        let could = |class: &ClassId| self.classes[class.at()].as_ref().is_some_and(|known| self.world.could_ever(&known.class));
+        self.waiting.aside().iter().copied().filter(|class| !could(class)).collect()
+    }
+
     /// How many nodes refuse a task of this class, and why. Looks at all nodes.
     pub fn refusals(&self, class: ClassId) -> Vec<(Reason, u32)> {
         self.classes[class.at()].as_ref().map(|known| self.world.refusals(&known.class)).unwrap_or_default()
@@ -197,6 +235,9 @@ impl Planner {
     /// room is passed over.
     pub fn pass(&mut self, limits: Limits) -> Pass {
         let mut decisions = Vec::new();
+        if self.waiting.first().is_none() && !self.world.has_gained() {
+            return Pass { decisions, unfinished: false };
+        }
         let mut budget = limits.scores;
         self.ask_again(limits.decisions, &mut budget, &mut decisions);
         let mut unfinished = self.world.has_gained();
@@ -230,8 +271,7 @@ impl Planner {
     fn ask_again(&mut self, most_decisions: usize, budget: &mut usize, decisions: &mut Vec<Decision>) {
         let aside = self.waiting.aside().len();
         if aside == 0 {
-            self.world.take_gained(usize::MAX);
-            return;
+            return self.world.forget_gained();
         }
         let nodes = self.world.take_gained((*budget / aside).max(1));
         *budget = budget.saturating_sub(aside * nodes.len());
@@ -294,7 +334,7 @@ impl Planner {
     fn book(&mut self, class: ClassId, node: NodeId, why: Why) -> Option<Placed> {
         let known = self.classes[class.at()].as_ref()?;
         let gpus = self.policy.gpus(&self.world, &known.class, node, &mut self.rng);
-        let placement = self.world.take(node, &known.class, gpus);
+        let placement = self.world.take(node, &known.class.task, gpus);
         self.turn = node.at() + 1;
         Some(Placed { placement, why })
     }

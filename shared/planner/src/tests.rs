@@ -11,6 +11,14 @@ use crate::node::{NodeId, Placement};
 use crate::planner::Planner;
 use crate::policy::Policy;
 use crate::tie::TieRule;
+use crate::waiting::Turn;
+
+/// The turn of a job with a number for a name.
+pub(crate) fn turn(order: u64, job: u64) -> Turn {
+    let mut key = [0; 18];
+    key[..8].copy_from_slice(&job.to_be_bytes());
+    Turn { order, job: key }
+}
 
 pub(crate) fn gpu_task(gpus: u16, gpu_milli: u16, cpu_milli: u32) -> TaskClass {
     TaskClass { cpu_milli, gpus, gpu_milli, ..TaskClass::default() }
@@ -78,7 +86,7 @@ impl Planner {
         let known = self.classes[class.at()].as_ref().unwrap();
         assert!(self.world.fits(&known.class, node));
         let gpus = self.world.tightest_gpus(&known.class, node);
-        self.world.take(node, &known.class, gpus)
+        self.world.take(node, &known.class.task, gpus)
     }
 
     /// What the policy gives a node, if the task fits there.

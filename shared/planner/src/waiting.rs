@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::class::ClassId;
 
+/// The bytes of a job's name: a number of 128 bits, and an index for jobs that share it. Of jobs with the same order the lowest goes first.
+pub type JobKey = [u8; 18];
+
 /// A job's place in the order of service: the lowest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Turn {
     pub order: u64,
-    pub job: u128,
+    pub job: JobKey,
 }
 
 /// The waiting jobs of one class.
@@ -76,6 +79,15 @@ impl Waiting {
         self.heads.first().copied()
     }
 
+    /// All jobs of a class, in their order.
+    pub(crate) fn turns(&self, class: ClassId) -> impl Iterator<Item = Turn> + '_ {
+        self.lines.get(class.at()).into_iter().flat_map(|line| line.turns.iter().copied())
+    }
+
+    pub(crate) fn stands_aside(&self, class: ClassId) -> bool {
+        self.lines.get(class.at()).is_some_and(|line| line.stands_aside)
+    }
+
     /// The job of a class that goes next.
     pub(crate) fn head(&self, class: ClassId) -> Option<Turn> {
         self.lines.get(class.at()).and_then(|line| line.turns.first().copied())
@@ -119,7 +131,7 @@ mod tests {
     #[test]
     fn a_class_that_stands_aside_keeps_its_place() {
         let (large, small) = (ClassId(0), ClassId(1));
-        let turn = |order| Turn { order, job: u128::from(order) };
+        let turn = |order| Turn { order, job: [0; 18] };
         let mut waiting = Waiting::default();
         for (class, order) in [(large, 2), (large, 1), (small, 3), (small, 4)] {
             assert!(waiting.insert(class, turn(order)));

@@ -5,10 +5,10 @@ mod order;
 
 use std::collections::HashMap;
 
-use crate::class::{Class, Closed, Size};
+use crate::class::{Class, Closed, Size, TaskClass};
 use crate::gpus::{GpuSet, MAX_NODE_GPUS, WHOLE_GPU_MILLI};
 use crate::machine::{InvalidMachine, Machine, Parts, Shape, Shapes};
-use crate::node::{Details, Node, NodeId, Placement, UNBOUNDED};
+use crate::node::{Details, Node, NodeId, Placement, UNBOUNDED, Used};
 use crate::tie::TieRule;
 
 use changes::Changes;
@@ -21,6 +21,8 @@ pub(crate) struct World {
     cold: Vec<Details>,
     versions: Vec<u64>,
     shapes: Shapes,
+    /// By shape: how many nodes have it.
+    of_shape: Vec<u32>,
     names: HashMap<Box<str>, NodeId>,
     vacant: Vec<NodeId>,
     joined: u32,
@@ -37,6 +39,7 @@ impl World {
             cold: Vec::new(),
             versions: Vec::new(),
             shapes: Shapes::default(),
+            of_shape: Vec::new(),
             names: HashMap::new(),
             vacant: Vec::new(),
             joined: 0,
@@ -110,6 +113,11 @@ impl World {
         self.gained.split_off(from)
     }
 
+    /// They need not be asked for any more.
+    pub(crate) fn forget_gained(&mut self) {
+        self.gained.clear();
+    }
+
     /// The node is to be asked for again.
     pub(crate) fn keep_gained(&mut self, node: NodeId) {
         self.gained.push(node);
@@ -150,8 +158,8 @@ impl World {
             block: machine.block.as_str().into(),
             closed: None,
             out_of_service: GpuSet::default(),
-            used_milli: [0; MAX_NODE_GPUS],
             free_mib,
+            used: Used::default(),
             running: [0; Size::COUNT],
             joined: self.joined,
             is_vacant: false,
@@ -168,6 +176,8 @@ impl World {
                 NodeId(self.hot.len() as u32 - 1)
             }
         };
+        self.of_shape.resize(self.shapes.all().len(), 0);
+        self.of_shape[shape as usize] += 1;
         self.names.insert(machine.name.as_str().into(), node);
         if self.order.joined(node, &machine.name) {
             self.changes.forget();
@@ -181,7 +191,9 @@ impl World {
         let name = self.cold(node).name.clone();
         self.names.remove(&name);
         self.order.left(&name);
-        self.hot[node.at()].open = false;
+        let hot = &mut self.hot[node.at()];
+        hot.open = false;
+        self.of_shape[hot.shape as usize] -= 1;
         let cold = &mut self.cold[node.at()];
         (cold.closed, cold.is_vacant, cold.joined) = (Some(Closed::NotAlive), true, 0);
         self.vacant.push(node);
@@ -202,7 +214,7 @@ impl World {
     /// Whether a GPU can be used; what runs there is not touched.
     pub(crate) fn set_in_service(&mut self, node: NodeId, gpu: usize, in_service: bool) {
         let cold = &mut self.cold[node.at()];
-        if cold.out_of_service.contains(gpu) != in_service {
+        if gpu >= usize::from(self.hot[node.at()].gpus) || cold.out_of_service.contains(gpu) != in_service {
             return;
         }
         cold.out_of_service.set(gpu, !in_service);
@@ -210,9 +222,13 @@ impl World {
         if in_service { self.gain(node) } else { self.change(node) }
     }
 
-    /// Books a task. The caller has seen that it fits.
-    pub(crate) fn take(&mut self, node: NodeId, class: &Class, gpus: GpuSet) -> Placement {
-        let task = &class.task;
+    /// Whether some node could run a task of this class if it were open and empty.
+    pub(crate) fn could_ever(&self, class: &Class) -> bool {
+        (0..).zip(&self.of_shape).any(|(shape, nodes)| *nodes > 0 && class.by_shape(shape).is_ok())
+    }
+
+    /// Books a task, whether or not it fits.
+    pub(crate) fn take(&mut self, node: NodeId, task: &TaskClass, gpus: GpuSet) -> Placement {
         let placement = Placement {
             node,
             gpus,
@@ -222,15 +238,14 @@ impl World {
             gpu_milli: task.gpu_milli,
             gpu_memory_mib: task.gpu_memory_mib,
         };
-        let hot = &mut self.hot[node.at()];
-        let take = |free: &mut u32, amount: u32| *free -= if *free == UNBOUNDED { 0 } else { amount };
-        take(&mut hot.free_cpu_milli, placement.cpu_milli);
-        take(&mut hot.free_memory_mib, placement.memory_mib);
-        take(&mut hot.free_slots, 1);
         let cold = &mut self.cold[node.at()];
+        let used = &mut cold.used;
+        used.cpu_milli += u64::from(placement.cpu_milli);
+        used.memory_mib += u64::from(placement.memory_mib);
+        used.slots += 1;
         for gpu in gpus.iter() {
-            cold.used_milli[gpu] += placement.gpu_milli;
-            cold.free_mib[gpu] -= placement.gpu_memory_mib;
+            used.gpu_milli[gpu] += u32::from(placement.gpu_milli);
+            used.gpu_mib[gpu] = used.gpu_mib[gpu].wrapping_add(placement.gpu_memory_mib);
         }
         if let Some(size) = Size::of(gpus.len(), placement.gpu_milli) {
             cold.running[size as usize] += 1;
@@ -246,18 +261,14 @@ impl World {
     /// A task has ended. One of a node that has left meanwhile holds nothing any more.
     pub(crate) fn give(&mut self, placement: &Placement) {
         let node = placement.node;
-        if self.cold.get(node.at()).is_none_or(|cold| cold.joined != placement.joined) {
-            return;
-        }
-        let hot = &mut self.hot[node.at()];
-        let give = |free: &mut u32, amount: u32| *free += if *free == UNBOUNDED { 0 } else { amount };
-        give(&mut hot.free_cpu_milli, placement.cpu_milli);
-        give(&mut hot.free_memory_mib, placement.memory_mib);
-        give(&mut hot.free_slots, 1);
-        let cold = &mut self.cold[node.at()];
+        let Some(cold) = self.cold.get_mut(node.at()).filter(|cold| cold.joined == placement.joined) else { return };
+        let used = &mut cold.used;
+        used.cpu_milli -= u64::from(placement.cpu_milli);
+        used.memory_mib -= u64::from(placement.memory_mib);
+        used.slots -= 1;
         for gpu in placement.gpus.iter() {
-            cold.used_milli[gpu] -= placement.gpu_milli;
-            cold.free_mib[gpu] += placement.gpu_memory_mib;
+            used.gpu_milli[gpu] -= u32::from(placement.gpu_milli);
+            used.gpu_mib[gpu] = used.gpu_mib[gpu].wrapping_sub(placement.gpu_memory_mib);
         }
         if let Some(size) = Size::of(placement.gpus.len(), placement.gpu_milli) {
             cold.running[size as usize] -= 1;
@@ -266,11 +277,21 @@ impl World {
         self.gain(node);
     }
 
+    /// What is free follows from what is used: of the host, and of these GPUs.
     fn refresh(&mut self, node: NodeId, gpus: GpuSet) {
-        let (hot, cold) = (&mut self.hot[node.at()], &self.cold[node.at()]);
+        let (hot, cold) = (&mut self.hot[node.at()], &mut self.cold[node.at()]);
+        let shape = &self.shapes.all()[hot.shape as usize];
+        let left = |whole: Option<u32>, used: u64| {
+            whole.map_or(UNBOUNDED, |whole| u64::from(whole).saturating_sub(used).try_into().unwrap_or(UNBOUNDED))
+        };
+        hot.free_cpu_milli = left(shape.cpu_milli, cold.used.cpu_milli);
+        hot.free_memory_mib = left(shape.memory_mib, cold.used.memory_mib);
+        hot.free_slots = left(shape.slots, cold.used.slots.into());
         for gpu in gpus.iter() {
             let usable = !cold.out_of_service.contains(gpu);
-            hot.free_milli[gpu] = if usable { WHOLE_GPU_MILLI - cold.used_milli[gpu] } else { 0 };
+            let free_milli = u32::from(WHOLE_GPU_MILLI).saturating_sub(cold.used.gpu_milli[gpu]);
+            hot.free_milli[gpu] = if usable { free_milli as u16 } else { 0 };
+            cold.free_mib[gpu] = shape.gpus[gpu].memory_mib.saturating_sub(cold.used.gpu_mib[gpu]);
         }
         hot.sum_up();
     }

@@ -60,7 +60,7 @@ struct Scan {
     joined: usize,
     used: usize,
     waiting: BTreeMap<Turn, (TaskClass, ClassId)>,
-    jobs: u128,
+    jobs: u64,
 }
 
 impl Scan {
@@ -71,7 +71,7 @@ impl Scan {
 
     fn wait(&mut self, task: &TaskClass, order: u64) {
         let class = self.planner.class(task);
-        let turn = Turn { order, job: self.jobs };
+        let turn = super::turn(order, self.jobs);
         self.jobs += 1;
         assert_eq!(self.planner.wait(class, turn), self.waiting.insert(turn, (task.clone(), class)).is_none());
     }

@@ -1,7 +1,7 @@
 //! Whole passes: order, limits, freed places, classes that come and go.
 
-use super::{gpu_task, machine};
-use crate::class::Closed;
+use super::{gpu_task, machine, turn as named};
+use crate::class::{Closed, Reason};
 use crate::decision::{Decision, Limits};
 use crate::planner::Planner;
 use crate::settings::{PolicyName, Settings};
@@ -12,7 +12,7 @@ fn planner(policy: PolicyName) -> Planner {
 }
 
 fn turn(order: u64) -> Turn {
-    Turn { order, job: u128::from(order) }
+    named(order, order)
 }
 
 fn orders(decisions: &[Decision]) -> Vec<u64> {
@@ -56,7 +56,7 @@ fn a_pass_stops_at_its_limits_and_goes_on() {
     assert_eq!((few.decisions.len(), few.unfinished), (30, true));
     // A new class cannot even be scored everywhere at once.
     let other = planner.class(&gpu_task(1, 500, 0));
-    planner.wait(other, Turn { order: 0, job: 1_000 });
+    planner.wait(other, named(0, 1_000));
     planner.forget(class, turn(30));
     let mut placed = Vec::new();
     let mut passes = 0;
@@ -86,6 +86,48 @@ fn nodes_close_and_gpus_go_out_of_service() {
     assert_eq!(planner.refusals(class).iter().map(|(_, nodes)| nodes).sum::<u32>(), 2);
     planner.close(second, None);
     assert_eq!(orders(&planner.pass(Limits::default()).decisions), [1]);
+}
+
+/// What another owner placed may be more than the node has: everything that is freed is then owed first.
+#[test]
+fn what_was_placed_elsewhere_is_booked_even_where_it_does_not_fit() {
+    let mut planner = planner(PolicyName::FirstFit);
+    let node = planner.join(&machine("n", 2, Some(3_000), Some(2))).unwrap();
+    let task = gpu_task(1, 700, 2_000);
+    let class = planner.class(&task);
+    let adopted: Vec<_> = [0, 0, 1].map(|gpu| planner.adopt(node, &task, [gpu, 7])).into();
+    assert_eq!((planner.gpu_used(node, 0).0, planner.gpu_used(node, 1).0, planner.free_gpu_milli(node)), (1_400, 700, 300));
+    planner.wait(class, turn(1));
+    assert!(planner.pass(Limits::default()).decisions.is_empty());
+    assert_eq!(planner.refusals(class), [(Reason::SlotsTaken, 1)]);
+    planner.release(&adopted[0]);
+    assert_eq!(planner.refusals(class), [(Reason::SlotsTaken, 1)], "two of two slots are taken still");
+    planner.release(&adopted[1]);
+    assert!(planner.pass(Limits::default()).decisions.is_empty());
+    assert_eq!(planner.refusals(class), [(Reason::CpuTaken, 1)]);
+    planner.release(&adopted[2]);
+    assert_eq!(orders(&planner.pass(Limits::default()).decisions), [1]);
+}
+
+#[test]
+fn a_class_is_impossible_when_no_node_that_is_there_could_ever_run_it() {
+    let mut planner = planner(PolicyName::FirstFit);
+    let (large, small) = (planner.class(&gpu_task(2, 1000, 0)), planner.class(&gpu_task(1, 1000, 0)));
+    for (class, order) in [(large, 1), (small, 2), (large, 3)] {
+        planner.wait(class, turn(order));
+    }
+    planner.pass(Limits::default());
+    assert!(planner.impossible().is_empty(), "there is no node that could tell");
+    let one = planner.join(&machine("one", 1, None, None)).unwrap();
+    planner.close(one, Some(Closed::NotAlive));
+    planner.pass(Limits::default());
+    assert_eq!(planner.impossible(), [large]);
+    assert_eq!(planner.turns(large).map(|turn| turn.order).collect::<Vec<_>>(), [1, 3]);
+    let two = planner.join(&machine("two", 2, None, None)).unwrap();
+    planner.close(two, Some(Closed::Draining));
+    assert!(planner.stands_aside(large) && planner.impossible().is_empty());
+    planner.leave(two);
+    assert_eq!(planner.impossible(), [large]);
 }
 
 #[test]

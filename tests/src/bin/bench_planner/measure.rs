@@ -91,6 +91,12 @@ pub(crate) fn measure(args: &Args, policy: PolicyName, nodes: u32, classes: u32,
     })
 }
 
+/// The class of a job, which [`Bench::wait`] wrote into its name.
+fn class_of(turn: Turn) -> usize {
+    let [.., high, low] = turn.job;
+    u16::from_be_bytes([high, low]).into()
+}
+
 impl Bench {
     fn new(args: &Args, policy: PolicyName, nodes: u32, classes: u32) -> anyhow::Result<Self> {
         let mut rng = Pcg64Mcg::seed_from_u64(args.seed);
@@ -115,7 +121,10 @@ impl Bench {
     }
 
     fn wait(&mut self, class: usize) {
-        let turn = Turn { order: self.next, job: u128::from(self.next) << 16 | class as u128 };
+        let mut job = [0; 18];
+        job[..8].copy_from_slice(&self.next.to_be_bytes());
+        job[16..].copy_from_slice(&(class as u16).to_be_bytes());
+        let turn = Turn { order: self.next, job };
         self.next += 1;
         self.planner.wait(self.classes[class], turn);
     }
@@ -180,7 +189,7 @@ impl Bench {
             let pass = self.pass();
             for Decision::Place { turn, placed } in &pass.decisions {
                 self.running.push_back(placed.placement);
-                self.wait((turn.job & 0xffff) as usize);
+                self.wait(class_of(*turn));
             }
             if pass.decisions.is_empty() && !pass.unfinished {
                 return Ok(());
@@ -205,7 +214,7 @@ impl Bench {
                     for Decision::Place { turn, placed: here } in &pass.decisions {
                         placed += 1;
                         self.running.push_back(here.placement);
-                        self.wait((turn.job & 0xffff) as usize);
+                        self.wait(class_of(*turn));
                     }
                     if !pass.unfinished {
                         break;

@@ -30,7 +30,7 @@ pub(crate) fn measure(seed: u64) -> anyhow::Result<Memory> {
     let classes: Vec<_> = cluster::classes(CLASSES, &mut rng).iter().map(|task| planner.class(task)).collect();
     let before = resident()?;
     for job in 0..JOBS {
-        planner.wait(classes[(job % u64::from(CLASSES)) as usize], Turn { order: job, job: job.into() });
+        planner.wait(classes[(job % u64::from(CLASSES)) as usize], Turn { order: job, job: [0; 18] });
     }
     let waiting_job = (resident()? - before) as f64 / JOBS as f64;
     anyhow::ensure!(planner.waiting() == JOBS as usize && planner.nodes() == NODES as usize, "not all that came are there");
