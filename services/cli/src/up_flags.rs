@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use faultline_cluster::nats_server::fsync::Fsync;
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::FaultPreset;
-use faultline_engine::placement::PolicyName;
+use faultline_engine::scheduler::PolicyName;
 use serde::Serialize;
 
 /// Flags of `up`; each is also a key of `[up]` in the settings file and a variable `FAULTLINE_UP_<KEY>`.

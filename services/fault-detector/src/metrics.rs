@@ -53,7 +53,7 @@ impl DetectorMetrics {
             pings: metrics.counters("faultline_detector_pings_total", "Workers that were asked for a sign of life.", &["answer"]),
             suspicions,
         };
-        for health in [Health::Alive, Health::Suspect, Health::Gone, Health::Dead] {
+        for health in Health::ALL {
             made.verdicts.with_label_values(&[health.as_str()]);
         }
         for health in [Health::Suspect, Health::Gone, Health::Dead] {

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Parser;
-use faultline_engine::placement::PolicyName;
+use faultline_engine::scheduler::PolicyName;
 use faultline_runtime::service::{self, ServiceArgs};
 use faultline_scheduler::Settings;
 use serde::Serialize;
@@ -18,8 +18,7 @@ struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// How a node is chosen: least-loaded, best-fit, round-robin or random
-    #[arg(long, value_parser = PolicyName::from_str)]
+    #[arg(long, value_parser = PolicyName::from_str, help = format!("How a node is chosen: {}", PolicyName::ALL.map(PolicyName::as_str).join(", ")))]
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<PolicyName>,
     /// Seed of random decisions

@@ -1,19 +1,16 @@
 //! What the scheduler tells Prometheus. What a leader knows of the cluster is told by the leader alone: its series are copied out of
 //! the engine once a second and end with the term.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
-use faultline_engine::scheduler::{Counters, HeldState, Scheduler};
+use faultline_engine::scheduler::{Counters, HeldState, Scheduler, Totals};
 use faultline_runtime::metrics::{Family, Kind, Metrics, Readings};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use crate::pending::InStream;
-
-const HEALTHS: [Health; 4] = [Health::Alive, Health::Suspect, Health::Gone, Health::Dead];
 
 /// Messages that were given up, by what they were.
 #[derive(Debug, Clone)]
@@ -38,11 +35,7 @@ struct Term {
     in_stream: u64,
     /// By priority: how many wait, and for how long the oldest has.
     queued: [(u64, Option<u64>); Priority::ALL.len()],
-    running: u64,
-    nodes: BTreeMap<Health, u64>,
-    draining: u64,
-    gpus: u64,
-    gpu_used_milli: u64,
+    totals: Totals,
     counters: Counters,
     ledger: LedgerSnapshot,
 }
@@ -158,23 +151,8 @@ impl SchedulerMetrics {
                 *oldest = Some(scheduler.cluster_time(now_ms).saturating_sub(held.stored_at_ms).max(oldest.unwrap_or(0)));
             }
         }
-        let mut nodes: BTreeMap<Health, u64> = HEALTHS.map(|health| (health, 0)).into();
-        for node in scheduler.nodes() {
-            *nodes.entry(node.health).or_default() += 1;
-        }
-        let slots = || scheduler.nodes().flat_map(|node| &node.slots);
-        *self.term() = Some(Term {
-            epoch,
-            in_stream: in_stream.messages,
-            queued,
-            running: scheduler.running() as u64,
-            nodes,
-            draining: scheduler.nodes().filter(|node| node.draining || node.leaving).count() as u64,
-            gpus: slots().count() as u64,
-            gpu_used_milli: slots().map(|slot| u64::from(slot.used_milli)).sum(),
-            counters: scheduler.counters().clone(),
-            ledger,
-        });
+        let totals = scheduler.totals();
+        *self.term() = Some(Term { epoch, in_stream: in_stream.messages, queued, totals, counters: scheduler.counters().clone(), ledger });
     }
 }
 
@@ -187,20 +165,21 @@ impl Term {
             let oldest_s = oldest_ms.unwrap_or(0) as f64 / 1000.0;
             out.put("faultline_jobs_oldest_queued_age_seconds", &[priority.as_str()], oldest_s);
         }
-        for (health, count) in &self.nodes {
-            out.put("faultline_nodes", &[health.as_str()], *count as f64);
+        let totals = &self.totals;
+        for health in Health::ALL {
+            out.put("faultline_nodes", &[health.as_str()], totals.nodes[health as usize] as f64);
         }
         let unaccounted = self.ledger.open().saturating_sub(self.in_stream);
         for (name, value) in [
-            ("faultline_jobs_running", self.running),
+            ("faultline_jobs_running", totals.running),
             ("faultline_jobs_in_stream", self.in_stream),
             ("faultline_jobs_unaccounted", unaccounted),
-            ("faultline_nodes_draining", self.draining),
-            ("faultline_gpus", self.gpus),
+            ("faultline_nodes_draining", totals.draining),
+            ("faultline_gpus", totals.gpus),
         ] {
             out.put(name, &[], value as f64);
         }
-        out.put("faultline_gpus_allocated", &[], self.gpu_used_milli as f64 / 1000.0);
+        out.put("faultline_gpus_allocated", &[], totals.gpu_used_milli as f64 / 1000.0);
         self.tell_counters(out);
         self.tell_ledger(out);
     }

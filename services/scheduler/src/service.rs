@@ -123,6 +123,8 @@ pub(crate) async fn run(term: &Term<'_>, mut epochs: mpsc::Receiver<u64>) -> any
             }
             Some(message) = queries.next() => { leader.on_query(message).await; Vec::new() }
             Some(message) = cancels.next() => { leader.on_cancel(message); Vec::new() }
+            // A placement pass is bounded: the next one comes when nothing else is due.
+            () = tokio::task::yield_now(), if leader.scheduler.has_more_to_place() => Vec::new(),
         };
         // A term that was lost meanwhile must not act any more, nor a process that has just woken up and does not know yet that it
         // is deposed; what slips through is fenced by the epoch.
@@ -397,7 +399,7 @@ impl Leader {
             }
             Input::Unregistered(node) => self.scheduler.on_left(&node, u64::MAX, now_ms),
             Input::Drain { node, draining, why } => {
-                if self.scheduler.on_drain(&node, draining) && now_ms > self.since_ms + self.settings.engine.settle_ms {
+                if self.scheduler.on_drain(&node, draining, now_ms) && now_ms > self.since_ms + self.settings.engine.settle_ms {
                     self.tell_drained(node, draining, &why);
                 }
                 Vec::new()

@@ -1,7 +1,6 @@
 //! The section `[scheduler]`.
 
-use faultline_engine::placement::PolicyName;
-use faultline_engine::scheduler::SchedulerConfig;
+use faultline_engine::scheduler::{PolicyName, SchedulerConfig};
 use faultline_protocol::streams;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use faultline_engine::job::{JobId, JobState, Submission};
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
-use faultline_engine::scheduler::{Held, HeldState, NodeState, Scheduler};
+use faultline_engine::scheduler::{Held, HeldState, NodeState, Scheduler, WaitingReasons};
 use faultline_protocol::batch;
 use faultline_protocol::messages::{ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, RunningBrief, possible_time};
 use serde::Serialize;
@@ -43,10 +43,12 @@ pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings
         }
         Query::Jobs { after, limit } => {
             let jobs = scheduler.jobs_after(*after).take(rows(*limit));
-            page(jobs.map(|held| job_view(held, scheduler, around.now_ms)), around, QueryReply::Jobs)
+            let mut reasons = scheduler.waiting_reasons(around.now_ms);
+            page(jobs.map(|held| job_view(held, &mut reasons)), around, QueryReply::Jobs)
         }
         Query::Job { job } => {
-            let view = |held: &Held| job_view(held, scheduler, around.now_ms).with_submission(Some(Submission::from(&held.spec)));
+            let mut reasons = scheduler.waiting_reasons(around.now_ms);
+            let view = |held: &Held| job_view(held, &mut reasons).with_submission(Some(Submission::from(&held.spec)));
             page(scheduler.job(*job).map(view).into_iter(), around, QueryReply::Jobs)
         }
     }
@@ -77,7 +79,7 @@ fn node_view(node: &NodeState, scheduler: &Scheduler, now_ms: u64) -> NodeView {
     }
 }
 
-fn job_view(held: &Held, scheduler: &Scheduler, now_ms: u64) -> JobView {
+fn job_view(held: &Held, reasons: &mut WaitingReasons<'_>) -> JobView {
     let (state, node, progress_permille) = match &held.state {
         HeldState::Running(running) => (JobState::Running, Some(running.node.clone()), running.progress_permille),
         HeldState::ReadingBack | HeldState::Waiting { .. } | HeldState::Returning { .. } => {
@@ -101,7 +103,7 @@ fn job_view(held: &Held, scheduler: &Scheduler, now_ms: u64) -> JobView {
         attempts: path.history,
         result: String::new(),
         reason: String::new(),
-        waiting: scheduler.why_waiting(held.spec.id, now_ms),
+        waiting: reasons.of(held.spec.id),
         submission: None,
     }
 }
@@ -113,9 +115,9 @@ fn submitted_at_ms(held: &Held) -> u64 {
 }
 
 fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
-    let count = |health: Health| u32::try_from(scheduler.nodes().filter(|node| node.health == health).count()).unwrap_or(u32::MAX);
-    let counters = scheduler.counters();
-    let running = scheduler.running() as u64;
+    let short = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    let (counters, totals) = (scheduler.counters(), scheduler.totals());
+    let count = |health: Health| short(totals.nodes[health as usize]);
     let held = scheduler.jobs_after(None).count() as u64;
     ClusterStats {
         leader: around.leader.to_owned(),
@@ -126,12 +128,12 @@ fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
         nodes_suspect: count(Health::Suspect),
         nodes_gone: count(Health::Gone),
         nodes_dead: count(Health::Dead),
-        nodes_draining: u32::try_from(scheduler.nodes().filter(|node| node.draining || node.leaving).count()).unwrap_or(u32::MAX),
-        gpus_total: u32::try_from(scheduler.nodes().map(|node| node.slots.len()).sum::<usize>()).unwrap_or(u32::MAX),
-        gpu_used_milli: scheduler.nodes().flat_map(|node| &node.slots).map(|slot| u64::from(slot.used_milli)).sum(),
+        nodes_draining: short(totals.draining),
+        gpus_total: short(totals.gpus),
+        gpu_used_milli: totals.gpu_used_milli,
         queued_in_stream: around.jobs_in_stream.saturating_sub(held),
-        queued_held: held.saturating_sub(running),
-        running,
+        queued_held: held.saturating_sub(totals.running),
+        running: totals.running,
         placed_total: counters.placed,
         requeued_total: counters.requeued,
         retried_total: counters.retried,

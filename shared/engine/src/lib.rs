@@ -11,8 +11,6 @@ pub mod fault;
 pub mod job;
 pub mod ledger;
 pub mod node;
-pub mod placement;
-pub mod queue;
 pub mod scheduler;
 pub mod unset;
 pub mod words;

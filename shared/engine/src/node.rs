@@ -54,6 +54,8 @@ pub enum Health {
 }
 
 impl Health {
+    pub const ALL: [Health; 4] = [Self::Alive, Self::Suspect, Self::Gone, Self::Dead];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Health::Alive => "alive",

@@ -2,7 +2,7 @@
 
 use faultline_engine::fault::{FaultCause, FaultDepth, FaultTruth};
 use faultline_engine::job::{AttemptId, Demand, Origin, Param, Priority};
-use faultline_engine::placement::WhyWaiting;
+use faultline_engine::scheduler::WhyWaiting;
 use faultline_runtime::config::Color;
 use faultline_runtime::times;
 

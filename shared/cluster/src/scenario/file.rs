@@ -8,7 +8,7 @@ use faultline_client::observe::hypothesis::Hypothesis;
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::FaultPreset;
 use faultline_engine::job::{MAX_RETRIES, Param, Params, Priority};
-use faultline_engine::placement::PolicyName;
+use faultline_engine::scheduler::PolicyName;
 use faultline_engine::words::{self, plural, span};
 use faultline_protocol::messages::{ChaosKind, ChaosRequest};
 use faultline_runtime::clock::ms;

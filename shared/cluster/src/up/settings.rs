@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::{FaultPreset, check_time_scale};
-use faultline_engine::placement::PolicyName;
+use faultline_engine::scheduler::PolicyName;
 use faultline_protocol::messages::check_rate;
 use faultline_runtime::config::MAX_SEED;
 use serde::{Deserialize, Serialize};

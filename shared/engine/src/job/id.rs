@@ -154,6 +154,20 @@ impl JobId {
         self.pack().unix_ms()
     }
 
+    /// What it consists of; sorts as ids do.
+    pub(crate) fn to_bytes(self) -> [u8; 18] {
+        let mut bytes = [0; 18];
+        bytes[..16].copy_from_slice(&self.pack);
+        bytes[16..].copy_from_slice(&self.slot.to_be_bytes());
+        bytes
+    }
+
+    /// The id that [`JobId::to_bytes`] made these bytes of.
+    pub(crate) fn from_bytes(bytes: [u8; 18]) -> Self {
+        let [pack @ .., high, low] = bytes;
+        Self { pack, slot: u16::from_be_bytes([high, low]) }
+    }
+
     /// Its text, in this room.
     fn write(self, room: &mut [u8; JOB_ID_LEN]) -> &str {
         let mut ulid = [0; ulid::ULID_LEN];
@@ -285,8 +299,10 @@ mod tests {
             prop_assert_eq!((id.pack(), id.idx(), id.is_alone(), id.unix_ms()), (pack, idx % count, count == 1, ms));
             prop_assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
             prop_assert_eq!(PackId::from_u128(pack.to_u128()), pack);
+            prop_assert_eq!(JobId::from_bytes(id.to_bytes()), id);
             if count > 1 && id.idx() > 0 {
-                prop_assert!(JobId::of(pack, id.idx() - 1, count) < id);
+                let before = JobId::of(pack, id.idx() - 1, count);
+                prop_assert!(before < id && before.to_bytes() < id.to_bytes());
             }
         }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::durations::Durations;
 use crate::job::AttemptOutcome;
+use crate::node::Health;
 
 /// The newest thousand of some duration, in milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +50,19 @@ impl GpuTime {
             AttemptOutcome::Lost | AttemptOutcome::Superseded | AttemptOutcome::Running => &mut self.lost_milli_ms,
         } += milli_ms;
     }
+}
+
+/// What all nodes come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// By health.
+    pub nodes: [u64; Health::ALL.len()],
+    /// Those that take nothing new because they are drained or stop.
+    pub draining: u64,
+    pub gpus: u64,
+    pub gpu_used_milli: u64,
+    /// Attempts.
+    pub running: u64,
 }
 
 /// What was counted since this leader's election.

@@ -76,7 +76,6 @@ impl Scheduler {
         self.elected_at_ms = now_ms;
         self.ready_at_ms = now_ms + self.config.settle_ms;
         self.reclaim = Some(Reclaim::starting_at(now_ms));
-        self.dirty = true;
     }
 }
 

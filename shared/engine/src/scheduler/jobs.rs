@@ -1,8 +1,6 @@
 //! What happens to jobs: delivered, read back, ended, cancelled, adopted after a change of leader.
 
-use std::collections::btree_map::Entry;
-
-use super::place::demand_kind;
+use super::planning::{task_class, turn};
 use super::{Action, Held, HeldState, Note, RunningState, Scheduler};
 use crate::job::{AttemptId, AttemptOutcome, EndedAttempt, JobId, JobSpec, JobState, Path, RunningAttempt, Told};
 use crate::words::{agree, plural};
@@ -90,7 +88,6 @@ impl Scheduler {
     fn take(&mut self, delivery: Delivery, now_ms: u64, actions: &mut Vec<Action>) {
         let id = delivery.spec.id;
         let redelivered = delivery.redelivered;
-        let demand_kind = demand_kind(&delivery.spec);
         let held = Held {
             spec: delivery.spec,
             open_seq: delivery.open_seq,
@@ -98,7 +95,6 @@ impl Scheduler {
             ack_subject: delivery.ack_subject,
             path: Path::default(),
             state: HeldState::ReadingBack,
-            demand_kind,
             progress_sent_ms: now_ms,
             lost_at_ms: None,
             has_paused: false,
@@ -117,23 +113,25 @@ impl Scheduler {
 
     fn wait(&mut self, job: JobId, now_ms: u64) {
         if let Some(held) = self.jobs.get_mut(&job) {
-            held.state = HeldState::Waiting { since_ms: now_ms };
-            self.queue.insert(job, held.spec.priority, held.stored_at_ms);
-            self.demand_kinds.entry(held.demand_kind).or_default().waiting += 1;
-            self.dirty = true;
+            let class = self.planner.class(&task_class(&held.spec));
+            held.state = HeldState::Waiting { since_ms: now_ms, class };
+            if self.planner.turns(class).next().is_none() {
+                // Its number may have been another class's.
+                self.rejects.get_mut().remove(&class);
+            }
+            let is_new = self.planner.wait(class, turn(&held.spec, held.stored_at_ms, self.config.aging_ms));
+            self.waiting[held.spec.priority as usize] += usize::from(is_new);
+            self.may_be_impossible = true;
         }
     }
 
     /// Takes a job out of the queue, if it waits there.
     pub(super) fn unqueue(&mut self, job: JobId) {
         if let Some(held) = self.jobs.get(&job)
-            && self.queue.remove(job, held.spec.priority, held.stored_at_ms)
-            && let Entry::Occupied(mut kind) = self.demand_kinds.entry(held.demand_kind)
+            && let HeldState::Waiting { class, .. } = held.state
+            && self.planner.forget(class, turn(&held.spec, held.stored_at_ms, self.config.aging_ms))
         {
-            kind.get_mut().waiting -= 1;
-            if kind.get().waiting == 0 {
-                kind.remove();
-            }
+            self.waiting[held.spec.priority as usize] -= 1;
         }
     }
 
@@ -273,6 +271,7 @@ impl Scheduler {
         }
         let spec = held.spec.clone();
         self.release(&running, &spec);
+        self.review(&running.node, now_ms);
         actions
     }
 
@@ -333,7 +332,9 @@ impl Scheduler {
             actions.push(kill(&worker, "its GPU was given to another attempt"));
             return;
         }
+        let (node, gpus) = (node.id, assignment.gpus.iter().map(|gpu| usize::from(*gpu)));
         self.forget(id);
+        let placement = self.planner.adopt(node, &task_class(&assignment.spec), gpus);
         let state = HeldState::Running(RunningState {
             attempt: assignment.attempt,
             node: assignment.node.clone(),
@@ -346,6 +347,7 @@ impl Scheduler {
             progress_permille: 0,
             delivered_again: false,
             why: assignment.why.clone(),
+            placement,
         });
         let held = Held {
             spec: assignment.spec.clone(),
@@ -354,7 +356,6 @@ impl Scheduler {
             ack_subject: assignment.ack_subject.clone(),
             path: assignment.path(),
             state,
-            demand_kind: demand_kind(&assignment.spec),
             progress_sent_ms: now_ms,
             lost_at_ms: None,
             has_paused: false,

@@ -6,17 +6,21 @@
 //! long an attempt has run, how long a retry waits) or only handed on. What they read is in the cluster's time, see
 //! [`Scheduler::set_cluster_time`].
 
+mod availability;
 #[cfg(test)]
 mod clock_tests;
 mod counters;
 mod durations;
 mod epoch;
 mod fencing;
+mod gpu_slot;
 mod invariants;
 mod jobs;
 mod late_ends;
 mod nodes;
 mod place;
+mod planning;
+mod policy;
 mod refusals;
 mod sanity;
 mod sync;
@@ -25,25 +29,30 @@ mod takeover;
 mod tests;
 mod untold;
 mod violation;
+mod why;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
+use faultline_planner::{ClassId, NodeId, Placement, Planner};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, Path};
+use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
-use crate::placement::{GpuSlot, Policy, PolicyName, Reject};
-use crate::queue::Queue;
 
-pub use counters::{Counters, GpuTime, Recent};
+pub use counters::{Counters, GpuTime, Recent, Totals};
 pub use durations::{BOUNDS_MS, Durations};
 pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
+pub use gpu_slot::GpuSlot;
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
+pub use place::WaitingReasons;
+pub use policy::PolicyName;
 pub use sync::{PendingMessage, SyncPart, SyncedNode};
 pub use violation::Violation;
+pub use why::{Reject, RejectReason, WhyWaiting};
 
 /// Every duration that the scheduler knows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +171,8 @@ pub struct RunningState {
     /// JetStream delivered its job again while it was believed to run: the news of its failure may be on the way.
     pub delivered_again: bool,
     pub why: String,
+    /// What it holds in the planner's books.
+    placement: Placement,
 }
 
 /// Where a job stands that the scheduler holds.
@@ -172,6 +183,8 @@ pub enum HeldState {
     /// It waits for room.
     Waiting {
         since_ms: u64,
+        /// What it asks of a node, as the planner knows it.
+        class: ClassId,
     },
     Running(RunningState),
     /// It comes back by itself: handed back to JetStream, or failed and waiting for its retry.
@@ -193,8 +206,6 @@ pub struct Held {
     /// The attempts that ended.
     pub path: Path,
     pub state: HeldState,
-    /// Stands for what it asks of a node.
-    demand_kind: u64,
     /// When the message was last kept from being delivered again.
     progress_sent_ms: u64,
     /// When the last attempt was lost, until the next one is placed.
@@ -207,6 +218,10 @@ pub struct Held {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeState {
     pub spec: NodeSpec,
+    /// Its number in the planner.
+    id: NodeId,
+    /// The moment at which it is looked at again, where one is listed.
+    look_at_ms: Option<u64>,
     pub health: Health,
     /// When the detector said so last.
     judged_at_ms: u64,
@@ -226,24 +241,18 @@ pub struct NodeState {
     /// It has told this leader what it runs.
     synced: bool,
     /// What it named then.
-    listed: std::collections::BTreeSet<AttemptId>,
+    listed: BTreeSet<AttemptId>,
     /// An answer of several parts that is not complete yet.
     hearing: sync::Hearing,
     refusals: refusals::Refusals,
 }
 
-/// The waiting jobs that ask for the same: tried once for all of them in a placement pass.
-#[derive(Debug, Clone, Default)]
-struct DemandKind {
-    waiting: usize,
-    /// Why each node said no when it was last tried; empty when it has not been.
-    rejects: Vec<Reject>,
-}
-
 /// The whole state of a leading scheduler.
 pub struct Scheduler {
     config: SchedulerConfig,
-    policy: Box<dyn Policy>,
+    policy: PolicyName,
+    /// Decides where jobs run; knows all nodes, and the jobs that wait.
+    planner: Planner,
     rng: Pcg64Mcg,
     /// The lease under which this leader places.
     epoch: u64,
@@ -263,12 +272,19 @@ pub struct Scheduler {
     nodes: BTreeMap<String, NodeState>,
     nodes_changed_at_ms: u64,
     /// Drained nodes, also ones that are not there yet.
-    drained: std::collections::BTreeSet<String>,
+    drained: BTreeSet<String>,
+    /// When to look at which node again, because it may begin or cease to take work without an event. A node whose moment has become an
+    /// earlier one leaves the later one behind.
+    moments: BTreeSet<(u64, NodeId)>,
     jobs: BTreeMap<JobId, Held>,
-    queue: Queue,
-    demand_kinds: BTreeMap<u64, DemandKind>,
-    /// Something changed since the last placement pass.
-    dirty: bool,
+    /// How many jobs wait for room, by priority.
+    waiting: [usize; Priority::ALL.len()],
+    /// The last placement pass stopped at its limits.
+    has_more_to_place: bool,
+    /// Jobs or nodes came since it was last asked whether some node could ever run each waiting job, or a second passed.
+    may_be_impossible: bool,
+    /// Why nodes refuse a class of waiting jobs, and when they were asked: many ask, and each answer takes a look at all nodes.
+    rejects: RefCell<BTreeMap<ClassId, (u64, Vec<Reject>)>>,
     last_full_pass_ms: u64,
     counters: Counters,
 }
@@ -277,7 +293,8 @@ impl Scheduler {
     /// A leader elected at `now_ms`, with nothing in its books yet.
     pub fn new(config: SchedulerConfig, policy: PolicyName, seed: u64, now_ms: u64) -> Self {
         Self {
-            policy: policy.build(seed),
+            policy,
+            planner: planning::new_planner(policy, seed),
             rng: Pcg64Mcg::seed_from_u64(seed),
             epoch: 0,
             elected_at_ms: now_ms,
@@ -290,11 +307,13 @@ impl Scheduler {
             watchdog: violation::Watchdog::default(),
             nodes: BTreeMap::new(),
             nodes_changed_at_ms: now_ms,
-            drained: std::collections::BTreeSet::new(),
+            drained: BTreeSet::new(),
+            moments: BTreeSet::new(),
             jobs: BTreeMap::new(),
-            queue: Queue::new(config.aging_ms),
-            demand_kinds: BTreeMap::new(),
-            dirty: true,
+            waiting: [0; Priority::ALL.len()],
+            has_more_to_place: false,
+            may_be_impossible: false,
+            rejects: RefCell::default(),
             last_full_pass_ms: now_ms,
             counters: Counters::default(),
             config,
@@ -319,7 +338,7 @@ impl Scheduler {
     }
 
     pub fn policy_name(&self) -> &'static str {
-        self.policy.name()
+        self.policy.as_str()
     }
 
     pub fn counters(&self) -> &Counters {
@@ -352,17 +371,35 @@ impl Scheduler {
 
     /// How many jobs wait here for room.
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.planner.waiting()
     }
 
     /// How many of them have this priority.
-    pub fn waiting_of(&self, priority: crate::job::Priority) -> usize {
-        self.queue.len_of(priority)
+    pub fn waiting_of(&self, priority: Priority) -> usize {
+        self.waiting[priority as usize]
+    }
+
+    /// Whether the last pass left some of its work: `advance` is called again once whatever else is due has been done.
+    pub fn has_more_to_place(&self) -> bool {
+        self.has_more_to_place
     }
 
     /// How many attempts run.
     pub fn running(&self) -> usize {
         self.nodes.values().map(|node| node.attempts.len()).sum()
+    }
+
+    /// All nodes together, by one look at each.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for node in self.nodes.values() {
+            totals.nodes[node.health as usize] += 1;
+            totals.draining += u64::from(node.draining || node.leaving);
+            totals.gpus += node.slots.len() as u64;
+            totals.gpu_used_milli += node.slots.iter().map(|slot| u64::from(slot.used_milli)).sum::<u64>();
+            totals.running += node.attempts.len() as u64;
+        }
+        totals
     }
 
     /// Time passes: keeps waiting messages, gives up what overstayed, places.
@@ -377,10 +414,11 @@ impl Scheduler {
                 self.nodes_changed_at_ms = now_ms;
             }
             self.last_full_pass_ms = now_ms;
-            self.dirty = true;
+            self.may_be_impossible = true;
             self.look_after_jobs(now_ms, &mut actions);
             self.ask_again(now_ms, &mut actions);
         }
+        self.look_again(now_ms);
         self.place(now_ms, &mut actions);
         actions
     }
@@ -428,7 +466,7 @@ impl Scheduler {
 
     /// Takes a running attempt out of the books of its node.
     fn release(&mut self, running: &RunningState, spec: &JobSpec) {
-        self.dirty = true;
+        self.planner.release(&running.placement);
         if let Some(node) = self.nodes.get_mut(&running.node)
             && node.attempts.remove(&running.attempt).is_some()
         {
@@ -499,25 +537,5 @@ impl Held {
             path.history.push(running.summary(&self.spec, AttemptOutcome::Running, 0, ""));
         }
         path
-    }
-}
-
-impl NodeState {
-    fn book(&mut self, gpus: &[u8], spec: &JobSpec) {
-        for gpu in gpus {
-            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
-                slot.used_milli += spec.demand.milli_per_gpu();
-                slot.reserved_mib += spec.demand.gpu_memory_mib;
-            }
-        }
-    }
-
-    fn unbook(&mut self, gpus: &[u8], spec: &JobSpec) {
-        for gpu in gpus {
-            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
-                slot.used_milli = slot.used_milli.saturating_sub(spec.demand.milli_per_gpu());
-                slot.reserved_mib = slot.reserved_mib.saturating_sub(spec.demand.gpu_memory_mib);
-            }
-        }
     }
 }

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use faultline_planner::NodeId;
+
+use super::gpu_slot::GpuSlot;
+use super::planning::{machine, task_class};
 use super::refusals::Refusals;
 use super::sync::{Hearing, Stranger};
-use super::{Action, HeldState, NodeState, Scheduler};
+use super::{Action, Held, HeldState, NodeState, Scheduler};
 use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
-use crate::placement::GpuSlot;
 
 /// Why attempts on a node that said goodbye are interrupted.
 pub const NODE_LEFT: &str = "its node left";
@@ -33,10 +36,12 @@ pub struct RunningSign {
 }
 
 impl NodeState {
-    fn new(spec: NodeSpec, draining: bool, now_ms: u64) -> Self {
+    fn new(spec: NodeSpec, id: NodeId, draining: bool, now_ms: u64) -> Self {
         Self {
             slots: spec.gpus.iter().cloned().map(GpuSlot::new).collect(),
             spec,
+            id,
+            look_at_ms: None,
             health: Health::Alive,
             judged_at_ms: 0,
             draining,
@@ -68,6 +73,24 @@ impl NodeState {
                 })
             })
     }
+
+    pub(super) fn book(&mut self, gpus: &[u8], spec: &JobSpec) {
+        for gpu in gpus {
+            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
+                slot.used_milli += spec.demand.milli_per_gpu();
+                slot.reserved_mib += spec.demand.gpu_memory_mib;
+            }
+        }
+    }
+
+    pub(super) fn unbook(&mut self, gpus: &[u8], spec: &JobSpec) {
+        for gpu in gpus {
+            if let Some(slot) = self.slots.get_mut(usize::from(*gpu)) {
+                slot.used_milli = slot.used_milli.saturating_sub(spec.demand.milli_per_gpu());
+                slot.reserved_mib = slot.reserved_mib.saturating_sub(spec.demand.gpu_memory_mib);
+            }
+        }
+    }
 }
 
 impl Scheduler {
@@ -89,16 +112,40 @@ impl Scheduler {
             }
         }
         let draining = self.drained.contains(&name);
-        match self.nodes.get_mut(&name) {
-            Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => known.spec = spec,
+        match self.nodes.get(&name) {
+            Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => self.join_again(&name, spec),
             Some(_) | None => {
-                self.nodes.insert(name.clone(), NodeState::new(spec, draining, now_ms));
+                let id = self.join(&spec);
+                self.nodes.insert(name.clone(), NodeState::new(spec, id, draining, now_ms));
                 self.hear_early_sync(&name, now_ms, &mut actions);
             }
         }
+        self.review(&name, now_ms);
         self.nodes_changed_at_ms = now_ms;
-        self.dirty = true;
         actions
+    }
+
+    /// The node as the planner knows it from now on: as it is when nothing runs there.
+    fn join(&mut self, spec: &NodeSpec) -> NodeId {
+        if let Some(before) = self.planner.node(&spec.node) {
+            self.planner.leave(before);
+        }
+        self.planner.join(&machine(spec)).unwrap_or_else(|invalid| unreachable!("its GPUs were counted and it has left: {invalid}"))
+    }
+
+    /// A node that runs something says something else of itself: what it runs is booked anew.
+    fn join_again(&mut self, name: &str, spec: NodeSpec) {
+        let id = self.join(&spec);
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        (node.id, node.look_at_ms, node.spec) = (id, None, spec);
+        for job in node.attempts.values() {
+            if let Some(Held { spec, state: HeldState::Running(running), .. }) = self.jobs.get_mut(job) {
+                running.placement = self.planner.adopt(id, &task_class(spec), running.gpus.iter().map(|gpu| usize::from(*gpu)));
+            }
+        }
+        for (gpu, _) in node.slots.iter().enumerate().filter(|(_, slot)| slot.out_of_service) {
+            self.planner.set_in_service(id, gpu, false);
+        }
     }
 
     /// A node left on purpose; whatever still runs there comes back.
@@ -106,7 +153,9 @@ impl Scheduler {
         let mut actions = Vec::new();
         if self.nodes.get(node).is_some_and(|known| known.spec.incarnation <= incarnation) {
             self.lose_all(node, NODE_LEFT, now_ms, &mut actions);
-            self.nodes.remove(node);
+            if let Some(gone) = self.nodes.remove(node) {
+                self.planner.leave(gone.id);
+            }
             self.nodes_changed_at_ms = now_ms;
         }
         actions
@@ -136,23 +185,21 @@ impl Scheduler {
             }
             return actions;
         }
-        let silent_until_now = known.last_heartbeat_ms.is_none_or(|last| now_ms.saturating_sub(last) >= self.config.silent_after_ms);
-        self.dirty |= silent_until_now;
         if known.health != Health::Alive && now_ms.saturating_sub(known.judged_at_ms) >= self.config.verdict_expires_ms {
             // The detector that said so died before it could repeat or withdraw it.
             known.health = Health::Alive;
-            self.dirty = true;
         }
         known.last_heartbeat_ms = Some(now_ms);
         known.telemetry.clear();
         known.telemetry.extend_from_slice(beat.telemetry);
-        for (slot, telemetry) in known.slots.iter_mut().zip(beat.telemetry) {
-            self.dirty |= slot.out_of_service && !telemetry.out_of_service;
+        for (gpu, (slot, telemetry)) in known.slots.iter_mut().zip(beat.telemetry).enumerate() {
             slot.out_of_service = telemetry.out_of_service;
+            self.planner.set_in_service(known.id, gpu, !telemetry.out_of_service);
         }
         known.leaving = beat.leaving;
         self.note_named(node, beat.running, now_ms, &mut actions);
         self.lose_unnamed(node, now_ms, &mut actions);
+        self.review(node, now_ms);
         self.check_node(node, &mut actions);
         actions
     }
@@ -234,7 +281,7 @@ impl Scheduler {
             return actions;
         }
         (known.health, known.judged_at_ms) = (health, now_ms);
-        self.dirty = true;
+        self.review(node, now_ms);
         if matches!(health, Health::Gone | Health::Dead) {
             let reason = format!("{node} is {}: {evidence}", health.as_str());
             self.lose_all_since(node, &reason, now_ms.saturating_sub(silence_ms), now_ms, &mut actions);
@@ -243,12 +290,12 @@ impl Scheduler {
     }
 
     /// An operator drains a node, or ends that. Also before the node is there. Returns whether that is news.
-    pub fn on_drain(&mut self, node: &str, draining: bool) -> bool {
+    pub fn on_drain(&mut self, node: &str, draining: bool, now_ms: u64) -> bool {
         let is_news = if draining { self.drained.insert(node.to_owned()) } else { self.drained.remove(node) };
         if let Some(known) = self.nodes.get_mut(node) {
             known.draining = draining;
         }
-        self.dirty = true;
+        self.review(node, now_ms);
         is_news
     }
 

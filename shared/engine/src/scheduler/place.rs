@@ -1,150 +1,94 @@
-//! The placement pass: the waiting jobs in the order of service, each to the node that the policy likes best.
+//! The placement pass: the planner decides, and what it decided becomes attempts. Why a job went where it went, and why another one still
+//! waits, is put into words here.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-
+use faultline_planner::{ClassId, Decision, Limits, Placed};
 use rand::RngExt;
 
-use super::{Action, HeldState, NodeState, Note, RunningState, Scheduler};
-use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId, JobSpec};
-use crate::node::Health;
-use crate::placement::{Candidate, GpuSlot, Reject, RejectReason, WhyWaiting, fit_gpus};
+use super::why::{Reject, WhyWaiting, rejects, summarise};
+use super::{Action, GpuSlot, HeldState, NodeState, Note, PolicyName, RunningState, Scheduler};
+use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId};
 use crate::words::{plural, span};
 
-/// Jobs that ask for the same need not be tried twice in one pass. A collision costs one of them that pass, no more.
-pub(super) fn demand_kind(spec: &JobSpec) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&spec.kind, spec.demand.gpu_milli, spec.demand.gpu_memory_mib, &spec.demand.models).hash(&mut hasher);
-    hasher.finish()
-}
+/// For how long an answer of all nodes is given again.
+const REASONS_AGE_MS: u64 = 2_000;
+/// How many classes of jobs all nodes are asked about for one answer: with 10,000 nodes, some milliseconds.
+const LOOKS_FOR_REASONS: usize = 64;
 
 impl NodeState {
-    fn accepts(&self, spec: &JobSpec, silent_after_ms: u64, now_ms: u64) -> Result<Vec<u8>, RejectReason> {
-        let kinds = &self.spec.kinds;
-        if !kinds.is_empty() && !kinds.contains(&spec.kind) && !kinds.iter().any(|kind| kind == spec.class()) {
-            return Err(RejectReason::KindNotOffered);
-        }
-        let gpus = fit_gpus(&self.slots, &spec.demand);
-        if let Err(reason) = &gpus
-            && !reason.is_temporary()
-        {
-            return Err(*reason);
-        }
-        let silent = self.last_heartbeat_ms.is_none_or(|last| now_ms.saturating_sub(last) >= silent_after_ms);
-        if self.health != Health::Alive || silent {
-            return Err(RejectReason::NotAlive);
-        }
-        if self.draining || self.leaving {
-            return Err(RejectReason::Draining);
-        }
-        if self.refusals.is_paused(now_ms) {
-            return Err(RejectReason::RefusedLately);
-        }
-        if self.attempts.len() >= self.spec.slots as usize {
-            return Err(RejectReason::SlotsTaken);
-        }
-        gpus
+    /// Thousandths of its GPUs that are free, and in all. A GPU that is out of service has nothing free.
+    fn gpu_milli(&self) -> (u32, u32) {
+        let free = |slot: &GpuSlot| if slot.out_of_service { 0 } else { GPU_MILLI.saturating_sub(slot.used_milli) };
+        (self.slots.iter().map(free).sum(), self.slots.iter().map(|_| GPU_MILLI).sum())
     }
 
-    fn candidate(&self, index: usize) -> Candidate {
-        let total_milli = u32::try_from(self.slots.len()).unwrap_or(u32::MAX).saturating_mul(GPU_MILLI);
-        let unusable = |slot: &GpuSlot| if slot.out_of_service { GPU_MILLI } else { slot.used_milli };
-        let used: u32 = self.slots.iter().map(unusable).sum();
-        let running = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
-        Candidate {
-            index,
-            free_milli: total_milli.saturating_sub(used),
-            total_milli,
-            free_slots: self.spec.slots.saturating_sub(running),
-            total_slots: self.spec.slots,
+    /// What spoke for this node before the job was placed there.
+    fn why(&self, policy: PolicyName) -> String {
+        let (free_milli, all_milli) = self.gpu_milli();
+        let name = policy.as_str();
+        match policy {
+            PolicyName::LeastLoaded => {
+                let part = |free: u32, all: u32| if all == 0 { 1.0 } else { f64::from(free) / f64::from(all) };
+                let running = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+                let free_part = part(free_milli, all_milli).min(part(self.spec.slots.saturating_sub(running), self.spec.slots));
+                format!("{name}: {:.0} % free", free_part * 100.0)
+            }
+            PolicyName::FirstFit => format!("{name}: the lowest name"),
+            PolicyName::RoundRobin => format!("{name}: its turn"),
+            PolicyName::Random => format!("{name}: drawn"),
+            PolicyName::BestFit | PolicyName::DotProduct | PolicyName::GpuPacking | PolicyName::GpuClustering => {
+                format!("{name}: {:.2} GPUs were free", f64::from(free_milli) / 1000.0)
+            }
         }
     }
 }
 
 impl Scheduler {
-    /// Places what can be placed. Does nothing while nothing has changed, while a new leader still
-    /// listens, or while workers refuse its epoch.
+    /// Places what can be placed, as much as one pass may. Does nothing while a new leader still listens, or while workers refuse its
+    /// epoch.
     pub(super) fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if !self.dirty || now_ms < self.ready_at_ms || self.is_refused() || self.queue.is_empty() {
+        self.has_more_to_place = false;
+        if now_ms < self.ready_at_ms || self.is_refused() {
             return;
         }
-        self.dirty = false;
-        let mut refused = BTreeSet::new();
-        let mut refused_jobs = 0;
-        let mut place = None;
-        // Over when every job that still waits is known to be refused: a long queue of equal jobs costs one try.
-        while refused_jobs < self.queue.len()
-            && let Some(next) = self.queue.next_after(place)
-        {
-            place = Some(next);
-            let job = next.job();
-            let Some(kind) = self.jobs.get(&job).map(|held| held.demand_kind) else { continue };
-            if refused.contains(&kind) {
-                continue;
-            }
-            match self.choose(job, now_ms) {
-                Ok((node, gpus, why)) => self.assign(job, node, gpus, why, now_ms, actions),
-                Err(rejects) if self.is_impossible(&rejects, now_ms) => {
-                    actions.extend(self.die(job, format!("no node could ever run it: {}", summarise(&rejects)), String::new()));
-                }
-                Err(rejects) => {
-                    if let Some(known) = self.demand_kinds.get_mut(&kind) {
-                        known.rejects = rejects;
-                        refused_jobs += known.waiting;
-                    }
-                    refused.insert(kind);
-                }
+        let pass = self.planner.pass(Limits::default());
+        self.has_more_to_place = pass.unfinished;
+        for Decision::Place { turn, placed } in pass.decisions {
+            self.assign(JobId::from_bytes(turn.job), &placed, now_ms, actions);
+        }
+        self.give_up_impossible(now_ms, actions);
+    }
+
+    /// Jobs that no node could ever run, once the nodes had time to come.
+    fn give_up_impossible(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let unchanged_ms = now_ms.saturating_sub(self.nodes_changed_at_ms.max(self.ready_at_ms));
+        if unchanged_ms < self.config.impossible_after_ms || !std::mem::take(&mut self.may_be_impossible) {
+            return;
+        }
+        for class in self.planner.impossible() {
+            let reason = format!("no node could ever run it: {}", summarise(&rejects(self.planner.refusals(class))));
+            let jobs: Vec<JobId> = self.planner.turns(class).map(|turn| JobId::from_bytes(turn.job)).collect();
+            for job in jobs {
+                actions.extend(self.die(job, reason.clone(), String::new()));
             }
         }
     }
 
-    /// The best node for a job, or why each said no.
-    fn choose(&mut self, job: JobId, now_ms: u64) -> Result<(String, Vec<u8>, String), Vec<Reject>> {
-        let Some(held) = self.jobs.get(&job) else { return Err(Vec::new()) };
-        let mut best: Option<(f64, Candidate, &NodeState, Vec<u8>)> = None;
-        let mut rejects: BTreeMap<RejectReason, u32> = BTreeMap::new();
-        let mut accepting = 0;
-        for (index, node) in self.nodes.values().enumerate() {
-            match node.accepts(&held.spec, self.config.silent_after_ms, now_ms) {
-                Ok(gpus) => {
-                    accepting += 1;
-                    let candidate = node.candidate(index);
-                    let score = self.policy.score(&held.spec, &candidate);
-                    if best.as_ref().is_none_or(|(highest, ..)| score > *highest) {
-                        best = Some((score, candidate, node, gpus));
-                    }
-                }
-                Err(reason) => *rejects.entry(reason).or_default() += 1,
-            }
-        }
-        match best {
-            Some((_, candidate, node, gpus)) => {
-                self.policy.placed(candidate.index);
-                let why = format!("{}, best of {accepting} of {}", self.policy.why(&candidate), plural(self.nodes.len() as u64, "node"));
-                Ok((node.spec.node.clone(), gpus, why))
-            }
-            None => Err(rejects.into_iter().map(|(reason, nodes)| Reject { reason, nodes }).collect()),
-        }
-    }
-
-    fn is_impossible(&self, rejects: &[Reject], now_ms: u64) -> bool {
-        !rejects.is_empty()
-            && rejects.iter().all(|reject| !reject.reason.is_temporary())
-            && now_ms.saturating_sub(self.nodes_changed_at_ms.max(self.ready_at_ms)) >= self.config.impossible_after_ms
-    }
-
-    fn assign(&mut self, job: JobId, node_name: String, gpus: Vec<u8>, why: String, now_ms: u64, actions: &mut Vec<Action>) {
-        self.unqueue(job);
+    /// The planner has booked the job on a node: it becomes an attempt there.
+    fn assign(&mut self, job: JobId, placed: &Placed, now_ms: u64, actions: &mut Vec<Action>) {
+        let node_name = self.planner.node_name(placed.node()).to_owned();
+        let gpus: Vec<u8> = placed.gpus().iter().map(|gpu| gpu as u8).collect();
         let placed_at_ms = self.cluster_time(now_ms);
         let (Some(held), Some(node)) = (self.jobs.get_mut(&job), self.nodes.get_mut(&node_name)) else { return };
         let attempt = AttemptId::new(placed_at_ms, self.rng.random());
+        let why = format!("{}, best of {} of {}", node.why(self.policy), placed.why.fitting, plural(placed.why.nodes.into(), "node"));
+        self.waiting[held.spec.priority as usize] -= 1;
         node.book(&gpus, &held.spec);
         node.attempts.insert(attempt, job);
         if let Some(lost_at_ms) = held.lost_at_ms.take() {
             self.counters.recovery.push(now_ms.saturating_sub(lost_at_ms));
             self.counters.replacement.push(now_ms.saturating_sub(lost_at_ms));
         }
-        if let HeldState::Waiting { since_ms } = held.state {
+        if let HeldState::Waiting { since_ms, .. } = held.state {
             self.counters.placement.push(now_ms.saturating_sub(since_ms));
         }
         if held.path.history.is_empty() {
@@ -181,55 +125,81 @@ impl Scheduler {
             progress_permille: 0,
             delivered_again: false,
             why,
+            placement: placed.placement,
         });
         self.check_booked(&node_name, &gpus, actions);
     }
 
     /// Why a job still waits; `None` when it does not, or is not here.
     pub fn why_waiting(&self, job: JobId, now_ms: u64) -> Option<WhyWaiting> {
-        let held = self.jobs.get(&job)?;
-        match &held.state {
-            HeldState::Waiting { since_ms } => {
-                let rejects = self.demand_kinds.get(&held.demand_kind).map_or(&[][..], |kind| &kind.rejects);
-                let summary = match (now_ms < self.ready_at_ms, rejects.is_empty()) {
-                    (true, _) => "a new leader listens before it places".to_owned(),
-                    (false, true) if self.nodes.is_empty() => "no node is registered".to_owned(),
-                    (false, true) => "it has not been tried yet".to_owned(),
-                    (false, false) => summarise(rejects),
-                };
-                Some(WhyWaiting { since_ms: self.cluster_time(*since_ms), rejects: rejects.to_vec(), summary })
-            }
-            HeldState::ReadingBack => {
-                let since_ms = self.cluster_time(now_ms);
-                Some(WhyWaiting { since_ms, rejects: Vec::new(), summary: "its record is being read".into() })
-            }
-            HeldState::Returning { since_ms, until_ms } => {
-                let summary = if *until_ms > now_ms {
-                    format!("it is tried again in {}", span(until_ms - now_ms))
-                } else {
-                    "JetStream delivers it again".into()
-                };
-                Some(WhyWaiting { since_ms: self.cluster_time(*since_ms), rejects: Vec::new(), summary })
-            }
-            HeldState::Running(_) => None,
-        }
+        WaitingReasons { scheduler: self, now_ms, max_age_ms: 0, looks_left: 1 }.of(job)
+    }
+
+    /// The same for many jobs, as it was up to two seconds ago.
+    pub fn waiting_reasons(&self, now_ms: u64) -> WaitingReasons<'_> {
+        WaitingReasons { scheduler: self, now_ms, max_age_ms: REASONS_AGE_MS, looks_left: LOOKS_FOR_REASONS }
     }
 }
 
-/// `5 nodes: GPU share taken, 3 nodes: draining`.
-fn summarise(rejects: &[Reject]) -> String {
-    let words = |reason: RejectReason| match reason {
-        RejectReason::NotAlive => "not alive",
-        RejectReason::Draining => "draining",
-        RejectReason::KindNotOffered => "no executor for its kind",
-        RejectReason::WrongModel => "no GPU of a wanted model",
-        RejectReason::TooFewGpus => "too few GPUs",
-        RejectReason::GpuMemoryTooSmall => "GPU memory too small",
-        RejectReason::SlotsTaken => "slots taken",
-        RejectReason::GpuShareTaken => "GPU share taken",
-        RejectReason::GpuMemoryTaken => "GPU memory taken",
-        RejectReason::GpuOutOfService => "GPU out of service",
-        RejectReason::RefusedLately => "refused jobs a moment ago",
-    };
-    rejects.iter().map(|reject| format!("{}: {}", plural(reject.nodes.into(), "node"), words(reject.reason))).collect::<Vec<_>>().join(", ")
+/// Why jobs wait, job by job.
+pub struct WaitingReasons<'a> {
+    scheduler: &'a Scheduler,
+    now_ms: u64,
+    max_age_ms: u64,
+    /// For how many classes of jobs all nodes may still be asked.
+    looks_left: usize,
 }
+
+impl WaitingReasons<'_> {
+    /// `None` when the job does not wait, or is not here.
+    pub fn of(&mut self, job: JobId) -> Option<WhyWaiting> {
+        let (scheduler, now_ms) = (self.scheduler, self.now_ms);
+        let (since_ms, rejects, summary) = match &scheduler.jobs.get(&job)?.state {
+            HeldState::Waiting { since_ms, class } => {
+                let rejects = self.rejects(*class);
+                let summary = match &rejects {
+                    _ if now_ms < scheduler.ready_at_ms => "a new leader listens before it places".to_owned(),
+                    _ if scheduler.nodes.is_empty() => "no node is registered".to_owned(),
+                    _ if !scheduler.planner.stands_aside(*class) => "it has not been tried yet".to_owned(),
+                    Some(rejects) => summarise(rejects),
+                    None => "no node has room for it".to_owned(),
+                };
+                (*since_ms, rejects.unwrap_or_default(), summary)
+            }
+            HeldState::ReadingBack => (now_ms, Vec::new(), "its record is being read".to_owned()),
+            HeldState::Returning { since_ms, until_ms } => {
+                let summary = match until_ms.checked_sub(now_ms) {
+                    Some(left_ms) if left_ms > 0 => format!("it is tried again in {}", span(left_ms)),
+                    Some(_) | None => "JetStream delivers it again".to_owned(),
+                };
+                (*since_ms, Vec::new(), summary)
+            }
+            HeldState::Running(_) => return None,
+        };
+        Some(WhyWaiting { since_ms: scheduler.cluster_time(since_ms), rejects, summary })
+    }
+
+    /// `None` when it is not known and would take one look too many.
+    fn rejects(&mut self, class: ClassId) -> Option<Vec<Reject>> {
+        let planner = &self.scheduler.planner;
+        // Whoever does not stand aside has yet to be tried.
+        if !planner.stands_aside(class) {
+            return None;
+        }
+        let mut known = self.scheduler.rejects.borrow_mut();
+        let is_new = |at_ms: u64| self.now_ms.saturating_sub(at_ms) < self.max_age_ms;
+        match known.get(&class) {
+            Some((at_ms, before)) if is_new(*at_ms) || self.looks_left == 0 => return Some(before.clone()),
+            None if self.looks_left == 0 => return None,
+            Some(_) | None => {}
+        }
+        self.looks_left -= 1;
+        let now = rejects(planner.refusals(class));
+        known.insert(class, (self.now_ms, now.clone()));
+        Some(now)
+    }
+}
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

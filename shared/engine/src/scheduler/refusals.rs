@@ -19,6 +19,11 @@ impl Refusals {
         now_ms < self.until_ms
     }
 
+    /// In the past when it is not paused.
+    pub(super) fn paused_until_ms(&self) -> u64 {
+        self.until_ms
+    }
+
     /// It refused one more. All that were on their way together are one wave.
     pub(super) fn on_refused(&mut self, now_ms: u64) {
         self.note(PAUSE_MS, now_ms);

@@ -1,7 +1,10 @@
 //! Holds the books against each other. Called by every test and, in debug builds, after every event.
 
+use faultline_planner::MAX_NODE_GPUS;
+
+use super::planning::turn;
 use super::{HeldState, Scheduler};
-use crate::job::GPU_MILLI;
+use crate::job::{GPU_MILLI, Priority};
 
 impl Scheduler {
     /// Checks every index against every other.
@@ -9,12 +12,16 @@ impl Scheduler {
     /// # Panics
     /// When the books contradict themselves, which is a bug.
     pub fn sanity_check(&self) {
-        let mut waiting = 0;
+        let mut waiting = [0; Priority::ALL.len()];
         let mut running = 0;
         for (id, held) in &self.jobs {
             assert_eq!(*id, held.spec.id, "a job is filed under another's id");
             match &held.state {
-                HeldState::Waiting { .. } => waiting += 1,
+                HeldState::Waiting { class, .. } => {
+                    waiting[held.spec.priority as usize] += 1;
+                    let turn = turn(&held.spec, held.stored_at_ms, self.config.aging_ms);
+                    assert!(self.planner.turns(*class).any(|other| other == turn), "{id} waits and the planner does not know it");
+                }
                 HeldState::Running(state) => {
                     running += 1;
                     let node = self.nodes.get(&state.node).unwrap_or_else(|| panic!("{id} runs on {}, which is not there", state.node));
@@ -24,14 +31,10 @@ impl Scheduler {
                 HeldState::ReadingBack | HeldState::Returning { .. } => {}
             }
         }
-        assert_eq!(waiting, self.queue.len(), "the queue and the waiting jobs differ");
+        assert_eq!(waiting, self.waiting, "the waiting jobs and their count differ");
+        assert_eq!(waiting.iter().sum::<usize>(), self.planner.waiting(), "the planner has other jobs that wait");
         assert_eq!(running, self.running(), "a node has attempts that no job knows");
-        let by_kind: usize = self.demand_kinds.values().map(|kind| kind.waiting).sum();
-        assert_eq!(by_kind, self.queue.len(), "the kinds of demand and the queue differ");
-        for job in self.queue.iter() {
-            let state = self.jobs.get(&job).map(|held| &held.state);
-            assert!(matches!(state, Some(HeldState::Waiting { .. })), "{job} is queued but does not wait");
-        }
+        assert_eq!(self.nodes.len(), self.planner.nodes(), "the planner has other nodes");
         self.check_gpus();
     }
 
@@ -46,8 +49,11 @@ impl Scheduler {
                     used[usize::from(*gpu)].1 += held.spec.demand.gpu_memory_mib;
                 }
             }
+            assert_eq!(self.planner.node(name), Some(node.id), "{name} is another node for the planner");
             for (index, (slot, (milli, mib))) in node.slots.iter().zip(used).enumerate() {
                 assert_eq!((slot.used_milli, slot.reserved_mib), (milli, mib), "the books of GPU {index} of {name} are wrong");
+                let planned = if index < MAX_NODE_GPUS { (milli, mib) } else { (0, 0) };
+                assert_eq!(self.planner.gpu_used(node.id, index), planned, "the planner's books of GPU {index} of {name} are wrong");
                 assert!(milli <= GPU_MILLI && mib <= slot.gpu.memory_mib, "GPU {index} of {name} is oversubscribed");
             }
             assert!(node.attempts.len() <= node.spec.slots as usize || node.spec.slots == 0, "{name} runs more than its slots");

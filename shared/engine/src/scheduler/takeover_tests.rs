@@ -4,7 +4,7 @@ use super::super::tests::{SETTLED, alive, assignments, delivery, failed, leader,
 use super::super::{Beat, Note, Past, RecordRead, RunningSign, SchedulerConfig, SyncPart};
 use super::*;
 use crate::job::{AttemptId, AttemptOutcome, AttemptSummary, EndedAttempt, JobSpec, Path, RunningAttempt, Told};
-use crate::placement::PolicyName;
+use crate::scheduler::PolicyName;
 
 fn elected(nodes: u8) -> Scheduler {
     let mut scheduler = Scheduler::new(SchedulerConfig::default(), PolicyName::LeastLoaded, 1, 0).under_epoch(5);

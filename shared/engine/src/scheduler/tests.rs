@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt, Told};
 use crate::node::{GpuDescriptor, GpuTelemetry};
-use crate::placement::{Reject, RejectReason};
 
 pub(super) const SETTLED: u64 = 100_000;
 
@@ -332,10 +331,10 @@ fn a_leader_that_stood_still_takes_nothing_for_impossible_before_the_nodes_had_t
 #[test]
 fn drained_silent_and_suspect_nodes_get_nothing() {
     let mut scheduler = leader(&[1]);
-    assert!(scheduler.on_drain("gpu-node-01", true));
-    assert!(!scheduler.on_drain("gpu-node-01", true));
+    assert!(scheduler.on_drain("gpu-node-01", true, SETTLED));
+    assert!(!scheduler.on_drain("gpu-node-01", true, SETTLED));
     assert!(assignments(&submit(&mut scheduler, spec(1, 100), SETTLED)).is_empty());
-    scheduler.on_drain("gpu-node-01", false);
+    scheduler.on_drain("gpu-node-01", false, SETTLED);
     scheduler.on_verdict("gpu-node-01", 1, Health::Suspect, "late", 3_000, SETTLED);
     assert!(assignments(&scheduler.advance(SETTLED)).is_empty());
     scheduler.on_verdict("gpu-node-01", 1, Health::Alive, "back", 0, SETTLED);
@@ -344,7 +343,7 @@ fn drained_silent_and_suspect_nodes_get_nothing() {
     scheduler.on_heartbeat("gpu-node-01", leaving, SETTLED + 60_000);
     assert!(assignments(&scheduler.advance(SETTLED + 60_000)).is_empty(), "it leaves");
     beat(&mut scheduler, 1, SETTLED + 60_000);
-    scheduler.on_drain("gpu-node-01", false);
+    scheduler.on_drain("gpu-node-01", false, SETTLED);
     assert_eq!(assignments(&scheduler.advance(SETTLED + 60_000)).len(), 1);
 }
 
@@ -565,7 +564,7 @@ proptest! {
                 }
                 Step::Leave { node } => drop(scheduler.on_left(&name(node), incarnations[usize::from(node)], now_ms)),
                 Step::Cancel { job } => drop(scheduler.on_cancelled(JobId::new(0, job), now_ms)),
-                Step::Drain { node, on } => drop(scheduler.on_drain(&name(node), on)),
+                Step::Drain { node, on } => drop(scheduler.on_drain(&name(node), on, now_ms)),
                 Step::Wait { ms } => now_ms += ms,
             }
             scheduler.sanity_check();

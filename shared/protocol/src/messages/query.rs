@@ -2,7 +2,7 @@
 
 use faultline_engine::job::{AttemptOutcome, AttemptSummary, Demand, JobId, Priority, Submission};
 use faultline_engine::node::{GpuTelemetry, Health, NodeSpec};
-use faultline_engine::placement::WhyWaiting;
+use faultline_engine::scheduler::WhyWaiting;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -15,7 +15,7 @@ use faultline_engine::ledger::Anchor;
 use faultline_engine::ledger::queue::QueueBook;
 use faultline_engine::ledger::stores::{Change, Setback, Sight};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
-use faultline_engine::placement::{Reject, RejectReason, WhyWaiting};
+use faultline_engine::scheduler::{Reject, RejectReason, WhyWaiting};
 use faultline_protocol::messages::{
     AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DrainSetting, EndedBatch,
     EpochRefused, EventBatch, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Goodbye, Heartbeat, InForce,

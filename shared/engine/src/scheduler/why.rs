@@ -1,0 +1,102 @@
+//! Why a job still waits: typed reasons, which travel, and the words for them.
+
+use faultline_planner::{Closed, Reason};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::words::plural;
+
+/// Why one node cannot take one job now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// Suspect, gone or dead.
+    NotAlive,
+    /// An operator drains it.
+    Draining,
+    /// It has no executor for the job's kind.
+    KindNotOffered,
+    /// None of its GPUs is of a wanted model.
+    WrongModel,
+    /// It has fewer GPUs than wanted, even when empty.
+    TooFewGpus,
+    /// Its GPUs have less memory than wanted, even when empty.
+    GpuMemoryTooSmall,
+    /// As many attempts run there as it has slots.
+    SlotsTaken,
+    /// Not enough of its GPUs is free now.
+    GpuShareTaken,
+    /// Enough GPU share is free, but not with enough memory.
+    GpuMemoryTaken,
+    /// Enough of its GPUs would do, but some must not be used until they have been reset.
+    GpuOutOfService,
+    /// It refused what was placed there, or did not know it, a moment ago.
+    RefusedLately,
+}
+
+impl RejectReason {
+    fn words(self) -> &'static str {
+        match self {
+            RejectReason::NotAlive => "not alive",
+            RejectReason::Draining => "draining",
+            RejectReason::KindNotOffered => "no executor for its kind",
+            RejectReason::WrongModel => "no GPU of a wanted model",
+            RejectReason::TooFewGpus => "too few GPUs",
+            RejectReason::GpuMemoryTooSmall => "GPU memory too small",
+            RejectReason::SlotsTaken => "slots taken",
+            RejectReason::GpuShareTaken => "GPU share taken",
+            RejectReason::GpuMemoryTaken => "GPU memory taken",
+            RejectReason::GpuOutOfService => "GPU out of service",
+            RejectReason::RefusedLately => "refused jobs a moment ago",
+        }
+    }
+
+    /// What a reason of the planner is on the wire. `None` for want of CPU or host memory: no job asks for any yet.
+    fn of(reason: Reason) -> Option<Self> {
+        Some(match reason {
+            Reason::KindNotOffered => Self::KindNotOffered,
+            Reason::WrongModel => Self::WrongModel,
+            Reason::TooFewGpus => Self::TooFewGpus,
+            Reason::GpuMemoryTooSmall => Self::GpuMemoryTooSmall,
+            Reason::Closed(Closed::NotAlive) => Self::NotAlive,
+            Reason::Closed(Closed::Draining) => Self::Draining,
+            Reason::Closed(Closed::RefusedLately) => Self::RefusedLately,
+            Reason::SlotsTaken => Self::SlotsTaken,
+            Reason::GpuOutOfService => Self::GpuOutOfService,
+            Reason::GpuShareTaken => Self::GpuShareTaken,
+            Reason::GpuMemoryTaken => Self::GpuMemoryTaken,
+            Reason::CpuTooSmall | Reason::MemoryTooSmall | Reason::CpuTaken | Reason::MemoryTaken => return None,
+        })
+    }
+}
+
+/// How many nodes said no for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reject {
+    pub reason: RejectReason,
+    pub nodes: u32,
+}
+
+/// Why a job still waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhyWaiting {
+    pub since_ms: u64,
+    /// Why each node says no; empty when the job has not been tried yet.
+    pub rejects: Vec<Reject>,
+    /// For people.
+    pub summary: String,
+}
+
+/// The planner's count of refusals as it travels, in the order of the reasons.
+pub(super) fn rejects(refusals: Vec<(Reason, u32)>) -> Vec<Reject> {
+    let known = |(reason, nodes)| Some(Reject { reason: RejectReason::of(reason)?, nodes });
+    let mut rejects: Vec<Reject> = refusals.into_iter().filter_map(known).collect();
+    rejects.sort_unstable_by_key(|reject| reject.reason);
+    rejects
+}
+
+/// `5 nodes: GPU share taken, 3 nodes: draining`.
+pub(super) fn summarise(rejects: &[Reject]) -> String {
+    let words = |reject: &Reject| format!("{}: {}", plural(reject.nodes.into(), "node"), reject.reason.words());
+    rejects.iter().map(words).collect::<Vec<_>>().join(", ")
+}
