@@ -23,6 +23,10 @@ pub trait Estimator: std::fmt::Debug + Send + Sync {
     fn on_resumed(&mut self, now_ms: u64);
     /// `silence_ms`: how long nothing came although something could have.
     fn opinion(&self, now_ms: u64, silence_ms: u64) -> Opinion;
+    /// The level of that opinion alone: asked of all nodes all the time.
+    fn level(&self, now_ms: u64, silence_ms: u64) -> Level {
+        self.opinion(now_ms, silence_ms).level
+    }
     /// The evidence for that opinion, for people.
     fn words(&self, now_ms: u64, silence_ms: u64) -> String;
 }

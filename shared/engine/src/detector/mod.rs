@@ -227,8 +227,10 @@ impl Detector {
         let mut actions = Vec::new();
         if !self.is_frozen(now_ms) {
             self.tick_connections(now_ms, &mut actions);
-            self.tick_silence(now_ms, &mut actions);
-            self.tick_inquiries(now_ms, &mut actions);
+            let has_suspects = self.tick_silence(now_ms, &mut actions);
+            if has_suspects || !actions.is_empty() {
+                self.tick_inquiries(now_ms, &mut actions);
+            }
         }
         actions
     }
@@ -355,6 +357,10 @@ impl Watched {
 
     fn opinion(&self, now_ms: u64) -> Opinion {
         self.estimator.opinion(now_ms, self.counted_silence_ms(now_ms))
+    }
+
+    fn level(&self, now_ms: u64) -> Level {
+        self.estimator.level(now_ms, self.counted_silence_ms(now_ms))
     }
 
     fn beat(&mut self, now_ms: u64, config: &DetectorConfig) {

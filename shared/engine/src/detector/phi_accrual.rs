@@ -13,6 +13,9 @@ use crate::words::span;
 /// Beyond this, more suspicion means nothing; keeps the number finite for storage.
 const MAX_PHI: f64 = 300.0;
 
+/// A little more than -log10(0.5).
+const PHI_OF_HALF: f64 = 0.302;
+
 #[derive(Debug)]
 pub struct PhiAccrual {
     suspect_phi: f64,
@@ -95,6 +98,12 @@ impl Estimator for PhiAccrual {
             _ => Level::Trusted,
         };
         Opinion { level, phi }
+    }
+
+    fn level(&self, now_ms: u64, silence_ms: u64) -> Level {
+        // Up to the mean and the pause, half of all heartbeats come later: phi is 0.3 at most, and no setting makes that suspect.
+        let is_usual = (silence_ms as f64 - self.pause_ms) * self.intervals_ms.len() as f64 <= self.sum as f64;
+        if is_usual && self.suspect_phi > PHI_OF_HALF { Level::Trusted } else { self.opinion(now_ms, silence_ms).level }
     }
 
     fn words(&self, _now_ms: u64, silence_ms: u64) -> String {
@@ -189,6 +198,9 @@ mod tests {
             proptest::prop_assert!(early.is_finite() && late.is_finite());
             // The two halves of the tail meet with an error of 1e-6.
             proptest::prop_assert!(late >= early - 1e-4, "{early} then {late}");
+            for silence in [silence, silence + more, silence % 3_000] {
+                proptest::prop_assert_eq!(estimator.level(0, silence), estimator.opinion(0, silence).level, "{}", silence);
+            }
         }
     }
 }

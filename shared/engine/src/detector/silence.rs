@@ -22,15 +22,20 @@ struct Silent<'a> {
 }
 
 impl Detector {
-    pub(super) fn tick_silence(&mut self, now_ms: u64, actions: &mut Vec<DetectorAction>) {
-        let is_overdue = |watched: &Watched| watched.health != Health::Dead && watched.opinion(now_ms).level > Level::Trusted;
-        let mut overdue = self.nodes.iter().filter(|(_, watched)| is_overdue(watched)).peekable();
-        if overdue.peek().is_none() {
-            return;
+    /// Returns whether a node was suspect before. The only look at all nodes that is taken in each tick.
+    pub(super) fn tick_silence(&mut self, now_ms: u64, actions: &mut Vec<DetectorAction>) -> bool {
+        let mut has_suspects = false;
+        let is_overdue = |(_, watched): &(&String, &Watched)| {
+            has_suspects |= watched.inquiry.is_some();
+            watched.health != Health::Dead && watched.level(now_ms) > Level::Trusted
+        };
+        let overdue: Vec<(&String, &Watched)> = self.nodes.iter().filter(is_overdue).collect();
+        if overdue.is_empty() {
+            return has_suspects;
         }
         let silent = self.silent(now_ms);
-        let overdue: Vec<(String, Option<usize>)> =
-            overdue.map(|(node, watched)| (node.clone(), self.fell_silent_with(&silent, &watched.worker))).collect();
+        let together = |(node, watched): (&String, &Watched)| (node.clone(), self.fell_silent_with(&silent, &watched.worker));
+        let overdue: Vec<(String, Option<usize>)> = overdue.into_iter().map(together).collect();
         let wait_limit_ms = self.config.intervals_ms(self.config.mass_postpone_intervals);
         for (node, together) in overdue {
             let Some(watched) = self.nodes.get_mut(&node) else { continue };
@@ -40,6 +45,7 @@ impl Detector {
                 actions.push(watched.judge_silence(&node, health, now_ms));
             }
         }
+        has_suspects
     }
 
     fn silent(&self, now_ms: u64) -> Silent<'_> {
@@ -78,7 +84,7 @@ impl Watched {
     fn overdue_verdict(&mut self, dead_min_silence_ms: u64, wait_ms: u64, now_ms: u64) -> Option<Health> {
         let has_waited = |since: &mut Option<u64>| now_ms.saturating_sub(*since.get_or_insert(now_ms)) >= wait_ms;
         let suspected_long_enough = has_waited(&mut self.waiting.suspect_since_ms);
-        let silent_to_death = self.opinion(now_ms).level == Level::Dead && self.without_sign_ms(now_ms) >= dead_min_silence_ms;
+        let silent_to_death = self.level(now_ms) == Level::Dead && self.without_sign_ms(now_ms) >= dead_min_silence_ms;
         match self.health {
             Health::Dead => None,
             _ if silent_to_death && has_waited(&mut self.waiting.dead_since_ms) => Some(Health::Dead),
