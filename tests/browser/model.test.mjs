@@ -58,12 +58,15 @@ test('an event about a job keeps the name of the node that it is about', async (
 
 test('a rate that is not in force says so and why', async () => {
   const { notInForce } = await load('pages/rate.tsx');
-  const asked = { jobs_per_minute: 2000, set_by: 'cli', in_force_per_minute: 2, refused: null };
+  const asked = { jobs_per_minute: 2000, set_by: 'cli', in_force: '2 jobs a minute', in_force_per_minute: 2, refused: null };
   assert.equal(notInForce({ ...asked, in_force_per_minute: 2000 }), '');
-  assert.match(notInForce({ ...asked, refused: 'outside 0.1 to 50' }), /^Refused, 2 jobs\/min stay in force: outside 0.1 to 50/);
-  assert.match(notInForce({ ...asked, in_force_per_minute: null }), /^No generator runs/);
-  assert.match(notInForce(asked), /in force so far$/);
+  assert.match(notInForce({ ...asked, refused: 'outside 0.1 to 50' }), /^Refused, the generator keeps to 2 jobs a minute: outside 0.1 to 50/);
+  assert.match(notInForce({ ...asked, in_force: null }), /^No generator runs/);
+  assert.match(notInForce(asked), /still keeps to 2 jobs a minute$/);
   assert.equal(notInForce({ ...asked, set_by: '' }), '', 'no other one was asked for');
+  const load = { ...asked, load_percent: 90, in_force_load_percent: 60, in_force: 'a load of 60 %' };
+  assert.match(notInForce(load), /still keeps to a load of 60 %$/);
+  assert.equal(notInForce({ ...load, in_force_load_percent: 90 }), '', 'what a load comes to may change');
 });
 
 test('times are local and say in which zone', async () => {

@@ -51,3 +51,19 @@ test('a rate set elsewhere shows on the page', async () => {
   await on.cluster.ask('rate', 'set', '33');
   await eventually('the page shows 33', async () => (await page.getByLabel('Jobs a minute', { exact: true }).inputValue()) === '33');
 });
+
+test('a load is chosen as a share of the cluster, and says what it comes to', async () => {
+  const page = await on.open();
+  const load = page.getByRole('button', { name: '60 %', exact: true });
+  await load.click();
+  const view = await eventually('the generator keeps to the load', async () => {
+    const said = await on.cluster.ask('rate', 'get');
+    return said.in_force_load_percent === 60 && said.in_force_gpus === 16 ? said : null;
+  });
+  assert.equal(await load.getAttribute('aria-pressed'), 'true');
+  await eventually(
+    'the page shows the rate that the load comes to',
+    async () => Math.abs(Number(await page.getByLabel('Jobs a minute', { exact: true }).inputValue()) - view.in_force_per_minute) <= 1,
+  );
+  await page.getByText('of 16 GPUs').waitFor();
+});

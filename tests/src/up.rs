@@ -48,7 +48,7 @@ impl Up {
         up
     }
 
-    /// Starts it with all five services, without faults of its own, and waits until all nodes are alive.
+    /// Starts it with all five services, without faults of its own and with few jobs, and waits until all nodes are alive.
     pub async fn start_all(workers: usize, more: &[&str]) -> Up {
         Self::start_all_configured(workers, more, "").await
     }
@@ -70,7 +70,8 @@ impl Up {
         let port = free_port();
         let (port_text, page, workers_text) = (port.to_string(), free_port().to_string(), workers.to_string());
         let fixed = ["--faults", "off", "--workers", &workers_text, "--nats-port", &port_text, "--dashboard-port", &page];
-        let args: Vec<String> = fixed.iter().chain(more).map(|&arg| arg.to_owned()).collect();
+        let quiet: &[&str] = if more.iter().any(|arg| ["--rate", "--load"].contains(arg)) { &[] } else { &["--rate", "2"] };
+        let args: Vec<String> = fixed.iter().chain(quiet).chain(more).map(|&arg| arg.to_owned()).collect();
         let data_dir = folder.path().join(".data");
         let own = OwnUp::start(program("faultline"), folder, args, None).expect("faultline starts");
         Up { own, data_dir, port, workers }

@@ -27,7 +27,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "up",
         &[
-            ("faultline up", "8 workers with a node each, faults as in a classroom"),
+            ("faultline up", "8 workers with a node each, 60 % of their GPU time taken, faults as in a classroom"),
             ("faultline up --workers 4 --faults off --no-generator", "a quiet cluster for experiments"),
             ("faultline up --workers 8 --nodes-per-worker 125", "a thousand nodes"),
             ("faultline up --nats-servers 3", "a NATS cluster that survives the death of a server"),
@@ -221,13 +221,26 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline events --kind node_dead --since 10m", "who died"),
         ],
     ),
-    ("rate", &[("faultline rate get", "how many jobs a minute are generated"), ("faultline rate preset Extreme", "25 of them")]),
+    (
+        "rate",
+        &[
+            ("faultline rate get", "how many jobs a minute are generated"),
+            ("faultline rate load 90", "as many as keep 90 % of the GPUs busy"),
+        ],
+    ),
     ("rate get", &[("faultline rate get", "and who set it")]),
     (
         "rate set",
         &[
             ("faultline rate set 12.5", "jobs a minute"),
             ("faultline rate set 6000 --unbounded", "for load tests, after `faultline up --unbounded-rate`"),
+        ],
+    ),
+    (
+        "rate load",
+        &[
+            ("faultline rate load 60", "of the cluster's GPU time, however many nodes there are"),
+            ("faultline rate load 120", "more than it can do"),
         ],
     ),
     ("glossary", &[("faultline glossary", "every word"), ("faultline glossary | grep -A2 epoch", "one of them")]),

@@ -24,11 +24,15 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nodes_per_worker: Option<u32>,
-    /// Generated jobs a minute, until `faultline rate set` changes it (default: the last setting, else 2)
-    #[arg(long, value_name = "N")]
+    /// Generated jobs a minute, 0.1 to 50, until `faultline rate` changes it (default: the last setting, else --load 60)
+    #[arg(long, value_name = "N", conflicts_with = "load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate: Option<f64>,
-    /// Let the generator take rates outside 0.1 to 50 too, from --rate and from `faultline rate set N --unbounded`
+    /// As many generated jobs as take this share of the cluster's GPU time, in percent; follows the number of nodes
+    #[arg(long, value_name = "PERCENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<f64>,
+    /// Let the generator take rates outside 0.1 to 50 too, from --rate and from `faultline rate set N --unbounded`, and a load any rate
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unbounded_rate: bool,
@@ -44,8 +48,8 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nats_port: Option<u16>,
-    /// How simulated nodes fail: classroom (5-12 % a minute, the default), calibrated, rsc-1, rsc-2 (published production rates), lemon,
-    /// correlated, wear-out or off
+    /// How simulated nodes fail: classroom (5-12 % of them a minute and errors of GPUs, the default), calibrated, rsc-1, rsc-2 (published
+    /// production rates), lemon, correlated, wear-out or off
     #[arg(long, value_name = "PRESET")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<FaultPreset>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use faultline_dashboard::{Settings, StartError, open, serve};
 use faultline_engine::job::AttemptId;
-use faultline_protocol::messages::{ClusterEvent, EventKind, Level, RateSetting, RunningBrief};
+use faultline_protocol::messages::{Asked, ClusterEvent, EventKind, Level, RateSetting, RunningBrief};
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::connect::{Nats, kv_get};
 use faultline_runtime::events::EventSink;
@@ -129,7 +129,7 @@ async fn orders_reach_the_cluster() {
 
     assert_eq!(dashboard.send("PUT", "/api/v1/rate", r#"{"preset":"MAXIMUM"}"#).await.0, 202, "no generator runs");
     let control = nats.bucket(streams::KV_CONTROL).await.unwrap();
-    assert_eq!(kv_get::<RateSetting>(&control, streams::KEY_RATE).await.unwrap().unwrap().jobs_per_minute, 50.0);
+    assert_eq!(kv_get::<RateSetting>(&control, streams::KEY_RATE).await.unwrap().unwrap().asked, Asked::Rate(50.0));
     assert_eq!(dashboard.send("POST", "/api/v1/nodes/gpu-node-01/drain", "").await.0, 200);
     assert!(control.get(subjects::drain_key("gpu-node-01")).await.unwrap().is_some());
     assert_eq!(dashboard.send("POST", "/api/v1/nodes/gpu-node-01/undrain", "").await.0, 200);

@@ -5,14 +5,14 @@ use std::time::Duration;
 use async_nats::jetstream::kv;
 use faultline_engine::workload::WorkloadConfig;
 use faultline_protocol::codec;
-use faultline_protocol::messages::{IN_FORCE_EVERY, InForce, KindMix, RateSetting};
+use faultline_protocol::messages::{Asked, IN_FORCE_EVERY, InForce, KindMix, RateSetting};
 use faultline_protocol::streams::{KEY_IN_FORCE, KEY_MIX, KEY_RATE, KV_CONTROL};
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::{BucketError, Nats, kv_put};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
+use crate::settings::Settings;
 
 /// A write that takes longer is given up.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const WRITE_PAUSE: Duration = Duration::from_millis(500);
 /// A setting that can be used.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Setting {
-    Rate { per_minute: f64, set_by: String },
+    Rate { asked: Asked, set_by: String },
     Mix(WorkloadConfig),
 }
 
@@ -31,13 +31,10 @@ pub(crate) fn read(key: &str, operation: kv::Operation, body: &[u8], settings: &
     match key {
         KEY_RATE if is_there => {
             let rate: RateSetting = codec::decode_body(body).map_err(|error| error.to_string())?;
-            settings.check_rate(rate.jobs_per_minute)?;
-            Ok(Some(Setting::Rate {
-                per_minute: rate.jobs_per_minute,
-                set_by: rate.set_by.chars().filter(|c| !c.is_control()).take(64).collect(),
-            }))
+            settings.check(rate.asked)?;
+            Ok(Some(Setting::Rate { asked: rate.asked, set_by: rate.set_by.chars().filter(|c| !c.is_control()).take(64).collect() }))
         }
-        KEY_RATE => Ok(Some(Setting::Rate { per_minute: DEFAULT_RATE_PER_MINUTE, set_by: "its removal".into() })),
+        KEY_RATE => Ok(Some(Setting::Rate { asked: Asked::default(), set_by: "its removal".into() })),
         KEY_MIX if is_there => {
             let mix: KindMix = codec::decode_body(body).map_err(|error| error.to_string())?;
             Ok(Some(Setting::Mix(WorkloadConfig::from_weights(&mix.weights).map_err(|error| error.to_string())?)))
@@ -50,7 +47,10 @@ pub(crate) fn read(key: &str, operation: kv::Operation, body: &[u8], settings: &
 /// What is said before any setting was read.
 pub(crate) fn nothing_read() -> InForce {
     InForce {
-        jobs_per_minute: DEFAULT_RATE_PER_MINUTE,
+        jobs_per_minute: 0.0,
+        load_percent: Asked::default().load_percent(),
+        gpus: 0,
+        capped: false,
         rate_revision: 0,
         rate_refused: None,
         weights: WorkloadConfig::default().to_weights(),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn rate(jobs_per_minute: f64) -> Vec<u8> {
-        codec::encode(&RateSetting { jobs_per_minute, set_by: "cli\n".into(), at_ms: 1 }).to_vec()
+        codec::encode(&RateSetting { asked: Asked::Rate(jobs_per_minute), set_by: "cli\n".into(), at_ms: 1 }).to_vec()
     }
 
     fn mix(kind: &str, weight: f64) -> Vec<u8> {
@@ -116,14 +116,15 @@ mod tests {
     fn good_settings_are_taken() {
         let settings = Settings::default();
         let put = |key, body: &[u8]| read(key, kv::Operation::Put, body, &settings);
-        assert_eq!(put(KEY_RATE, &rate(10.0)), Ok(Some(Setting::Rate { per_minute: 10.0, set_by: "cli".into() })));
+        assert_eq!(put(KEY_RATE, &rate(10.0)), Ok(Some(Setting::Rate { asked: Asked::Rate(10.0), set_by: "cli".into() })));
+        let load = RateSetting { asked: Asked::Load(90.0), set_by: "cli".into(), at_ms: 1 };
+        assert_eq!(put(KEY_RATE, &codec::encode(&load)), Ok(Some(Setting::Rate { asked: Asked::Load(90.0), set_by: "cli".into() })));
         let only_matrix = WorkloadConfig { sleep: 0.0, compute: 0.0, matrix: 1.0, fault: 0.0 };
         assert_eq!(put(KEY_MIX, &mix("matrix", 1.0)), Ok(Some(Setting::Mix(only_matrix))));
         assert_eq!(put("drain.gpu-node-01", b"whatever"), Ok(None));
         assert_eq!(read(KEY_MIX, kv::Operation::Delete, b"", &settings), Ok(Some(Setting::Mix(WorkloadConfig::default()))));
-        assert!(
-            matches!(read(KEY_RATE, kv::Operation::Purge, b"", &settings), Ok(Some(Setting::Rate { per_minute, .. })) if per_minute == DEFAULT_RATE_PER_MINUTE)
-        );
+        let removed = read(KEY_RATE, kv::Operation::Purge, b"", &settings);
+        assert!(matches!(removed, Ok(Some(Setting::Rate { asked: Asked::Load(60.0), .. }))), "{removed:?}");
     }
 
     #[test]
@@ -134,6 +135,8 @@ mod tests {
         for rate_per_minute in [-1.0, 0.0, 51.0, f64::NAN, f64::INFINITY] {
             assert!(refused(KEY_RATE, &rate(rate_per_minute)).contains("outside"));
         }
+        let load = RateSetting { asked: Asked::Load(1e9), set_by: "cli".into(), at_ms: 1 };
+        assert!(refused(KEY_RATE, &codec::encode(&load)).contains("outside 1 to 200"));
         assert!(refused(KEY_MIX, &mix("mining", 1.0)).contains("mining"));
         assert!(refused(KEY_MIX, &mix("sleep", f64::NAN)).contains("weight"));
         assert!(refused(KEY_MIX, &mix("sleep", 0.0)).contains("weight"));

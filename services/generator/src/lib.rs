@@ -1,9 +1,10 @@
-//! The generator: submits jobs as a Poisson process whose rate and mix operators set. It does not follow what becomes of a job,
+//! The generator: submits jobs as a Poisson process whose rate and mix operators set, or which takes a share of the cluster. It does not follow what becomes of a job,
 //! and keeps nothing: the settings live in KV CONTROL.
 
 mod arrivals;
 mod control;
 mod hand_over;
+mod load;
 mod metrics;
 mod service;
 mod settings;
@@ -11,7 +12,7 @@ mod settings;
 use faultline_runtime::micro;
 use faultline_runtime::service::Process;
 
-pub use settings::{DEFAULT_RATE_PER_MINUTE, Settings};
+pub use settings::Settings;
 
 /// Submits jobs until the stop signal.
 pub async fn run(settings: Settings, process: Process) -> anyhow::Result<()> {

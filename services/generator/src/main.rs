@@ -19,10 +19,14 @@ struct Args {
 
 #[derive(Debug, clap::Args, Serialize)]
 struct Flags {
-    /// Jobs a minute, 0.1 to 50; becomes the cluster's setting (default: the setting as it is, else 2)
-    #[arg(long, value_name = "JOBS_A_MINUTE")]
+    /// Jobs a minute, 0.1 to 50; becomes the cluster's setting (default: the setting as it is, else --load 60)
+    #[arg(long, value_name = "JOBS_A_MINUTE", conflicts_with = "load")]
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
+    /// So many jobs that they take this share of the cluster's GPU time, in percent; becomes the cluster's setting
+    #[arg(long, value_name = "PERCENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<f64>,
     /// Seed of the generated jobs
     #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]

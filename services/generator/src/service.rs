@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
-use faultline_engine::job::{JobId, JobSpec, Origin, Param};
-use faultline_engine::words::job_rate;
-use faultline_engine::workload::{Workload, WorkloadConfig};
+use faultline_engine::job::{JobId, JobSpec, Origin};
+use faultline_engine::workload::{Workload, WorkloadConfig, shorten};
 use faultline_protocol::codec;
-use faultline_protocol::messages::{EventKind, InForce, KindMix, Level, RateSetting};
+use faultline_protocol::messages::{Asked, EventKind, InForce, KindMix, Level, RateSetting};
 use faultline_protocol::streams::{KEY_MIX, KEY_RATE, KV_CONTROL};
 use faultline_runtime::clock::{random_seed, random_u128, unix_ms};
 use faultline_runtime::connect::{Nats, kv_put};
@@ -25,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use crate::arrivals::Arrivals;
 use crate::control::{self, Setting};
 use crate::hand_over::{self, News};
+use crate::load::{self, Gpus, Target};
 use crate::metrics::GeneratorMetrics;
-use crate::settings::{DEFAULT_RATE_PER_MINUTE, Settings};
+use crate::settings::Settings;
 
 /// The longest that one of the first jobs works.
-const FIRST_JOB_MS: u32 = 1_000;
+const FIRST_JOB_MS: u64 = 1_000;
 /// What generated jobs state about their submitter.
 const SUBMITTER: &str = "generator";
 /// How long submissions that are under way are waited for at the end.
@@ -51,6 +51,8 @@ pub(crate) async fn run(settings: Settings, nats: &Nats, process: &Process) {
     process.readiness.describe("submits jobs");
     let (changed, mut changes) = mpsc::channel(BUFFERED_SETTINGS);
     shutdown.spawn("control-watch", watch::run(nats.connection(), KV_CONTROL, changed, stop.clone()));
+    let (counted, mut gpus) = told::channel(Gpus::default());
+    shutdown.spawn("gpu-count", load::follow_gpus(nats.clone(), counted, stop.clone()));
     let (told, mut news) = mpsc::channel(BUFFERED_NEWS);
     let metrics = GeneratorMetrics::new(&process.metrics);
     let mut source = Source::new(settings, start, nats, shutdown.clone(), told, metrics);
@@ -60,6 +62,10 @@ pub(crate) async fn run(settings: Settings, nats: &Nats, process: &Process) {
             () = stop.cancelled() => break,
             Some(watched) = changes.recv() => source.on_watched(&watched).await,
             Some(one) = news.recv() => source.on_news(one),
+            Ok(()) = gpus.changed() => {
+                let now = *gpus.borrow_and_update();
+                source.on_gpus(now).await;
+            }
             permit = source.next_permit() => source.submit_due(permit),
         }
     }
@@ -69,7 +75,7 @@ pub(crate) async fn run(settings: Settings, nats: &Nats, process: &Process) {
 /// The rate and the mix to begin with.
 #[derive(Debug, Clone, PartialEq)]
 struct Start {
-    per_minute: f64,
+    asked: Asked,
     mix: WorkloadConfig,
     said: InForce,
 }
@@ -77,7 +83,10 @@ struct Start {
 struct Source {
     settings: Settings,
     workload: Workload,
+    target: Target,
     arrivals: Arrivals,
+    /// The cluster is as full as it was when the load began, or a rate was asked for at first.
+    is_filled: bool,
     /// Arrivals are counted in milliseconds from here; the wall clock may jump.
     started: Instant,
     nats: Nats,
@@ -112,11 +121,14 @@ impl Source {
         shutdown.spawn("in-force", control::report(nats.clone(), said, shutdown.token()));
         let seed = settings.seed.unwrap_or_else(random_seed);
         let mut workload = Workload::new(start.mix, seed);
-        let arrivals = Arrivals::new(start.per_minute, 0, &mut workload);
-        metrics.in_force_per_second.set(start.per_minute / 60.0);
-        tracing::info!(jobs_per_minute = start.per_minute, seed, "generating");
+        let target = Target::new(start.asked, start.mix, settings.unbounded_rate);
+        let arrivals = Arrivals::new(target.per_minute(), 0, &mut workload);
+        metrics.show(&target);
+        tracing::info!(asked = %start.asked, seed, "generating");
         Self {
             workload,
+            target,
+            is_filled: start.asked.load_percent().is_none(),
             arrivals,
             started: Instant::now(),
             nats: nats.clone(),
@@ -139,13 +151,50 @@ impl Source {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A few jobs at once, so that a newcomer sees something happen. None when the rate is 0.
+    /// A few jobs at once, so that a newcomer sees something happen. None with a load, and when the rate is 0.
     async fn submit_first(&mut self) {
         for _ in 0..if self.arrivals.per_minute() > 0.0 { self.settings.first_jobs } else { 0 } {
             if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
                 self.submit_short(permit);
             }
         }
+    }
+
+    /// The cluster has grown or shrunk, or stopped growing at its start.
+    async fn on_gpus(&mut self, gpus: Gpus) {
+        self.target.on_gpus(gpus.count);
+        self.keep_to_target();
+        if gpus.settled && !self.is_filled {
+            self.is_filled = true;
+            self.fill(gpus.used_milli).await;
+        }
+    }
+
+    /// With a load, what would run by now had the cluster been up for long: else it takes the length of a job to fill.
+    async fn fill(&mut self, used_milli: u64) {
+        let missing = if self.settings.first_jobs > 0 { self.target.missing_per_minute(used_milli) } else { 0.0 };
+        let now_ms = unix_ms();
+        let jobs = self.workload.under_way(missing, || JobId::new(now_ms, random_u128()), now_ms);
+        tracing::info!(jobs = jobs.len(), gpus = self.target.gpus(), jobs_per_minute = self.target.per_minute(), "filling the cluster");
+        for spec in jobs {
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+            self.hand_over(JobSpec { origin: Origin::by(SUBMITTER), ..spec }, permit);
+        }
+    }
+
+    /// The rate is what the target comes to, from now on.
+    fn keep_to_target(&mut self) {
+        let per_minute = self.target.per_minute();
+        if per_minute != self.arrivals.per_minute() {
+            let now_ms = self.now_ms();
+            self.arrivals.set_rate(per_minute, now_ms, &mut self.workload);
+            if let QueueState::Full { until_ms, .. } = self.queue {
+                self.arrivals.pause_until(until_ms);
+            }
+        }
+        self.metrics.show(&self.target);
+        let target = self.target;
+        self.in_force.send_if_modified(|said| target.say(said));
     }
 
     /// Waits until a job is due and may be submitted. Dropping it loses nothing.
@@ -248,7 +297,7 @@ impl Source {
     async fn keep_setting(&self, key: &str) {
         let body = match key {
             KEY_RATE => {
-                let rate = RateSetting { jobs_per_minute: self.arrivals.per_minute(), set_by: "generator".into(), at_ms: unix_ms() };
+                let rate = RateSetting { asked: self.target.asked(), set_by: "generator".into(), at_ms: unix_ms() };
                 codec::encode(&rate)
             }
             KEY_MIX => codec::encode(&KindMix { weights: self.workload.config().to_weights() }),
@@ -269,10 +318,12 @@ impl Source {
         let outcome = control::read(&entry.key, entry.operation, &entry.value, &self.settings);
         let refused = outcome.as_ref().err().cloned();
         match outcome {
-            Ok(Some(Setting::Rate { per_minute, set_by })) => self.set_rate(per_minute, &set_by).await,
+            Ok(Some(Setting::Rate { asked, set_by })) => self.ask_for(asked, &set_by).await,
             Ok(Some(Setting::Mix(mix))) if mix != self.workload.config() => {
                 tracing::info!(?mix, "the mix of kinds changed");
                 self.workload.set_config(mix);
+                self.target.on_mix(mix);
+                self.keep_to_target();
             }
             Ok(Some(Setting::Mix(_)) | None) => {}
             Err(reason) => {
@@ -281,26 +332,24 @@ impl Source {
                 }
             }
         }
-        let (jobs_per_minute, weights) = (self.arrivals.per_minute(), self.workload.config().to_weights());
+        let (target, weights) = (self.target, self.workload.config().to_weights());
         self.in_force.send_if_modified(|said| {
-            (said.jobs_per_minute, said.weights) = (jobs_per_minute, weights);
+            target.say(said);
+            said.weights = weights;
             control::answer(said, &entry.key, entry.revision, refused)
         });
     }
 
-    async fn set_rate(&mut self, per_minute: f64, set_by: &str) {
-        let before = self.arrivals.per_minute();
-        if per_minute == before {
+    async fn ask_for(&mut self, asked: Asked, set_by: &str) {
+        let before = self.target.asked();
+        if asked == before {
             return;
         }
-        let now_ms = self.now_ms();
-        self.arrivals.set_rate(per_minute, now_ms, &mut self.workload);
-        self.metrics.in_force_per_second.set(per_minute / 60.0);
-        if let QueueState::Full { until_ms, .. } = self.queue {
-            self.arrivals.pause_until(until_ms);
-        }
-        tracing::info!(before, jobs_per_minute = per_minute, set_by, "the rate changed");
-        let detail = format!("{before} to {}, set by {set_by}", job_rate(per_minute));
+        self.target.ask_for(asked);
+        self.keep_to_target();
+        tracing::info!(%before, now = %asked, jobs_per_minute = self.target.per_minute(), set_by, "the rate changed");
+        let words = self.in_force.borrow().rate_words();
+        let detail = format!("{before} before; {words}, set by {set_by}");
         self.events.send(self.events.event(Level::Info, EventKind::RateChanged, detail)).await;
     }
 
@@ -358,44 +407,37 @@ async fn read_start(settings: &Settings, nats: &Nats, stop: &CancellationToken) 
 
 async fn try_read_start(settings: &Settings, nats: &Nats) -> anyhow::Result<Start> {
     let store = nats.bucket(KV_CONTROL).await?;
-    let (mut per_minute, mut mix, mut said) = (DEFAULT_RATE_PER_MINUTE, WorkloadConfig::default(), control::nothing_read());
+    let (mut asked, mut mix, mut said) = (Asked::default(), WorkloadConfig::default(), control::nothing_read());
     for key in [KEY_RATE, KEY_MIX] {
         let Some(entry) = store.entry(key).await?.filter(|entry| entry.operation == kv::Operation::Put) else { continue };
         let outcome = control::read(key, entry.operation, &entry.value, settings);
         control::answer(&mut said, key, entry.revision, outcome.as_ref().err().cloned());
         match outcome {
-            Ok(Some(Setting::Rate { per_minute: set, .. })) => per_minute = set,
+            Ok(Some(Setting::Rate { asked: set, .. })) => asked = set,
             Ok(Some(Setting::Mix(set))) => mix = set,
             Ok(None) => {}
             Err(reason) => tracing::warn!(key, reason, "a setting is refused: starting with the default"),
         }
     }
-    if let Some(jobs_per_minute) = settings.rate {
-        let setting = RateSetting { jobs_per_minute, set_by: "generator --rate".into(), at_ms: unix_ms() };
+    if let Some(given) = settings.asked()? {
+        let setting = RateSetting { asked: given, set_by: "the generator's command line".into(), at_ms: unix_ms() };
         control::answer(&mut said, KEY_RATE, kv_put(&store, KEY_RATE, &setting).await?, None);
-        per_minute = jobs_per_minute;
+        asked = given;
     }
     if let Some(given) = settings.mix()? {
         let revision = kv_put(&store, KEY_MIX, &KindMix { weights: given.to_weights() }).await?;
         control::answer(&mut said, KEY_MIX, revision, None);
         mix = given;
     }
-    (said.jobs_per_minute, said.weights) = (per_minute, mix.to_weights());
-    Ok(Start { per_minute, mix, said })
-}
-
-/// Caps what a generated job says of its length.
-fn shorten(spec: &mut JobSpec, limit_ms: u32) {
-    spec.expected_ms = spec.expected_ms.min(u64::from(limit_ms));
-    for key in ["duration_ms", "hold_ms"] {
-        if let Some(Param::Int(ms)) = spec.params.get_mut(key) {
-            *ms = (*ms).min(i64::from(limit_ms));
-        }
-    }
+    Target::new(asked, mix, settings.unbounded_rate).say(&mut said);
+    said.weights = mix.to_weights();
+    Ok(Start { asked, mix, said })
 }
 
 #[cfg(test)]
 mod tests {
+    use faultline_engine::job::Param;
+
     use super::*;
 
     #[test]

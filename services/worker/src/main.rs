@@ -26,8 +26,8 @@ struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     nodes: Option<u64>,
-    /// Simulated failures: classroom (5-12 % a minute), calibrated, rsc-1, rsc-2 (published production rates), lemon, correlated,
-    /// wear-out or off
+    /// Simulated failures: classroom (5-12 % of nodes a minute and errors of GPUs), calibrated, rsc-1, rsc-2 (published production
+    /// rates), lemon, correlated, wear-out or off
     #[arg(long, value_parser = FaultPreset::from_str)]
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<FaultPreset>,

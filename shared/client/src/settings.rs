@@ -130,6 +130,9 @@ mod tests {
     fn a_refusal_is_a_failure_with_the_generators_reason() {
         let said = InForce {
             jobs_per_minute: 2.0,
+            load_percent: None,
+            gpus: 0,
+            capped: false,
             rate_revision: 7,
             rate_refused: None,
             weights: Default::default(),

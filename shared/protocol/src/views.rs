@@ -6,14 +6,11 @@ use std::collections::BTreeMap;
 use faultline_engine::fault::FaultTruth;
 use faultline_engine::fault::cause::{BrokenAttempt, cause_of};
 use faultline_engine::job::{AttemptId, AttemptSummary};
-use faultline_engine::words::job_rate;
+use faultline_engine::workload::LOADS_PERCENT;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::messages::{FaultOrder, InForce, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting};
-
-/// What the generator uses while no rate is set, in jobs a minute.
-pub const DEFAULT_RATE_PER_MINUTE: f64 = 2.0;
+use crate::messages::{Asked, FaultOrder, InForce, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting};
 
 /// A rate with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
@@ -25,7 +22,10 @@ pub struct RatePreset {
 /// How many jobs are generated.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RateView {
+    /// The rate that was set. With a load: what the generator makes of it, and 0 while no generator has said so.
     pub jobs_per_minute: f64,
+    /// The load that was set, or holds because nothing is set: the share of the cluster's GPU time, in percent. None with a rate.
+    pub load_percent: Option<f64>,
     /// The preset that has this rate, if one does.
     pub preset: Option<&'static str>,
     /// Empty while it is not set.
@@ -34,10 +34,18 @@ pub struct RateView {
     pub min_per_minute: f64,
     pub max_per_minute: f64,
     pub presets: Vec<RatePreset>,
+    /// Loads to choose from, in percent.
+    pub loads: [f64; 4],
     /// The rate at which the generator submits jobs, by its own word; none when no generator runs.
     pub in_force_per_minute: Option<f64>,
+    /// The load that comes to this rate; none when it keeps to a rate.
+    pub in_force_load_percent: Option<f64>,
+    /// The GPUs of the cluster of which that load is a share; 0 while the scheduler has not told them.
+    pub in_force_gpus: Option<u32>,
     /// When it said so last, by its clock; it does every 5 s.
     pub in_force_at_ms: Option<u64>,
+    /// What it said, in words.
+    pub in_force: Option<String>,
     /// Why that is not the rate that was set.
     pub refused: Option<String>,
 }
@@ -45,33 +53,45 @@ pub struct RateView {
 impl RateView {
     /// `in_force` is the generator's word, if there is one.
     pub fn new(setting: Option<&RateSetting>, in_force: Option<&InForce>) -> Self {
-        let rate = setting.map_or(DEFAULT_RATE_PER_MINUTE, |setting| setting.jobs_per_minute);
+        let asked = setting.map_or_else(Asked::default, |setting| setting.asked);
+        let rate = match asked {
+            Asked::Rate(per_minute) => per_minute,
+            Asked::Load(_) => in_force.filter(|said| said.asked() == asked).map_or(0.0, |said| said.jobs_per_minute),
+        };
+        let is_named = |(_, preset): &&(&str, f64)| asked.load_percent().is_none() && (preset - rate).abs() < 1e-9;
         Self {
             jobs_per_minute: rate,
-            preset: RATE_PRESETS.iter().find(|(_, preset)| (preset - rate).abs() < 1e-9).map(|(name, _)| *name),
+            load_percent: asked.load_percent(),
+            preset: RATE_PRESETS.iter().find(is_named).map(|(name, _)| *name),
             set_by: setting.map(|setting| setting.set_by.clone()).unwrap_or_default(),
             at_ms: setting.map_or(0, |setting| setting.at_ms),
             min_per_minute: MIN_RATE_PER_MINUTE,
             max_per_minute: MAX_RATE_PER_MINUTE,
             presets: RATE_PRESETS.iter().map(|&(name, jobs_per_minute)| RatePreset { name, jobs_per_minute }).collect(),
+            loads: LOADS_PERCENT,
             in_force_per_minute: in_force.map(|said| said.jobs_per_minute),
+            in_force_load_percent: in_force.and_then(|said| said.load_percent),
+            in_force_gpus: in_force.filter(|said| said.load_percent.is_some()).map(|said| said.gpus),
             in_force_at_ms: in_force.map(|said| said.at_ms),
+            in_force: in_force.map(InForce::rate_words),
             refused: in_force.and_then(|said| said.rate_refused.clone()),
         }
     }
 
-    /// What of the setting is not so, in words; none when it is in force.
+    /// What is asked for.
+    pub fn asked(&self) -> Asked {
+        self.load_percent.map_or(Asked::Rate(self.jobs_per_minute), Asked::Load)
+    }
+
+    /// How the setting differs from what is in force, in words; none when it does not.
     pub fn deviation(&self) -> Option<String> {
-        match (self.in_force_per_minute, &self.refused) {
-            (None, _) => Some("no generator runs: the rate applies as soon as one runs".to_owned()),
-            (Some(rate), Some(reason)) => {
-                Some(format!("refused, {} {} in force: {reason}", job_rate(rate), if rate == 1.0 { "stays" } else { "stay" }))
-            }
-            (Some(rate), None) if !self.set_by.is_empty() && rate != self.jobs_per_minute => {
-                Some(format!("{} {} in force so far", job_rate(rate), if rate == 1.0 { "is" } else { "are" }))
-            }
-            (Some(_), None) => None,
+        let Some(words) = &self.in_force else { return Some("no generator runs: the rate applies as soon as one runs".to_owned()) };
+        if let Some(reason) = &self.refused {
+            return Some(format!("refused, the generator keeps to {words}: {reason}"));
         }
+        let in_force = self.in_force_load_percent.map_or(Asked::Rate(self.in_force_per_minute.unwrap_or_default()), Asked::Load);
+        let is_other = !self.set_by.is_empty() && in_force != self.asked();
+        is_other.then(|| format!("the generator still keeps to {words}"))
     }
 }
 

@@ -39,7 +39,7 @@ async fn a_rate_that_the_generator_refuses_is_not_told_as_set() {
     }
     let told = up.faultline(&["rate", "get"]);
     assert!(
-        text(&told).contains("2000 jobs a minute, set by cli") && text(&told).contains("0.3 jobs a minute stay in force"),
+        text(&told).contains("2000 jobs a minute, set by cli") && text(&told).contains("the generator keeps to 0.3 jobs a minute"),
         "{}",
         text(&told)
     );
@@ -51,6 +51,37 @@ async fn a_rate_that_the_generator_refuses_is_not_told_as_set() {
 
     let mix = up.json(&["mix", "set", "sleep=2"]).expect("the generator takes it");
     assert_eq!(mix["in_force"]["sleep"], 2.0);
+}
+
+#[tokio::test]
+async fn a_load_follows_the_number_of_nodes_and_fills_them() {
+    let up = Up::start_all_configured(2, &["--load", "60"], "[generator]\nmix = \"sleep=1\"\n").await;
+    let rate_on = async |gpus: u64| {
+        let rate = async || up.json(&["rate", "get"]).filter(|rate| rate["in_force_gpus"] == gpus);
+        up.wait_until("the generator knows the cluster", async || rate().await.is_some()).await;
+        rate().await.and_then(|rate| rate["in_force_per_minute"].as_f64()).expect("a rate")
+    };
+    let of_two = rate_on(16).await;
+    assert!(of_two > 30.0, "{of_two} a minute on 16 GPUs");
+    // What would run by then is there at once, and more than a quarter of the GPUs is taken however the jobs were drawn.
+    let used_milli = async || up.json(&["top", "--once"]).and_then(|top| top["stats"]["gpu_used_milli"].as_u64()).unwrap_or(0);
+    up.wait_until("the cluster is busy", async || used_milli().await > 4_000).await;
+
+    assert!(up.faultline(&["scale", "workers", "3"]).status.success());
+    let of_three = rate_on(24).await;
+    assert!((of_three / of_two - 1.5).abs() < 0.02, "{of_two}, then {of_three}");
+    let set = up.json(&["rate", "load", "30%"]).expect("the generator takes it");
+    assert_eq!((&set["load_percent"], &set["in_force_load_percent"]), (&json!(30.0), &json!(30.0)));
+    assert!((set["in_force_per_minute"].as_f64().unwrap_or(0.0) / of_three - 0.5).abs() < 0.02, "{set}");
+    let told = text(&up.faultline(&["rate", "get"]));
+    assert!(told.contains("a load of 30 %: ") && told.contains("on 24 GPUs, set by cli"), "{told}");
+    let refused = up.faultline(&["rate", "load", "500"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    let set = up.json(&["rate", "set", "0.5"]).expect("the generator takes it");
+    assert_eq!(
+        (&set["load_percent"], &set["in_force_load_percent"], &set["in_force_per_minute"]),
+        (&Value::Null, &Value::Null, &json!(0.5))
+    );
 }
 
 #[tokio::test]

@@ -7,9 +7,8 @@ use clap::Subcommand;
 use comfy_table::Table;
 use faultline_client::{Leader, audit, settings};
 use faultline_engine::job::{JobId, JobRef};
-use faultline_engine::words::job_rate;
 use faultline_engine::workload::WorkloadConfig;
-use faultline_protocol::messages::{CancelAnswer, CancelOutcome, JobState, KindMix, MAX_QUERY_ROWS, RateSetting};
+use faultline_protocol::messages::{Asked, CancelAnswer, CancelOutcome, JobState, KindMix, MAX_QUERY_ROWS, RateSetting};
 use faultline_protocol::views::{MixView, RateView};
 use faultline_runtime::clock;
 
@@ -30,6 +29,12 @@ pub(crate) enum RateCommand {
         /// Ask for more than 50, for load tests: the generator takes it when `up` was started with --unbounded-rate
         #[arg(long)]
         unbounded: bool,
+    },
+    /// Set it as a share of the cluster's GPU time, in percent: 30 is quiet, 60 usual, 90 full, 120 too much; follows the number of nodes
+    Load {
+        /// The share, such as 60 or 60%
+        #[arg(value_name = "PERCENT", allow_negative_numbers = true)]
+        percent: String,
     },
     /// Set it by name: Light Load 0.5, Normal 2, High Load 10, Extreme 25, MAXIMUM 50
     Preset {
@@ -56,12 +61,14 @@ type Weights = BTreeMap<String, f64>;
 
 impl RateCommand {
     /// The rate to set, if any; refuses nonsense before anything is sent.
-    pub(crate) fn wanted(&self) -> Result<Option<f64>, Failure> {
-        match self {
-            RateCommand::Get => Ok(None),
-            RateCommand::Set { rate, unbounded } => parse::rate(rate, *unbounded).map(Some).map_err(Failure::Usage),
-            RateCommand::Preset { name } => parse::preset(&name.join(" ")).map(|(_, rate)| Some(rate)).map_err(Failure::Usage),
-        }
+    pub(crate) fn wanted(&self) -> Result<Option<Asked>, Failure> {
+        let asked = match self {
+            RateCommand::Get => return Ok(None),
+            RateCommand::Set { rate, unbounded } => parse::rate(rate, *unbounded).map(Asked::Rate),
+            RateCommand::Load { percent } => parse::load(percent).map(Asked::Load),
+            RateCommand::Preset { name } => parse::preset(&name.join(" ")).map(|(_, rate)| Asked::Rate(rate)),
+        };
+        asked.map(Some).map_err(Failure::Usage)
     }
 }
 
@@ -76,11 +83,16 @@ pub(crate) struct CancelFlags {
 }
 
 fn rate_words(view: &RateView, now_ms: u64) -> String {
-    if view.set_by.is_empty() {
-        return "no rate is set: the generator uses its own, 2 jobs a minute by default".to_owned();
-    }
     let preset = view.preset.map(|name| format!(" ({name})")).unwrap_or_default();
-    let asked = format!("{}{preset}, set by {} {}", job_rate(view.jobs_per_minute), view.set_by, ago(now_ms, view.at_ms));
+    // The generator says what a load comes to.
+    let words = match (view.deviation(), &view.in_force) {
+        (None, Some(in_force)) => in_force.clone(),
+        _ => view.asked().to_string(),
+    };
+    let asked = match view.set_by.as_str() {
+        "" => format!("{words}, the default"),
+        by => format!("{words}{preset}, set by {by} {}", ago(now_ms, view.at_ms)),
+    };
     match view.deviation() {
         Some(deviation) => format!("{asked}; {deviation}"),
         None => asked,
@@ -90,8 +102,8 @@ fn rate_words(view: &RateView, now_ms: u64) -> String {
 pub(crate) async fn rate(link: &Link, command: &RateCommand) -> Result<(), Failure> {
     let (setting, said) = match command.wanted()? {
         None => settings::rate(&link.nats).await?,
-        Some(jobs_per_minute) => {
-            let setting = RateSetting { jobs_per_minute, set_by: "cli".into(), at_ms: clock::unix_ms() };
+        Some(asked) => {
+            let setting = RateSetting { asked, set_by: "cli".into(), at_ms: clock::unix_ms() };
             let said = settings::set_rate(&link.nats, &setting).await?;
             (Some(setting), Some(said))
         }
@@ -185,20 +197,34 @@ mod tests {
 
     #[test]
     fn a_rate_is_shown_with_its_preset() {
-        let setting = RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1_000 };
+        let setting = RateSetting { asked: Asked::Rate(10.0), set_by: "cli".into(), at_ms: 1_000 };
         let words = |said: Option<&InForce>| rate_words(&RateView::new(Some(&setting), said), 4_500);
         let said = InForce { jobs_per_minute: 10.0, ..in_force_words() };
         assert_eq!(words(Some(&said)), "10 jobs a minute (High Load), set by cli 3.5 s ago");
         assert!(words(None).ends_with("ago; no generator runs: the rate applies as soon as one runs"));
         let refused = InForce { rate_refused: Some("too many".into()), ..in_force_words() };
-        assert!(words(Some(&refused)).ends_with("ago; refused, 2 jobs a minute stay in force: too many"));
-        assert!(words(Some(&in_force_words())).ends_with("ago; 2 jobs a minute are in force so far"));
-        assert!(rate_words(&RateView::new(None, Some(&said)), 0).starts_with("no rate is set"));
+        assert!(words(Some(&refused)).ends_with("ago; refused, the generator keeps to 2 jobs a minute: too many"));
+        assert!(words(Some(&in_force_words())).ends_with("ago; the generator still keeps to 2 jobs a minute"));
+    }
+
+    #[test]
+    fn a_load_is_shown_with_what_it_comes_to() {
+        let said = InForce { jobs_per_minute: 180.0, load_percent: Some(60.0), gpus: 46, ..in_force_words() };
+        let words = |setting: Option<&RateSetting>, said| rate_words(&RateView::new(setting, said), 4_500);
+        assert_eq!(words(None, Some(&said)), "a load of 60 %: 180 jobs a minute on 46 GPUs, the default");
+        assert!(words(None, None).starts_with("a load of 60 %, the default; no generator runs"));
+        let setting = RateSetting { asked: Asked::Load(90.0), set_by: "cli".into(), at_ms: 1_000 };
+        let still = words(Some(&setting), Some(&said));
+        assert!(still.ends_with("ago; the generator still keeps to a load of 60 %: 180 jobs a minute on 46 GPUs"), "{still}");
+        assert_eq!(RateView::new(Some(&setting), Some(&said)).jobs_per_minute, 0.0, "what 90 % come to is not known");
     }
 
     fn in_force_words() -> InForce {
         InForce {
             jobs_per_minute: 2.0,
+            load_percent: None,
+            gpus: 0,
+            capped: false,
             rate_revision: 7,
             rate_refused: None,
             weights: parse::mix("sleep=1").unwrap(),

@@ -119,7 +119,11 @@ mod tests {
 
     #[test]
     fn a_message_becomes_an_object() {
-        let marker = faultline_protocol::messages::RateSetting { jobs_per_minute: 2.5, set_by: "cli".into(), at_ms: 7 };
+        let marker = faultline_protocol::messages::RateSetting {
+            asked: faultline_protocol::messages::Asked::Rate(2.5),
+            set_by: "cli".into(),
+            at_ms: 7,
+        };
         let (text, problem) = to_lines(&faultline_protocol::codec::encode(&marker));
         assert_eq!(text, "{\"at_ms\":7,\"jobs_per_minute\":2.5,\"set_by\":\"cli\"}\n");
         assert_eq!(problem, None);

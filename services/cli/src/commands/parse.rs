@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use faultline_engine::job::{JobRef, Param};
 use faultline_engine::words::job_rate;
-use faultline_engine::workload::WorkloadConfig;
+use faultline_engine::workload::{WorkloadConfig, check_load};
 use faultline_protocol::messages::{JobState, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS};
 use faultline_runtime::values::number;
 pub(crate) use faultline_runtime::values::{duration, gpus, positive_duration, priority};
@@ -80,6 +80,12 @@ pub(crate) fn rate(text: &str, unbounded: bool) -> Result<f64, String> {
         job_rate(rate),
         presets()
     ))
+}
+
+/// A share of the cluster's GPU time, in percent.
+pub(crate) fn load(text: &str) -> Result<f64, String> {
+    let percent = number(text.trim_end_matches('%').trim_end(), "the load")?;
+    check_load(percent).map(|()| percent)
 }
 
 /// A preset's rate.

@@ -4,6 +4,7 @@ use faultline_engine::job::short_id;
 use faultline_engine::node::Health;
 use faultline_engine::words::limit;
 use faultline_protocol::messages::{JobState, JobView, NodeView};
+use faultline_protocol::views::RateView;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -98,16 +99,25 @@ fn draw_header(frame: &mut Frame, area: Rect, top: &Top, look: Look, now_ms: u64
     frame.render_widget(Paragraph::new(lines), area);
 }
 
+/// What is asked for, and what of it is not so.
+fn rate_words(rate: &RateView) -> String {
+    let words = |per_minute: f64, load: Option<f64>| match load {
+        Some(percent) if per_minute > 0.0 => format!("load {percent} %, {per_minute}/min"),
+        Some(percent) => format!("load {percent} %"),
+        None => format!("{per_minute}/min"),
+    };
+    let asked = words(rate.jobs_per_minute, rate.load_percent);
+    match (rate.deviation(), rate.in_force_per_minute) {
+        (None, _) => format!("{asked}{}", rate.preset.map(|name| format!(", {name}")).unwrap_or_default()),
+        (Some(_), Some(in_force)) => format!("{asked} asked, {} in force", words(in_force, rate.in_force_load_percent)),
+        (Some(_), None) => format!("{asked} asked, no generator"),
+    }
+}
+
 fn header_lines(snapshot: &Snapshot, top: &Top, look: Look) -> Vec<Line<'static>> {
     let stats = &snapshot.stats;
     let leads = span(snapshot.at_ms.saturating_sub(stats.leader_since_ms));
-    let preset = snapshot.rate.preset.map(|name| format!(", {name}")).unwrap_or_default();
-    let asked = snapshot.rate.jobs_per_minute;
-    let rate = match (snapshot.rate.deviation(), snapshot.rate.in_force_per_minute) {
-        (None, _) => format!("{asked}/min{preset}"),
-        (Some(_), Some(in_force)) => format!("{asked}/min asked, {in_force}/min in force"),
-        (Some(_), None) => format!("{asked}/min asked, no generator"),
-    };
+    let rate = rate_words(&snapshot.rate);
     let commits = top.commits_per_s.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}/s"));
     let name = |text: &'static str| Span::styled(text, BOLD);
     vec![

@@ -2,7 +2,7 @@
 
 use faultline_engine::job::{JobId, Priority};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
-use faultline_protocol::messages::{ClusterStats, InForce, JobState, JobView, LedgerSnapshot, NodeView};
+use faultline_protocol::messages::{Asked, ClusterStats, InForce, JobState, JobView, LedgerSnapshot, NodeView};
 
 use faultline_protocol::views::RateView;
 
@@ -80,14 +80,25 @@ pub(super) fn snapshot(nodes: Vec<NodeView>, jobs: Vec<JobView>) -> Snapshot {
         ledger: LedgerSnapshot { committed: 1_234, dead: 2, ..LedgerSnapshot::default() },
         ..ClusterStats::default()
     };
-    let rate = faultline_protocol::messages::RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 0 };
+    let rate = faultline_protocol::messages::RateSetting { asked: Asked::Rate(10.0), set_by: "cli".into(), at_ms: 0 };
     Snapshot { at_ms: NOW_MS, stats, rate: RateView::new(Some(&rate), Some(&in_force(10.0))), nodes, jobs }
 }
 
 /// What a generator says that submits so many jobs a minute.
 pub(super) fn in_force(jobs_per_minute: f64) -> InForce {
     let weights = faultline_engine::workload::WorkloadConfig::default().to_weights();
-    InForce { jobs_per_minute, rate_revision: 1, rate_refused: None, weights, mix_revision: 0, mix_refused: None, at_ms: NOW_MS }
+    InForce {
+        jobs_per_minute,
+        load_percent: None,
+        gpus: 0,
+        capped: false,
+        rate_revision: 1,
+        rate_refused: None,
+        weights,
+        mix_revision: 0,
+        mix_refused: None,
+        at_ms: NOW_MS,
+    }
 }
 
 /// Four nodes, one of them dead and one draining, and three jobs.

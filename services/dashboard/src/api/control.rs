@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use faultline_protocol::messages::{MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
+use faultline_engine::workload::check_load;
+use faultline_protocol::messages::{Asked, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, RATE_PRESETS, RateSetting, preset_rate};
 use faultline_protocol::views::RateView;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
@@ -19,31 +20,40 @@ use crate::view::StatsReply;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// Exactly one of the two.
+/// Exactly one of the three.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateRequest {
     /// 0.1 to 50.
     pub(crate) jobs_per_minute: Option<f64>,
+    /// A share of the cluster's GPU time, 1 to 200 %: as many jobs as take it, however many nodes there are.
+    pub(crate) load_percent: Option<f64>,
     /// `Light Load`, `Normal`, `High Load`, `Extreme` or `MAXIMUM`.
     pub(crate) preset: Option<String>,
 }
 
 impl RateRequest {
-    fn rate(&self) -> Result<f64, ApiError> {
-        match (self.jobs_per_minute, &self.preset) {
-            (Some(rate), None) if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&rate) => Ok(rate),
-            (Some(rate), None) => Err(ApiError::invalid(
+    fn asked(&self) -> Result<Asked, ApiError> {
+        match (self.jobs_per_minute, self.load_percent, &self.preset) {
+            (Some(rate), None, None) if (MIN_RATE_PER_MINUTE..=MAX_RATE_PER_MINUTE).contains(&rate) => Ok(Asked::Rate(rate)),
+            (Some(rate), None, None) => Err(ApiError::invalid(
                 "jobs_per_minute",
                 format!("{rate} is outside {MIN_RATE_PER_MINUTE} to {MAX_RATE_PER_MINUTE} jobs a minute"),
             )),
-            (None, Some(name)) => preset_rate(name).map(|(_, rate)| rate).ok_or_else(|| {
+            (None, Some(percent), None) => match check_load(percent) {
+                Ok(()) => Ok(Asked::Load(percent)),
+                Err(problem) => Err(ApiError::invalid("load_percent", problem)),
+            },
+            (None, None, Some(name)) => preset_rate(name).map(|(_, rate)| Asked::Rate(rate)).ok_or_else(|| {
                 let name: String = name.chars().take(40).collect();
                 let known: Vec<&str> = RATE_PRESETS.iter().map(|(name, _)| *name).collect();
                 ApiError::invalid("preset", format!("unknown preset `{name}`: use {}", known.join(", ")))
             }),
-            (Some(_), Some(_)) => Err(ApiError::invalid("preset", "give either jobs_per_minute or preset, not both")),
-            (None, None) => Err(ApiError::invalid("jobs_per_minute", "give jobs_per_minute or preset")),
+            (None, None, None) => Err(ApiError::invalid("jobs_per_minute", "give jobs_per_minute, load_percent, or preset")),
+            (_, _, preset) => {
+                let field = if preset.is_some() { "preset" } else { "load_percent" };
+                Err(ApiError::invalid(field, "give only one of jobs_per_minute, load_percent, and preset"))
+            }
         }
     }
 }
@@ -71,7 +81,7 @@ pub(crate) async fn rate(State(app): State<App>) -> Json<RateView> {
     Json(app.view.read().rate(app.now_ms()))
 }
 
-/// Set the job rate
+/// Set the job rate, or the load that it follows
 ///
 /// Waits up to 2 s for the generator's answer: `in_force_per_minute` is then the new rate, or `refused` says why not.
 #[utoipa::path(put, path = "/api/v1/rate", tag = "cluster", request_body = RateRequest,
@@ -81,7 +91,7 @@ pub(crate) async fn set_rate(
     State(app): State<App>,
     JsonBody(request): JsonBody<RateRequest>,
 ) -> Result<(StatusCode, Json<RateView>), ApiError> {
-    let setting = RateSetting { jobs_per_minute: request.rate()?, set_by: "dashboard".into(), at_ms: app.now_ms() };
+    let setting = RateSetting { asked: request.asked()?, set_by: "dashboard".into(), at_ms: app.now_ms() };
     let revision = app.cluster.set_rate(setting.clone()).await?;
     app.view.write().on_rate(Some(setting));
     let give_up = Instant::now() + ANSWER_LIMIT;

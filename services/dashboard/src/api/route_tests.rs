@@ -198,7 +198,7 @@ async fn a_silent_nats_is_told_with_its_time() {
 async fn the_rate_has_bounds_and_presets() {
     let (app, cluster) = local();
     let (_, body) = get(&app, "/api/v1/rate").await;
-    assert_eq!((&body["jobs_per_minute"], &body["preset"]), (&json!(2.0), &json!("Normal")));
+    assert_eq!((&body["load_percent"], &body["jobs_per_minute"], &body["preset"]), (&json!(60.0), &json!(0.0), &Value::Null));
     for (request, field) in [
         (json!({"jobs_per_minute": 50.1}), "jobs_per_minute"),
         (json!({"jobs_per_minute": 0}), "jobs_per_minute"),
@@ -207,6 +207,9 @@ async fn the_rate_has_bounds_and_presets() {
         (json!({}), "jobs_per_minute"),
         (json!({"preset": "Ludicrous"}), "preset"),
         (json!({"preset": "Normal", "jobs_per_minute": 2}), "preset"),
+        (json!({"load_percent": 60, "jobs_per_minute": 2}), "load_percent"),
+        (json!({"load_percent": 0}), "load_percent"),
+        (json!({"load_percent": 201}), "load_percent"),
         (json!({"rate": 3}), "rate"),
     ] {
         let (status, body) = send_json(&app, "PUT", "/api/v1/rate", request.to_string()).await;
@@ -217,6 +220,7 @@ async fn the_rate_has_bounds_and_presets() {
     assert_eq!((status, &body["jobs_per_minute"], &body["preset"]), (StatusCode::ACCEPTED, &json!(10.0), &json!("High Load")));
     assert_eq!(get(&app, "/api/v1/rate").await.1["jobs_per_minute"], 10.0);
     assert_eq!(send_json(&app, "PUT", "/api/v1/rate", r#"{"jobs_per_minute":0.1}"#).await.0, StatusCode::ACCEPTED);
+    assert_eq!(send_json(&app, "PUT", "/api/v1/rate", r#"{"load_percent":90}"#).await.1["load_percent"], 90.0);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use faultline_engine::job::{AttemptId, JobId, Priority};
-use faultline_protocol::messages::{EventKind, JobState, Level, OpenMarker, RunningBrief};
+use faultline_protocol::messages::{Asked, EventKind, JobState, Level, OpenMarker, RunningBrief};
 
 use super::*;
 
@@ -53,10 +53,13 @@ fn the_leaders_figures_are_used_while_it_answers() {
 #[test]
 fn a_rate_is_in_force_when_the_generator_says_so_and_until_it_falls_silent() {
     let mut view = View::new(0);
-    view.on_rate(Some(RateSetting { jobs_per_minute: 2_000.0, set_by: "cli".into(), at_ms: 1 }));
+    view.on_rate(Some(RateSetting { asked: Asked::Rate(2_000.0), set_by: "cli".into(), at_ms: 1 }));
     assert!(view.rate(1_000).deviation().unwrap().starts_with("no generator runs"));
     let said = InForce {
         jobs_per_minute: 2.0,
+        load_percent: None,
+        gpus: 0,
+        capped: false,
         rate_revision: 7,
         rate_refused: Some("outside 0.1 to 50".into()),
         weights: std::collections::BTreeMap::new(),
@@ -67,7 +70,7 @@ fn a_rate_is_in_force_when_the_generator_says_so_and_until_it_falls_silent() {
     view.on_in_force(Some(said), 1_000);
     let rate = view.rate(15_999);
     assert_eq!((rate.jobs_per_minute, rate.in_force_per_minute, rate.refused.as_deref()), (2_000.0, Some(2.0), Some("outside 0.1 to 50")));
-    assert!(rate.deviation().unwrap().contains("2 jobs a minute stay in force"));
+    assert!(rate.deviation().unwrap().contains("keeps to 2 jobs a minute: outside"));
     assert!(view.rate_is_answered(7) && !view.rate_is_answered(8));
     assert_eq!(view.rate(16_000).in_force_per_minute, None, "by the time of its arrival here, not by its own clock");
     view.on_in_force(None, 2_000);
@@ -79,10 +82,10 @@ fn events_and_the_rate_are_kept() {
     let mut view = View::new(0);
     view.on_event(event_seq(4, 0), ClusterEvent::new(1, "detector", Level::Warn, EventKind::NodeSuspect, "late"));
     assert_eq!(view.events.last_seq(), event_seq(4, 0));
-    view.on_rate(Some(RateSetting { jobs_per_minute: 10.0, set_by: "cli".into(), at_ms: 1 }));
+    view.on_rate(Some(RateSetting { asked: Asked::Rate(10.0), set_by: "cli".into(), at_ms: 1 }));
     assert_eq!((view.rate(0).jobs_per_minute, view.rate(0).set_by.as_str()), (10.0, "cli"));
     view.on_rate(None);
-    assert_eq!((view.rate(0).jobs_per_minute, view.rate(0).set_by.as_str()), (2.0, ""));
+    assert_eq!((view.rate(0).load_percent, view.rate(0).set_by.as_str()), (Some(60.0), ""));
     view.on_undecodable();
     assert_eq!(view.undecodable(), 1);
 }

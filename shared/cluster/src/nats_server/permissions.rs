@@ -78,7 +78,8 @@ const OPERATOR: Row = Row {
 pub const ROWS: [Row; 8] = [
     Row {
         user: "generator",
-        publish: &["job.q.>", "job.res.*", "node.ev.*"],
+        // A load is a share of the cluster: the leading scheduler tells how many GPUs that has.
+        publish: &["job.q.>", "job.res.*", "node.ev.*", subjects::SCHED_QUERY],
         get_streams: &[streams::RESULTS],
         follow_buckets: &[streams::KV_CONTROL],
         // A rate given on the command line becomes the cluster's setting.

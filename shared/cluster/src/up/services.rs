@@ -73,6 +73,7 @@ impl Plan {
         if !settings.no_generator {
             let mut flags = Vec::new();
             flags.extend(settings.rate.map(|rate| ("--rate", rate.to_string())));
+            flags.extend(settings.load.map(|percent| ("--load", percent.to_string())));
             flags.extend(self.seed());
             let mut generator = self.service("generator", "generator", &flags);
             generator.args.extend(settings.unbounded_rate.then(|| "--unbounded-rate".to_owned()));

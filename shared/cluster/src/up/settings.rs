@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::{FaultPreset, check_time_scale};
 use faultline_engine::scheduler::PolicyName;
+use faultline_engine::workload::check_load;
 use faultline_protocol::messages::check_rate;
 use faultline_runtime::config::MAX_SEED;
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,10 @@ pub struct UpSettings {
     pub data_dir: PathBuf,
     pub workers: u32,
     pub nodes_per_worker: u32,
-    /// Generated jobs a minute; none leaves the last setting.
+    /// Generated jobs a minute; none, and no load, leaves the last setting.
     pub rate: Option<f64>,
+    /// The same as a share of the cluster's GPU time, in percent.
+    pub load: Option<f64>,
     /// Whether the generator takes rates outside 0.1 to 50.
     pub unbounded_rate: bool,
     pub seed: Option<u64>,
@@ -51,6 +54,7 @@ impl Default for UpSettings {
             workers: 8,
             nodes_per_worker: 1,
             rate: None,
+            load: None,
             unbounded_rate: false,
             seed: None,
             dashboard_port: 8080,
@@ -158,6 +162,12 @@ impl UpSettings {
     }
 
     fn validate_rate(&self) -> Result<(), Error> {
+        if self.rate.is_some() && self.load.is_some() {
+            return Err(Error::Invalid("--rate and --load exclude each other: leave one out".to_owned()));
+        }
+        if let Some(percent) = self.load {
+            check_load(percent).map_err(|problem| Error::Invalid(format!("--load: {problem}")))?;
+        }
         let Some(rate) = self.rate else { return Ok(()) };
         check_rate(rate, self.unbounded_rate).map_err(|problem| {
             let remedy = if self.unbounded_rate { "" } else { "; --unbounded-rate allows other rates" };
@@ -199,6 +209,8 @@ mod tests {
             (UpSettings { rate: Some(f64::NAN), ..base() }, "--rate"),
             (UpSettings { rate: Some(51.0), ..base() }, "--unbounded-rate"),
             (UpSettings { rate: Some(1e12), unbounded_rate: true, ..base() }, "--rate"),
+            (UpSettings { load: Some(0.0), ..base() }, "--load: a load of 0 % is outside 1 to 200"),
+            (UpSettings { load: Some(60.0), rate: Some(2.0), ..base() }, "--rate and --load"),
             (UpSettings { seed: Some(MAX_SEED + 1), ..base() }, "--seed must be between 0 and 9223372036854775807"),
             (UpSettings { fault_time_scale: Some(0.0), faults: FaultPreset::Calibrated, ..base() }, "--fault-time-scale must be above 0"),
             (UpSettings { fault_time_scale: Some(f64::INFINITY), faults: FaultPreset::Rsc1, ..base() }, "--fault-time-scale"),

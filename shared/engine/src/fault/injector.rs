@@ -108,6 +108,9 @@ pub struct FaultInjector {
     /// The integrated hazard that the node still survives: exponential with mean 1, so that the time between two ticks does
     /// not change when it fails.
     endurance: f64,
+    /// The same for the errors of its GPUs, all of them together, with randomness of its own: profiles without them are as they were.
+    gpu_endurance: f64,
+    gpu_rng: Pcg64Mcg,
 }
 
 impl FaultInjector {
@@ -118,6 +121,8 @@ impl FaultInjector {
         let hazard = profile.lemons.map_or(profile.hazard, |lemons| profile.hazard.times(lemons.factor(seed, node.index)));
         let age_ms = hazard.age_when_met(&mut rng);
         let endurance = Exp1.sample(&mut rng);
+        let mut gpu_rng = stream(seed.wrapping_add(node.incarnation), "gpu", node.index as u64);
+        let gpu_endurance = Exp1.sample(&mut gpu_rng);
         Self {
             profile,
             seed,
@@ -130,6 +135,8 @@ impl FaultInjector {
             hazard,
             age_ms,
             endurance,
+            gpu_endurance,
+            gpu_rng,
         }
     }
 
@@ -145,7 +152,7 @@ impl FaultInjector {
 
     /// Whether time alone changes nothing: nothing is broken, and nothing breaks by itself.
     pub fn is_still(&self) -> bool {
-        self.active.is_empty() && self.hazard == Hazard::Never && self.profile.outages.is_none()
+        self.active.is_empty() && self.hazard == Hazard::Never && self.profile.outages.is_none() && self.profile.gpu_errors.is_none()
     }
 
     /// Lives up to `now_ms` and says what began and ended on the way, in order. `heat_factor` multiplies the rate since the
@@ -161,13 +168,22 @@ impl FaultInjector {
             let next_end_ms = self.active.values().map(|fault| fault.until_ms).min().unwrap_or(u64::MAX);
             let next_outage_ms = self.outages.front().map_or(u64::MAX, |outage| outage.from_ms);
             let limit_ms = next_end_ms.min(next_outage_ms).min(now_ms);
-            if self.active.is_empty()
-                && let Some(failed_at_ms) = self.survive(at_ms, limit_ms as f64, heat)
+            let gpu_error_ms = self.next_gpu_error_ms(at_ms);
+            let until_ms = gpu_error_ms.min(limit_ms as f64);
+            if self.may_fail()
+                && let Some(failed_at_ms) = self.survive(at_ms, until_ms, heat)
             {
+                self.wear_gpus(failed_at_ms - at_ms);
                 at_ms = failed_at_ms;
                 self.begin_drawn(at_ms as u64, &mut transitions);
                 continue;
             }
+            if gpu_error_ms < limit_ms as f64 {
+                at_ms = gpu_error_ms;
+                self.begin_gpu_error(at_ms as u64, &mut transitions);
+                continue;
+            }
+            self.wear_gpus(until_ms - at_ms);
             at_ms = at_ms.max(limit_ms as f64);
             if next_end_ms <= limit_ms {
                 self.end_due(at_ms as u64, &mut transitions);
@@ -220,6 +236,39 @@ impl FaultInjector {
             at_ms = end_ms;
         }
         None
+    }
+
+    /// Whether the node's own hazard counts now. One that has errors of GPUs beside it fails at the same rate with and without them.
+    fn may_fail(&self) -> bool {
+        match self.profile.gpu_errors {
+            Some(_) => !self.active.contains_key(&None),
+            None => self.active.is_empty(),
+        }
+    }
+
+    /// How many errors of GPUs the node has in a millisecond: none while it has a fault of its own.
+    fn gpu_errors_per_ms(&self) -> f64 {
+        let of = self.profile.gpu_errors.as_ref().filter(|_| !self.active.contains_key(&None));
+        of.map_or(0.0, |errors| f64::from(self.node.gpus) / errors.mean_ms)
+    }
+
+    /// When the next one is due if the node stays as it is; infinite when none is.
+    fn next_gpu_error_ms(&self, at_ms: f64) -> f64 {
+        let per_ms = self.gpu_errors_per_ms();
+        if per_ms > 0.0 { at_ms + self.gpu_endurance / per_ms } else { f64::INFINITY }
+    }
+
+    fn wear_gpus(&mut self, for_ms: f64) {
+        self.gpu_endurance -= for_ms.max(0.0) * self.gpu_errors_per_ms();
+    }
+
+    fn begin_gpu_error(&mut self, at_ms: u64, transitions: &mut Vec<FaultTransition>) {
+        self.gpu_endurance = Exp1.sample(&mut self.gpu_rng);
+        let Some(errors) = &self.profile.gpu_errors else { return };
+        let kind = errors.weights.pick(&mut self.gpu_rng);
+        let for_ms = self.profile.repair.draw(&mut self.gpu_rng).max(1);
+        let gpu = self.gpu_rng.random_range(0..self.node.gpus.max(1));
+        self.begin(Injection { kind, gpu, for_ms, factor: 1.0 }, (FaultCause::Hazard, ""), at_ms, transitions);
     }
 
     fn begin_drawn(&mut self, at_ms: u64, transitions: &mut Vec<FaultTransition>) {

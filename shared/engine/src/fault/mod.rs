@@ -24,5 +24,7 @@ pub use order::{
     USUAL_SLOW_FACTOR, fault_length_words, slow_factor_words,
 };
 pub use outage::{FailureDomain, Outage, OutageRates, SharedPart};
-pub use profile::{Cause, FaultPreset, FaultProfile, FaultWeights, Fleet, LLAMA_3_CAUSES, TRACE_INTER_ARRIVAL_CV, check_time_scale};
+pub use profile::{
+    Cause, FaultPreset, FaultProfile, FaultWeights, Fleet, GpuErrors, LLAMA_3_CAUSES, TRACE_INTER_ARRIVAL_CV, check_time_scale,
+};
 pub use truth::{FaultCause, FaultDepth, FaultTruth, experiment_signature, fault_id};

@@ -18,6 +18,9 @@ const NORMAL_P90: f64 = 1.2816;
 /// Shorter faults than this cannot be told from a late heartbeat.
 const REPAIR_MIN_MS: f64 = 1000.0;
 
+/// One error a GPU in 35 minutes: on the 46 GPUs of eight default nodes one every 46 s.
+const CLASSROOM_GPU_ERROR_MEAN_MS: f64 = 35.0 * MS_PER_MIN;
+
 /// At a million times the pace of life a node has a fault every twenty seconds.
 const MAX_TIME_SCALE: f64 = 1e6;
 
@@ -30,7 +33,7 @@ pub fn check_time_scale(factor: f64) -> Result<(), String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultPreset {
-    /// 5 to 12 % a minute a node: made to be watched.
+    /// 5 to 12 % a minute a node, and an error of one of its GPUs now and then: made to be watched.
     #[default]
     Classroom,
     /// The rates, repair times and burstiness of a published trace; raise the time scale to see any.
@@ -144,6 +147,11 @@ impl FaultWeights {
         Self(vec![(FaultKind::Crash, 0.4), (FaultKind::Hang, 0.2), (FaultKind::HeartbeatLoss, 0.2), (FaultKind::Slow, 0.2)])
     }
 
+    /// Errors of GPUs that end what runs there: the three after which the GPU must be reset more often than the one that it survives.
+    pub fn gpu_errors() -> Self {
+        Self(vec![(FaultKind::Xid79, 0.3), (FaultKind::Xid48, 0.3), (FaultKind::Xid95, 0.2), (FaultKind::Xid94, 0.2)])
+    }
+
     /// By [`LLAMA_3_CAUSES`].
     pub fn llama_3() -> Self {
         let shared = |cause: &Cause| {
@@ -223,6 +231,14 @@ const RACK_SHARE: f64 = (0.16 - 0.75 * SWITCH_SHARE - 0.75 * POWER_SHARE) / 0.5;
 /// Bad days: fitted, so that together with the outages the time between two faults of the fleet varies as in the trace.
 const SURGE_VARIANCE: f64 = 4.0;
 
+/// Errors of single GPUs of a node that is up: each as likely at any age, whatever else the node's profile says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GpuErrors {
+    /// The mean time between two errors of one GPU.
+    pub mean_ms: f64,
+    pub weights: FaultWeights,
+}
+
 /// How often and how a node fails.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultProfile {
@@ -231,6 +247,8 @@ pub struct FaultProfile {
     pub lemons: Option<Lemons>,
     pub surges: Option<Surges>,
     pub outages: Option<OutageRates>,
+    /// Errors of single GPUs beside the node's own faults.
+    pub gpu_errors: Option<GpuErrors>,
     pub weights: FaultWeights,
     pub repair: RepairTime,
     /// The hazard is multiplied by the node's heat factor to this power: 0 makes heat irrelevant, 1 lets it count in full.
@@ -251,6 +269,7 @@ impl FaultProfile {
             lemons: None,
             surges: None,
             outages: None,
+            gpu_errors: None,
             weights: FaultWeights::classroom(),
             repair: Self::CLASSROOM_REPAIR,
             heat_sensitivity: 0.0,
@@ -258,9 +277,11 @@ impl FaultProfile {
     }
 
     /// Node `index`, counted from 1, of the original simulator: 5.0 % a minute, 6.0, ... 12.0, then from the start. Heat does not
-    /// count, so that the rates are what they say.
+    /// count, so that the rates are what they say. The eight default nodes so fail every 84 s, together; with the errors of their 46
+    /// GPUs something fails every half minute.
     pub fn classroom(index: usize) -> Self {
-        Self::watchable(constant(5.0 + (index.saturating_sub(1) % 8) as f64))
+        let gpu_errors = GpuErrors { mean_ms: CLASSROOM_GPU_ERROR_MEAN_MS, weights: FaultWeights::gpu_errors() };
+        Self { gpu_errors: Some(gpu_errors), ..Self::watchable(constant(5.0 + (index.saturating_sub(1) % 8) as f64)) }
     }
 
     /// 4 % a minute on average, very unevenly.
@@ -310,6 +331,7 @@ impl FaultProfile {
                 switch_mean_ms: mean_ms / SWITCH_SHARE,
                 repair,
             }),
+            gpu_errors: None,
             weights: FaultWeights::llama_3(),
             repair,
             heat_sensitivity: 1.0,

@@ -17,6 +17,8 @@
 //! for a share of one, 55 % for one, 1 % for more (Weng et al., "Beware of Fragmentation", USENIX ATC 2023). Shares are more common
 //! here so that eight nodes hold many jobs at once, and large jobs too, so that some are hard to place.
 
+mod load;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -28,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DEFAULT_NODES, GpuModel, default_node};
 use crate::job::{Demand, JobId, JobSpec, Param, Params, Priority};
+
+pub use load::{DEFAULT_LOAD_PERCENT, LOADS_PERCENT, check_load, jobs_per_minute, mean_gpu_ms, shorten};
 
 const MS_PER_MIN: f64 = 60_000.0;
 /// The longest wait for the next job, in milliseconds: ten years, for rates of next to nothing.

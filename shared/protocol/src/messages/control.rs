@@ -1,12 +1,14 @@
 //! Operator to services: KV CONTROL, KV LEASE and `ctl.<worker>.<verb>`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 pub use faultline_engine::fault::FaultOrderKind;
 use faultline_engine::fault::{FaultWish, InvalidFault};
 use faultline_engine::job::AttemptId;
-use faultline_engine::words::job_rate;
+use faultline_engine::words::{job_rate, plural};
+use faultline_engine::workload::{DEFAULT_LOAD_PERCENT, check_load};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,6 +21,9 @@ pub const MIN_RATE_PER_MINUTE: f64 = 0.1;
 pub const MAX_RATE_PER_MINUTE: f64 = 50.0;
 /// Beyond this even an unbounded rate is a slip of the finger: 10 million jobs a second.
 pub const ABSURD_RATE_PER_MINUTE: f64 = 6e8;
+
+/// A load makes no more jobs than this a minute without `--unbounded-rate`, however large the cluster: all of it may run on one machine.
+pub const MAX_LOAD_RATE_PER_MINUTE: f64 = 3_000.0;
 
 /// Whether the generator takes a rate, started with or without `--unbounded-rate`; else what is wrong with it.
 pub fn check_rate(per_minute: f64, unbounded: bool) -> Result<(), String> {
@@ -36,10 +41,55 @@ pub fn preset_rate(name: &str) -> Option<(&'static str, f64)> {
     RATE_PRESETS.into_iter().find(|(preset, _)| fold(preset) == fold(name))
 }
 
+/// How much shall be generated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Asked {
+    /// So many jobs a minute, whatever the cluster.
+    #[serde(rename = "jobs_per_minute")]
+    Rate(f64),
+    /// So many jobs that they take this share of the cluster's GPU time, in percent.
+    #[serde(rename = "load_percent")]
+    Load(f64),
+}
+
+impl Default for Asked {
+    /// What holds while nothing is set.
+    fn default() -> Self {
+        Asked::Load(DEFAULT_LOAD_PERCENT)
+    }
+}
+
+impl Asked {
+    /// Whether the generator takes it, started with or without `--unbounded-rate`; else what is wrong with it.
+    pub fn check(self, unbounded: bool) -> Result<(), String> {
+        match self {
+            Asked::Rate(per_minute) => check_rate(per_minute, unbounded),
+            Asked::Load(percent) => check_load(percent),
+        }
+    }
+
+    pub fn load_percent(self) -> Option<f64> {
+        match self {
+            Asked::Rate(_) => None,
+            Asked::Load(percent) => Some(percent),
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asked::Rate(per_minute) => f.write_str(&job_rate(*per_minute)),
+            Asked::Load(percent) => write!(f, "a load of {percent} %"),
+        }
+    }
+}
+
 /// KV CONTROL `rate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RateSetting {
-    pub jobs_per_minute: f64,
+    #[serde(flatten)]
+    pub asked: Asked,
     pub set_by: String,
     pub at_ms: u64,
 }
@@ -58,7 +108,17 @@ message!(KindMix, "kind-mix");
 /// [`IN_FORCE_EVERY`], so that a generator that is gone does not seem to obey.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InForce {
+    /// With a load: what it comes to.
     pub jobs_per_minute: f64,
+    /// The load in force; none where a rate is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_percent: Option<f64>,
+    /// The cluster's GPUs of which the load is a share; 0 while the scheduler has not told them.
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub gpus: u32,
+    /// The load comes to more than [`MAX_LOAD_RATE_PER_MINUTE`], and the generator was started without `--unbounded-rate`.
+    #[serde(default, skip_serializing_if = "faultline_engine::unset::is_default")]
+    pub capped: bool,
     /// The revision of `rate` that it has read last; 0 before the first.
     pub rate_revision: u64,
     /// Why that setting is not in force.
@@ -73,6 +133,25 @@ pub struct InForce {
 }
 
 message!(InForce, "settings-in-force");
+
+impl InForce {
+    /// What of the rate's setting is in force.
+    pub fn asked(&self) -> Asked {
+        self.load_percent.map_or(Asked::Rate(self.jobs_per_minute), Asked::Load)
+    }
+
+    /// The same, and what a load comes to.
+    pub fn rate_words(&self) -> String {
+        let Some(percent) = self.load_percent else { return job_rate(self.jobs_per_minute) };
+        let load = Asked::Load(percent);
+        if self.gpus == 0 {
+            return format!("{load}: no jobs until a scheduler leads and a node has registered");
+        }
+        let rate = job_rate(self.jobs_per_minute);
+        let cap = if self.capped { ", the most that a load makes without --unbounded-rate" } else { "" };
+        format!("{load}: {rate} on {}{cap}", plural(u64::from(self.gpus), "GPU"))
+    }
+}
 
 /// How often the generator says what is in force when nothing changes.
 pub const IN_FORCE_EVERY: Duration = Duration::from_secs(5);
@@ -184,6 +263,40 @@ mod tests {
 
     use super::*;
     use crate::codec;
+
+    #[test]
+    fn a_rate_travels_as_it_did_before_there_were_loads() {
+        let setting = |asked| RateSetting { asked, set_by: "cli".into(), at_ms: 7 };
+        for (asked, json) in [
+            (Asked::Rate(2.5), r#"{"jobs_per_minute":2.5,"set_by":"cli","at_ms":7}"#),
+            (Asked::Load(60.0), r#"{"load_percent":60.0,"set_by":"cli","at_ms":7}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&setting(asked)).unwrap(), json);
+            assert_eq!(codec::decode_body::<RateSetting>(&codec::encode(&setting(asked))).unwrap(), setting(asked));
+        }
+        assert!(Asked::Rate(51.0).check(false).is_err() && Asked::Rate(51.0).check(true).is_ok());
+        assert!(Asked::Load(0.0).check(true).is_err() && Asked::default().check(false).is_ok());
+    }
+
+    #[test]
+    fn a_load_says_what_it_comes_to() {
+        let said = |load_percent, gpus, capped| InForce {
+            jobs_per_minute: 180.0,
+            load_percent,
+            gpus,
+            capped,
+            rate_revision: 1,
+            rate_refused: None,
+            weights: BTreeMap::new(),
+            mix_revision: 0,
+            mix_refused: None,
+            at_ms: 1,
+        };
+        assert_eq!(said(None, 0, false).rate_words(), "180 jobs a minute");
+        assert_eq!(said(Some(60.0), 46, false).rate_words(), "a load of 60 %: 180 jobs a minute on 46 GPUs");
+        assert!(said(Some(60.0), 46, true).rate_words().ends_with("on 46 GPUs, the most that a load makes without --unbounded-rate"));
+        assert!(said(Some(60.0), 0, false).rate_words().starts_with("a load of 60 %: no jobs until"));
+    }
 
     #[test]
     fn an_order_is_one_word_on_the_wire_and_an_unknown_one_is_an_error() {

@@ -17,10 +17,11 @@ use faultline_engine::ledger::stores::{Change, Setback, Sight};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
 use faultline_engine::scheduler::{Reject, RejectReason, WhyWaiting};
 use faultline_protocol::messages::{
-    AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DrainSetting, EndedBatch,
-    EpochRefused, EventBatch, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Goodbye, Heartbeat, InForce,
-    JobView, KillAttempts, KindMix, LeaseRecord, LedgerSnapshot, LedgerState, Level, NodeRegistration, NodeSync, NodeSyncPart, NodeView,
-    OpenMarker, Ping, Pong, Query, QueryReply, QueuedJob, RateSetting, RunningBrief, SyncOrder, TerminalRecord, Verdict, WorkerSync,
+    Asked, AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DemoScene,
+    DrainSetting, EndedBatch, EpochRefused, EventBatch, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Goodbye,
+    Heartbeat, InForce, JobView, KillAttempts, KindMix, LeaseRecord, LedgerSnapshot, LedgerState, Level, NodeRegistration, NodeSync,
+    NodeSyncPart, NodeView, OpenMarker, Ping, Pong, Query, QueryReply, QueuedJob, RateSetting, RunningBrief, SyncOrder, TerminalRecord,
+    Verdict, WorkerSync,
 };
 
 pub(crate) use sample::Sample;
@@ -426,14 +427,33 @@ fn work_and_nodes() -> Vec<Sample> {
 
 fn control() -> Vec<Sample> {
     vec![
-        sample("", RateSetting { jobs_per_minute: 12.5, set_by: "cli".into(), at_ms: T }),
+        sample("", RateSetting { asked: Asked::Rate(12.5), set_by: "cli".into(), at_ms: T }),
+        sample("load", RateSetting { asked: Asked::Load(60.0), set_by: "cli".into(), at_ms: T }),
         sample("", KindMix { weights: BTreeMap::from([("compute".into(), 3.0), ("fault".into(), 0.5), ("sleep".into(), 4.0)]) }),
         sample(
             "",
             InForce {
                 jobs_per_minute: 2.0,
+                load_percent: None,
+                gpus: 0,
+                capped: false,
                 rate_revision: 7,
                 rate_refused: Some("2000 jobs a minute is outside 0.1 to 50".into()),
+                weights: BTreeMap::from([("sleep".into(), 4.0)]),
+                mix_revision: 5,
+                mix_refused: None,
+                at_ms: T,
+            },
+        ),
+        sample(
+            "load",
+            InForce {
+                jobs_per_minute: 3000.0,
+                load_percent: Some(60.0),
+                gpus: 5750,
+                capped: true,
+                rate_revision: 7,
+                rate_refused: None,
                 weights: BTreeMap::from([("sleep".into(), 4.0)]),
                 mix_revision: 5,
                 mix_refused: None,

@@ -42,7 +42,7 @@ const PUBLISH: &[(&str, &str)] = &[
     ("ctl.worker-01.kill", "scheduler"),
     ("ctl.worker-01.sync", "scheduler"),
     ("ctl.all.sync", "scheduler"),
-    ("sched.query", "up dashboard cli"),
+    ("sched.query", "generator up dashboard cli"),
     ("sched.cancel", "dashboard cli"),
     ("sched.ended", "worker"),
     ("sched.synced", "worker"),

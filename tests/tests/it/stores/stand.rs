@@ -6,7 +6,7 @@ use std::time::Duration;
 use faultline_engine::job::JobId;
 use faultline_engine::node::Health;
 use faultline_protocol::codec;
-use faultline_protocol::messages::{RateSetting, Verdict};
+use faultline_protocol::messages::{Asked, RateSetting, Verdict};
 use faultline_protocol::streams;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::kv_get;
@@ -120,7 +120,7 @@ impl Stand {
         }
         match entry(streams::KV_CONTROL, streams::KEY_RATE).await {
             Ok(Some(body)) => match codec::decode_body::<RateSetting>(&body) {
-                Ok(rate) if (rate.jobs_per_minute - RATE_PER_MINUTE).abs() < 1e-9 => {}
+                Ok(rate) if rate.asked == Asked::Rate(RATE_PER_MINUTE) => {}
                 other => return Some(format!("the rate is {other:?}")),
             },
             other => return Some(format!("the rate: {other:?}")),

@@ -993,21 +993,34 @@ export interface RatePreset {
   jobs_per_minute: number;
   name: string;
 }
-/** Exactly one of the two. */
+/** Exactly one of the three. */
 export interface RateRequest {
   /** 0.1 to 50. */
   jobs_per_minute?: number | null;
+  /** A share of the cluster's GPU time, 1 to 200 %: as many jobs as take it, however many nodes there are. */
+  load_percent?: number | null;
   /** `Light Load`, `Normal`, `High Load`, `Extreme` or `MAXIMUM`. */
   preset?: string | null;
 }
 /** How many jobs are generated. */
 export interface RateView {
   at_ms: number;
+  /** What it said, in words. */
+  in_force?: string | null;
   /** When it said so last, by its clock; it does every 5 s. */
   in_force_at_ms?: number | null;
+  /** The GPUs of the cluster of which that load is a share; 0 while the scheduler has not told them. */
+  in_force_gpus?: number | null;
+  /** The load that comes to this rate; none when it keeps to a rate. */
+  in_force_load_percent?: number | null;
   /** The rate at which the generator submits jobs, by its own word; none when no generator runs. */
   in_force_per_minute?: number | null;
+  /** The rate that was set. With a load: what the generator makes of it, and 0 while no generator has said so. */
   jobs_per_minute: number;
+  /** The load that was set, or holds because nothing is set: the share of the cluster's GPU time, in percent. None with a rate. */
+  load_percent?: number | null;
+  /** Loads to choose from, in percent. */
+  loads: number[];
   max_per_minute: number;
   min_per_minute: number;
   /** The preset that has this rate, if one does. */

@@ -1,10 +1,10 @@
-// How many jobs are generated: slider, number and presets set the same rate; beside it what the generator achieves.
+// How many jobs are generated: a share of the cluster, or a rate that slider, number and presets set; beside it what the generator achieves.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { failureText, put } from '../lib/api';
 import * as format from '../lib/format';
 import { rate, stats } from '../lib/store';
-import type { RateView } from '../lib/wire';
+import type { RateRequest, RateView } from '../lib/wire';
 import { Loading, Panel } from '../ui/parts';
 import { Orders } from '../ui/orders';
 
@@ -33,31 +33,45 @@ export function RatePanel() {
 function Controls({ current }: { current: RateView }) {
   // What a person has just set stands until the service says the same.
   const [wanted, setWanted] = useState<number | null>(null);
+  const [wantedLoad, setWantedLoad] = useState<number | null>(null);
   const [typed, setTyped] = useState<string | null>(null);
   const [problem, setProblem] = useState('');
   const timer = useRef(0);
   const { min_per_minute: low, max_per_minute: high } = current;
   const shown = wanted ?? current.jobs_per_minute;
+  const load = wantedLoad ?? (wanted === null ? (current.load_percent ?? null) : null);
 
   useEffect(() => {
     if (wanted !== null && Math.abs(current.jobs_per_minute - wanted) < 1e-9) setWanted(null);
   }, [current.jobs_per_minute, wanted]);
+  useEffect(() => {
+    if (current.load_percent === wantedLoad) setWantedLoad(null);
+  }, [current.load_percent, wantedLoad]);
   useEffect(() => () => clearTimeout(timer.current), []);
 
-  const send = async (value: number) => {
+  const send = async (asked: RateRequest) => {
     try {
-      rate.value = await put<RateView>('/rate', { jobs_per_minute: value });
+      rate.value = await put<RateView>('/rate', asked);
       setProblem('');
     } catch (error) {
       setProblem(failureText(error));
       setWanted(null);
+      setWantedLoad(null);
     }
   };
   const set = (value: number, afterMs = SEND_AFTER_MS) => {
     setWanted(value);
+    setWantedLoad(null);
     setTyped(null);
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => send(value), afterMs);
+    timer.current = window.setTimeout(() => send({ jobs_per_minute: value }), afterMs);
+  };
+  const setLoad = (percent: number) => {
+    setWanted(null);
+    setWantedLoad(percent);
+    setTyped(null);
+    clearTimeout(timer.current);
+    void send({ load_percent: percent });
   };
   const enter = () => {
     if (typed === null) return;
@@ -81,7 +95,7 @@ function Controls({ current }: { current: RateView }) {
             if (event.key === 'Enter') enter();
           }}
         />
-        <span>jobs/min asked</span>
+        <span>{load === null ? 'jobs/min asked' : `jobs/min for ${load} % load`}</span>
         <span class="quiet num grow right">
           {achieved === undefined || achieved === null ? '' : `${format.count(achieved)} in the last minute`}
         </span>
@@ -98,7 +112,8 @@ function Controls({ current }: { current: RateView }) {
         onInput={(event) => set(fromSlider(Number(event.currentTarget.value), low, high))}
       />
       <Scale low={low} high={high} />
-      <Presets current={current} shown={shown} choose={(value) => set(value, 0)} />
+      <Loads current={current} load={load} choose={setLoad} />
+      <Presets current={current} shown={load === null ? shown : null} choose={(value) => set(value, 0)} />
       <p class="problem" id="rate-problem" role="alert">
         {problem || (wanted === null ? notInForce(current) : '')}
       </p>
@@ -107,10 +122,14 @@ function Controls({ current }: { current: RateView }) {
 }
 
 /** What of the setting is not so. */
-export function notInForce({ jobs_per_minute: asked, set_by: setBy, in_force_per_minute: inForce, refused }: RateView): string {
-  if (typeof inForce !== 'number') return 'No generator runs: the rate applies as soon as one runs';
-  if (refused) return `Refused, ${format.rate(inForce)} jobs/min stay in force: ${refused}`;
-  return setBy && Math.abs(inForce - asked) > 1e-9 ? `${format.rate(inForce)} jobs/min in force so far` : '';
+export function notInForce(view: RateView): string {
+  const { in_force: inForce, refused } = view;
+  if (typeof inForce !== 'string') return 'No generator runs: the rate applies as soon as one runs';
+  if (refused) return `Refused, the generator keeps to ${inForce}: ${refused}`;
+  const isOther =
+    (view.load_percent ?? null) !== (view.in_force_load_percent ?? null) ||
+    (typeof view.load_percent !== 'number' && Math.abs((view.in_force_per_minute ?? 0) - view.jobs_per_minute) > 1e-9);
+  return view.set_by && isOther ? `The generator still keeps to ${inForce}` : '';
 }
 
 function Scale({ low, high }: { low: number; high: number }) {
@@ -125,11 +144,30 @@ function Scale({ low, high }: { low: number; high: number }) {
   );
 }
 
-function Presets({ current, shown, choose }: { current: RateView; shown: number; choose: (value: number) => void }) {
+/** Shares of the cluster's GPU time. */
+function Loads({ current, load, choose }: { current: RateView; load: number | null; choose: (percent: number) => void }) {
+  const gpus = current.in_force_gpus;
+  return (
+    <div class="presets" role="group" aria-label="Load, as a share of the cluster's GPU time">
+      {current.loads.map((percent) => (
+        <button key={percent} aria-pressed={percent === load} onClick={() => choose(percent)}>
+          {percent} %
+        </button>
+      ))}
+      <span class="quiet num">{gpus ? `of ${format.plural(gpus, 'GPU')}` : 'of all GPUs'}</span>
+    </div>
+  );
+}
+
+function Presets({ current, shown, choose }: { current: RateView; shown: number | null; choose: (value: number) => void }) {
   return (
     <div class="presets" role="group" aria-label="Presets">
       {current.presets.map(({ name, jobs_per_minute }) => (
-        <button key={name} aria-pressed={Math.abs(jobs_per_minute - shown) < 1e-9} onClick={() => choose(jobs_per_minute)}>
+        <button
+          key={name}
+          aria-pressed={shown !== null && Math.abs(jobs_per_minute - shown) < 1e-9}
+          onClick={() => choose(jobs_per_minute)}
+        >
           {name} <small>{jobs_per_minute}</small>
         </button>
       ))}

@@ -65,6 +65,29 @@ fn the_size_of_the_ticks_does_not_change_the_faults() {
     }
 }
 
+fn of_the_node(transition: &FaultTransition) -> bool {
+    matches!(transition, FaultTransition::Began(fault) if fault.gpu.is_none())
+}
+
+#[test]
+fn something_fails_every_half_minute_on_eight_classroom_nodes_and_most_of_it_hits_a_gpu() {
+    let (mut of_nodes, mut of_gpus) = (0, 0);
+    let hours = 50;
+    for index in 1..=8 {
+        let gpus = crate::device::default_node(index).gpu_count as u8;
+        let node = FaultyNode { gpus, ..node(index) };
+        let (faults, _) = live(&mut FaultInjector::new(FaultProfile::classroom(index), 3, node), hours * 60 * MIN_MS, 1000, 1.0);
+        of_gpus += faults.iter().filter(|fault| fault.gpu.is_some()).count();
+        of_nodes += faults.iter().filter(|fault| fault.gpu.is_none()).count();
+        assert!(faults.iter().filter_map(|fault| fault.gpu).all(|gpu| gpu < gpus));
+    }
+    let every_s = |count: usize| hours as f64 * 3600.0 / count as f64;
+    // A node that is down does not fail: 84 s and 46 s of nodes that are up.
+    assert!((80.0..105.0).contains(&every_s(of_nodes)), "{} s", every_s(of_nodes));
+    assert!((42.0..54.0).contains(&every_s(of_gpus)), "{} s", every_s(of_gpus));
+    assert!((25.0..36.0).contains(&every_s(of_nodes + of_gpus)), "{} s", every_s(of_nodes + of_gpus));
+}
+
 #[test]
 fn classroom_nodes_fail_at_the_rate_they_state() {
     for index in 1..=8 {
@@ -75,7 +98,7 @@ fn classroom_nodes_fail_at_the_rate_they_state() {
         for minute in 0..20_000_u64 {
             let mut injector = FaultInjector::new(profile.clone(), minute, node(index));
             injector.tick(0, 1.0);
-            failed += u32::from(!injector.tick(MIN_MS, 1.0).is_empty());
+            failed += u32::from(injector.tick(MIN_MS, 1.0).iter().any(of_the_node));
         }
         let percent = f64::from(failed) / 200.0;
         // Four standard deviations.
@@ -86,7 +109,7 @@ fn classroom_nodes_fail_at_the_rate_they_state() {
 
 #[test]
 fn over_virtual_days_rate_and_kinds_are_as_documented() {
-    let profile = FaultProfile::classroom(4);
+    let profile = FaultProfile { gpu_errors: None, ..FaultProfile::classroom(4) };
     let (faults, healthy_ms) = live(&mut injector(profile.clone(), 11), 60 * DAY_MS, 1000, 1.0);
     let hazard_per_min = faults.len() as f64 / (healthy_ms as f64 / MIN_MS as f64);
     let expected = -(1.0_f64 - 0.08).ln();
