@@ -135,3 +135,21 @@ test('an instant is in the finest segment that does not begin after it', async (
   const of = (at) => segmentAt(segments, at)?.id;
   assert.deepEqual([of(-1), of(5), of(599), of(600), of(659), of(700)], [undefined, '10000-0', '10000-0', '1000-600', '1000-600', '1000-660']);
 });
+
+test('each move is one arc, and what moved before the page began is none', async () => {
+  const { Moves, stateOf } = await load('ui/heat-arcs.ts');
+  const moves = new Moves();
+  const incident = (...ways) => [{ id: 'i', moves: ways.map(([from, to, jobs, last_ms]) => ({ from, to, jobs, last_ms })) }];
+  assert.deepEqual(moves.next(incident(['a', 'b', 3, 1_000]), 0, 60_000), [], 'long ago');
+  assert.deepEqual(moves.next(incident(['a', 'b', 3, 1_000]), 0, 60_000), []);
+  const arcs = moves.next(incident(['a', 'b', 5, 60_000], ['a', 'c', 1, 60_000], ['d', 'd', 1, 60_000]), 100, 60_500);
+  assert.deepEqual(arcs.map(({ from, to, jobs }) => [from, to, jobs]), [['a', 'b', 2], ['a', 'c', 1]]);
+  assert.ok(arcs[0].startMs === 100 && arcs[1].startMs > 100, 'one after the other');
+  assert.deepEqual(moves.next([], 200, 61_000), []);
+
+  const arc = { from: 'a', to: 'b', jobs: 1, startMs: 1_000 };
+  assert.equal(stateOf(arc, 900, false).strength, 0, 'not yet');
+  assert.ok(stateOf(arc, 1_300, false).done < 1 && stateOf(arc, 2_500, false).done === 1);
+  assert.deepEqual(stateOf(arc, 1_001, true), { done: 1, strength: 1 }, 'no motion');
+  assert.equal(stateOf(arc, 9_000, false), null);
+});

@@ -62,8 +62,9 @@ pub(super) struct NodeTrouble {
 /// An interrupted job.
 #[derive(Debug, Clone)]
 pub(super) struct Move {
-    /// The attempt that was interrupted.
+    /// The attempt that was interrupted, and where.
     attempt: AttemptId,
+    pub(super) from: String,
     /// Where it was placed next, and when that first happened.
     pub(super) to: Option<String>,
     pub(super) placed_ms: Option<u64>,
@@ -227,7 +228,7 @@ impl Incident {
     }
 
     pub(super) fn interrupted(&mut self, job: JobId, attempt: AttemptId, node: &str, at_ms: u64) {
-        self.moves.insert(job, Move { attempt, to: None, placed_ms: None, end: None });
+        self.moves.insert(job, Move { attempt, from: node.to_owned(), to: None, placed_ms: None, end: None });
         self.nodes.entry(node.to_owned()).or_default();
         self.first_loss_ms.get_or_insert(at_ms);
         self.sign(at_ms);
@@ -294,6 +295,11 @@ impl Incident {
         self.leaderless = false;
         self.leader = Some(LeaderChange { to: to.to_owned(), from: from.map(str::to_owned), at_ms });
         self.sign(at_ms);
+    }
+
+    /// The jobs that it interrupted, each with whether it waits to be placed again.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = (JobId, bool)> {
+        self.moves.iter().map(|(job, moved)| (*job, moved.placed_ms.is_none() && moved.end.is_none()))
     }
 
     fn moved(&mut self, at_ms: u64) {

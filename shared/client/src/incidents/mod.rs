@@ -10,6 +10,7 @@ pub mod read;
 pub mod report;
 #[cfg(test)]
 mod report_tests;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -26,7 +27,8 @@ use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
 
 pub use incident::IncidentKind;
 use incident::{AFTERMATH_MS, BURST_MS, DOMAIN_MS, Incident};
-pub use view::{IncidentState, IncidentView, MovedTo, Step, StepKind};
+pub use tally::Tally;
+pub use view::{IncidentState, IncidentView, MovedBetween, MovedTo, Step, StepKind};
 
 /// How many incidents are kept; the oldest go first.
 pub const MAX_INCIDENTS: usize = 1_000;
@@ -34,8 +36,10 @@ pub const MAX_INCIDENTS: usize = 1_000;
 const MAX_PLACEMENTS: usize = 10_000;
 /// Signs without a known cause that come from one worker, or at one departure, within this time belong together.
 const SIGNS_MS: u64 = 3_000;
-/// So many attempts that fail by themselves within [`BURST_MS`] are an incident.
+/// So many attempts that fail by themselves within [`BURST_MS`] are an incident, if one in [`BURST_SHARE`] of those placed meanwhile does: on a
+/// large cluster some always fail.
 const BURST: usize = 10;
+const BURST_SHARE: usize = 4;
 
 /// The fold. Events are told in the order in which they were stored, and none twice.
 #[derive(Debug, Default)]
@@ -58,6 +62,8 @@ pub struct Incidents {
     was_stopped: bool,
     /// Attempts that failed by themselves lately.
     failures: VecDeque<(u64, JobId)>,
+    /// When attempts were placed lately.
+    placed_ms: VecDeque<u64>,
 }
 
 impl Incidents {
@@ -282,6 +288,10 @@ impl Incidents {
 
     fn on_placed(&mut self, event: &ClusterEvent) {
         let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
+        self.placed_ms.push_back(event.at_ms);
+        while self.placed_ms.front().is_some_and(|at_ms| at_ms + BURST_MS < event.at_ms) {
+            self.placed_ms.pop_front();
+        }
         if event.requeues == 0 && !self.by_job.contains_key(&job) {
             return;
         }
@@ -331,6 +341,10 @@ impl Incidents {
         self.failures.push_back((event.at_ms, job));
         while self.failures.front().is_some_and(|(at_ms, _)| at_ms + BURST_MS < event.at_ms) {
             self.failures.pop_front();
+        }
+        let placed = self.placed_ms.iter().filter(|at_ms| **at_ms + BURST_MS >= event.at_ms).count();
+        if self.failures.len() * BURST_SHARE < placed {
+            return;
         }
         let lasts = |incident: &Incident| incident.kind == IncidentKind::Failures && incident.last_sign_ms + BURST_MS >= event.at_ms;
         let lasting = self.all.iter().rev().find(|(_, incident)| lasts(incident)).map(|(serial, _)| *serial);

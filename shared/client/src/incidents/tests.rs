@@ -148,6 +148,29 @@ fn a_placement_that_was_stored_before_the_interruption_counts() {
 }
 
 #[test]
+fn moves_are_told_way_by_way_and_counted_over_incidents() {
+    let kill = truth("F1", "kill", "worker-02", 10_000);
+    let mut events = vec![
+        began(kill.clone()),
+        about(10_100, EventKind::NodeGone, NODE, "its connection ended"),
+        of_job(10_101, EventKind::AttemptLost, 1, 9_000, NODE, "gpu-node-02 is gone"),
+        of_job(10_102, EventKind::AttemptLost, 2, 9_000, NODE, "gpu-node-02 is gone"),
+        of_job(10_103, EventKind::JobPlaced, 1, 10_103, "gpu-node-05", ""),
+    ];
+    let incidents = fold(events.clone());
+    let tally = incidents.tally(10_000);
+    assert_eq!((tally.incidents, tally.interrupted, tally.moved, tally.waiting, tally.all_well), (1, 2, 1, 1, false));
+    assert_eq!(incidents.tally(10_001), Tally { all_well: true, ..Tally::default() }, "it began before");
+    events.push(of_job(10_200, EventKind::JobPlaced, 2, 10_200, "gpu-node-05", ""));
+    events.push(ended(kill, 10_300, "back after 300 ms as process 7"));
+    events.push(about(10_400, EventKind::NodeRecovered, NODE, "back after a restart"));
+    let incidents = fold(events);
+    assert_eq!((incidents.tally(0).moved, incidents.tally(0).all_well), (2, true));
+    let way = MovedBetween { from: NODE.into(), to: "gpu-node-05".into(), jobs: 2, last_ms: 10_200 };
+    assert_eq!(only(&incidents).moves, [way]);
+}
+
+#[test]
 fn a_placement_that_is_refused_waits_again() {
     let freeze = truth("F1", "freeze", "worker-04", 10_000);
     let mut events = vec![
@@ -326,6 +349,18 @@ fn own_failures_are_an_incident_only_when_many_come_at_once() {
         (IncidentKind::Failures, 11, "11 attempts of 10 jobs failed by themselves")
     );
     assert_eq!(incidents.newest(12_500).next().unwrap().state, IncidentState::Ongoing);
+}
+
+#[test]
+fn own_failures_among_many_attempts_are_what_always_happens() {
+    let failed = |at_ms, n| of_job(at_ms, EventKind::AttemptFailed, n, at_ms - 10, NODE, "failed on purpose");
+    let placed = |at_ms, n| of_job(at_ms, EventKind::JobPlaced, n, at_ms, NODE, "");
+    let history = |placements: u128| {
+        let placements = (0..placements).map(move |n| placed(10_000 + n as u64, 1_000 + n));
+        placements.chain((0..12).map(move |n| failed(10_500 + n as u64, n)))
+    };
+    assert!(all(&fold(history(60))).is_empty(), "12 of 60");
+    assert_eq!(only(&fold(history(40))).failures, 12, "12 of 40");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::incident::{BURST_MS, Incident, IncidentKind, Move, MoveEnd, Sign};
 
 /// The most nodes and places that are named; the counts are of all.
 const MAX_NAMED: usize = 20;
+/// The most ways that are told.
+const MAX_WAYS: usize = 100;
 /// The most places that the story names.
 const MAX_TOLD: usize = 4;
 
@@ -59,6 +61,16 @@ pub struct MovedTo {
     pub jobs: u32,
 }
 
+/// Interrupted jobs that went from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MovedBetween {
+    pub from: String,
+    pub to: String,
+    pub jobs: u32,
+    /// When the last of them was placed there.
+    pub last_ms: u64,
+}
+
 /// An incident. Each interrupted job is in exactly one of `waiting`, `placed_again` (and not ended yet), `committed`,
 /// `given_up`, `cancelled`, `unknown`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -92,6 +104,8 @@ pub struct IncidentView {
     pub placed_again_after_ms: Option<u64>,
     /// Where the jobs went: the 20 places that took most.
     pub moved_to: Vec<MovedTo>,
+    /// The same with where they came from: the 100 ways that were gone last.
+    pub moves: Vec<MovedBetween>,
     /// Attempts that failed by themselves.
     pub failures: u32,
     /// Commands that do the same again, for the first 20 faults; empty of an experiment, which is repeated as a whole, and where no fault is
@@ -192,6 +206,7 @@ impl Incident {
             leader: self.leader.as_ref().map(|change| change.to.clone()),
             story: self.story(&counts, &moved_to, placed, recovered_ms),
             moved_to: moved_to.into_iter().take(MAX_NAMED).collect(),
+            moves: self.ways(),
         }
     }
 
@@ -230,6 +245,23 @@ impl Incident {
         let mut places: Vec<MovedTo> = by_node.into_iter().map(|(node, jobs)| MovedTo { node: node.clone(), jobs }).collect();
         places.sort_by(|one, other| other.jobs.cmp(&one.jobs).then_with(|| one.node.cmp(&other.node)));
         places
+    }
+
+    fn ways(&self) -> Vec<MovedBetween> {
+        let mut ways: BTreeMap<(&String, &String), (u32, u64)> = BTreeMap::new();
+        for moved in self.moves.values() {
+            if let (Some(to), Some(placed_ms)) = (&moved.to, moved.placed_ms) {
+                let (jobs, last_ms) = ways.entry((&moved.from, to)).or_default();
+                (*jobs, *last_ms) = (*jobs + 1, placed_ms.max(*last_ms));
+            }
+        }
+        let mut ways: Vec<MovedBetween> = ways
+            .into_iter()
+            .map(|((from, to), (jobs, last_ms))| MovedBetween { from: from.clone(), to: to.clone(), jobs, last_ms })
+            .collect();
+        ways.sort_by(|one, other| other.last_ms.cmp(&one.last_ms));
+        ways.truncate(MAX_WAYS);
+        ways
     }
 
     fn headline(&self, is_over: bool) -> String {

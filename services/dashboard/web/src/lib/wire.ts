@@ -607,6 +607,8 @@ export interface IncidentView {
   leader?: string | null;
   /** Where the jobs went: the 20 places that took most. */
   moved_to: MovedTo[];
+  /** The same with where they came from: the 100 ways that were gone last. */
+  moves: MovedBetween[];
   /** The first 20 nodes by name that it is about. */
   nodes: string[];
   nodes_total: number;
@@ -819,6 +821,14 @@ export interface Messaging {
   /** Why these are older figures: the server did not answer just now. */
   stale_reason?: string | null;
   streams: StreamFigures[];
+}
+/** Interrupted jobs that went from one node to another. */
+export interface MovedBetween {
+  from: string;
+  jobs: number;
+  /** When the last of them was placed there. */
+  last_ms: number;
+  to: string;
 }
 /** Where interrupted jobs were placed next. */
 export interface MovedTo {

@@ -9,6 +9,7 @@ import { fixed, plural } from '../lib/format';
 import { useDrawing, useWidth } from './hooks';
 import { COLD_C, HeatPainter, HOT_C, rampName, STEPS, type Mode } from './heat-paint';
 import { layoutOf, nodeAt } from './heat-layout';
+import { HeatArcs } from './heat-motion';
 import { Empty, NodesLoading, Panel, Segmented, State, Twin } from './parts';
 
 const MODES = [
@@ -108,6 +109,7 @@ function HeatCanvas({ mode }: { mode: Mode }) {
           if (node >= 0) inspect(current.nodes[node]!);
         }}
       />
+      {layout && <HeatArcs layout={layout} width={width} />}
       {hover && (
         <HeatTip
           name={current.nodes[hover.node]!}
