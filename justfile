@@ -10,7 +10,12 @@ default:
 # Builds, makes sure of a nats-server and runs the whole cluster; Ctrl-C stops it. Arguments go to `faultline up`.
 [no-exit-message]
 up *ARGS:
-    @exec scripts/up.sh "$@"
+    @exec scripts/run.sh up "$@"
+
+# A throwaway cluster of 64 nodes that is broken while you watch: a rack, the leader, NATS. Arguments go to `faultline demo`.
+[no-exit-message]
+demo *ARGS:
+    @exec scripts/run.sh demo "$@"
 
 # The same in containers: [workers] (8), --cluster for three NATS servers, --observability for Prometheus and Grafana, --gpus.
 [no-exit-message]

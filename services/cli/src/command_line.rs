@@ -36,7 +36,7 @@ pub(crate) enum Command {
 
 /// The commands as the help lists them: what belongs together under a heading, and what is used most first.
 const GROUPS: [(&str, &[&str]); 7] = [
-    ("Run a cluster", &["up", "status", "scale", "down"]),
+    ("Run a cluster", &["demo", "up", "status", "scale", "down"]),
     ("Give it work", &["submit", "jobs", "job", "cancel", "resubmit", "rate", "mix"]),
     ("Look at it", &["top", "nodes", "node", "incidents", "report", "record", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),

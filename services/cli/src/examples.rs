@@ -110,6 +110,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "demo",
+        &[
+            ("faultline demo", "a minute to watch; then kill something"),
+            ("faultline demo --headless --scene 5s", "the same without a page, for scripts: ends with the books checked"),
+        ],
+    ),
+    (
         "scenario",
         &[
             ("faultline scenario ls", "what comes with the program"),

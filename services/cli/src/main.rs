@@ -18,6 +18,7 @@ macro_rules! note {
 mod chaos;
 mod command_line;
 mod commands;
+mod demo;
 mod doctor;
 mod examples;
 mod exit;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use faultline_cluster::up::guard;
 
 use crate::commands::{decode, faults};
+use crate::demo::{self, DemoFlags};
 use crate::exit::Failure;
 use crate::lab::{self, LabCommand};
 use crate::nats_config::{self, NatsConfigFlags};
@@ -19,6 +20,8 @@ use crate::{doctor, glossary, manual};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OfflineCommand {
+    /// Watch a throwaway cluster of 64 nodes break and recover: a rack, the leader, NATS, and then what you kill
+    Demo(DemoFlags),
     /// Run a scenario on a throwaway cluster and check its assertions
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -69,6 +72,12 @@ pub(crate) enum OfflineCommand {
 pub(crate) async fn run(command: OfflineCommand, options: &Options, whole: fn() -> clap::Command) -> Result<ExitCode, Failure> {
     let out = |session: &Session| Output::new(session.format, session.common.color);
     match command {
+        OfflineCommand::Demo(flags) => {
+            let session = Session::begin(options)?;
+            let played = demo::run(&session, &flags);
+            // A log would run into the captions, and what is wrong is in them.
+            if flags.headless { session.logged(played).await? } else { played.await? }
+        }
         OfflineCommand::Scenario(command) => {
             let session = Session::begin(options)?;
             session.logged(scenario::run(&session, &command)).await?;

@@ -29,6 +29,8 @@ pub const KEY_RATE: &str = "rate";
 pub const KEY_MIX: &str = "mix";
 /// Where the generator says what it made of these two.
 pub const KEY_IN_FORCE: &str = "in-force";
+/// Where `faultline demo` says what it shows.
+pub const KEY_DEMO: &str = "demo";
 pub const KEY_LEDGER: &str = "snapshot";
 
 /// Without an acknowledgement or a sign of progress for this long, JetStream delivers a job again.

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { eventually } from './wait.mjs';
 
 const run = promisify(execFile);
-const FAULTLINE = join(process.env.FAULTLINE_BIN_DIR ?? new URL('../../../target/release', import.meta.url).pathname, 'faultline');
+export const FAULTLINE = join(process.env.FAULTLINE_BIN_DIR ?? new URL('../../../target/release', import.meta.url).pathname, 'faultline');
 
 function freePort() {
   return new Promise((resolve, reject) => {

@@ -8,6 +8,7 @@ mod bad_input;
 mod clocks;
 mod command;
 mod consumers;
+mod demo;
 mod disk_full;
 mod executors;
 mod experiments;

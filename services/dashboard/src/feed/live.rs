@@ -8,7 +8,7 @@ use async_nats::jetstream::kv;
 use async_nats::{Message, Subject};
 use faultline_protocol::codec::{self, DecodeError};
 use faultline_protocol::messages::{
-    ChaosProgress, Goodbye, Heartbeat, InForce, LedgerSnapshot, NodeRegistration, RateSetting, Verdict, is_returned,
+    ChaosProgress, DemoScene, Goodbye, Heartbeat, InForce, LedgerSnapshot, NodeRegistration, RateSetting, Verdict, is_returned,
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
@@ -170,6 +170,7 @@ fn forget_entry(view: &mut View, bucket: Bucket, key: &str, now_ms: u64) {
     match bucket {
         Bucket::Nodes if !view.nodes.is_heard(key, now_ms) => view.nodes.remove(key),
         Bucket::Control if key == streams::KEY_RATE => view.on_rate(None),
+        Bucket::Control if key == streams::KEY_DEMO => view.on_demo(None),
         Bucket::Control => {
             if let Some(node) = subjects::drained_node(key) {
                 view.nodes.set_draining(node, false);
@@ -191,6 +192,9 @@ fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(),
         Bucket::Control if entry.key == streams::KEY_RATE => {
             let rate = there.then(|| codec::decode_body::<RateSetting>(&entry.value)).transpose()?;
             view.on_rate(rate);
+        }
+        Bucket::Control if entry.key == streams::KEY_DEMO => {
+            view.on_demo(there.then(|| codec::decode_body::<DemoScene>(&entry.value)).transpose()?);
         }
         Bucket::Control if entry.key == streams::KEY_IN_FORCE => {
             let said = there.then(|| codec::decode_body::<InForce>(&entry.value)).transpose()?;

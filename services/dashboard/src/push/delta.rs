@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::state::{JobBrief, MAX_EVENTS, State};
-use crate::view::{ChaosState, NodeRow, NumberedEvent, SeriesPoint, StatsReply};
+use crate::view::{ChaosState, DemoState, NodeRow, NumberedEvent, SeriesPoint, StatsReply};
 
 /// Rows that are new or different, and those that are no longer there.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -56,6 +56,8 @@ pub(crate) struct Delta {
     pub(crate) events_after: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chaos: Option<ChaosState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) demo: Option<DemoState>,
     /// All of the state's, when any is new or different.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) incidents: Option<Vec<IncidentView>>,
@@ -85,6 +87,7 @@ impl Delta {
             events,
             events_after,
             chaos: (before.chaos != next.chaos).then(|| next.chaos.clone()),
+            demo: (before.demo != next.demo).then(|| next.demo.clone()),
             incidents: next.incidents.clone().filter(|_| before.incidents != next.incidents),
             point: next.point.filter(|_| before.point != next.point),
         }

@@ -11,7 +11,9 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::cluster::NatsState;
-use crate::view::{ChaosState, EventFilter, JobFilter, JobOrder, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, StatsReply, View};
+use crate::view::{
+    ChaosState, DemoState, EventFilter, JobFilter, JobOrder, NodeRow, NumberedEvent, SERIES_SECONDS, SeriesPoint, StatsReply, View,
+};
 
 /// Of larger clusters no rows are pushed: together with jobs and events more of them could be over 64 KiB.
 pub(crate) const MAX_NODES_PUSHED: usize = 64;
@@ -93,6 +95,7 @@ pub(crate) struct State {
     /// The newest 40, oldest first. Texts are clipped.
     pub(crate) events: Vec<NumberedEvent>,
     pub(crate) chaos: ChaosState,
+    pub(crate) demo: DemoState,
     /// The newest 6, newest first; none while this process cannot read the history yet.
     pub(crate) incidents: Option<Vec<IncidentView>>,
     /// How many seconds `/api/v1/series` keeps.
@@ -131,6 +134,7 @@ impl State {
                 .collect(),
             events: view.events.page(&EventFilter::default(), None, MAX_EVENTS).into_iter().map(clip_event).collect(),
             chaos: view.chaos.state().clone(),
+            demo: view.demo(),
             incidents: view.events.is_read().then(|| view.incidents.newest(now_ms).take(MAX_INCIDENTS).map(clip_incident).collect()),
             series_s: SERIES_SECONDS,
             point: view.series.last(),

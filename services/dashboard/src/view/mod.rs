@@ -3,6 +3,7 @@
 //! lacks is asked of the leader or read from RESULTS by the callers.
 
 mod chaos;
+mod demo;
 mod events;
 mod figures;
 mod history;
@@ -23,8 +24,8 @@ use faultline_client::incidents::Incidents;
 use faultline_engine::job::{AttemptOutcome, AttemptSummary, JobId};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
-    ClusterEvent, ClusterStats, EventKind, Goodbye, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot, NodeView, RateSetting,
-    TerminalRecord, Verdict,
+    ClusterEvent, ClusterStats, DemoScene, EventKind, Goodbye, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot, NodeView,
+    RateSetting, TerminalRecord, Verdict,
 };
 use faultline_protocol::views::{AttemptCause, RateView};
 use serde::Serialize;
@@ -32,6 +33,7 @@ use utoipa::ToSchema;
 
 use chaos::Chaos;
 pub(crate) use chaos::ChaosState;
+pub(crate) use demo::DemoState;
 #[cfg(test)]
 pub(crate) use events::event_seq;
 pub(crate) use events::{EventFilter, EventRing, NumberedEvent};
@@ -119,6 +121,8 @@ pub(crate) struct View {
     pub(crate) history: History,
     pub(crate) chaos: Chaos,
     pub(crate) incidents: Incidents,
+    /// What `faultline demo` shows.
+    demo: Option<DemoScene>,
     /// When interrupted jobs were last looked for, and those that were not known then.
     settled_at_ms: u64,
     missing_jobs: BTreeSet<JobId>,
@@ -150,6 +154,7 @@ impl View {
             history: History::default(),
             chaos: Chaos::default(),
             incidents: Incidents::default(),
+            demo: None,
             settled_at_ms: now_ms,
             missing_jobs: BTreeSet::new(),
             timeline: Timeline::default(),

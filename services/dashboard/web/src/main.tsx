@@ -20,6 +20,7 @@ import { Nodes } from './pages/nodes';
 import { Overview } from './pages/overview';
 import { pastPage } from './pages/past';
 import { Timeline } from './pages/timeline';
+import { DemoCaption } from './ui/demo';
 import { Drawer } from './ui/drawer';
 import { Glossary, glossaryOpen } from './ui/glossary';
 import { Header, PageTitle } from './ui/header';
@@ -92,6 +93,7 @@ function App() {
       <Header />
       <TimeBar />
       <Strip />
+      <DemoCaption />
       <main id="content" tabIndex={-1}>
         <Fence here={path.value}>
           <Page />

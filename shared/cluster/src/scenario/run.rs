@@ -22,6 +22,8 @@ use crate::experiment::plan as targets;
 use crate::scenario::file::Scenario;
 use crate::scenario::plan::{Plan, PlannedFault, PlannedJob, What};
 
+/// As what the faults are signed.
+const COMMAND: &str = "faultline scenario run";
 const TICK: Duration = Duration::from_secs(1);
 /// Submissions under way at once.
 const IN_FLIGHT: usize = 256;
@@ -255,7 +257,7 @@ async fn break_one(
     for fault in faults {
         let what = fault.words();
         let at_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        cluster.inject(fault, planned.for_ms).await.map_err(|reason| format!("{what}: {reason}"))?;
+        cluster.inject(fault, planned.for_ms, COMMAND).await.map_err(|reason| format!("{what}: {reason}"))?;
         let _ = tell.send(News::Broke(InjectedFault { at_ms, for_ms: planned.for_ms, what }));
     }
     Ok(())

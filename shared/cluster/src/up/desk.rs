@@ -17,8 +17,6 @@ use crate::up::orders::{Order, Reply};
 use crate::up::who;
 
 const NO_EXPERIMENTS: &str = "this `faultline up` cannot run experiments: NATS refused the user `up` at its start";
-/// As what the faults of a scenario are signed.
-const SCENARIO: &str = "a scenario";
 const LONGEST_LINE: u64 = 64 * 1024;
 
 /// Who carries orders out.
@@ -32,10 +30,12 @@ pub(crate) struct Desk {
 impl Desk {
     async fn handle(&self, order: Order, user: &str) -> Reply {
         match (order, &self.experiments) {
-            (Order::Inject { fault, for_ms }, Some(experiments)) => match experiments.injector().inject(fault, for_ms, SCENARIO).await {
-                Ok(_) => Reply::Done,
-                Err(reason) => Reply::Failed { reason },
-            },
+            (Order::Inject { fault, for_ms, via }, Some(experiments)) => {
+                match experiments.injector().inject(fault, for_ms, &who::by(&via, user)).await {
+                    Ok(_) => Reply::Done,
+                    Err(reason) => Reply::Failed { reason },
+                }
+            }
             (Order::Abort { run }, Some(experiments)) => {
                 match experiments.abort(&ChaosAbort { run, by: who::by("faultline chaos abort", user) }) {
                     ChaosReply::Aborting { run } | ChaosReply::Started { run, .. } => Reply::Aborting { run },

@@ -39,10 +39,12 @@ pub(crate) enum Order {
         conditions: LinkConditions,
     },
     Links,
-    /// Break something and put it right after `for_ms`: a step of a scenario.
+    /// Break something and put it right after `for_ms`: a step of a scenario or a demo.
     Inject {
         fault: Fault,
         for_ms: u64,
+        /// The command through which it is ordered, for the history.
+        via: String,
     },
     /// Put right what an experiment broke, and end it; only the one named, if one is. Works while NATS is what was broken.
     Abort {

@@ -89,9 +89,9 @@ pub async fn abort(up: &RunningState, run: Option<String>) -> Result<String, Err
     }
 }
 
-/// Breaks something for a time.
-pub(crate) async fn inject(up: &RunningState, fault: Fault, for_ms: u64) -> Result<(), Error> {
-    done(ask(up, &Order::Inject { fault, for_ms }).await?)
+/// Breaks something for a time. `via` names the command that asks.
+pub(crate) async fn inject(up: &RunningState, fault: Fault, for_ms: u64, via: &str) -> Result<(), Error> {
+    done(ask(up, &Order::Inject { fault, for_ms, via: via.to_owned() }).await?)
 }
 
 fn done(reply: Reply) -> Result<(), Error> {

@@ -158,6 +158,22 @@ pub const IN_FORCE_EVERY: Duration = Duration::from_secs(5);
 /// Without a word for so long it is taken to be gone.
 pub const IN_FORCE_LIMIT: Duration = Duration::from_secs(15);
 
+/// KV CONTROL `demo`: what `faultline demo` shows now, for the page. The key is there in the demo's own cluster only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DemoScene {
+    /// From 1.
+    pub number: u32,
+    pub of: u32,
+    pub title: String,
+    pub text: String,
+    /// When the demo began: incidents since then are its own.
+    pub since_ms: u64,
+    /// Whoever watches is asked to break something.
+    pub your_turn: bool,
+}
+
+message!(DemoScene, "demo-scene");
+
 /// KV CONTROL `drain.<node>`: nothing new is placed there while the key exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DrainSetting {

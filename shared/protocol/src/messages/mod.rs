@@ -16,9 +16,9 @@ pub use chaos::{
     ProcessSignalled, Spread,
 };
 pub use control::{
-    ABSURD_RATE_PER_MINUTE, Asked, DrainSetting, FaultOrder, FaultOrderKind, IN_FORCE_EVERY, IN_FORCE_LIMIT, InForce, KillAttempts,
-    KindMix, LeaseRecord, MAX_LOAD_RATE_PER_MINUTE, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, Ping, Pong, RATE_PRESETS, RateSetting,
-    SyncOrder, check_rate, preset_rate,
+    ABSURD_RATE_PER_MINUTE, Asked, DemoScene, DrainSetting, FaultOrder, FaultOrderKind, IN_FORCE_EVERY, IN_FORCE_LIMIT, InForce,
+    KillAttempts, KindMix, LeaseRecord, MAX_LOAD_RATE_PER_MINUTE, MAX_RATE_PER_MINUTE, MIN_RATE_PER_MINUTE, Ping, Pong, RATE_PRESETS,
+    RateSetting, SyncOrder, check_rate, preset_rate,
 };
 pub use events::{ClusterEvent, EventBatch, EventKind, FaultCause, FaultDepth, FaultTruth, Level, possible_time};
 pub use jobs::{DeadLetter, JobState, LedgerSnapshot, LedgerState, OpenMarker, QueuedJob, TerminalRecord};

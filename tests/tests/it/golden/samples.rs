@@ -460,6 +460,10 @@ fn control() -> Vec<Sample> {
                 at_ms: T,
             },
         ),
+        sample(
+            "",
+            DemoScene { number: 2, of: 5, title: "rack-7 dies".into(), text: "kill -9 on worker-07".into(), since_ms: T, your_turn: false },
+        ),
         sample("", DrainSetting { reason: "new fans".into(), at_ms: T, by: String::new() }),
         sample("by", DrainSetting { reason: "new fans".into(), at_ms: T, by: "the dashboard".into() }),
         sample("", LeaseRecord { holder: "scheduler-1".into(), at_ms: T, floor: 0 }),

@@ -4,7 +4,7 @@
 import { batch, computed, signal } from '@preact/signals';
 import { announceEvents } from './announce';
 import { appendPoint, loadSeries, markEvents } from './series';
-import type { ChaosState, EventsPage, IncidentView, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, State, StatsReply, Told } from './wire';
+import type { ChaosState, DemoState, EventsPage, IncidentView, JobBrief, NodeIndex, NodeRow, NumberedEvent, RateView, State, StatsReply, Told } from './wire';
 import { decodeFrame, type Frame } from './frame';
 import { get } from './api';
 import { instant } from './instant';
@@ -12,6 +12,8 @@ import { instant } from './instant';
 export const stats = signal<StatsReply | null>(null);
 export const rate = signal<RateView | null>(null);
 export const chaos = signal<ChaosState | null>(null);
+/** What `faultline demo` shows, in its own cluster. */
+export const demo = signal<DemoState | null>(null);
 /** The newest incidents, newest first; none while the service cannot read the history. */
 export const incidents = signal<IncidentView[] | null>(null);
 export const frame = signal<Frame | null>(null);
@@ -109,6 +111,7 @@ function takeFigures(state: State): void {
   stats.value = state.stats;
   rate.value = state.rate;
   chaos.value = state.chaos ?? null;
+  demo.value = state.demo;
   incidents.value = state.incidents ?? null;
   nodes.clear();
   for (const row of state.nodes) nodes.set(row.node, row);
@@ -139,6 +142,7 @@ function takeChanges(delta: Delta): void {
   if (delta.stats) stats.value = delta.stats;
   if (delta.rate) rate.value = delta.rate;
   if (delta.chaos) chaos.value = delta.chaos;
+  if (delta.demo) demo.value = delta.demo;
   if (delta.incidents) incidents.value = delta.incidents;
   if (delta.nodes) {
     for (const row of delta.nodes.changed) nodes.set(row.node, row);

@@ -368,6 +368,7 @@ export interface ConsumerFigures {
 /** What changed since the message before. Parts that are absent are as they were. */
 export interface Delta {
   chaos?: ChaosState | null;
+  demo?: DemoState | null;
   /** At most 40, the newest, oldest first. */
   events?: NumberedEvent[];
   /** With `events`: the number of the last event before them. A page that does not have that one missed some. */
@@ -390,6 +391,26 @@ export interface Demand {
   gpu_milli: number;
   /** Acceptable GPU models; empty means any. */
   models?: string[];
+}
+/** KV CONTROL `demo`: what `faultline demo` shows now, for the page. The key is there in the demo's own cluster only. */
+export interface DemoScene {
+  /** From 1. */
+  number: number;
+  of: number;
+  /** When the demo began: incidents since then are its own. */
+  since_ms: number;
+  text: string;
+  title: string;
+  /** Whoever watches is asked to break something. */
+  your_turn: boolean;
+}
+/** The demo that runs on this cluster, if one does. */
+export interface DemoState {
+  /** Jobs that were interrupted since it began. */
+  interrupted: number;
+  /** Of those: placed again, or ended. */
+  moved: number;
+  scene?: DemoScene | null;
 }
 /** Figures that are derived from what many messages said. */
 export interface Derived {
@@ -1156,6 +1177,7 @@ export interface Spread {
 /** What a client knows after it took a hello, or all deltas up to this one. */
 export interface State {
   chaos: ChaosState;
+  demo: DemoState;
   /** The newest 40, oldest first. Texts are clipped. */
   events: NumberedEvent[];
   /** The newest 6, newest first; none while this process cannot read the history yet. */

@@ -6,6 +6,7 @@ import { backToLive, jump, playing, setPlaying } from '../lib/past';
 import { go, param, setParams } from '../lib/route';
 import { paused, setPaused } from '../lib/store';
 import { setTheme, theme } from '../lib/theme';
+import { killOnDemand } from './demo';
 import { useModal } from './hooks';
 
 export const shortcutsOpen = signal(false);
@@ -56,7 +57,9 @@ export function onKey(event: KeyboardEvent): void {
   else if (event.key === ',' || event.key === '.') void jump(event.key === ',' ? -1 : 1);
   else if (event.key === 'l') backToLive();
   else if (event.key === 't') setTheme(NEXT[theme.peek()]);
-  else if (event.key === 'Escape' && param('inspect')) setParams({ inspect: null });
+  else if (event.key.toLowerCase() === 'k') {
+    if (!killOnDemand()) return;
+  } else if (event.key === 'Escape' && param('inspect')) setParams({ inspect: null });
   else return;
   event.preventDefault();
 }
