@@ -45,7 +45,7 @@ pub(crate) struct DemoFlags {
 
 fn even_nodes(text: &str) -> Result<u32, String> {
     let nodes: u32 = text.parse().map_err(|_| "an even number from 4 to 256".to_owned())?;
-    if (4..=256).contains(&nodes) && nodes % 2 == 0 { Ok(nodes) } else { Err("an even number from 4 to 256".to_owned()) }
+    if (4..=256).contains(&nodes) && nodes.is_multiple_of(2) { Ok(nodes) } else { Err("an even number from 4 to 256".to_owned()) }
 }
 
 pub(crate) async fn run(session: &Session, flags: &DemoFlags) -> Result<(), Failure> {

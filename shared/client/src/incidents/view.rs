@@ -259,7 +259,7 @@ impl Incident {
             .into_iter()
             .map(|((from, to), (jobs, last_ms))| MovedBetween { from: from.clone(), to: to.clone(), jobs, last_ms })
             .collect();
-        ways.sort_by(|one, other| other.last_ms.cmp(&one.last_ms));
+        ways.sort_by_key(|way| std::cmp::Reverse(way.last_ms));
         ways.truncate(MAX_WAYS);
         ways
     }
