@@ -65,5 +65,5 @@ test('a load is chosen as a share of the cluster, and says what it comes to', as
     'the page shows the rate that the load comes to',
     async () => Math.abs(Number(await page.getByLabel('Jobs a minute', { exact: true }).inputValue()) - view.in_force_per_minute) <= 1,
   );
-  await page.getByText('of 16 GPUs').waitFor();
+  await page.getByText('of 16 GPUs', { exact: true }).waitFor();
 });

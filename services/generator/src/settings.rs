@@ -22,7 +22,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Whether rates outside 0.1 to 50 a minute are taken.
     pub unbounded_rate: bool,
-    /// Jobs that are submitted at once at the start, of a second at most, so that a newcomer sees results.
+    /// Jobs that are submitted at once at the start, of a second at most, so that a newcomer sees results. With a load, as many as fill the
+    /// cluster, or none with 0.
     pub first_jobs: u32,
     /// Submissions that may be under way at once.
     pub in_flight: usize,
