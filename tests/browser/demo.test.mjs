@@ -55,7 +55,7 @@ test('a rack dies: the caption says so, arcs fly, and the counts are those of th
   await caption.getByRole('heading', { name: 'The leading scheduler dies' }).waitFor({ timeout: 60_000 });
   await caption.getByRole('heading', { name: 'Your turn: press K' }).waitFor({ timeout: 90_000 });
   await page.keyboard.press('k');
-  await page.getByText(/^worker-\d+ was killed: \d+ jobs? ran there/).waitFor();
+  await page.locator('.toast', { hasText: /worker-\d+ was killed: \d+ jobs? ran there/ }).waitFor();
 
   await caption.getByRole('button', { name: 'Hide' }).click();
   await caption.waitFor({ state: 'detached' });

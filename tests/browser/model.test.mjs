@@ -64,9 +64,9 @@ test('a rate that is not in force says so and why', async () => {
   assert.match(notInForce({ ...asked, in_force: null }), /^No generator runs/);
   assert.match(notInForce(asked), /still keeps to 2 jobs a minute$/);
   assert.equal(notInForce({ ...asked, set_by: '' }), '', 'no other one was asked for');
-  const load = { ...asked, load_percent: 90, in_force_load_percent: 60, in_force: 'a load of 60 %' };
-  assert.match(notInForce(load), /still keeps to a load of 60 %$/);
-  assert.equal(notInForce({ ...load, in_force_load_percent: 90 }), '', 'what a load comes to may change');
+  const share = { ...asked, load_percent: 90, in_force_load_percent: 60, in_force: 'a load of 60 %' };
+  assert.match(notInForce(share), /still keeps to a load of 60 %$/);
+  assert.equal(notInForce({ ...share, in_force_load_percent: 90 }), '', 'what a load comes to may change');
 });
 
 test('times are local and say in which zone', async () => {
