@@ -81,7 +81,7 @@ pub struct Reject {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhyWaiting {
     pub since_ms: u64,
-    /// Why each node says no; empty when the job has not been tried yet.
+    /// Why each node said no when it was last asked; empty when that is not known.
     pub rejects: Vec<Reject>,
     /// For people.
     pub summary: String,

@@ -1348,7 +1348,7 @@ export interface VerdictMark {
 }
 /** Why a job still waits. */
 export interface WhyWaiting {
-  /** Why each node said no when the job was last tried; empty when it has not been tried yet. */
+  /** Why each node said no when it was last asked; empty when that is not known. */
   rejects: Reject[];
   since_ms: number;
   /** For people. */
