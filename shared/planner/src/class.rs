@@ -57,13 +57,6 @@ pub enum Reason {
     MemoryTaken,
 }
 
-impl Reason {
-    /// Whether the node could take the task if it were open and empty.
-    pub fn is_temporary(self) -> bool {
-        self >= Reason::Closed(Closed::NotAlive)
-    }
-}
-
 /// How many GPUs a running task has, as far as policies tell tasks apart by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Size {

@@ -207,6 +207,9 @@ impl Scheduler {
     /// Marks what the heartbeat names, and has a closer look at what is not in the books.
     fn note_named(&mut self, node: &str, running: &[RunningSign], now_ms: u64, actions: &mut Vec<Action>) {
         let Some(known) = self.nodes.get(node) else { return };
+        if running.is_empty() && known.strangers.is_empty() {
+            return;
+        }
         let mut strangers = BTreeMap::new();
         let mut unknown = Vec::new();
         for sign in running {
