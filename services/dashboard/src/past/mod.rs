@@ -101,7 +101,9 @@ impl Past {
     }
 
     /// The segment of that id, compressed.
-    pub(crate) fn pack(&mut self, id: &str, packed: Vec<u8>) {
+    pub(crate) fn pack(&mut self, id: &str, mut packed: Vec<u8>) {
+        // It is kept for up to an hour: not with the room that compressing made for it.
+        packed.shrink_to_fit();
         let packed = Arc::new(packed);
         self.tiers.iter_mut().for_each(|tier| tier.pack(id, &packed));
     }

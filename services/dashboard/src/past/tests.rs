@@ -209,6 +209,8 @@ fn an_hour_is_kept_and_its_age_thins_it() {
     let reach_s = |every_ms: u64| (now_ms - kept.segments.iter().find(|segment| segment.every_ms == every_ms).unwrap().from_ms) / 1_000;
     assert!((600..=661).contains(&reach_s(1_000)) && (3_600..=4_210).contains(&reach_s(10_000)), "{} {}", reach_s(1_000), reach_s(10_000));
     assert!(kept.bytes < kept.max_bytes / 10, "{} bytes", kept.bytes);
+    let packed = past.covering(now_ms - 500_000, now_ms - 400_000).remove(0).1;
+    assert!(matches!(&packed, Body::Packed(bytes) if bytes.capacity() < bytes.len() + 64), "no more memory than what is counted");
     for (asked_s, every_s) in [(5, 1), (599, 1), (1_800, 10), (3_599, 10)] {
         let asked_ms = now_ms - asked_s * 1_000;
         let info = segment_of(&past, asked_ms);

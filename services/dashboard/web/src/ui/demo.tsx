@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import { post } from '../lib/api';
 import { cellAt } from '../lib/frame';
+import { ordersOff } from '../lib/instant';
 import { count, plural } from '../lib/format';
 import { demo, frame, index, stats } from '../lib/store';
 import type { KillDone } from '../lib/wire';
@@ -28,7 +29,7 @@ function busiest(): string | null {
 
 /** Kills the worker that runs the most jobs, when the demo asks for it; whether it does. */
 export function killOnDemand(): boolean {
-  if (!demo.peek()?.scene?.your_turn) return false;
+  if (!demo.peek()?.scene?.your_turn || ordersOff.peek()) return false;
   void kill();
   return true;
 }
@@ -77,7 +78,7 @@ export function DemoCaption() {
         )}
       </p>
       {scene.your_turn && (
-        <button class="primary" disabled={killing.value} onClick={() => void kill()}>
+        <button class="primary" disabled={killing.value || ordersOff.value} onClick={() => void kill()}>
           Kill a worker <kbd>K</kbd>
         </button>
       )}
