@@ -86,7 +86,7 @@ test('the heat map and its table know a node that is down', async () => {
     async () => (await twinRows(page, 'Heat map as a table')).every((row) => row[2] === 'alive'),
     45_000,
   );
-  assert.equal(await pixelsLike(page, '.heat canvas', '--cell-hatch'), 0);
+  assert.equal(await pixelsLike(page, '.heat canvas[role="img"]', '--cell-hatch'), 0);
   process.kill(await on.cluster.pid('worker-01'), 'SIGSTOP');
   const pid = await on.cluster.pid('worker-01');
   try {
@@ -95,7 +95,7 @@ test('the heat map and its table know a node that is down', async () => {
       async () => (await twinRows(page, 'Heat map as a table')).some((row) => row[0] === 'gpu-node-01' && row[2].startsWith('dead')),
       45_000,
     );
-    assert.ok((await pixelsLike(page, '.heat canvas', '--cell-hatch')) > 20, 'dead is hatched');
+    assert.ok((await pixelsLike(page, '.heat canvas[role="img"]', '--cell-hatch')) > 20, 'dead is hatched');
   } finally {
     process.kill(pid, 'SIGCONT');
   }

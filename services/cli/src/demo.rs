@@ -113,7 +113,10 @@ fn verdict(report: &DemoReport) -> Result<(), Failure> {
     if !report.audit.ok {
         return Err(Failure::CheckFailed("demo: not every job is accounted for; the summary says what is missing".to_owned()));
     }
-    if report.recovered { Ok(()) } else { Err(Failure::CheckFailed("demo: what was killed had not recovered at the end".to_owned())) }
+    if report.recovered {
+        return Ok(());
+    }
+    Err(Failure::CheckFailed(format!("demo: not recovered at the end: {}; `--scene` makes the scenes longer", report.ongoing.join("; "))))
 }
 
 fn free_page_port() -> Result<u16, Failure> {

@@ -1,14 +1,16 @@
 //! Jobs as far as this process has heard of them, in the order in which JetStream stored them: open markers, terminal records, what heartbeats say
 //! runs, and the rows that the leader sent last. Which of these wins for one job is decided in `compose`.
 
+mod entry;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use faultline_engine::job::{AttemptId, AttemptOutcome, AttemptSummary, JobId, Param, Params, Priority};
+use faultline_engine::job::{AttemptId, JobId, Param, Params, Priority};
 use faultline_protocol::messages::{ClusterEvent, JobState, JobView, OpenMarker, RunningBrief, TerminalRecord};
 
 use super::per_second::PerSecond;
+use entry::Entry;
 use order::Sortable;
 pub(crate) use order::{JobKey, JobOrder};
 
@@ -36,18 +38,6 @@ struct RunsOn {
     node: String,
     attempt: AttemptId,
     progress_permille: u16,
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    /// When it was submitted, as far as the time of storing its first message allows: its place in the order.
-    arrived_ms: u64,
-    marker: Option<OpenMarker>,
-    end: Option<TerminalRecord>,
-    leader: Option<JobView>,
-    failures: u32,
-    requeues: u32,
-    history: Vec<AttemptSummary>,
 }
 
 /// The newest jobs, at most `limit` of them; ended ones go first.
@@ -411,72 +401,6 @@ impl JobTable {
             self.order.remove(&(arrived_ms, job));
             self.entries.remove(&job);
         }
-    }
-}
-
-impl Entry {
-    fn name(&self) -> &str {
-        match self {
-            Entry { end: Some(end), .. } => &end.name,
-            Entry { marker: Some(marker), .. } => &marker.name,
-            Entry { leader: Some(row), .. } => &row.name,
-            Entry { .. } => "",
-        }
-    }
-
-    fn kind(&self) -> &str {
-        match self {
-            Entry { end: Some(end), .. } => &end.kind,
-            Entry { marker: Some(marker), .. } => &marker.kind,
-            Entry { leader: Some(row), .. } => &row.kind,
-            Entry { .. } => "",
-        }
-    }
-
-    fn priority(&self) -> Option<Priority> {
-        match self {
-            Entry { end: Some(end), .. } => Some(end.priority),
-            Entry { marker: Some(marker), .. } => Some(marker.priority),
-            Entry { leader: Some(row), .. } => Some(row.priority),
-            Entry { .. } => None,
-        }
-    }
-
-    /// As asked for where that is known, as got otherwise.
-    fn gpu_milli(&self) -> u32 {
-        let asked = self.leader.as_ref().and_then(|row| row.demand.as_ref()).map(|demand| demand.gpu_milli);
-        asked.or_else(|| self.history().last().map(|row| row.gpu_milli)).unwrap_or(0)
-    }
-
-    fn leader_state(&self) -> Option<JobState> {
-        self.leader.as_ref().map(|row| row.state)
-    }
-
-    fn history(&self) -> &[AttemptSummary] {
-        match self {
-            Entry { end: Some(end), .. } => &end.history,
-            Entry { leader: Some(row), .. } => &row.attempts,
-            Entry { .. } => &self.history,
-        }
-    }
-
-    /// Whether an event or the leader said that the attempt is over.
-    fn has_ended(&self, attempt: AttemptId) -> bool {
-        let told = self.leader.iter().flat_map(|row| &row.attempts).chain(&self.history);
-        told.filter(|row| row.attempt == attempt).any(|row| row.outcome != AttemptOutcome::Running)
-    }
-
-    /// How often the job was tried. The history is capped, so the counters count too.
-    fn attempts(&self, runs: bool) -> u32 {
-        let rows = u32::try_from(self.history().len()).unwrap_or(u32::MAX);
-        let lost = match self {
-            Entry { end: Some(end), .. } => {
-                end.failures.saturating_add(end.requeues).saturating_add(u32::from(end.state == JobState::Committed))
-            }
-            Entry { leader: Some(row), .. } => row.failures.saturating_add(row.requeues).saturating_add(u32::from(runs)),
-            Entry { .. } => self.failures.saturating_add(self.requeues).saturating_add(u32::from(runs)),
-        };
-        rows.max(lost)
     }
 }
 

@@ -118,6 +118,10 @@ pub(super) struct Incident {
     pub(super) last_end_ms: Option<u64>,
 }
 
+pub(super) fn is_nats(target: &str) -> bool {
+    target.starts_with(NATS)
+}
+
 impl Incident {
     pub(super) fn new(id: String, kind: IncidentKind, began_ms: u64) -> Self {
         Self {
@@ -177,7 +181,7 @@ impl Incident {
     }
 
     pub(super) fn is_of_nats(&self) -> bool {
-        self.faults.values().any(|fault| fault.target.starts_with(NATS))
+        self.faults.values().any(|fault| is_nats(&fault.target))
     }
 
     /// Whether what happens at `at_ms` can still be of it.
@@ -285,6 +289,11 @@ impl Incident {
     pub(super) fn awaits_leader(&self, at_ms: u64) -> bool {
         let is_suspect = self.leaderless || self.is_of_nats();
         is_suspect && self.leader.is_none() && self.is_fresh(at_ms)
+    }
+
+    /// It cost the leader, and no scheduler has led since.
+    pub(super) fn is_leaderless(&self) -> bool {
+        self.leaderless && self.leader.is_none()
     }
 
     pub(super) fn leader_lost(&mut self) {

@@ -26,7 +26,7 @@ use faultline_engine::scheduler::NODE_LEFT;
 use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
 
 pub use incident::IncidentKind;
-use incident::{AFTERMATH_MS, BURST_MS, DOMAIN_MS, Incident};
+use incident::{AFTERMATH_MS, BURST_MS, DOMAIN_MS, Incident, is_nats};
 pub use tally::Tally;
 pub use view::{IncidentState, IncidentView, MovedBetween, MovedTo, Step, StepKind};
 
@@ -183,9 +183,18 @@ impl Incidents {
     /// The incident of signs without a cause that this fault explains: the signs were stored before it.
     fn signs_of(&self, truth: &FaultTruth, nodes: &[String]) -> Option<u64> {
         let serials = nodes.iter().filter_map(|node| self.by_node.get(node).copied());
-        serials.max().filter(|serial| {
+        let of_nodes = serials.max().filter(|serial| {
             self.all.get(serial).is_some_and(|incident| incident.kind == IncidentKind::Unexplained && incident.began_ms >= truth.from_ms)
-        })
+        });
+        of_nodes.or_else(|| self.leadership_lost_by(truth))
+    }
+
+    /// A leader that NATS was taken away from is deposed, and its word may be stored before that of the fault.
+    fn leadership_lost_by(&self, truth: &FaultTruth) -> Option<u64> {
+        let during = truth.from_ms..=truth.from_ms + AFTERMATH_MS;
+        let is_of_it = |incident: &Incident| incident.kind == IncidentKind::Leader && during.contains(&incident.began_ms);
+        let takes_it = is_nats(&truth.target) || self.leader.as_ref() == Some(&truth.target);
+        takes_it.then(|| self.all.iter().rev().find(|(_, incident)| is_of_it(incident)).map(|(serial, _)| *serial)).flatten()
     }
 
     fn on_fault_ended(&mut self, event: &ClusterEvent) {
@@ -330,8 +339,11 @@ impl Incidents {
         let was_stopped = std::mem::take(&mut self.was_stopped);
         let has_moved = !was_stopped && before.as_ref().is_some_and(|before| *before != event.service);
         let serial = awaited.or_else(|| has_moved.then(|| self.open(self.unnamed(IncidentKind::Leader, event.at_ms))));
-        if let Some(incident) = serial.and_then(|serial| self.all.get_mut(&serial)) {
-            incident.led_by(&event.service, before.as_deref(), event.at_ms);
+        // Every incident that cost the leader is over with the election, not only the last one.
+        for (known, incident) in &mut self.all {
+            if Some(*known) == serial || incident.is_leaderless() {
+                incident.led_by(&event.service, before.as_deref(), event.at_ms);
+            }
         }
     }
 

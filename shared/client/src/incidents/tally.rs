@@ -20,6 +20,12 @@ pub struct Tally {
 }
 
 impl Incidents {
+    /// The headlines of those that began at one moment or later and have not recovered.
+    pub fn ongoing_since(&self, since_ms: u64, now_ms: u64) -> Vec<String> {
+        let ongoing = self.all.values().filter(|incident| incident.began_ms >= since_ms && incident.recovered_ms().is_none());
+        ongoing.map(|incident| incident.view(now_ms).headline).collect()
+    }
+
     pub fn tally(&self, since_ms: u64) -> Tally {
         let mut jobs: BTreeMap<JobId, bool> = BTreeMap::new();
         let mut tally = Tally { all_well: true, ..Tally::default() };

@@ -267,6 +267,41 @@ fn signs_that_were_stored_before_their_fault_are_of_it() {
 }
 
 #[test]
+fn a_leader_that_is_deposed_before_the_death_of_nats_is_told_is_of_that_death() {
+    let kill = truth("F1", "kill", "nats", 1_000);
+    let by = |at_ms, kind, service: &str| ClusterEvent { service: service.into(), ..event(at_ms, kind, "") };
+    let incidents = fold([
+        by(100, EventKind::LeaderElected, "scheduler-2"),
+        by(3_200, EventKind::LeaderLost, "scheduler-2"),
+        began(kill.clone()),
+        by(4_000, EventKind::LeaderElected, "scheduler-1"),
+        ended(kill, 2_500, "nats was started again"),
+    ]);
+    let view = only(&incidents);
+    assert_eq!(
+        (view.kind, view.state, view.began_ms, view.recovered_ms),
+        (IncidentKind::Fault, IncidentState::Recovered, 1_000, Some(4_000))
+    );
+    assert_eq!(view.leader.as_deref(), Some("scheduler-1"));
+}
+
+#[test]
+fn an_election_ends_every_incident_that_cost_the_leader() {
+    let by = |at_ms, kind, service: &str| ClusterEvent { service: service.into(), ..event(at_ms, kind, "") };
+    let kill = truth("F1", "kill", "scheduler-2", 3_300);
+    let incidents = fold([
+        by(100, EventKind::LeaderElected, "scheduler-2"),
+        by(3_200, EventKind::LeaderLost, "scheduler-2"),
+        began(kill.clone()),
+        ended(kill, 3_500, "it runs again"),
+        by(7_000, EventKind::LeaderElected, "scheduler-1"),
+    ]);
+    let all = all(&incidents);
+    assert_eq!(all.len(), 2, "{all:#?}");
+    assert!(all.iter().all(|view| view.recovered_ms == Some(7_000)), "{all:#?}");
+}
+
+#[test]
 fn nodes_that_leave_with_attempts_are_one_departure_and_without_any_none() {
     let left = |at_ms, node: &str| about(at_ms, EventKind::NodeLeft, node, "the worker stopped");
     assert!(all(&fold([left(5_000, NODE)])).is_empty());

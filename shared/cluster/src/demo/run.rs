@@ -101,6 +101,8 @@ pub struct DemoReport {
     pub jobs_moved: u32,
     /// Whether everything that was broken has recovered.
     pub recovered: bool,
+    /// The incidents that have not, each by its headline.
+    pub ongoing: Vec<String>,
     pub audit: AuditReport,
 }
 
@@ -304,6 +306,7 @@ impl Play<'_> {
             jobs_interrupted: tally.interrupted,
             jobs_moved: tally.moved,
             recovered,
+            ongoing: self.history.incidents.ongoing_since(self.since_ms, unix_ms()),
             audit,
         })
     }
