@@ -1,4 +1,4 @@
-use faultline_engine::job::AttemptOutcome;
+use faultline_engine::job::{AttemptOutcome, AttemptSummary};
 use faultline_protocol::messages::{EventKind, Level};
 use proptest::prelude::*;
 
