@@ -126,7 +126,7 @@ function optionsOf({ lines, range, minMax }: Props, width: number, height: numbe
       y: { range: range ?? ((_, __, max) => [0, Math.max(minMax ?? 1, (max ?? 0) * 1.12)]) },
     },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000).slice(0, 5)) },
+      { ...axis, size: 26, space: 70, values: (_, ticks, _axis, _space, stepS) => ticks.map((tick) => clock(tick * 1000).slice(0, stepS < 60 ? 8 : 5)) },
       { ...axis, size: 38, space: 28, grid: { ...axis.grid } },
     ],
     series: [
