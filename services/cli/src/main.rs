@@ -37,6 +37,7 @@ mod settings;
 mod setup;
 mod top;
 mod up_flags;
+mod whole_file;
 
 use command_line::{Cli, Command};
 use exit::Failure;

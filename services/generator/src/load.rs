@@ -23,6 +23,8 @@ pub(crate) struct Gpus {
     pub(crate) count: u32,
     /// Thousandths of GPUs that were taken when that was said.
     pub(crate) used_milli: u64,
+    /// Jobs waited to be placed.
+    pub(crate) has_backlog: bool,
     /// It has stopped growing, as it does when a cluster starts.
     pub(crate) settled: bool,
 }
@@ -84,10 +86,11 @@ impl Target {
         before != now
     }
 
-    /// The rate at which jobs must have come to take what is not taken yet of the load; 0 with a rate.
-    pub(crate) fn missing_per_minute(&self, used_milli: u64) -> f64 {
-        let Some(percent) = self.asked.load_percent().filter(|_| self.gpus > 0) else { return 0.0 };
-        let used_percent = used_milli as f64 / f64::from(self.gpus) / 10.0;
+    /// The rate at which jobs must have come to take what is not taken yet of the load; 0 with a rate, and while jobs wait: what they would
+    /// take is not missing.
+    pub(crate) fn missing_per_minute(&self, told: Gpus) -> f64 {
+        let Some(percent) = self.asked.load_percent().filter(|_| self.gpus > 0 && !told.has_backlog) else { return 0.0 };
+        let used_percent = told.used_milli as f64 / f64::from(self.gpus) / 10.0;
         self.per_minute() * (1.0 - used_percent / percent).max(0.0)
     }
 
@@ -109,7 +112,8 @@ pub(crate) async fn follow_gpus(nats: Nats, told: watch::Sender<Gpus>, stop: Can
                 let before = *told.borrow();
                 same = if stats.gpus_total == before.count && stats.gpus_total > 0 { same + 1 } else { 0 };
                 let settled = before.settled || same >= SETTLED_AFTER;
-                let now = Gpus { count: stats.gpus_total, used_milli: stats.gpu_used_milli, settled };
+                let has_backlog = stats.queued_held > 0 || stats.queued_in_stream > 0;
+                let now = Gpus { count: stats.gpus_total, used_milli: stats.gpu_used_milli, has_backlog, settled };
                 told.send_if_modified(|last| {
                     let is_news = (last.count, last.settled) != (now.count, now.settled);
                     *last = now;
@@ -155,14 +159,16 @@ mod tests {
 
     #[test]
     fn what_is_taken_already_is_not_asked_for_again() {
+        let used = |used_milli| Gpus { used_milli, ..Gpus::default() };
         let mut load = target(Asked::Load(60.0), false);
-        assert_eq!(load.missing_per_minute(0), 0.0);
+        assert_eq!(load.missing_per_minute(used(0)), 0.0);
         load.on_gpus(100);
-        assert_eq!(load.missing_per_minute(0), load.per_minute());
-        assert!((load.missing_per_minute(30_000) / load.per_minute() - 0.5).abs() < 1e-9);
-        assert_eq!(load.missing_per_minute(90_000), 0.0);
+        assert_eq!(load.missing_per_minute(used(0)), load.per_minute());
+        assert!((load.missing_per_minute(used(30_000)) / load.per_minute() - 0.5).abs() < 1e-9);
+        assert_eq!(load.missing_per_minute(used(90_000)), 0.0);
+        assert_eq!(load.missing_per_minute(Gpus { has_backlog: true, ..used(0) }), 0.0, "what waits will take it");
         load.ask_for(Asked::Rate(2.0));
-        assert_eq!(load.missing_per_minute(0), 0.0);
+        assert_eq!(load.missing_per_minute(used(0)), 0.0);
     }
 
     #[test]

@@ -166,13 +166,13 @@ impl Source {
         self.keep_to_target();
         if gpus.settled && !self.is_filled {
             self.is_filled = true;
-            self.fill(gpus.used_milli).await;
+            self.fill(gpus).await;
         }
     }
 
     /// With a load, what would run by now had the cluster been up for long: else it takes the length of a job to fill.
-    async fn fill(&mut self, used_milli: u64) {
-        let missing = if self.settings.first_jobs > 0 { self.target.missing_per_minute(used_milli) } else { 0.0 };
+    async fn fill(&mut self, told: Gpus) {
+        let missing = if self.settings.first_jobs > 0 { self.target.missing_per_minute(told) } else { 0.0 };
         let now_ms = unix_ms();
         let jobs = self.workload.under_way(missing, || JobId::new(now_ms, random_u128()), now_ms);
         tracing::info!(jobs = jobs.len(), gpus = self.target.gpus(), jobs_per_minute = self.target.per_minute(), "filling the cluster");

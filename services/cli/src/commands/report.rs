@@ -1,8 +1,7 @@
 //! `report`: the post-mortem of an incident, as Markdown or as one HTML file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::ValueEnum;
 use faultline_client::incidents::IncidentView;
 use faultline_client::incidents::read::History;
@@ -14,6 +13,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 use super::link::Link;
 use crate::exit::Failure;
 use crate::output::date_and_clock;
+use crate::whole_file;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}\
     table{border-collapse:collapse}td,th{border:1px solid #b9c1cc;padding:.25rem .6rem;text-align:left;vertical-align:top}\
@@ -56,7 +56,11 @@ pub(crate) async fn run(link: &Link, flags: &ReportFlags) -> Result<(), Failure>
         ReportFormat::Html => as_html(&incident, &text),
     };
     match &flags.out {
-        Some(path) => write(path, &text),
+        Some(path) => {
+            whole_file::write(path, text.as_bytes())?;
+            note!("written to {}", path.display());
+            Ok(())
+        }
         None => link.out.text(&text),
     }
 }
@@ -73,12 +77,6 @@ fn find(history: &History<'_>, id: Option<&str>) -> Result<IncidentView, Failure
     let of_run = || history.incidents.newest(now_ms).find(is_of_run);
     let unknown = || Failure::NotFound(format!("no incident or run {given} in the last hour: `faultline incidents` lists them"));
     history.incidents.find(&id, now_ms).or_else(of_run).ok_or_else(unknown)
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).with_context(|| format!("writing {} failed", path.display()))?;
-    note!("written to {}", path.display());
-    Ok(())
 }
 
 fn as_html(incident: &IncidentView, text: &str) -> String {

@@ -1,10 +1,8 @@
 //! `record`: a stretch of the last hour as one HTML file, which the dashboard makes.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
 use faultline_cluster::up::services::dashboard_token;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -16,6 +14,7 @@ use tokio::net::TcpStream;
 use crate::commands::parse;
 use crate::exit::Failure;
 use crate::session::Session;
+use crate::whole_file;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// The dashboard keeps at most 64 MiB, which base64 makes a third larger.
@@ -53,7 +52,7 @@ pub(crate) async fn run(session: &Session, flags: &RecordFlags) -> Result<(), Fa
     let path = format!("/api/v1/recording?last_ms={}", flags.last.as_millis());
     let asking = tokio::time::timeout(LIMIT, get(&url, &path, token.as_deref()));
     let file = asking.await.unwrap_or_else(|_| Err(unreachable(&url, &format!("no answer within {} s", LIMIT.as_secs()))))?;
-    write(&flags.out, &file)?;
+    whole_file::write(&flags.out, &file)?;
     note!("written to {}: {:.1} MB, opens in any browser without a network", flags.out.display(), file.len() as f64 / 1e6);
     Ok(())
 }
@@ -117,17 +116,6 @@ fn refusal(url: &str, status: StatusCode, body: &[u8]) -> Failure {
     };
     let said = format!("recording failed: {message}; {remedy}");
     if status == StatusCode::NOT_FOUND { Failure::NotFound(said) } else { Failure::Failed(anyhow::anyhow!(said)) }
-}
-
-/// What the user named cannot be written is theirs to change.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let written = std::fs::write(path, bytes);
-    if let Err(error) = &written
-        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory)
-    {
-        return Err(Failure::Usage(format!("writing {} failed: {error}; name another file with --out", path.display())));
-    }
-    Ok(written.with_context(|| format!("writing {} failed", path.display()))?)
 }
 
 #[cfg(test)]

@@ -297,6 +297,9 @@ impl RecordingParams {
         if from_ms > to_ms {
             return Err(ApiError::invalid("from_ms", "must not be after to_ms"));
         }
+        if from_ms > now_ms {
+            return Err(ApiError::invalid("from_ms", "must not be in the future"));
+        }
         Ok(Self { from_ms, to_ms })
     }
 }
