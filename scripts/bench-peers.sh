@@ -1,5 +1,5 @@
 #!/bin/sh
-# `just bench-peers`: builds the programs of tests/peers, which are no part of the workspace, and measures the services and them in turns on
+# `just bench-peers`: builds the programs of tests/peers, a package outside the workspace, and measures the services and them in turns on
 # the same machine and the same NATS; then how long a job of one second is away whose worker is killed. Arguments go to the bench.
 set -eu
 cd -- "$(dirname -- "$0")/.."

@@ -32,7 +32,7 @@ tool() {
   scripts/install-tool.sh "$tools/$1-$2" "$1" "$3" "$4" && printf '%s\n' "$tools/$1-$2"
 }
 
-# The programs of tests/peers are no members of the workspace.
+# tests/peers is a package outside the workspace.
 formatting() {
   cargo fmt --all --check && cargo fmt --manifest-path tests/peers/Cargo.toml --check
 }

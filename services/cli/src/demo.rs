@@ -70,7 +70,7 @@ pub(crate) async fn run(session: &Session, flags: &DemoFlags) -> Result<(), Fail
     let played = {
         let mut tell = |shown| screen.show(shown);
         let mut playing = std::pin::pin!(run::run(&settings, &cluster, &mut wished, &mut tell));
-        // Whoever watches ends it so: the books are checked all the same, unless that is interrupted too.
+        // The first Ctrl-C ends the demo, and the books are checked all the same; a second one interrupts that too.
         let mut may_conclude = !flags.headless;
         loop {
             tokio::select! {

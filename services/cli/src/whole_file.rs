@@ -48,7 +48,7 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left there");
         assert!(matches!(write(&folder.path().join("no/such/folder"), b"x"), Err(Failure::Usage(said)) if said.contains("--out")));
-        assert!(write(Path::new("/dev/full"), b"x").is_err() && Path::new("/dev/full").exists(), "a device is no file to replace");
+        assert!(write(Path::new("/dev/full"), b"x").is_err() && Path::new("/dev/full").exists(), "a device is written to, not replaced");
         write(Path::new("/dev/null"), b"x").unwrap();
     }
 }

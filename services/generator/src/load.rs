@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use faultline_client::Leader;
 use faultline_engine::workload::{WorkloadConfig, jobs_per_minute, mean_gpu_ms};
-use faultline_protocol::messages::{Asked, InForce, MAX_LOAD_RATE_PER_MINUTE, Query, QueryReply};
-use faultline_protocol::subjects;
+use faultline_protocol::messages::{Asked, InForce, MAX_LOAD_RATE_PER_MINUTE};
 use faultline_runtime::connect::Nats;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub(crate) struct Gpus {
     pub(crate) settled: bool,
 }
 
-/// How many jobs shall be generated, and of what that is a share.
+/// How many jobs to generate, or which share of the GPUs' time they are to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Target {
     asked: Asked,
@@ -101,14 +101,15 @@ impl Target {
 
 /// Asks the leader again and again, and tells what has changed, until stopped. While none answers, the last answer stands.
 pub(crate) async fn follow_gpus(nats: Nats, told: watch::Sender<Gpus>, stop: CancellationToken) {
+    let leader = Leader::once(&nats, ANSWER_LIMIT);
     let mut same = 0;
     loop {
         let answer = tokio::select! {
             () = stop.cancelled() => return,
-            answer = nats.request(subjects::SCHED_QUERY, &Query::Stats, ANSWER_LIMIT) => answer,
+            answer = leader.stats() => answer,
         };
         match answer {
-            Ok(QueryReply::Stats(stats)) => {
+            Ok(stats) => {
                 let before = *told.borrow();
                 same = if stats.gpus_total == before.count && stats.gpus_total > 0 { same + 1 } else { 0 };
                 let settled = before.settled || same >= SETTLED_AFTER;
@@ -120,7 +121,6 @@ pub(crate) async fn follow_gpus(nats: Nats, told: watch::Sender<Gpus>, stop: Can
                     is_news
                 });
             }
-            Ok(other) => tracing::debug!(?other, "unexpected answer to a question for the cluster's GPUs"),
             Err(error) => tracing::debug!(%error, "the cluster's GPUs are not known now"),
         }
         let pause = if told.borrow().settled { ASK_EVERY } else { ASK_FIRST_EVERY };

@@ -2,7 +2,7 @@
 //! and hands over by its URL. Prints one JSON line.
 //!
 //! Jobs are published with the NATS client, in the form in which apalis does, and each is confirmed by the server. Its own sink returns
-//! before the server has confirmed anything, and takes jobs itself that nobody works on.
+//! before the server has confirmed anything, and takes jobs itself without running them.
 //!
 //! A job counts as ended when its worker acknowledges it, which is all that apalis stores of an end.
 

@@ -108,7 +108,7 @@ fn refusal(url: &str, status: StatusCode, body: &[u8]) -> Failure {
     let error = serde_json::from_slice::<Value>(body).unwrap_or_default()["error"].take();
     let text = |name: &str| error[name].as_str().map(str::to_owned);
     let Some(message) = text("message") else {
-        return unreachable(url, &format!("it answered {status} and is no dashboard of Faultline"));
+        return unreachable(url, &format!("unexpected answer {status}, not from a Faultline dashboard"));
     };
     let remedy = match status {
         StatusCode::UNAUTHORIZED => "name the file that holds the token with --token-file".to_owned(),

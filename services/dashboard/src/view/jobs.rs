@@ -313,6 +313,7 @@ impl JobTable {
 
     fn sortable<'e>(&self, job: JobId, entry: &'e Entry, now_ms: u64) -> Sortable<'e> {
         let since_ms = |at_ms: u64| at_ms.saturating_sub(entry.arrived_ms);
+        let until_ms = entry.end.as_ref().map_or(now_ms, |end| end.ended_at_ms);
         Sortable {
             name: entry.name(),
             kind: entry.kind(),
@@ -320,8 +321,8 @@ impl JobTable {
             state: self.state(job, entry),
             gpu_milli: entry.gpu_milli(),
             attempts: entry.attempts(self.runs_at(job).is_some()),
-            wait_ms: since_ms(entry.history().first().map_or(now_ms, |row| row.placed_at_ms)),
-            took_ms: since_ms(entry.end.as_ref().map_or(now_ms, |end| end.ended_at_ms)),
+            wait_ms: since_ms(entry.history().first().map_or(until_ms, |row| row.placed_at_ms)),
+            took_ms: since_ms(until_ms),
         }
     }
 

@@ -84,6 +84,10 @@ fn jobs_are_sorted_by_what_is_asked_and_the_newest_of_equal_ones_comes_first() {
     }
     let second = table.page(&JobFilter::default(), JobOrder { key: JobKey::Took, is_descending: false }, 6_000, 1, 1).0;
     assert_eq!(second.iter().map(|row| row.submitted_at_ms).collect::<Vec<_>>(), [30]);
+    // One that ended at 5,000 and was never placed waited until then, and not until now.
+    table.on_end(TerminalRecord { history: Vec::new(), submitted_at_ms: 1_500, ..record(40, JobState::Cancelled) });
+    let longest = table.page(&JobFilter::default(), JobOrder { key: JobKey::Wait, is_descending: true }, 9_000, 0, 9).0;
+    assert_eq!(longest.iter().map(|row| row.submitted_at_ms).collect::<Vec<_>>(), [10, 4_000, 1_500, 30, 20]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use faultline_engine::job::JobId;
 
 use super::Incidents;
+use super::incident::Incident;
 
 /// Of all incidents that began at one moment or later. A job that several of them interrupted counts once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,14 +23,18 @@ pub struct Tally {
 impl Incidents {
     /// The headlines of those that began at one moment or later and have not recovered.
     pub fn ongoing_since(&self, since_ms: u64, now_ms: u64) -> Vec<String> {
-        let ongoing = self.all.values().filter(|incident| incident.began_ms >= since_ms && incident.recovered_ms().is_none());
+        let ongoing = self.since(since_ms).filter(|incident| incident.recovered_ms().is_none());
         ongoing.map(|incident| incident.view(now_ms).headline).collect()
+    }
+
+    fn since(&self, since_ms: u64) -> impl Iterator<Item = &Incident> {
+        self.all.values().filter(move |incident| incident.began_ms >= since_ms)
     }
 
     pub fn tally(&self, since_ms: u64) -> Tally {
         let mut jobs: BTreeMap<JobId, bool> = BTreeMap::new();
         let mut tally = Tally { all_well: true, ..Tally::default() };
-        for incident in self.all.values().rev().filter(|incident| incident.began_ms >= since_ms) {
+        for incident in self.since(since_ms) {
             tally.incidents += 1;
             tally.all_well &= incident.recovered_ms().is_some();
             for (job, waits) in incident.jobs() {

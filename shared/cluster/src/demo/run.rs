@@ -56,7 +56,7 @@ pub struct DemoSettings {
     pub dashboard_port: u16,
 }
 
-/// What whoever watches is shown.
+/// What the viewer is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
     Scene {

@@ -6,7 +6,7 @@ use faultline_engine::words::plural;
 
 /// A scene that is over in time may wait this long for its incident to be over, too.
 const PATIENCE_MS: u64 = 30_000;
-/// What dies stays dead for so long: a fault that nobody can see is no fault.
+/// What dies stays dead for so long: the viewer must have time to see it.
 pub(super) const RACK_DOWN: Duration = Duration::from_secs(8);
 pub(super) const LEADER_DOWN: Duration = Duration::from_secs(6);
 pub(super) const NATS_DOWN: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ pub enum Scene {
     Rack,
     Leader,
     Nats,
-    /// Whoever watches breaks something.
+    /// The viewer breaks something.
     YourTurn,
 }
 
@@ -83,7 +83,7 @@ impl Scene {
     }
 }
 
-/// Whoever watches wants something.
+/// What the viewer wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// The next scene.
@@ -112,7 +112,7 @@ pub(super) struct Script {
     at: Option<usize>,
     since_ms: u64,
     scene_ms: u64,
-    /// Nobody watches: there is no last scene, and the demo ends when the others are over.
+    /// Without a viewer: there is no last scene, and the demo ends when the others are over.
     alone: bool,
 }
 
@@ -140,7 +140,7 @@ impl Script {
         let Some(at) = self.at else { return self.begin(0, now_ms) };
         let lasted_ms = now_ms.saturating_sub(self.since_ms);
         let is_over = lasted_ms >= self.scene_ms && (all_well || lasted_ms >= self.scene_ms + PATIENCE_MS);
-        // The last one stays until somebody ends it.
+        // The last one stays until the viewer ends it.
         let goes_on = wish == Some(Wish::Next) || (is_over && self.scene() != Some(Scene::YourTurn));
         if goes_on { self.begin(at + 1, now_ms) } else { None }
     }

@@ -182,7 +182,7 @@ impl WaitingReasons<'_> {
     /// `None` when it is not known and would take one look too many.
     fn rejects(&mut self, class: ClassId) -> Option<Vec<Reject>> {
         let planner = &self.scheduler.planner;
-        // Whoever does not stand aside has yet to be tried.
+        // A class that does not stand aside has yet to be tried.
         if !planner.stands_aside(class) {
             return None;
         }

@@ -41,7 +41,7 @@ pub fn preset_rate(name: &str) -> Option<(&'static str, f64)> {
     RATE_PRESETS.into_iter().find(|(preset, _)| fold(preset) == fold(name))
 }
 
-/// How much shall be generated.
+/// How much is to be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Asked {
     /// So many jobs a minute, whatever the cluster.
@@ -168,7 +168,7 @@ pub struct DemoScene {
     pub text: String,
     /// When the demo began: incidents since then are its own.
     pub since_ms: u64,
-    /// Whoever watches is asked to break something.
+    /// The viewer is asked to break something.
     pub your_turn: bool,
 }
 

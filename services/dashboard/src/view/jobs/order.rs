@@ -45,7 +45,7 @@ pub(super) struct Sortable<'a> {
     pub(super) state: JobState,
     pub(super) gpu_milli: u32,
     pub(super) attempts: u32,
-    /// From the submission to the first placement, or until now.
+    /// From the submission to the first placement; of a job that was never placed, until its end or now.
     pub(super) wait_ms: u64,
     /// From the submission to the end, or until now.
     pub(super) took_ms: u64,

@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 /** In the service's time, Unix milliseconds; null: now. */
 export const instant = signal<number | null>(null);
 
-/** The page was opened as a recording: there is no service behind it. */
+/** The page was opened as a recording, without a service to ask. */
 export const isRecording = typeof document !== 'undefined' && document.getElementById('recording') !== null;
 
 /** Orders are for the cluster as it is now. */

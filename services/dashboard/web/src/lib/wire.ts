@@ -401,7 +401,7 @@ export interface DemoScene {
   since_ms: number;
   text: string;
   title: string;
-  /** Whoever watches is asked to break something. */
+  /** The viewer is asked to break something. */
   your_turn: boolean;
 }
 /** The demo that runs on this cluster, if one does. */

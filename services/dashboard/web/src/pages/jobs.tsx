@@ -2,14 +2,14 @@
 
 import { useState } from 'preact/hooks';
 import { get, post, query } from '../lib/api';
-import { clock, count, DASH, fixed, instant, jobStateWords, plural, shortId, span } from '../lib/format';
+import { clock, count, DASH, fixed, instant, plural, span } from '../lib/format';
 import { param, setParams } from '../lib/route';
 import { serviceNow } from '../lib/store';
 import type { JobsPage, JobView } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad, useModal } from '../ui/hooks';
-import { Icon } from '../ui/icons';
-import { Empty, Failed, Loading, Meter, State } from '../ui/parts';
+import { JobCells, Steps } from '../ui/job-cells';
+import { Empty, Failed, Loading } from '../ui/parts';
 import { order } from '../ui/toast';
 import { now } from '../lib/connection';
 import { SubmitForm } from './submit';
@@ -179,29 +179,7 @@ export function PathLine({ job }: { job: JobView }) {
   return (
     <span class="path">
       {attempts.length > shown.length && <span class="quiet">{plural(attempts.length - shown.length, 'earlier attempt')} →</span>}
-      {shown.map((attempt, at) => (
-        <>
-          {at > 0 && (
-            <span class="arrow" key={`${attempt.attempt}-arrow`} aria-label="then">
-              →
-            </span>
-          )}
-          <span
-            key={attempt.attempt}
-            class={
-              attempt.outcome === 'committed'
-                ? 'is-good'
-                : attempt.outcome === 'running'
-                  ? 'is-busy'
-                  : attempt.outcome === 'cancelled'
-                    ? 'is-idle'
-                    : 'is-bad'
-            }
-          >
-            <Icon name={attempt.outcome} size={11} /> {attempt.node}
-          </span>
-        </>
-      ))}
+      <Steps steps={shown} />
     </span>
   );
 }
@@ -264,17 +242,7 @@ function JobTable({ rows }: { rows: JobView[] }) {
               const attempts = attemptsOf(job);
               return (
                 <tr key={job.id}>
-                  <td>
-                    <a href={`/jobs/${job.id}`}>{job.name}</a> <span class="mono quiet">{shortId(job.id)}</span>
-                  </td>
-                  <td>{job.kind}</td>
-                  <td>{job.priority}</td>
-                  <td class="nowrap">
-                    <State of={job.state} label={jobStateWords(job)} />
-                    {job.state === 'running' && (
-                      <Meter kind="progress" label={`Progress of ${job.name}`} value={(job.progress_permille ?? 0) / 10} />
-                    )}
-                  </td>
+                  <JobCells job={job} />
                   <td class="num right" data-label="GPUs">
                     {gpusOf(job)}
                   </td>

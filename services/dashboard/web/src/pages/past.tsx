@@ -7,9 +7,9 @@ import { failures, goTo } from '../lib/past';
 import { chaos, events, incidents, jobsVersion, recentJobs, serviceNow } from '../lib/store';
 import type { JobBrief } from '../lib/wire';
 import { PageTitle } from '../ui/header';
-import { Icon } from '../ui/icons';
 import { IncidentCard } from '../ui/incident';
-import { Empty, Loading, Meter, Panel, State, toneOf } from '../ui/parts';
+import { JobCells, Steps } from '../ui/job-cells';
+import { Empty, Loading, Meter, Panel, State } from '../ui/parts';
 import { NotKept } from '../ui/past';
 import { EventFilters, EventTable, filterNow, matches } from './events';
 import { JobFilters, filters } from './jobs';
@@ -98,15 +98,7 @@ function JobTable({ rows }: { rows: JobBrief[] }) {
           <tbody>
             {rows.map((job) => (
               <tr key={job.id}>
-                <td>
-                  <a href={`/jobs/${job.id}`}>{job.name}</a> <span class="mono quiet">{shortId(job.id)}</span>
-                </td>
-                <td>{job.kind}</td>
-                <td>{job.priority}</td>
-                <td class="nowrap">
-                  <State of={job.state} label={jobStateWords(job)} />
-                  {job.state === 'running' && <Meter kind="progress" label={`Progress of ${job.name}`} value={job.progress_permille / 10} />}
-                </td>
+                <JobCells job={job} />
                 <td>{job.path.length ? <Path job={job} /> : <span class="quiet">{job.note}</span>}</td>
                 <td class="num right nowrap" title={dated(job.submitted_at_ms)}>
                   {clock(job.submitted_at_ms)}
@@ -124,12 +116,7 @@ function JobTable({ rows }: { rows: JobBrief[] }) {
 function Path({ job }: { job: JobBrief }) {
   return (
     <span class="path">
-      {job.path.map((step, at) => (
-        <span key={at} class={`is-${toneOf(step.outcome) || 'idle'}`}>
-          {at > 0 && '→ '}
-          <Icon name={step.outcome} size={11} /> {step.node}
-        </span>
-      ))}
+      <Steps steps={job.path} />
     </span>
   );
 }

@@ -1,12 +1,11 @@
 // What can be done by typing it into the search field: go to a page, change the display, give an order to a node.
 
-import { post } from '../lib/api';
 import { PAGES } from '../lib/pages';
 import { go } from '../lib/route';
 import { signedIn, signOut } from '../lib/session';
 import { index, paused, setPaused } from '../lib/store';
 import { setTheme, theme, type Theme } from '../lib/theme';
-import type { FaultView } from '../lib/wire';
+import { breakNode, drain } from './give';
 import { glossaryOpen } from './glossary';
 import { shortcutsOpen } from './shortcuts';
 import { order } from './toast';
@@ -17,25 +16,13 @@ export interface Command {
 }
 
 const MOST = 6;
-const FAULT_MS = 10_000;
 
-/** Orders need their verb and a node: nobody gives one by looking for something. */
+/** An order is its verb and a node, so that looking for a node never gives one. */
 const ORDERS: Record<string, (node: string) => void> = {
-  crash: (node) =>
-    void order(
-      () => post<FaultView>(`/nodes/${encodeURIComponent(node)}/fault`, { kind: 'crash', for_ms: FAULT_MS }),
-      ({ outcome }) => (outcome ? `${node}: ${outcome}` : `crash ordered on ${node}; its worker has not confirmed it yet`),
-    ),
-  drain: (node) => drain(node, 'drain', { reason: 'drained from the dashboard' }),
-  undrain: (node) => drain(node, 'undrain', undefined),
+  crash: (node) => void breakNode(node, 'crash'),
+  drain: (node) => void drain(node, 'drain', `drain of ${node} is in force`),
+  undrain: (node) => void drain(node, 'undrain', `undrain of ${node} is in force`),
 };
-
-function drain(node: string, what: 'drain' | 'undrain', body: unknown): void {
-  void order(
-    () => post<{ in_force: boolean }>(`/nodes/${encodeURIComponent(node)}/${what}`, body),
-    ({ in_force: isInForce }) => (isInForce ? `${what} of ${node} is in force` : `${what} of ${node} is stored, and not in force yet`),
-  );
-}
 
 function displays(): Command[] {
   const themes = (['auto', 'dark', 'light'] as Theme[]).filter((name) => name !== theme.peek());

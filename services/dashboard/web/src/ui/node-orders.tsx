@@ -5,29 +5,18 @@ import { post } from '../lib/api';
 import { plural, span } from '../lib/format';
 import { chaos } from '../lib/store';
 import type { NodeDetail } from '../lib/wire';
-import type { FaultView, KillDone } from '../lib/wire';
+import type { KillDone } from '../lib/wire';
+import { breakNode, drain, pathOf, restore } from './give';
 import { useModal } from './hooks';
 import { Icon } from './icons';
 import { order } from './toast';
 
-const FAULT_MS = 10_000;
-
 export function Orders({ name, detail, after }: { name: string; detail: NodeDetail; after: () => void }) {
-  const path = (what: string) => `/nodes/${encodeURIComponent(name)}/${what}`;
-  // What was asked for is said to be so only once the leading scheduler says the same.
-  const drain = async (what: 'drain' | 'undrain', done: string) => {
-    const body = what === 'drain' ? { reason: 'drained from the dashboard' } : undefined;
-    await order(
-      () => post<{ in_force: boolean }>(path(what), body),
-      (reply) => (reply.in_force ? done : `${what} of ${name} is stored; no scheduler that knows the node has answered yet`),
-    );
+  const then = async (given: Promise<boolean>) => {
+    await given;
     after();
   };
-  const fault = async (what: string, body: unknown) => {
-    await order(() => post<FaultView>(path(what), body), faultText);
-    after();
-  };
-  const put = (kind: string, more = {}) => fault('fault', { kind, for_ms: FAULT_MS, ...more });
+  const put = (kind: string, more = {}) => then(breakNode(name, kind, more));
   return (
     <section aria-label="Orders" class="stack">
       <div class="row">
@@ -35,26 +24,20 @@ export function Orders({ name, detail, after }: { name: string; detail: NodeDeta
           <Icon name="dead" size={12} />
           Crash this node
         </button>
-        <KillProcess path={path('kill')} detail={detail} after={after} />
+        <KillProcess path={pathOf(name, 'kill')} detail={detail} after={after} />
       </div>
       <div class="row">
         <button onClick={() => put('heartbeat_loss')}>Freeze heartbeats</button>
         <button onClick={() => put('slow', { factor: 3 })}>Slow</button>
         {detail.draining ? (
-          <button onClick={() => drain('undrain', `${name} takes jobs again`)}>Undrain</button>
+          <button onClick={() => then(drain(name, 'undrain', `${name} takes jobs again`))}>Undrain</button>
         ) : (
-          <button onClick={() => drain('drain', `${name} takes no new jobs`)}>Drain</button>
+          <button onClick={() => then(drain(name, 'drain', `${name} takes no new jobs`))}>Drain</button>
         )}
-        <button onClick={() => fault('restore', {})}>Restore</button>
+        <button onClick={() => then(restore(name))}>Restore</button>
       </div>
     </section>
   );
-}
-
-function faultText({ node, worker, kind, outcome }: FaultView): string {
-  if (outcome) return `${node}: ${outcome}`;
-  if (kind === 'restore') return `${worker} found no fault to end on ${node}`;
-  return `${kind} ordered on ${node}; ${worker} has not confirmed it yet. Its events show when it does`;
 }
 
 function killText({ service, pid, ended_after_ms: ended, back }: KillDone): string {
