@@ -6,6 +6,7 @@
 
 mod class;
 mod decision;
+mod dispatch;
 mod fill;
 mod fit;
 mod gpus;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use class::{ClassId, Closed, Reason, TaskClass};
 pub use decision::{Decision, Limits, Pass, Placed, Why};
+pub use dispatch::{JobNumber, Level, Request, Topology};
 pub use fill::{Filled, InvalidFill, fill};
 pub use gpus::{GpuSet, MAX_NODE_GPUS, WHOLE_GPU_MILLI};
 pub use machine::{Gpu, InvalidMachine, Machine};

@@ -116,12 +116,12 @@ impl Planner {
         self.world.close(node, closed);
     }
 
-    /// Whether a GPU can be used; what runs there is not touched. A GPU that the node does not have is no news.
+    /// Whether a GPU can be used; what runs there is not touched. A GPU that the node does not have is ignored.
     pub fn set_in_service(&mut self, node: NodeId, gpu: usize, in_service: bool) {
         self.world.set_in_service(node, gpu, in_service);
     }
 
-    /// Books a task that somebody else placed, whether or not there is room for it. GPUs that the node does not have are left out.
+    /// Books a task that another owner placed, whether or not there is room for it. GPUs that the node does not have are left out.
     pub fn adopt(&mut self, node: NodeId, task: &TaskClass, gpus: impl IntoIterator<Item = usize>) -> Placement {
         let mut there = GpuSet::default();
         let count = usize::from(self.world.hot(node).gpus);

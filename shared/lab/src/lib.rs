@@ -1,0 +1,7 @@
+//! The lab: clusters, jobs, faults, and the planner in virtual time.
+//!
+//! One process, no NATS, no clock: a run is a function of its inputs and its seed. Whatever is drawn comes from a stream that belongs to one
+//! job or one node, so that another policy changes no arrival and no fault. Threads are only around whole runs.
+
+pub mod outcome;
+pub mod workload;

@@ -1,0 +1,70 @@
+//! What a run came to: the rows that tables, statistics, and reports are made from.
+
+use faultline_planner::JobNumber;
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Its work is done and committed.
+    Committed,
+    /// It failed by itself, as the trace says.
+    Failed,
+    /// It was canceled or ran into its time limit, as the trace says.
+    Killed,
+    /// No node of the cluster could ever run it.
+    Impossible,
+    /// It waited or ran when the run ended.
+    Open,
+}
+
+/// One job of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRow {
+    pub job: JobNumber,
+    pub submit_ms: u64,
+    /// When its first attempt started.
+    pub first_start_ms: Option<u64>,
+    pub end_ms: Option<u64>,
+    pub end: End,
+    pub attempts: u32,
+    /// Attempts that a fault interrupted, and those that were preempted.
+    pub interrupted: u32,
+    pub preempted: u32,
+    /// Milliseconds of waiting over all attempts, of running, and of each part of running.
+    pub wait_ms: u64,
+    pub run_ms: u64,
+    pub productive_ms: u64,
+    pub lost_ms: u64,
+    pub checkpoint_ms: u64,
+    pub restore_ms: u64,
+    pub stalled_ms: u64,
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AttemptEnd {
+    Done,
+    Failed,
+    Killed,
+    /// A node or GPU of it failed.
+    Fault,
+    Preempted,
+    /// It ran when the run ended.
+    Open,
+}
+
+/// One attempt of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptRow {
+    pub job: JobNumber,
+    /// 1 for the first.
+    pub attempt: u32,
+    pub start_ms: u64,
+    pub end_ms: Option<u64>,
+    pub end: AttemptEnd,
+    pub tasks: u32,
+    /// Numbers of its nodes, each once, ascending.
+    pub nodes: Vec<u32>,
+    /// The node whose fault ended it.
+    pub culprit: Option<u32>,
+}
