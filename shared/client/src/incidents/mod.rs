@@ -6,6 +6,7 @@
 //! that happens to nodes and leaders while NATS is down. Attempts that fail by themselves are no incident, unless many do at once.
 
 mod incident;
+mod placed;
 pub mod read;
 pub mod report;
 #[cfg(test)]
@@ -23,10 +24,11 @@ use faultline_engine::fault::fault_id;
 use faultline_engine::job::{AttemptId, AttemptOutcome, JobId, JobState};
 use faultline_engine::node::Health;
 use faultline_engine::scheduler::NODE_LEFT;
-use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
+use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth, Level};
 
 pub use incident::IncidentKind;
 use incident::{AFTERMATH_MS, BURST_MS, DOMAIN_MS, Incident, is_nats};
+use placed::LastPlaced;
 pub use tally::Tally;
 pub use view::{IncidentState, IncidentView, MovedBetween, MovedTo, Step, StepKind};
 
@@ -56,6 +58,8 @@ pub struct Incidents {
     by_job: BTreeMap<JobId, Vec<u64>>,
     /// Placements of jobs that had been interrupted before.
     placements: BTreeMap<JobId, (AttemptId, String, u64)>,
+    /// Attempts of which nothing has been told but where they were placed.
+    running: LastPlaced,
     leader: Option<String>,
     /// Nodes that have joined and not left. None, after there were some: the cluster was stopped in order.
     present: BTreeSet<String>,
@@ -78,6 +82,7 @@ impl Incidents {
     /// said of it before its end was known.
     pub fn on_ended(&mut self, job: JobId, state: JobState, at_ms: u64, attempt: Option<AttemptId>) {
         self.placements.remove(&job);
+        self.running.remove(job);
         for serial in self.by_job.remove(&job).unwrap_or_default() {
             let Some(incident) = self.all.get_mut(&serial) else { continue };
             incident.ended(job, state, at_ms, attempt);
@@ -134,6 +139,7 @@ impl Incidents {
             EventKind::NodeRecovered | EventKind::NodeLeft | EventKind::NodeJoined => self.on_back(event),
             EventKind::AttemptLost => self.on_interrupted(event),
             EventKind::AttemptFailed => self.on_failed(event),
+            EventKind::AttemptSuperseded => self.settle(event),
             EventKind::JobPlaced => self.on_placed(event),
             EventKind::LeaderLost => self.on_leader_lost(event),
             EventKind::LeaderElected => self.on_leader(event),
@@ -252,6 +258,7 @@ impl Incidents {
 
     fn on_interrupted(&mut self, event: &ClusterEvent) {
         let (Some(job), Some(attempt), Some(node)) = (event.job, event.attempt, &event.node) else { return };
+        self.running.forget(job, attempt);
         if event.detail.starts_with(REFUSED) {
             if let Some(incident) = self.last_of(job) {
                 incident.refused(job, event.at_ms);
@@ -301,6 +308,7 @@ impl Incidents {
         while self.placed_ms.front().is_some_and(|at_ms| at_ms + BURST_MS < event.at_ms) {
             self.placed_ms.pop_front();
         }
+        self.on_replaced(job, attempt, node, event.at_ms);
         if event.requeues == 0 && !self.by_job.contains_key(&job) {
             return;
         }
@@ -310,6 +318,25 @@ impl Incidents {
         }
         if let Some(incident) = self.last_of(job) {
             incident.placed(job, node, event.at_ms);
+        }
+    }
+
+    /// A leader takes over the attempts that workers report, so one that died with its worker while no scheduler led is told of nowhere: its job
+    /// is placed again, and that is all. Only where something is known to have happened to the node.
+    fn on_replaced(&mut self, job: JobId, attempt: AttemptId, node: &str, at_ms: u64) {
+        let Some((before, was_on)) = self.running.replace(job, attempt, node) else { return };
+        if self.incident_around(&was_on, at_ms).is_none() {
+            return;
+        }
+        let mut loss = ClusterEvent::new(at_ms, "", Level::Warn, EventKind::AttemptLost, String::new());
+        (loss.job, loss.attempt, loss.node) = (Some(job), Some(before), Some(was_on));
+        self.on_interrupted(&loss);
+    }
+
+    /// The attempt has ended, and not by what happened to its node.
+    fn settle(&mut self, event: &ClusterEvent) {
+        if let (Some(job), Some(attempt)) = (event.job, event.attempt) {
+            self.running.forget(job, attempt);
         }
     }
 
@@ -349,6 +376,7 @@ impl Incidents {
 
     /// Attempts that fail by themselves: only many at once are an incident.
     fn on_failed(&mut self, event: &ClusterEvent) {
+        self.settle(event);
         let Some(job) = event.job else { return };
         self.failures.push_back((event.at_ms, job));
         while self.failures.front().is_some_and(|(at_ms, _)| at_ms + BURST_MS < event.at_ms) {

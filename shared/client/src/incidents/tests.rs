@@ -148,6 +148,26 @@ fn a_placement_that_was_stored_before_the_interruption_counts() {
 }
 
 #[test]
+fn an_attempt_that_dies_while_no_scheduler_leads_is_told_of_by_the_next_placement_alone() {
+    let first = |n, node: &str| ClusterEvent { requeues: 0, ..of_job(742_000, EventKind::JobPlaced, n, 742_000, node, "") };
+    let again = |n, at_ms| ClusterEvent { requeues: 0, ..of_job(at_ms, EventKind::JobPlaced, n, at_ms, "gpu-node-05", "") };
+    let incidents = fold([
+        first(1, NODE),
+        first(2, "gpu-node-03"),
+        first(3, NODE),
+        of_job(742_500, EventKind::AttemptFailed, 3, 742_000, NODE, "exit 1"),
+        began(truth("F1", "kill", WORKER, 742_926)),
+        about(743_048, EventKind::NodeGone, NODE, "no heartbeat"),
+        again(1, 752_000),
+        // Nothing is known of the other's node, and the third had failed before.
+        again(2, 752_000),
+        again(3, 752_000),
+    ]);
+    let view = only(&incidents);
+    assert_eq!((view.interrupted, view.placed_again, view.moved_to[0].node.as_str()), (1, 1, "gpu-node-05"));
+}
+
+#[test]
 fn moves_are_told_way_by_way_and_counted_over_incidents() {
     let kill = truth("F1", "kill", "worker-02", 10_000);
     let mut events = vec![
