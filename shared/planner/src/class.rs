@@ -108,6 +108,21 @@ impl Class {
         u32::from(self.task.gpus) * u32::from(self.task.gpu_milli)
     }
 
+    /// How many tasks an empty node of the shape can take at most.
+    pub(crate) fn capacity_of(&self, number: u32, shape: &Shape) -> u32 {
+        let Ok(acceptable) = self.by_shape(number) else { return 0 };
+        let task = &self.task;
+        let times = |whole: Option<u32>, one: u32| whole.and_then(|whole| whole.checked_div(one)).unwrap_or(u32::MAX);
+        let on_gpu = |gpu: usize| {
+            let shares = times(Some(WHOLE_GPU_MILLI.into()), task.gpu_milli.into());
+            shares.min(times(Some(shape.gpus[gpu].memory_mib), task.gpu_memory_mib))
+        };
+        let places: u64 = acceptable.iter().map(|gpu| u64::from(on_gpu(gpu))).sum();
+        let on_gpus = places.checked_div(task.gpus.into()).map_or(u32::MAX, |times| times.try_into().unwrap_or(u32::MAX));
+        let host = times(shape.cpu_milli, task.cpu_milli).min(times(shape.memory_mib, task.memory_mib));
+        host.min(shape.slots.unwrap_or(u32::MAX)).min(on_gpus)
+    }
+
     pub(crate) fn by_shape(&self, shape: u32) -> Result<GpuSet, Reason> {
         self.by_shape[shape as usize]
     }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::class::{Class, Closed, Reason};
 use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
-use crate::node::NodeId;
+use crate::node::{NodeId, UNBOUNDED};
 use crate::world::World;
+
+/// As many tasks as are counted on one node that says no limit.
+const MOST_TASKS: u32 = 1 << 16;
 
 impl World {
     /// Whether the node can take a task of this class now.
@@ -26,6 +29,30 @@ impl World {
             _ if task.gpu_milli == WHOLE_GPU_MILLI && all_would_do => true,
             wanted => self.fitting_gpus(class, node).len() >= usize::from(wanted),
         }
+    }
+
+    /// How many tasks of this class the node can take now, one after the other. Exact, except for tasks that take a share of several GPUs
+    /// each: the choice of GPUs may let in fewer of those.
+    pub(crate) fn capacity(&self, class: &Class, node: NodeId) -> u32 {
+        if !self.fits(class, node) {
+            return 0;
+        }
+        let (task, hot) = (&class.task, self.hot(node));
+        let times = |free: u32, one: u32| if free == UNBOUNDED { MOST_TASKS } else { free.checked_div(one).unwrap_or(MOST_TASKS) };
+        let host = times(hot.free_cpu_milli, task.cpu_milli).min(times(hot.free_memory_mib, task.memory_mib)).min(hot.free_slots);
+        let on_gpu = |gpu: usize| {
+            let memory = times(self.cold(node).free_mib[gpu], task.gpu_memory_mib);
+            times(hot.free_milli[gpu].into(), task.gpu_milli.into()).min(memory)
+        };
+        let on_gpus = match task.gpus {
+            0 => MOST_TASKS,
+            1 => self.fitting_gpus(class, node).iter().map(on_gpu).sum(),
+            wanted => {
+                let places: u32 = self.fitting_gpus(class, node).iter().map(on_gpu).sum();
+                places / u32::from(wanted)
+            }
+        };
+        host.min(on_gpus).clamp(1, MOST_TASKS)
     }
 
     /// The GPUs of a node that have room for the task's share.

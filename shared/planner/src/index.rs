@@ -43,11 +43,20 @@ impl Scratch {
     }
 }
 
+/// Which nodes take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum View {
+    All,
+    /// Those that are kept for a reservation do not.
+    Unheld,
+}
+
 /// The nodes as one class sees them.
 #[derive(Debug)]
 pub(crate) struct Index {
     /// Ties are drawn: the tree counts equals instead of ordering them.
     counts_equals: bool,
+    view: View,
     /// By node: one more than its score, 0 when it does not fit.
     ranks: Vec<u32>,
     /// From the lowest up: the best key of each sixteen below. The last level has sixteen at most.
@@ -60,8 +69,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn new(world: &World, counts_equals: bool) -> Self {
-        Self { counts_equals, ranks: Vec::new(), levels: vec![Vec::new()], read: world.changes().end(), scored: 0, fitting: 0 }
+    pub(crate) fn new(world: &World, view: View, counts_equals: bool) -> Self {
+        Self { counts_equals, view, ranks: Vec::new(), levels: vec![Vec::new()], read: world.changes().end(), scored: 0, fitting: 0 }
     }
 
     /// How many nodes fit.
@@ -152,6 +161,10 @@ impl Index {
         let labels = world.labels();
         scratch.ranks.clear();
         policy.rank_each(world, class, &scratch.nodes, &mut scratch.ranks);
+        if self.view == View::Unheld {
+            let ranks = scratch.nodes.iter().zip(&mut scratch.ranks);
+            ranks.filter(|(node, _)| world.is_held(**node)).for_each(|(_, rank)| *rank = 0);
+        }
         scratch.changed.clear();
         for (node, rank) in scratch.nodes.iter().zip(&scratch.ranks) {
             let (node, old) = (node.at(), std::mem::replace(&mut self.ranks[node.at()], *rank));

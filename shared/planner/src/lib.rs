@@ -25,7 +25,9 @@ mod tests;
 
 pub use class::{ClassId, Closed, Reason, TaskClass};
 pub use decision::{Decision, Limits, Pass, Placed, Why};
-pub use dispatch::{JobNumber, Level, Request, Topology};
+pub use dispatch::{
+    Blocking, Dispatch, DispatchPass, DispatchSettings, Dispatcher, JobNumber, Level, OrderName, Remaining, Request, Topology, WhyWaiting,
+};
 pub use fill::{Filled, InvalidFill, fill};
 pub use gpus::{GpuSet, MAX_NODE_GPUS, WHOLE_GPU_MILLI};
 pub use machine::{Gpu, InvalidMachine, Machine};

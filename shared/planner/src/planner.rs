@@ -8,8 +8,9 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::class::{Class, ClassId, Closed, Reason, TaskClass};
 use crate::decision::{Decision, Limits, Pass, Placed, Why};
+use crate::dispatch::Room;
 use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
-use crate::index::{Found, Index, Scratch};
+use crate::index::{Found, Index, Scratch, View};
 use crate::machine::{InvalidMachine, Machine};
 use crate::node::{NodeId, Placement};
 use crate::policy::{self, Fgd, Policy, Search};
@@ -26,6 +27,12 @@ const KEPT_CLASSES: usize = 512;
 pub(crate) struct Known {
     pub(crate) class: Class,
     index: Option<Index>,
+    /// The index over nodes that are not held, once there was a reservation.
+    unheld: Option<Index>,
+    /// How many tasks fit, once a gang asked.
+    pub(crate) room: Option<Room>,
+    /// How many jobs of the dispatcher are of this class: it stays while there is one.
+    pub(crate) pins: u32,
     /// When it was asked for last: the one that was not for longest goes first.
     used: u64,
 }
@@ -157,7 +164,7 @@ impl Planner {
         self.forget_oldest();
         let mut class = Class::new(task.clone());
         class.learn(self.world.shapes());
-        let known = Known { class, index: None, used: self.uses };
+        let known = Known { class, index: None, unheld: None, room: None, pins: 0, used: self.uses };
         let number = self.vacant.pop().unwrap_or_else(|| {
             self.classes.push(None);
             ClassId(self.classes.len() as u32 - 1)
@@ -171,7 +178,10 @@ impl Planner {
         if self.numbers.len() < KEPT_CLASSES {
             return;
         }
-        let numbered = self.classes.iter().enumerate().filter_map(|(at, known)| Some((ClassId(at as u32), known.as_ref()?.used)));
+        let numbered = self.classes.iter().enumerate().filter_map(|(at, known)| {
+            let known = known.as_ref().filter(|known| known.pins == 0)?;
+            Some((ClassId(at as u32), known.used))
+        });
         let idle = numbered.filter(|(class, _)| self.waiting.len_of(*class) == 0);
         if let Some((class, _)) = idle.min_by_key(|(_, used)| *used)
             && let Some(known) = self.classes[class.at()].take()
@@ -228,7 +238,7 @@ impl Planner {
 
     /// Bytes that the indexes of all classes occupy.
     pub fn index_bytes(&self) -> usize {
-        self.classes.iter().flatten().filter_map(|known| known.index.as_ref()).map(Index::bytes).sum()
+        self.classes.iter().flatten().flat_map(|known| [&known.index, &known.unheld]).flatten().map(Index::bytes).sum()
     }
 
     /// Places waiting jobs in the order of their turns until nothing fits any more or a limit is reached. A class for which there is no
@@ -246,7 +256,7 @@ impl Planner {
                 unfinished = true;
                 break;
             }
-            match self.place(class, &mut budget) {
+            match self.place(class, View::All, &mut budget) {
                 Some(Some(placed)) => {
                     self.waiting.remove(class, turn);
                     decisions.push(Decision::Place { turn, placed });
@@ -264,7 +274,7 @@ impl Planner {
     /// Places one task that does not wait in line, if there is room.
     pub fn place_now(&mut self, class: ClassId) -> Option<Placed> {
         let mut unlimited = usize::MAX;
-        self.place(class, &mut unlimited).flatten()
+        self.place(class, View::All, &mut unlimited).flatten()
     }
 
     /// The classes that stand aside are tried on each node that gained, and on no other.
@@ -314,9 +324,13 @@ impl Planner {
     }
 
     /// `None` when the budget of scores does not suffice for an answer.
-    fn place(&mut self, class: ClassId, budget: &mut usize) -> Option<Option<Placed>> {
+    pub(crate) fn place(&mut self, class: ClassId, view: View, budget: &mut usize) -> Option<Option<Placed>> {
         let known = self.classes[class.at()].as_mut()?;
-        let index = known.index.get_or_insert_with(|| Index::new(&self.world, self.search == Search::Drawn));
+        let index = match view {
+            View::All => &mut known.index,
+            View::Unheld => &mut known.unheld,
+        };
+        let index = index.get_or_insert_with(|| Index::new(&self.world, view, self.search == Search::Drawn));
         if !index.catch_up(&self.world, &*self.policy, &known.class, &mut self.scratch, budget) {
             return None;
         }
@@ -331,7 +345,7 @@ impl Planner {
     }
 
     /// A task of the class starts on the node, which has room for it.
-    fn book(&mut self, class: ClassId, node: NodeId, why: Why) -> Option<Placed> {
+    pub(crate) fn book(&mut self, class: ClassId, node: NodeId, why: Why) -> Option<Placed> {
         let known = self.classes[class.at()].as_ref()?;
         let gpus = self.policy.gpus(&self.world, &known.class, node, &mut self.rng);
         let placement = self.world.take(node, &known.class.task, gpus);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::class::TaskClass;
+use crate::dispatch::{Blocking, OrderName};
 use crate::tie::TieRule;
 
 /// The policies, by name.
@@ -78,6 +79,10 @@ pub enum InvalidSettings {
     UnknownPolicy(String),
     #[error("unknown tie rule `{0}`: use {names}", names = names(&TieRule::ALL.map(TieRule::as_str)))]
     UnknownTie(String),
+    #[error("unknown order `{0}`: use {names}", names = names(&OrderName::ALL.map(OrderName::as_str)))]
+    UnknownOrder(String),
+    #[error("unknown blocking `{0}`: use {names}", names = names(&Blocking::ALL.map(Blocking::as_str)))]
+    UnknownBlocking(String),
     #[error("policy `fgd` has no target workload: give at least one class of tasks that comes at least once")]
     NoTarget,
 }

@@ -1,6 +1,7 @@
 //! The nodes as numbers: what is free on each, and what changed. Every change of a node gives it a new version and is written into the log that indexes catch up with.
 
 mod changes;
+mod domains;
 mod order;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use crate::node::{Details, Node, NodeId, Placement, UNBOUNDED, Used};
 use crate::tie::TieRule;
 
 use changes::Changes;
+pub(crate) use domains::{Domains, RackId};
 use order::Order;
 
 /// All nodes.
@@ -30,6 +32,9 @@ pub(crate) struct World {
     order: Order,
     /// Nodes on which more fits than before, until they are asked for.
     gained: Vec<NodeId>,
+    domains: Domains,
+    /// By node: kept free for a reservation.
+    held: Vec<bool>,
 }
 
 impl World {
@@ -46,6 +51,8 @@ impl World {
             changes: Changes::default(),
             order: Order::new(tie),
             gained: Vec::new(),
+            domains: Domains::default(),
+            held: Vec::new(),
         }
     }
 
@@ -97,6 +104,22 @@ impl World {
     pub(crate) fn place(&self, node: NodeId) -> (&str, &str) {
         let details = self.cold(node);
         (&details.rack, &details.block)
+    }
+
+    pub(crate) fn domains(&self) -> &Domains {
+        &self.domains
+    }
+
+    /// Whether the node is kept free for a reservation.
+    #[inline]
+    pub(crate) fn is_held(&self, node: NodeId) -> bool {
+        self.held[node.at()]
+    }
+
+    pub(crate) fn hold(&mut self, node: NodeId, held: bool) {
+        if std::mem::replace(&mut self.held[node.at()], held) != held {
+            self.change(node);
+        }
     }
 
     pub(crate) fn version(&self, node: NodeId) -> u64 {
@@ -173,12 +196,14 @@ impl World {
                 self.hot.push(hot);
                 self.cold.push(cold);
                 self.versions.push(0);
+                self.held.push(false);
                 NodeId(self.hot.len() as u32 - 1)
             }
         };
         self.of_shape.resize(self.shapes.all().len(), 0);
         self.of_shape[shape as usize] += 1;
         self.names.insert(machine.name.as_str().into(), node);
+        self.domains.joined(node, machine);
         if self.order.joined(node, &machine.name) {
             self.changes.forget();
         }
@@ -191,6 +216,8 @@ impl World {
         let name = self.cold(node).name.clone();
         self.names.remove(&name);
         self.order.left(&name);
+        self.domains.left(node);
+        self.held[node.at()] = false;
         let hot = &mut self.hot[node.at()];
         hot.open = false;
         self.of_shape[hot.shape as usize] -= 1;
@@ -238,6 +265,26 @@ impl World {
             gpu_milli: task.gpu_milli,
             gpu_memory_mib: task.gpu_memory_mib,
         };
+        self.book(&placement);
+        if self.order.used(node) {
+            self.changes.forget();
+        }
+        self.change(node);
+        placement
+    }
+
+    /// What if it ended: the books without it, which nothing but what is asked meanwhile may see. It must be booked again.
+    pub(crate) fn set_aside(&mut self, placement: &Placement) -> bool {
+        self.unbook(placement)
+    }
+
+    /// Books again what was set aside.
+    pub(crate) fn put_back(&mut self, placement: &Placement) {
+        self.book(placement);
+    }
+
+    fn book(&mut self, placement: &Placement) {
+        let (node, gpus) = (placement.node, placement.gpus);
         let cold = &mut self.cold[node.at()];
         let used = &mut cold.used;
         used.cpu_milli += u64::from(placement.cpu_milli);
@@ -251,17 +298,25 @@ impl World {
             cold.running[size as usize] += 1;
         }
         self.refresh(node, gpus);
-        if self.order.used(node) {
-            self.changes.forget();
-        }
-        self.change(node);
-        placement
     }
 
     /// A task has ended. One of a node that has left meanwhile holds nothing any more.
     pub(crate) fn give(&mut self, placement: &Placement) {
+        if self.unbook(placement) {
+            self.gain(placement.node);
+        }
+    }
+
+    /// A task is taken back that has not begun: no more fits than before it was booked.
+    pub(crate) fn take_back(&mut self, placement: &Placement) {
+        if self.unbook(placement) {
+            self.change(placement.node);
+        }
+    }
+
+    fn unbook(&mut self, placement: &Placement) -> bool {
         let node = placement.node;
-        let Some(cold) = self.cold.get_mut(node.at()).filter(|cold| cold.joined == placement.joined) else { return };
+        let Some(cold) = self.cold.get_mut(node.at()).filter(|cold| cold.joined == placement.joined) else { return false };
         let used = &mut cold.used;
         used.cpu_milli -= u64::from(placement.cpu_milli);
         used.memory_mib -= u64::from(placement.memory_mib);
@@ -274,7 +329,7 @@ impl World {
             cold.running[size as usize] -= 1;
         }
         self.refresh(node, placement.gpus);
-        self.gain(node);
+        true
     }
 
     /// What is free follows from what is used: of the host, and of these GPUs.

@@ -1,0 +1,24 @@
+//! What a dispatcher decides. Its owner carries the list out from front to back.
+
+use crate::decision::Placed;
+use crate::node::NodeId;
+
+use super::request::JobNumber;
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dispatch {
+    /// Start the job with these tasks. They are booked already.
+    Start { job: JobNumber, tasks: Vec<Placed> },
+    /// Nothing to do: nodes are kept free for the job, which is expected to start then. `None`: some that run there have no estimate. A later
+    /// one for the same job replaces it.
+    Reserve { job: JobNumber, at_ms: Option<u64>, nodes: Vec<NodeId> },
+}
+
+/// What one pass came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DispatchPass {
+    pub decisions: Vec<Dispatch>,
+    /// It stopped at its limits: there may be more to decide.
+    pub unfinished: bool,
+}

@@ -1,0 +1,265 @@
+//! The pass: one job after the other in the order, until the rule of blocking or a limit ends it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use crate::decision::{Limits, Placed};
+use crate::index::View;
+
+use super::decision::{Dispatch, DispatchPass};
+use super::gang::Tried;
+use super::job::{Run, State};
+use super::lines::{Key, LineId};
+use super::settings::Blocking;
+use super::{Dispatcher, Job};
+
+/// A pass on its way.
+#[derive(Debug)]
+pub(super) struct Passing {
+    pub(super) now_ms: u64,
+    starts_left: usize,
+    pub(super) budget: usize,
+    pub(super) pass: DispatchPass,
+}
+
+/// What came of an attempt to start a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Started,
+    /// Nothing of its line fits anywhere.
+    NoRoom,
+    /// Only where nodes are kept for a reservation, and it would stay too long.
+    HeldBack,
+    /// The pass has reached a limit.
+    OutOfBudget,
+}
+
+impl Dispatcher {
+    /// Decides what starts now. A pass that is unfinished goes on when it is asked again.
+    pub fn pass(&mut self, now_ms: u64, limits: Limits) -> DispatchPass {
+        let (starts_left, budget) = (limits.decisions, limits.scores);
+        let mut passing = Passing { now_ms, starts_left, budget, pass: DispatchPass::default() };
+        self.asked_ms = now_ms;
+        self.ask_again(&mut passing);
+        if self.lines.len() == 0 {
+            return passing.pass;
+        }
+        self.reorder(now_ms);
+        self.serve_the_starved(&mut passing);
+        match self.settings.blocking {
+            Blocking::Strict => self.pass_strictly(&mut passing),
+            Blocking::StrictPerPool => self.pass_strictly_per_pool(&mut passing),
+            Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
+            Blocking::Skip => self.backfill(&mut passing),
+            Blocking::Easy => self.pass_easily(&mut passing),
+            Blocking::ByTime => self.pass_by_time(&mut passing),
+        }
+        if !passing.pass.unfinished {
+            self.reservations.settled();
+        }
+        passing.pass
+    }
+
+    /// Lines that stand aside are tried on each node that gained, and on no other.
+    fn ask_again(&mut self, passing: &mut Passing) {
+        let aside = self.lines.aside().len();
+        let world = &mut self.planner.world;
+        if aside == 0 {
+            return world.forget_gained();
+        }
+        let nodes = world.take_gained((passing.budget / aside).max(1));
+        passing.budget = passing.budget.saturating_sub(aside * nodes.len());
+        passing.pass.unfinished = world.has_gained();
+        let (world, classes) = (&self.planner.world, &self.planner.classes);
+        self.lines.rejoin(|demand| {
+            let Some(known) = &classes[demand.gang.class.at()] else { return false };
+            nodes.iter().any(|node| world.fits(&known.class, *node))
+        });
+    }
+
+    /// Where waiting changes the order, all places are given anew.
+    pub(super) fn reorder(&mut self, now_ms: u64) {
+        if !self.settings.order.changes_with_time() {
+            return;
+        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.reorder(|old| self.jobs.get(&old.job).map_or(old, |job| self.key_of(old.job, job, now_ms)));
+        for (key, _) in lines.all() {
+            if let Some(Job { state: State::Waiting { key: kept, .. }, .. }) = self.jobs.get_mut(&key.job) {
+                *kept = key;
+            }
+        }
+        self.lines = lines;
+    }
+
+    fn key_of(&self, number: u64, job: &Job, now_ms: u64) -> Key {
+        self.key(number, &job.request, job.expected_ms, job.attained_gpu_milli_ms, now_ms)
+    }
+
+    /// The first job blocks all others.
+    fn pass_strictly(&mut self, passing: &mut Passing) {
+        while let Some((key, line)) = self.lines.first() {
+            if self.attempt(key, line, passing) != Attempt::Started {
+                return;
+            }
+        }
+    }
+
+    /// A job that does not fit blocks those that could run on nodes of a shape that it could run on.
+    fn pass_strictly_per_pool(&mut self, passing: &mut Passing) {
+        let mut blocked = vec![false; self.planner.world.shapes().len()];
+        let mut behind = None;
+        while let Some((key, line)) = self.lines.next_head(behind) {
+            behind = Some((key, line));
+            let class = self.lines.demand(line).gang.class;
+            if self.planner.shapes_of(class).any(|shape| blocked[shape]) {
+                continue;
+            }
+            match self.attempt(key, line, passing) {
+                Attempt::Started => {}
+                Attempt::OutOfBudget => return,
+                Attempt::NoRoom | Attempt::HeldBack => self.planner.shapes_of(class).for_each(|shape| blocked[shape] = true),
+            }
+            if !blocked.contains(&false) {
+                return;
+            }
+        }
+    }
+
+    /// What does not fit is passed over.
+    fn pass_skipping(&mut self, passing: &mut Passing) {
+        while let Some((key, line)) = self.lines.first_active() {
+            if self.attempt(key, line, passing) == Attempt::OutOfBudget {
+                return;
+            }
+        }
+    }
+
+    /// The first job that does not fit gets a reservation, the others go ahead where they do not stand in its way.
+    fn pass_easily(&mut self, passing: &mut Passing) {
+        let mut behind = None;
+        while let Some((key, line)) = self.lines.next_head(behind) {
+            match self.attempt_reserved(key, line, passing) {
+                Attempt::Started => {}
+                Attempt::OutOfBudget => return,
+                Attempt::NoRoom | Attempt::HeldBack if self.reserve_for_first(key.job, line, passing) => break,
+                Attempt::NoRoom | Attempt::HeldBack => behind = Some((key, line)),
+            }
+        }
+        self.backfill(passing);
+    }
+
+    /// Jobs in their order where they fit beside the reservations: on other nodes, or ending before the first of them.
+    fn backfill(&mut self, passing: &mut Passing) {
+        let mut next: BinaryHeap<_> = self.lines.active().map(Reverse).collect();
+        let mut held_back = BTreeSet::new();
+        let below_ms = self.reservations.first_ms().saturating_sub(passing.now_ms).saturating_add(1);
+        while let Some(Reverse((key, line))) = next.pop() {
+            if !self.reservations.has(key.job) {
+                match self.attempt(key, line, passing) {
+                    Attempt::Started => {}
+                    Attempt::NoRoom => continue,
+                    Attempt::OutOfBudget => return,
+                    Attempt::HeldBack => {
+                        held_back.insert(line);
+                    }
+                }
+            }
+            let behind = if held_back.contains(&line) { self.lines.next_shorter(line, key, below_ms) } else { self.lines.next(line, key) };
+            next.extend(behind.map(|key| Reverse((key, line))));
+        }
+    }
+
+    /// The first job that does not fit stays first until it starts, and others go ahead, as submitted, that end before its start.
+    fn pass_by_time(&mut self, passing: &mut Passing) {
+        let start_ms = loop {
+            let kept = self.reservations.blocked().and_then(|(job, start_ms)| Some((self.place_in_line(job)?, Some(start_ms))));
+            let Some(((key, line), start_ms)) = kept.or_else(|| Some((self.lines.first()?, None))) else { return };
+            match self.attempt(key, line, passing) {
+                Attempt::Started => self.reservations.set_blocked(None),
+                Attempt::OutOfBudget => return,
+                Attempt::NoRoom | Attempt::HeldBack => {
+                    let start_ms = start_ms.unwrap_or_else(|| self.start_of(line, passing).unwrap_or(u64::MAX));
+                    self.reservations.set_blocked(Some((key.job, start_ms)));
+                    break start_ms;
+                }
+            }
+        };
+        let before = |ends_ms: u64| ends_ms < start_ms;
+        let mut behind = (0, 0);
+        while let Some((submitted_ms, job)) = self.arrivals.range(behind..).next().copied() {
+            behind = (submitted_ms, job + 1);
+            let Some((key, line)) = self.place_in_line(job) else { continue };
+            let is_first = self.reservations.blocked().is_some_and(|(blocked, _)| blocked == job);
+            if is_first || self.lines.stands_aside(line) || !before(self.would_end_ms(job, passing.now_ms)) {
+                continue;
+            }
+            if self.attempt(key, line, passing) == Attempt::OutOfBudget {
+                return;
+            }
+        }
+    }
+
+    /// Where a waiting job stands.
+    pub(super) fn place_in_line(&self, job: u64) -> Option<(Key, LineId)> {
+        match self.jobs.get(&job)?.state {
+            State::Waiting { line, key } => Some((key, line)),
+            State::Running(_) => None,
+        }
+    }
+
+    /// When it would end if it started now.
+    pub(super) fn would_end_ms(&self, job: u64, now_ms: u64) -> u64 {
+        let expected_ms = self.jobs.get(&job).and_then(|job| job.expected_ms);
+        expected_ms.map_or(u64::MAX, |expected_ms| now_ms.saturating_add(expected_ms))
+    }
+
+    /// Starts the job where it fits beside the reservations of others.
+    pub(super) fn attempt(&mut self, key: Key, line: LineId, passing: &mut Passing) -> Attempt {
+        let is_short = self.reservations.is_empty() || self.would_end_ms(key.job, passing.now_ms) <= self.reservations.first_ms();
+        self.attempt_in(key, line, if is_short { View::All } else { View::Unheld }, passing)
+    }
+
+    pub(super) fn attempt_in(&mut self, key: Key, line: LineId, view: View, passing: &mut Passing) -> Attempt {
+        if self.lines.stands_aside(line) {
+            return Attempt::NoRoom;
+        }
+        if passing.starts_left == 0 {
+            passing.pass.unfinished = true;
+            return Attempt::OutOfBudget;
+        }
+        let gang = self.lines.demand(line).gang;
+        match self.planner.try_gang(&gang, view, &mut passing.budget) {
+            Tried::Placed(tasks) => {
+                self.start(key, tasks, passing);
+                Attempt::Started
+            }
+            Tried::NoRoom if view == View::All => {
+                self.lines.step_aside(line);
+                Attempt::NoRoom
+            }
+            Tried::NoRoom => Attempt::HeldBack,
+            Tried::OutOfBudget => {
+                passing.pass.unfinished = true;
+                Attempt::OutOfBudget
+            }
+        }
+    }
+
+    fn start(&mut self, key: Key, tasks: Vec<Placed>, passing: &mut Passing) {
+        passing.starts_left -= 1;
+        let number = key.job;
+        self.unqueue(number);
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        debug_assert!((job.request.min_tasks as usize..=job.request.tasks as usize).contains(&tasks.len()), "a gang starts whole");
+        let started_ms = passing.now_ms;
+        let ends_ms = job.expected_ms.map_or(u64::MAX, |expected_ms| started_ms.saturating_add(expected_ms));
+        let placements = tasks.iter().map(|placed| placed.placement).collect();
+        job.state = State::Running(Run { started_ms, ends_ms, placements, checkpointed_ms: None });
+        if self.settings.looks_ahead() {
+            self.ends.insert((ends_ms, started_ms, number));
+        }
+        self.reservations.started(number, &mut self.planner);
+        passing.pass.decisions.push(Dispatch::Start { job: number, tasks });
+    }
+}

@@ -1,0 +1,158 @@
+//! When a job that does not fit now is expected to fit, and on which nodes: what runs is taken off the books in the order of its expected end
+//! until the job fits, and is put back.
+
+use std::collections::HashMap;
+
+use crate::index::View;
+use crate::node::NodeId;
+use crate::world::{RackId, World};
+
+use super::Dispatcher;
+use super::gang::Gang;
+use super::job::Job;
+use super::lines::LineId;
+use super::pass::Passing;
+use super::request::Level;
+use super::room::Room;
+
+/// An expected start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// `u64::MAX` when it depends on jobs without an estimate.
+    pub(super) at_ms: u64,
+    /// Enough for the fewest tasks that the job starts with.
+    pub(super) nodes: Vec<NodeId>,
+}
+
+/// Where all tasks of a job would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Node(NodeId),
+    Rack(RackId),
+    Block(u32),
+    Anywhere,
+}
+
+/// How many tasks fit once some that run have ended.
+struct Tally<'a> {
+    room: &'a Room,
+    level: Option<Level>,
+    wanted: u64,
+    /// What differs from the room now.
+    nodes: HashMap<NodeId, u64>,
+    racks: HashMap<RackId, u64>,
+    blocks: HashMap<u32, u64>,
+    total: u64,
+}
+
+impl<'a> Tally<'a> {
+    fn new(room: &'a Room, gang: &Gang) -> Self {
+        let level = gang.topology.filter(|topology| topology.required).map(|topology| topology.level);
+        let total = room.total(View::Unheld);
+        let (nodes, racks, blocks) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { room, level, wanted: gang.min_tasks.into(), nodes, racks, blocks, total }
+    }
+
+    fn on_node(&self, node: NodeId) -> u64 {
+        self.nodes.get(&node).copied().unwrap_or_else(|| self.room.on_node(node, View::Unheld))
+    }
+
+    /// So many tasks fit on the node now. Returns where all that are wanted do, if that is so there.
+    fn set(&mut self, world: &World, node: NodeId, tasks: u64) -> Option<Place> {
+        let rack = world.domains().rack_of(node);
+        let block = world.domains().block_of(rack);
+        let old = self.on_node(node);
+        self.nodes.insert(node, tasks);
+        self.total = self.total + tasks - old;
+        let in_rack = self.racks.entry(rack).or_insert_with(|| self.room.in_rack(rack, View::Unheld));
+        *in_rack = *in_rack + tasks - old;
+        let in_block = self.blocks.entry(block).or_insert_with(|| self.room.in_block(block, View::Unheld));
+        *in_block = *in_block + tasks - old;
+        let (sum, place) = match self.level {
+            None => (self.total, Place::Anywhere),
+            Some(Level::Node) => (tasks, Place::Node(node)),
+            Some(Level::Rack) => (*in_rack, Place::Rack(rack)),
+            Some(Level::Block) => (*in_block, Place::Block(block)),
+        };
+        (sum >= self.wanted).then_some(place)
+    }
+
+    /// Where they fit without any end.
+    fn now(&self, world: &World) -> Option<Place> {
+        let (racks, blocks) = self.room.domains();
+        let enough = |sum: u64| sum >= self.wanted;
+        match self.level {
+            None => enough(self.total).then_some(Place::Anywhere),
+            Some(Level::Node) => world.nodes().find(|node| enough(self.on_node(*node))).map(Place::Node),
+            Some(Level::Rack) => (0..racks as u32).map(RackId).find(|rack| enough(self.room.in_rack(*rack, View::Unheld))).map(Place::Rack),
+            Some(Level::Block) => (0..blocks as u32).find(|block| enough(self.room.in_block(*block, View::Unheld))).map(Place::Block),
+        }
+    }
+
+    /// Nodes with room for all tasks. Those that have the least room now go first: what is free already stays so for others.
+    fn choose(&self, world: &World, place: Place) -> Vec<NodeId> {
+        let domains = world.domains();
+        let is_there = |node: &NodeId| match place {
+            Place::Node(wanted) => *node == wanted,
+            Place::Rack(rack) => domains.rack_of(*node) == rack,
+            Place::Block(block) => domains.block_of(domains.rack_of(*node)) == block,
+            Place::Anywhere => true,
+        };
+        let able = world.nodes().filter(is_there).filter_map(|node| {
+            let then = self.on_node(node);
+            (then > 0).then(|| (self.room.on_node(node, View::Unheld), std::cmp::Reverse(then), node))
+        });
+        let mut able: Vec<_> = able.collect();
+        able.sort_unstable();
+        let mut left = self.wanted;
+        let mut nodes = Vec::new();
+        for (_, std::cmp::Reverse(then), node) in able {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(then);
+            nodes.push(node);
+        }
+        nodes
+    }
+}
+
+impl Dispatcher {
+    /// When the jobs of a line are expected to fit beside the reservations that there are; `None` when they do not, whatever ends.
+    pub(super) fn plan(&mut self, line: LineId, passing: &mut Passing) -> Option<Plan> {
+        let gang = self.lines.demand(line).gang;
+        self.planner.room(gang.class, &mut passing.budget);
+        let known = self.planner.classes[gang.class.at()].as_ref()?;
+        let (world, class) = (&mut self.planner.world, &known.class);
+        let mut tally = Tally::new(known.room.as_ref()?, &gang);
+        let (mut at_ms, mut place) = (passing.now_ms, tally.now(world));
+        let mut set_aside = Vec::new();
+        let mut ends = self.ends.iter().peekable();
+        while place.is_none() {
+            let Some((ends_ms, ..)) = ends.peek() else { break };
+            at_ms = passing.now_ms.max(*ends_ms);
+            let first = set_aside.len();
+            while let Some((_, _, job)) = ends.next_if(|(ends_ms, ..)| passing.now_ms.max(*ends_ms) == at_ms) {
+                let placements = self.jobs.get(job).and_then(Job::run).into_iter().flat_map(|run| &run.placements);
+                set_aside.extend(placements.filter(|placement| world.set_aside(placement)).copied());
+                if at_ms == u64::MAX {
+                    break;
+                }
+            }
+            for placement in &set_aside[first..] {
+                let node = placement.node;
+                if !world.is_held(node) {
+                    place = tally.set(world, node, world.capacity(class, node).into()).or(place);
+                }
+            }
+        }
+        let nodes = place.map(|place| tally.choose(world, place));
+        set_aside.iter().rev().for_each(|placement| world.put_back(placement));
+        Some(Plan { at_ms, nodes: nodes? })
+    }
+
+    /// When the jobs of a line are expected to fit.
+    pub(super) fn start_of(&mut self, line: LineId, passing: &mut Passing) -> Option<u64> {
+        self.plan(line, passing).map(|plan| plan.at_ms)
+    }
+}

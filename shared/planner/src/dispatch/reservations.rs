@@ -1,0 +1,192 @@
+//! Nodes that are kept free for jobs: for the first one that does not fit, and for those that have waited too long.
+
+use std::collections::HashMap;
+
+use crate::index::View;
+use crate::planner::Planner;
+
+use super::Dispatcher;
+use super::decision::Dispatch;
+use super::gang::Gang;
+use super::lines::{Key, LineId};
+use super::pass::{Attempt, Passing};
+use super::plan::Plan;
+use super::request::JobNumber;
+
+/// How many jobs that have waited too long have a reservation at once; the others get theirs when one of these has started.
+const STARVED_AT_ONCE: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) job: JobNumber,
+    pub(super) plan: Plan,
+    /// It has waited too long; else it is the first that does not fit.
+    is_starved: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Reservations {
+    all: Vec<Reservation>,
+    /// Something ended, or the cluster changed, since all were planned.
+    disturbed: bool,
+    /// Goes up when nodes come, go, open, or close.
+    cluster: u64,
+    /// What did not fit on the whole cluster, and at which state of the cluster that was found.
+    hopeless: HashMap<Gang, u64>,
+    /// For blocking by time: the first job, and when it was expected to start.
+    blocked: Option<(JobNumber, u64)>,
+}
+
+impl Reservations {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn of(&self, job: JobNumber) -> Option<&Reservation> {
+        self.all.iter().find(|reservation| reservation.job == job)
+    }
+
+    pub(super) fn has(&self, job: JobNumber) -> bool {
+        self.of(job).is_some()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Reservation> {
+        self.all.iter()
+    }
+
+    /// What ends until then is in the way of none: 0 when nobody knows when one of them starts.
+    pub(super) fn first_ms(&self) -> u64 {
+        let known = |reservation: &Reservation| if reservation.plan.at_ms == u64::MAX { 0 } else { reservation.plan.at_ms };
+        self.all.iter().map(known).min().unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn blocked(&self) -> Option<(JobNumber, u64)> {
+        self.blocked
+    }
+
+    pub(super) fn set_blocked(&mut self, blocked: Option<(JobNumber, u64)>) {
+        self.blocked = blocked;
+    }
+
+    pub(super) fn freed(&mut self) {
+        self.disturbed = true;
+    }
+
+    pub(super) fn cluster_changed(&mut self) {
+        self.disturbed = true;
+        self.cluster += 1;
+    }
+
+    /// Everything that has happened is taken into account.
+    pub(super) fn settled(&mut self) {
+        self.disturbed = false;
+    }
+
+    /// The job needs no reservation any more.
+    pub(super) fn drop_of(&mut self, job: JobNumber, planner: &mut Planner) -> Option<Reservation> {
+        let at = self.all.iter().position(|reservation| reservation.job == job)?;
+        let reservation = self.all.remove(at);
+        reservation.plan.nodes.iter().for_each(|node| planner.world.hold(*node, false));
+        Some(reservation)
+    }
+
+    pub(super) fn started(&mut self, job: JobNumber, planner: &mut Planner) {
+        self.drop_of(job, planner);
+    }
+
+    pub(super) fn withdrawn(&mut self, job: JobNumber, planner: &mut Planner) {
+        self.drop_of(job, planner);
+        self.blocked = self.blocked.filter(|(blocked, _)| *blocked != job);
+    }
+
+    fn keep(&mut self, reservation: Reservation, planner: &mut Planner) {
+        reservation.plan.nodes.iter().for_each(|node| planner.world.hold(*node, true));
+        self.all.push(reservation);
+    }
+}
+
+impl Dispatcher {
+    /// When to be asked again though nothing changes: a reservation begins, or a job has waited too long.
+    pub fn next_ms(&self) -> Option<u64> {
+        let begins = self.reservations.iter().map(|reservation| reservation.plan.at_ms).filter(|at_ms| *at_ms < u64::MAX);
+        let starves = self.settings.reserve_after_ms.and_then(|after_ms| {
+            let from = (self.asked_ms.saturating_sub(after_ms).saturating_add(1), 0);
+            let (submitted_ms, _) = self.arrivals.range(from..).next()?;
+            Some(submitted_ms.saturating_add(after_ms))
+        });
+        begins.chain(starves).filter(|at_ms| *at_ms > self.asked_ms).min()
+    }
+
+    /// Starts a job that may have a reservation where it fits beside those of others.
+    pub(super) fn attempt_reserved(&mut self, key: Key, line: LineId, passing: &mut Passing) -> Attempt {
+        let Some(own) = self.reservations.of(key.job) else { return self.attempt(key, line, passing) };
+        let others_ms = self.reservations.iter().filter(|other| other.job != key.job).map(|other| other.plan.at_ms);
+        let others_ms = others_ms.map(|at_ms| if at_ms == u64::MAX { 0 } else { at_ms }).min().unwrap_or(u64::MAX);
+        if self.would_end_ms(key.job, passing.now_ms) <= others_ms {
+            return self.attempt_in(key, line, View::All, passing);
+        }
+        if !self.reservations.disturbed || self.lines.stands_aside(line) {
+            return Attempt::HeldBack;
+        }
+        let nodes = own.plan.nodes.clone();
+        nodes.iter().for_each(|node| self.planner.world.hold(*node, false));
+        let attempt = self.attempt_in(key, line, View::Unheld, passing);
+        if attempt != Attempt::Started {
+            nodes.iter().for_each(|node| self.planner.world.hold(*node, true));
+        }
+        attempt
+    }
+
+    /// The first job that does not fit gets a reservation, and no other but those that have waited too long. False when it will not fit
+    /// whatever ends.
+    pub(super) fn reserve_for_first(&mut self, job: JobNumber, line: LineId, passing: &mut Passing) -> bool {
+        let former = self.reservations.iter().find(|other| !other.is_starved && other.job != job).map(|other| other.job);
+        if let Some(former) = former {
+            self.reservations.drop_of(former, &mut self.planner);
+        }
+        let holds = |reservation: &Reservation| reservation.plan.at_ms > passing.now_ms;
+        if !self.reservations.disturbed && self.reservations.of(job).is_some_and(holds) {
+            return true;
+        }
+        self.reservations.of(job).is_some_and(|own| own.is_starved) || self.reserve(job, line, false, passing)
+    }
+
+    /// Plans the job's start anew and keeps the nodes for it.
+    fn reserve(&mut self, job: JobNumber, line: LineId, is_starved: bool, passing: &mut Passing) -> bool {
+        let gang = self.lines.demand(line).gang;
+        if self.reservations.hopeless.get(&gang) == Some(&self.reservations.cluster) {
+            return false;
+        }
+        let old = self.reservations.drop_of(job, &mut self.planner);
+        let Some(plan) = self.plan(line, passing) else {
+            if self.reservations.is_empty() {
+                self.reservations.hopeless.insert(gang, self.reservations.cluster);
+            }
+            return false;
+        };
+        if old.is_none_or(|old| old.plan != plan) {
+            let at_ms = Some(plan.at_ms).filter(|at_ms| *at_ms < u64::MAX);
+            passing.pass.decisions.push(Dispatch::Reserve { job, at_ms, nodes: plan.nodes.clone() });
+        }
+        self.reservations.keep(Reservation { job, plan, is_starved }, &mut self.planner);
+        true
+    }
+
+    /// Jobs that have waited too long start first, or get a reservation, the oldest first.
+    pub(super) fn serve_the_starved(&mut self, passing: &mut Passing) {
+        let Some(after_ms) = self.settings.reserve_after_ms else { return };
+        let Some(latest_ms) = passing.now_ms.checked_sub(after_ms) else { return };
+        let starved: Vec<JobNumber> = self.arrivals.range(..=(latest_ms, u64::MAX)).take(STARVED_AT_ONCE).map(|(_, job)| *job).collect();
+        let is_due = |reservation: &Reservation| reservation.plan.at_ms <= passing.now_ms;
+        let plan_anew = self.reservations.disturbed || self.reservations.iter().any(is_due);
+        for job in starved {
+            let Some((key, line)) = self.place_in_line(job) else { continue };
+            if self.attempt_reserved(key, line, passing) == Attempt::Started {
+                continue;
+            }
+            if plan_anew || !self.reservations.has(job) {
+                self.reserve(job, line, true, passing);
+            }
+        }
+    }
+}

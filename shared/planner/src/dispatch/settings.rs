@@ -1,0 +1,89 @@
+//! What is chosen about a dispatcher when it is made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::settings::{InvalidSettings, Settings};
+
+use super::order::OrderName;
+
+/// What a job that does not fit does to the jobs behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Blocking {
+    /// All of them wait.
+    Strict,
+    /// Those wait that could take what it needs: that have a shape of node in common with it.
+    StrictPerPool,
+    /// They go ahead if they fit.
+    #[default]
+    Skip,
+    /// The first job that does not fit gets a reservation; the others go ahead if they are expected to end before it, or stay off its nodes.
+    /// Lifka, "The ANL/IBM SP scheduling system", JSSPP'95, with nodes instead of a count.
+    Easy,
+    /// As RLScheduler (Zhang et al., SC'20) has it: the first job that does not fit stays first until it starts, its start is computed once, and
+    /// the others go ahead, as submitted, if they are expected to end before it.
+    ByTime,
+}
+
+impl Blocking {
+    pub const ALL: [Blocking; 5] = [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::ByTime];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Blocking::Strict => "strict",
+            Blocking::StrictPerPool => "strict-per-pool",
+            Blocking::Skip => "skip",
+            Blocking::Easy => "easy",
+            Blocking::ByTime => "by-time",
+        }
+    }
+}
+
+impl fmt::Display for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Blocking {
+    type Err = InvalidSettings;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSettings> {
+        Self::ALL.into_iter().find(|blocking| blocking.as_str() == text).ok_or_else(|| InvalidSettings::UnknownBlocking(text.to_owned()))
+    }
+}
+
+/// Everything that a dispatcher is made with.
+#[derive(Debug, Clone)]
+pub struct DispatchSettings {
+    /// How nodes and GPUs are chosen.
+    pub placement: Settings,
+    pub order: OrderName,
+    pub blocking: Blocking,
+    /// A job that has waited longer gets a reservation, whatever the order.
+    pub reserve_after_ms: Option<u64>,
+    /// For `fifo`: waiting so long is worth one step of priority. Without it a step is worth any wait.
+    pub aging_ms: Option<u64>,
+    /// For `las`: what a job must have attained to fall into the next level, in GPU seconds, ascending.
+    pub las_thresholds_gpu_s: Vec<u64>,
+}
+
+impl Default for DispatchSettings {
+    fn default() -> Self {
+        Self {
+            placement: Settings::default(),
+            order: OrderName::default(),
+            blocking: Blocking::default(),
+            reserve_after_ms: None,
+            aging_ms: None,
+            las_thresholds_gpu_s: vec![18_000],
+        }
+    }
+}
+
+impl DispatchSettings {
+    /// Whether expected ends matter.
+    pub(super) fn looks_ahead(&self) -> bool {
+        self.reserve_after_ms.is_some() || matches!(self.blocking, Blocking::Easy | Blocking::ByTime)
+    }
+}

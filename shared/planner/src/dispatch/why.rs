@@ -1,0 +1,68 @@
+//! Why a job waits, as numbers.
+
+use crate::class::Reason;
+
+use super::Dispatcher;
+use super::job::Job;
+use super::request::JobNumber;
+
+/// What stands between a waiting job and its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhyWaiting {
+    /// How many jobs go before it in the order.
+    pub ahead: usize,
+    /// How many nodes refuse one of its tasks, and why.
+    pub refusals: Vec<(Reason, u32)>,
+    /// How many of its tasks fit now, wherever they are, and how many must.
+    pub fitting: u64,
+    pub wanted: u32,
+    /// The nodes that are kept for it, and when it is expected to start there.
+    pub reserved_nodes: usize,
+    pub expected_start_ms: Option<u64>,
+    /// The jobs for which other nodes are kept, and how many.
+    pub reservations: Vec<(JobNumber, usize)>,
+}
+
+impl Dispatcher {
+    /// Why the job waits; `None` when it does not. Looks at all nodes and all waiting jobs.
+    pub fn why_waiting(&self, job: JobNumber) -> Option<WhyWaiting> {
+        let (key, line) = self.place_in_line(job)?;
+        let gang = self.lines.demand(line).gang;
+        let known = self.planner.classes[gang.class.at()].as_ref()?;
+        let world = &self.planner.world;
+        let others = self.reservations.iter().filter(|other| other.job != job);
+        let own = self.reservations.of(job);
+        let blocked_ms = self.reservations.blocked().filter(|(blocked, _)| *blocked == job).map(|(_, start_ms)| start_ms);
+        let expected_ms = own.map(|own| own.plan.at_ms).or(blocked_ms);
+        Some(WhyWaiting {
+            ahead: self.lines.all().filter(|(other, _)| *other < key).count(),
+            refusals: world.refusals(&known.class),
+            fitting: world.nodes().map(|node| u64::from(world.capacity(&known.class, node))).sum(),
+            wanted: gang.min_tasks,
+            reserved_nodes: own.map_or(0, |own| own.plan.nodes.len()),
+            expected_start_ms: expected_ms.filter(|at_ms| *at_ms < u64::MAX),
+            reservations: others.map(|other| (other.job, other.plan.nodes.len())).collect(),
+        })
+    }
+
+    /// Waiting jobs that would not fit on all nodes together if they were open and empty, ascending. None while there is no node.
+    pub fn impossible(&self) -> Vec<JobNumber> {
+        if self.planner.nodes() == 0 {
+            return Vec::new();
+        }
+        let mut impossible: Vec<JobNumber> = Vec::new();
+        for line in self.lines.aside() {
+            let gang = self.lines.demand(*line).gang;
+            if !self.planner.could_ever_run(&gang) {
+                impossible.extend(self.lines.jobs(*line).map(|(key, _)| key.job));
+            }
+        }
+        impossible.sort_unstable();
+        impossible
+    }
+
+    /// What a running job was given, in the order of its tasks.
+    pub fn tasks_of(&self, job: JobNumber) -> &[crate::node::Placement] {
+        self.jobs.get(&job).and_then(Job::run).map_or(&[], |run| &run.placements)
+    }
+}
