@@ -52,7 +52,14 @@ impl Dispatcher {
             Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
             Blocking::Skip => self.backfill(&mut passing),
             Blocking::Easy => self.pass_easily(&mut passing),
-            Blocking::ByTime => self.pass_by_time(&mut passing),
+            Blocking::Sticky => {
+                self.first_until_it_starts(&mut passing);
+            }
+            Blocking::ByTime => {
+                if let Some(start_ms) = self.first_until_it_starts(&mut passing) {
+                    self.go_ahead_until(start_ms, &mut passing);
+                }
+            }
         }
         if !passing.pass.unfinished {
             self.reservations.settled();
@@ -170,28 +177,36 @@ impl Dispatcher {
         }
     }
 
-    /// The first job that does not fit stays first until it starts, and others go ahead, as submitted, that end before its start.
-    fn pass_by_time(&mut self, passing: &mut Passing) {
-        let start_ms = loop {
+    /// The first job that does not fit stays first until it starts. Returns when that was expected; `None` when nothing waits any more, or a
+    /// limit was reached.
+    fn first_until_it_starts(&mut self, passing: &mut Passing) -> Option<u64> {
+        loop {
             let kept = self.reservations.blocked().and_then(|(job, start_ms)| Some((self.place_in_line(job)?, Some(start_ms))));
-            let Some(((key, line), start_ms)) = kept.or_else(|| Some((self.lines.first()?, None))) else { return };
+            let ((key, line), start_ms) = kept.or_else(|| Some((self.lines.first()?, None)))?;
             match self.attempt(key, line, passing) {
                 Attempt::Started => self.reservations.set_blocked(None),
-                Attempt::OutOfBudget => return,
+                Attempt::OutOfBudget => return None,
                 Attempt::NoRoom | Attempt::HeldBack => {
-                    let start_ms = start_ms.unwrap_or_else(|| self.start_of(line, passing).unwrap_or(u64::MAX));
+                    let start_ms = match start_ms {
+                        Some(start_ms) => start_ms,
+                        None if self.settings.blocking == Blocking::Sticky => u64::MAX,
+                        None => self.plan(line, passing).map_or(u64::MAX, |plan| plan.at_ms),
+                    };
                     self.reservations.set_blocked(Some((key.job, start_ms)));
-                    break start_ms;
+                    return Some(start_ms);
                 }
             }
-        };
-        let before = |ends_ms: u64| ends_ms < start_ms;
-        let mut behind = (0, 0);
-        while let Some((submitted_ms, job)) = self.arrivals.range(behind..).next().copied() {
-            behind = (submitted_ms, job + 1);
+        }
+    }
+
+    /// As they were submitted, jobs start that are expected to end before the first one starts.
+    fn go_ahead_until(&mut self, start_ms: u64, passing: &mut Passing) {
+        let mut from = (0, 0);
+        while let Some((submitted_ms, job)) = self.arrivals.range(from..).next().copied() {
+            from = (submitted_ms, job + 1);
             let Some((key, line)) = self.place_in_line(job) else { continue };
-            let is_first = self.reservations.blocked().is_some_and(|(blocked, _)| blocked == job);
-            if is_first || self.lines.stands_aside(line) || !before(self.would_end_ms(job, passing.now_ms)) {
+            let is_first = self.reservations.blocked().is_some_and(|(first, _)| first == job);
+            if is_first || self.lines.stands_aside(line) || self.would_end_ms(job, passing.now_ms) >= start_ms {
                 continue;
             }
             if self.attempt(key, line, passing) == Attempt::OutOfBudget {

@@ -150,9 +150,4 @@ impl Dispatcher {
         set_aside.iter().rev().for_each(|placement| world.put_back(placement));
         Some(Plan { at_ms, nodes: nodes? })
     }
-
-    /// When the jobs of a line are expected to fit.
-    pub(super) fn start_of(&mut self, line: LineId, passing: &mut Passing) -> Option<u64> {
-        self.plan(line, passing).map(|plan| plan.at_ms)
-    }
 }

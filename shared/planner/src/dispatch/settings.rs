@@ -20,13 +20,16 @@ pub enum Blocking {
     /// The first job that does not fit gets a reservation; the others go ahead if they are expected to end before it, or stay off its nodes.
     /// Lifka, "The ANL/IBM SP scheduling system", JSSPP'95, with nodes instead of a count.
     Easy,
-    /// As RLScheduler (Zhang et al., SC'20) has it: the first job that does not fit stays first until it starts, its start is computed once, and
-    /// the others go ahead, as submitted, if they are expected to end before it.
+    /// All of them wait, and those that come later do too, whatever the order says: the first job stays first until it starts. RLScheduler
+    /// (Zhang et al., SC'20) without backfilling.
+    Sticky,
+    /// RLScheduler's backfilling: as `sticky`, but the first job's start is computed once, and the others go ahead, as submitted, if they are
+    /// expected to end before it, on whatever nodes.
     ByTime,
 }
 
 impl Blocking {
-    pub const ALL: [Blocking; 5] = [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::ByTime];
+    pub const ALL: [Blocking; 6] = [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::Sticky, Self::ByTime];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,6 +37,7 @@ impl Blocking {
             Blocking::StrictPerPool => "strict-per-pool",
             Blocking::Skip => "skip",
             Blocking::Easy => "easy",
+            Blocking::Sticky => "sticky",
             Blocking::ByTime => "by-time",
         }
     }

@@ -67,6 +67,22 @@ fn what_a_job_that_does_not_fit_does_to_the_others() {
     assert_eq!(started(Blocking::ByTime), [1, 4], "and this one asks for less than the start, not for it");
 }
 
+/// A long job blocks; a shorter one comes later.
+#[test]
+fn the_first_job_can_be_displaced_or_not() {
+    let goes_next = |blocking| {
+        let mut desk = Desk::new(&with(OrderName::Sjf, blocking), &[1]);
+        let running = desk.submit(1, 1, 10);
+        assert_eq!(desk.starts(), [running]);
+        let _long = desk.at(1).submit(1, 1, 100);
+        assert!(desk.starts().is_empty(), "it does not fit");
+        let _short = desk.at(2).submit(1, 1, 50);
+        desk.at(10).end(running).starts()
+    };
+    assert_eq!(goes_next(Blocking::Strict), [3]);
+    assert_eq!(goes_next(Blocking::Sticky), [2]);
+}
+
 #[test]
 fn a_job_that_stays_off_the_reserved_nodes_may_take_its_time() {
     let mut desk = Desk::new(&with(OrderName::Fifo, Blocking::Easy), &[2, 2, 2]);
