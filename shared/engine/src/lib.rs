@@ -8,6 +8,7 @@ pub mod detector;
 pub mod device;
 pub mod ends;
 pub mod fault;
+pub mod goodput;
 pub mod job;
 pub mod ledger;
 pub mod node;
