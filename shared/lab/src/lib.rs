@@ -3,5 +3,13 @@
 //! One process, no NATS, no clock: a run is a function of its inputs and its seed. Whatever is drawn comes from a stream that belongs to one
 //! job or one node, so that another policy changes no arrival and no fault. Threads are only around whole runs.
 
+pub mod cluster;
+pub mod faults;
 pub mod outcome;
+mod setup;
+mod sim;
+pub mod streams;
 pub mod workload;
+
+pub use setup::{InvalidSetup, Passes, Setup};
+pub use sim::{DispatchSettings, run};

@@ -1,6 +1,56 @@
 //! What a run came to: the rows that tables, statistics, and reports are made from.
 
+use faultline_engine::goodput::{Series, Totals};
 use faultline_planner::JobNumber;
+
+/// Everything about one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// By number.
+    pub jobs: Vec<JobRow>,
+    /// By start; empty unless the setup asked for them.
+    pub attempts: Vec<AttemptRow>,
+    pub faults: Vec<FaultRow>,
+    /// Where the GPU time went.
+    pub totals: Totals,
+    /// The same over time, if the setup asked for it.
+    pub usage: Option<Series>,
+    /// When the run ended; it began at 0.
+    pub end_ms: u64,
+    /// How many events were played.
+    pub events: u64,
+    /// Of all decisions and ends: equal for equal runs.
+    pub hash: u64,
+}
+
+/// One fault of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultRow {
+    /// The node's number.
+    pub node: u32,
+    pub from_ms: u64,
+    /// When the scheduler learned of it.
+    pub seen_ms: Option<u64>,
+    /// When the node worked again.
+    pub until_ms: Option<u64>,
+    pub origin: FaultOrigin,
+    /// How many attempts it interrupted.
+    pub interrupted: u32,
+}
+
+/// Where a fault came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultOrigin {
+    /// The node itself.
+    Node,
+    /// The node itself, because of a defect.
+    Defect,
+    /// What it shares with other nodes.
+    Outage,
+    /// The same, and the node was cut off and not down.
+    Network,
+    Recorded,
+}
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

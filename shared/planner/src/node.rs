@@ -11,7 +11,8 @@ pub(crate) const UNBOUNDED: u32 = u32::MAX;
 pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
-    pub(crate) fn at(self) -> usize {
+    /// The number: from 0, in the order of joining, as long as no node leaves.
+    pub fn at(self) -> usize {
         self.0 as usize
     }
 }

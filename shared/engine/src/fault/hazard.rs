@@ -25,7 +25,8 @@ pub struct RepairTime {
 }
 
 impl RepairTime {
-    pub(super) fn draw(&self, rng: &mut Pcg64Mcg) -> u64 {
+    /// One of these, in milliseconds.
+    pub fn draw(&self, rng: &mut Pcg64Mcg) -> u64 {
         let drawn = LogNormal::new(self.median_ms.max(1.0).ln(), self.sigma).map_or(self.median_ms, |repair| repair.sample(rng));
         drawn.max(self.min_ms).min(self.max_ms) as u64
     }
@@ -57,7 +58,7 @@ impl Hazard {
     }
 
     /// The same hazard, so many times as high at any age.
-    pub(super) fn times(self, factor: f64) -> Self {
+    pub fn times(self, factor: f64) -> Self {
         match self {
             Hazard::Never => Hazard::Never,
             Hazard::Constant { mean_ms } => Hazard::Constant { mean_ms: mean_ms / factor },
@@ -66,7 +67,7 @@ impl Hazard {
     }
 
     /// The hazard integrated from birth to this age.
-    pub(super) fn cumulative(self, age_ms: f64) -> f64 {
+    pub fn cumulative(self, age_ms: f64) -> f64 {
         match self {
             Hazard::Never => 0.0,
             Hazard::Constant { mean_ms } => age_ms / mean_ms,
@@ -75,7 +76,7 @@ impl Hazard {
     }
 
     /// The age at which the integrated hazard reaches this.
-    pub(super) fn age_at(self, cumulative: f64) -> f64 {
+    pub fn age_at(self, cumulative: f64) -> f64 {
         match self {
             Hazard::Never => f64::INFINITY,
             Hazard::Constant { mean_ms } => cumulative * mean_ms,
@@ -86,7 +87,7 @@ impl Hazard {
     /// The age of a node that is met at a random moment of a long life: without it, a whole cluster would start as good as new
     /// and, with a shape below 1, fail all at once. The interval that a random moment falls into is drawn in proportion to its
     /// length, whose integrated hazard is then Gamma(1 + 1 / shape); the moment is uniform in it.
-    pub(super) fn age_when_met(self, rng: &mut Pcg64Mcg) -> f64 {
+    pub fn age_when_met(self, rng: &mut Pcg64Mcg) -> f64 {
         match self {
             Hazard::Never | Hazard::Constant { .. } => 0.0,
             Hazard::Weibull { shape, .. } => {
@@ -130,7 +131,7 @@ impl Lemons {
     }
 
     /// The hazard of this node relative to the mean of all.
-    pub(super) fn factor(self, seed: u64, index: usize) -> f64 {
+    pub fn factor(self, seed: u64, index: usize) -> f64 {
         let mean = (self.one_in as f64 - 1.0 + self.times) / self.one_in as f64;
         if self.is_lemon(seed, index) { self.times / mean } else { 1.0 / mean }
     }
@@ -146,7 +147,7 @@ pub struct Surges {
 
 impl Surges {
     /// The factor at this time, and until when it holds.
-    pub(super) fn at(self, seed: u64, at_ms: f64) -> (f64, f64) {
+    pub fn at(self, seed: u64, at_ms: f64) -> (f64, f64) {
         let window = (at_ms / self.window_ms).floor();
         let factor =
             Gamma::new(1.0 / self.variance, self.variance).map_or(1.0, |gamma| gamma.sample(&mut stream(seed, "surge", window as u64)));

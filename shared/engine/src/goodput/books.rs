@@ -69,6 +69,8 @@ pub struct Books {
     free: [u64; Class::COUNT],
     capacity_milli: u64,
     overbooked_milli: u64,
+    /// What all free GPUs of nodes that are up are, whatever their own class.
+    all_free: Option<Class>,
     nodes: Vec<Node>,
     totals: Totals,
     series: Option<Series>,
@@ -82,6 +84,7 @@ impl Books {
             free: [0; Class::COUNT],
             capacity_milli: 0,
             overbooked_milli: 0,
+            all_free: None,
             nodes: Vec::new(),
             totals: Totals::default(),
             series: row_ms.map(|row_ms| Series::new(from_ms, row_ms)),
@@ -113,6 +116,14 @@ impl Books {
         debug_assert_eq!(class.group(), Group::Free);
         if self.nodes.get(node).is_none_or(|node| node.free_class != class) {
             self.change(now_ms, node, |node| node.free_class = class);
+        }
+    }
+
+    /// From now on all free GPUs of nodes that are up are of this class, such as while no job waits; with `None`, each node's own class holds.
+    pub fn all_free(&mut self, now_ms: u64, class: Option<Class>) {
+        if self.all_free != class {
+            self.advance(now_ms);
+            self.all_free = class;
         }
     }
 
@@ -190,6 +201,7 @@ impl Books {
         for class in Class::ALL {
             let milli = self.free[class.at()];
             if milli > 0 {
+                let class = self.all_free.filter(|_| class.group() == Group::Free).unwrap_or(class);
                 self.totals.add(class, u128::from(milli) * u128::from(for_ms));
                 if let Some(series) = &mut self.series {
                     series.spread(self.at_ms, now_ms, milli, &[(class, for_ms)]);

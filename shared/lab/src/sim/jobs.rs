@@ -1,0 +1,343 @@
+//! The lives of jobs: they arrive, wait, start, make progress, are interrupted, wait again, and end.
+
+use faultline_engine::goodput::{Account, Ending, LossCause, Phase, young_interval_ms};
+use faultline_planner::{JobNumber, Placed, Request};
+
+use super::Simulation;
+use super::events::Event;
+use super::plan::{Plan, Rounds};
+use super::stand_in::Remaining;
+use crate::faults::Exposure;
+use crate::outcome::{AttemptEnd, End, JobRow};
+use crate::workload::{Fate, Interval, Job, Workload};
+
+/// An attempt that holds GPUs.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) attempt: u32,
+    start_ms: u64,
+    plan: Plan,
+    tasks: u32,
+    state: State,
+    /// Its nodes, ascending, with what it holds of their GPUs in thousandths.
+    pub(super) holdings: Vec<(u32, u32)>,
+    row: Option<u32>,
+    /// Whether its nodes wear out.
+    pub(super) is_working: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Runs,
+    /// A member is dead, and nobody knows yet.
+    Stalled {
+        culprit: u32,
+    },
+    /// It was preempted and writes a checkpoint.
+    Leaves,
+}
+
+/// A job that is neither done nor new.
+#[derive(Debug, Default)]
+struct Life {
+    account: Account,
+    run: Option<Box<Run>>,
+    waits_since_ms: u64,
+    /// Work that lies in a durable checkpoint, as it passes with all tasks.
+    kept_ms: u64,
+    was_hit_by_fault: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Jobs {
+    rows: Vec<JobRow>,
+    lives: Vec<Option<Box<Life>>>,
+    arrivals: Vec<u64>,
+    arrived: usize,
+    ended: usize,
+}
+
+impl Jobs {
+    pub(super) fn new(workload: &Workload) -> Self {
+        let arrivals: Vec<u64> = workload.jobs.iter().map(|job| job.submit_ms).collect();
+        let lives = arrivals.iter().map(|_| None).collect();
+        Self { rows: Vec::with_capacity(arrivals.len()), lives, arrivals, arrived: 0, ended: 0 }
+    }
+
+    /// How many have not ended.
+    pub(super) fn left(&self) -> usize {
+        self.arrivals.len() - self.ended
+    }
+
+    pub(super) fn next_arrival_ms(&self) -> Option<u64> {
+        self.arrivals.get(self.arrived).copied()
+    }
+
+    /// The next job, if it has arrived by now.
+    pub(super) fn arrive(&mut self, now_ms: u64) -> Option<u32> {
+        self.next_arrival_ms().filter(|at_ms| *at_ms <= now_ms)?;
+        self.arrived += 1;
+        Some(self.arrived as u32 - 1)
+    }
+
+    pub(super) fn run(&self, job: u32) -> Option<&Run> {
+        self.lives[job as usize].as_ref()?.run.as_deref()
+    }
+
+    /// The attempt makes progress from now on, unless it is over or stalled.
+    pub(super) fn begin_work(&mut self, job: u32, attempt: u32) -> Option<&Run> {
+        let run = self.lives[job as usize].as_mut()?.run.as_mut()?;
+        let begins = run.attempt == attempt && run.state == State::Runs;
+        run.is_working = begins;
+        begins.then_some(run)
+    }
+
+    /// Rows of all jobs; one that has not arrived has not waited.
+    pub(super) fn into_rows(mut self) -> Vec<JobRow> {
+        let arrived = self.rows.len();
+        self.rows.extend((arrived..self.arrivals.len()).map(|job| new_row(job as JobNumber, self.arrivals[job])));
+        self.rows
+    }
+}
+
+fn new_row(job: JobNumber, submit_ms: u64) -> JobRow {
+    JobRow {
+        job,
+        submit_ms,
+        first_start_ms: None,
+        end_ms: None,
+        end: End::Open,
+        attempts: 0,
+        interrupted: 0,
+        preempted: 0,
+        wait_ms: 0,
+        run_ms: 0,
+        productive_ms: 0,
+        lost_ms: 0,
+        checkpoint_ms: 0,
+        restore_ms: 0,
+        stalled_ms: 0,
+    }
+}
+
+/// As it passes with other tasks than all: linear, rounded up.
+fn scaled(ms: u64, tasks: u32, of: u32) -> u64 {
+    if tasks == of { ms } else { (u128::from(ms) * u128::from(of)).div_ceil(u128::from(tasks)) as u64 }
+}
+
+impl Simulation<'_> {
+    fn job(&self, job: u32) -> &Job {
+        &self.setup.workload.jobs[job as usize]
+    }
+
+    pub(super) fn submit(&mut self, number: u32) {
+        self.played += 1;
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
+        let class = self.dispatcher.class(&setup.workload.classes[job.class as usize]);
+        let request = Request {
+            class,
+            tasks: job.tasks,
+            min_tasks: job.min_tasks,
+            topology: job.topology,
+            queue: job.queue,
+            user: job.user,
+            priority: job.priority,
+            preemptible: job.preemptible,
+            submitted_ms: job.submit_ms,
+            estimate_ms: job.estimate_ms,
+        };
+        self.jobs.rows.push(new_row(JobNumber::from(number), job.submit_ms));
+        self.jobs.lives[number as usize] = Some(Box::new(Life { waits_since_ms: self.now_ms, ..Life::default() }));
+        self.dispatcher.submit(JobNumber::from(number), request);
+        self.is_stale = true;
+    }
+
+    pub(super) fn start(&mut self, number: u32, tasks: &[Placed]) {
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
+        let class = &setup.workload.classes[job.class as usize];
+        let task_milli = u32::from(class.gpus) * u32::from(class.gpu_milli);
+        let holdings = held(tasks, task_milli);
+        let plan = self.plan(number, tasks.len() as u32, holdings.len());
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let row = &mut self.jobs.rows[number as usize];
+        row.attempts += 1;
+        row.first_start_ms.get_or_insert(self.now_ms);
+        row.wait_ms += self.now_ms - life.waits_since_ms;
+        let nodes: Vec<u32> = holdings.iter().map(|(node, _)| *node).collect();
+        let trail_row = self.trail.started(self.now_ms, number, row.attempts, tasks.len() as u32, &nodes);
+        self.books.start(self.now_ms, &mut life.account, holdings.iter().map(|(node, milli)| (*node as usize, *milli)), Phase::Restore);
+        let attempt = row.attempts;
+        life.run = Some(Box::new(Run {
+            attempt,
+            start_ms: self.now_ms,
+            plan,
+            tasks: tasks.len() as u32,
+            state: State::Runs,
+            holdings,
+            row: trail_row,
+            is_working: false,
+        }));
+        self.moved_ms = self.now_ms;
+        self.events.push(plan.ends_ms(), Event::Done { job: number, attempt });
+        if setup.faults.exposure == Exposure::Working {
+            self.events.push(plan.useful_from_ms, Event::Works { job: number, attempt });
+        }
+        let dead = self.nodes.hold(number, &nodes);
+        if let Some(culprit) = dead {
+            self.stall(number, culprit);
+        }
+    }
+
+    fn plan(&self, number: u32, tasks: u32, nodes: usize) -> Plan {
+        let job = self.job(number);
+        let life = self.jobs.lives[number as usize].as_ref();
+        let is_first = self.jobs.rows[number as usize].attempts == 0;
+        let restore_ms = job.checkpoint.filter(|_| !is_first).map_or(job.start_ms, |checkpoint| checkpoint.restore_ms);
+        let left_ms = job.work_ms.saturating_sub(life.map_or(0, |life| life.kept_ms));
+        let rounds = job.checkpoint.and_then(|checkpoint| {
+            let every_ms = match checkpoint.interval {
+                Interval::Every(ms) => Some(ms.max(1)),
+                Interval::Optimal => {
+                    young_interval_ms(checkpoint.write_ms, self.setup.faults.mean_between_faults_ms() / nodes.max(1) as f64)
+                }
+            };
+            every_ms.map(|work_ms| Rounds { work_ms, write_ms: checkpoint.write_ms })
+        });
+        Plan { useful_from_ms: self.now_ms + restore_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
+    }
+
+    pub(super) fn on_done(&mut self, number: u32, attempt: u32) {
+        let runs = |run: &Run| run.attempt == attempt && run.state == State::Runs && run.plan.ends_ms() == self.now_ms;
+        if !self.jobs.run(number).is_some_and(runs) {
+            return;
+        }
+        let (end, attempt_end, ending) = match self.job(number).fate {
+            Fate::Passed | Fate::Unknown => (End::Committed, AttemptEnd::Done, Ending::Committed),
+            Fate::Failed => (End::Failed, AttemptEnd::Failed, Ending::Abandoned(LossCause::OwnFailure)),
+            Fate::Killed => (End::Killed, AttemptEnd::Killed, Ending::Abandoned(LossCause::Cancel)),
+        };
+        self.tell(number);
+        self.release(number, attempt_end, None, ending);
+        self.dispatcher.ended(JobNumber::from(number), self.now_ms);
+        self.end(number, end);
+    }
+
+    /// Nothing is left to do for the job.
+    fn end(&mut self, number: u32, end: End) {
+        let row = &mut self.jobs.rows[number as usize];
+        (row.end, row.end_ms) = (end, Some(self.now_ms));
+        self.jobs.lives[number as usize] = None;
+        self.jobs.ended += 1;
+        self.moved_ms = self.now_ms;
+        self.is_stale = true;
+    }
+
+    /// Brings the books up to now; progress that is durable is kept for the next attempt.
+    fn tell(&mut self, number: u32) {
+        let all_tasks = self.job(number).tasks;
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = &life.run else { return };
+        if run.state == State::Runs {
+            run.plan.tell(self.now_ms, &mut self.books, &mut life.account);
+            let durable_ms = u128::from(run.plan.durable_ms(self.now_ms)) * u128::from(run.tasks) / u128::from(all_tasks);
+            life.kept_ms += durable_ms as u64;
+        }
+    }
+
+    /// The attempt holds nothing from now on.
+    fn release(&mut self, number: u32, end: AttemptEnd, culprit: Option<u32>, ending: Ending) {
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = life.run.take() else { return };
+        let holdings = run.holdings.iter().map(|(node, milli)| (*node as usize, *milli));
+        self.books.end(self.now_ms, &mut life.account, holdings, ending);
+        self.trail.ended(self.now_ms, number, run.row, end, culprit);
+        let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
+        row.run_ms += self.now_ms - run.start_ms;
+        row.productive_ms = spent.productive_ms;
+        row.lost_ms = spent.lost_ms;
+        row.checkpoint_ms = spent.checkpoint_ms;
+        row.restore_ms = spent.restore_ms;
+        row.stalled_ms = spent.stalled_ms;
+        self.rest(&run);
+        self.nodes.let_go(number, &run.holdings);
+    }
+
+    /// A member is dead: no progress from now on.
+    pub(super) fn stall(&mut self, number: u32, culprit: u32) {
+        self.tell(number);
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = &mut life.run else { return };
+        if !matches!(run.state, State::Stalled { .. }) {
+            self.books.enter(self.now_ms, &mut life.account, Phase::Stalled);
+            run.state = State::Stalled { culprit };
+            life.was_hit_by_fault = true;
+        }
+        let Some(mut run) = life.run.take() else { return };
+        self.rest(&run);
+        run.is_working = false;
+        if let Some(life) = &mut self.jobs.lives[number as usize] {
+            life.run = Some(run);
+        }
+    }
+
+    /// The scheduler learned that a member is dead: the whole attempt ends, and the job waits again.
+    pub(super) fn interrupt(&mut self, number: u32, cause: LossCause) {
+        let culprit = match self.jobs.run(number).map(|run| run.state) {
+            Some(State::Stalled { culprit }) => Some(culprit),
+            Some(_) => None,
+            None => return,
+        };
+        self.tell(number);
+        self.release(number, AttemptEnd::Fault, culprit, Ending::Interrupted(cause));
+        self.jobs.rows[number as usize].interrupted += 1;
+        self.wait_again(number);
+    }
+
+    fn wait_again(&mut self, number: u32) {
+        let job = self.job(number);
+        let (work_ms, estimate_ms) = (job.work_ms, job.estimate_ms);
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        life.waits_since_ms = self.now_ms;
+        // What the submitter believed, less what is done already.
+        let estimate_ms = estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(work_ms)).max(1));
+        self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, Remaining { estimate_ms });
+        self.is_stale = true;
+    }
+
+    pub(super) fn on_gone(&mut self, _number: u32, _attempt: u32) {}
+
+    /// The window closes: what runs or waits stays open.
+    pub(super) fn close_jobs(&mut self) {
+        for number in 0..self.jobs.rows.len() as u32 {
+            self.tell(number);
+            let Some(life) = &mut self.jobs.lives[number as usize] else { continue };
+            self.books.close_account(self.now_ms, &mut life.account);
+            let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
+            match &life.run {
+                Some(run) => row.run_ms += self.now_ms - run.start_ms,
+                None => row.wait_ms += self.now_ms - life.waits_since_ms,
+            }
+            row.productive_ms = spent.productive_ms;
+            row.lost_ms = spent.lost_ms;
+            row.checkpoint_ms = spent.checkpoint_ms;
+            row.restore_ms = spent.restore_ms;
+            row.stalled_ms = spent.stalled_ms;
+        }
+    }
+}
+
+/// What tasks hold of each node, ascending.
+fn held(tasks: &[Placed], task_milli: u32) -> Vec<(u32, u32)> {
+    let mut holdings: Vec<(u32, u32)> = tasks.iter().map(|task| (task.node().at() as u32, task_milli)).collect();
+    if holdings.len() > 1 {
+        holdings.sort_unstable();
+        holdings.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 += if is_same { next.1 } else { 0 };
+            is_same
+        });
+    }
+    holdings
+}

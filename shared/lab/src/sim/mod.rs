@@ -1,0 +1,161 @@
+//! One run in virtual time: a heap of events, the lives of jobs, and what nodes go through. The dispatcher decides, the books account.
+
+mod events;
+mod jobs;
+mod nodes;
+mod plan;
+mod stand_in;
+mod trail;
+
+#[cfg(test)]
+mod tests;
+
+pub use stand_in::DispatchSettings;
+
+use faultline_engine::goodput::Books;
+
+use crate::faults::Weather;
+use crate::outcome::{End, Outcome};
+use crate::setup::{InvalidSetup, Passes, Setup, check};
+use events::{Event, Events};
+use jobs::Jobs;
+use nodes::Nodes;
+use stand_in::{Dispatch, Dispatcher};
+use trail::Trail;
+
+/// Without a horizon a run ends when nothing has started or ended for a year although jobs wait: they never will.
+const NEVER_MS: u64 = 366 * 86_400_000;
+
+/// Plays a setup until its horizon, or until no job is left.
+pub fn run(setup: &Setup) -> Result<Outcome, InvalidSetup> {
+    check(setup)?;
+    let mut simulation = Simulation::new(setup)?;
+    simulation.play();
+    Ok(simulation.finish())
+}
+
+pub(crate) struct Simulation<'a> {
+    setup: &'a Setup,
+    now_ms: u64,
+    events: Events,
+    played: u64,
+    dispatcher: Dispatcher,
+    books: Books,
+    weather: Weather,
+    nodes: Nodes,
+    jobs: Jobs,
+    trail: Trail,
+    /// Whether something happened that the dispatcher may make use of.
+    is_stale: bool,
+    /// When it wants to be asked again.
+    wakes_ms: Option<u64>,
+    /// When a job started or ended last.
+    moved_ms: u64,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(setup: &'a Setup) -> Result<Self, InvalidSetup> {
+        let mut dispatcher = Dispatcher::new(&setup.dispatch)?;
+        let mut books = Books::new(0, setup.usage_row_ms);
+        let nodes = Nodes::join(setup, &mut dispatcher, &mut books)?;
+        let mut simulation = Self {
+            setup,
+            now_ms: 0,
+            events: Events::default(),
+            played: 0,
+            dispatcher,
+            books,
+            weather: Weather::new(setup.faults.surges, setup.seed),
+            nodes,
+            jobs: Jobs::new(&setup.workload),
+            trail: Trail::new(setup.keep_attempts),
+            is_stale: true,
+            wakes_ms: None,
+            moved_ms: 0,
+        };
+        simulation.schedule_faults();
+        Ok(simulation)
+    }
+
+    fn play(&mut self) {
+        let horizon_ms = self.setup.horizon_ms.unwrap_or(u64::MAX);
+        self.pass();
+        while self.setup.horizon_ms.is_some() || self.jobs.left() > 0 {
+            let next_ms = [self.jobs.next_arrival_ms(), self.events.next_ms()].into_iter().flatten().min();
+            let Some(next_ms) = next_ms.filter(|next_ms| *next_ms <= horizon_ms) else { break };
+            if self.setup.horizon_ms.is_none() && self.jobs.next_arrival_ms().is_none() && next_ms - self.moved_ms > NEVER_MS {
+                break;
+            }
+            self.now_ms = next_ms;
+            self.play_instant();
+        }
+        self.now_ms = self.setup.horizon_ms.unwrap_or(self.now_ms);
+    }
+
+    fn play_instant(&mut self) {
+        while let Some(job) = self.jobs.arrive(self.now_ms) {
+            self.submit(job);
+            self.pass_after_event();
+        }
+        while let Some(event) = self.events.pop(self.now_ms) {
+            self.on_event(event);
+            self.pass_after_event();
+        }
+        self.pass();
+    }
+
+    fn on_event(&mut self, event: Event) {
+        self.played += 1;
+        match event {
+            Event::Done { job, attempt } => self.on_done(job, attempt),
+            Event::Gone { job, attempt } => self.on_gone(job, attempt),
+            Event::Works { job, attempt } => self.on_works(job, attempt),
+            Event::Fails { node } => self.on_fails(node as usize),
+            Event::Broken { node, until_ms, by } => self.on_broken(node as usize, until_ms, by),
+            Event::Seen { node, life } => self.on_seen(node as usize, life),
+            Event::Mended { node, life } => self.on_mended(node as usize, life),
+            Event::LookAhead => self.look_ahead(),
+            Event::Wake => {
+                self.wakes_ms = None;
+                self.is_stale = true;
+            }
+        }
+    }
+
+    fn pass_after_event(&mut self) {
+        if self.setup.passes == Passes::EachEvent {
+            self.pass();
+        }
+    }
+
+    /// Asks the dispatcher until it has nothing more to decide.
+    fn pass(&mut self) {
+        while std::mem::take(&mut self.is_stale) {
+            let pass = self.dispatcher.pass(self.now_ms);
+            self.is_stale = pass.unfinished;
+            for decision in pass.decisions {
+                match decision {
+                    Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
+                }
+            }
+        }
+        if let Some(wakes_ms) = self.dispatcher.next_ms()
+            && self.wakes_ms.is_none_or(|known_ms| wakes_ms < known_ms)
+        {
+            self.wakes_ms = Some(wakes_ms.max(self.now_ms + 1));
+            self.events.push(wakes_ms.max(self.now_ms + 1), Event::Wake);
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.close_jobs();
+        self.books.close(self.now_ms);
+        let usage = self.books.series().cloned();
+        let totals = self.books.totals().clone();
+        let faults = self.nodes.into_rows();
+        let jobs = self.jobs.into_rows();
+        let (attempts, hash) = self.trail.finish(&jobs, &totals);
+        debug_assert!(jobs.iter().all(|row| row.end == End::Open || row.end_ms.is_some()));
+        Outcome { jobs, attempts, faults, totals, usage, end_ms: self.now_ms, events: self.played, hash }
+    }
+}
