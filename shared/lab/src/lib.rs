@@ -9,6 +9,7 @@ pub mod outcome;
 mod setup;
 mod sim;
 pub mod streams;
+pub mod statistics;
 pub mod workload;
 
 pub use setup::{InvalidSetup, Passes, Setup};
