@@ -10,6 +10,7 @@ mod setup;
 mod sim;
 pub mod streams;
 pub mod statistics;
+pub mod tables;
 pub mod workload;
 
 pub use setup::{InvalidSetup, Passes, Setup};

@@ -1,0 +1,115 @@
+//! What a folder of tables was made from: enough to make it again, and to see that nothing differs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// SHA-256 of `contents` as JSON: equal for equal inputs, whenever and on however many processors.
+    pub hash: String,
+    pub contents: Contents,
+    pub took: Took,
+}
+
+/// All that the hash covers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Of the program.
+    pub version: String,
+    /// The experiment with everything that its file leaves to defaults, in TOML.
+    pub experiment: String,
+    pub inputs: Vec<Input>,
+    /// Names of the policies, in the order of the file.
+    pub policies: Vec<String>,
+    pub runs: Vec<RunHash>,
+    /// SHA-256 of each table, by file name.
+    pub tables: BTreeMap<String, String>,
+    /// What a reader must know: rows that were dropped, defaults that were assumed.
+    pub notes: Vec<String>,
+    /// Whether all runs are there; not so after Ctrl-C.
+    pub complete: bool,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    pub path: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// What a run came to, in one number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunHash {
+    pub policy: String,
+    pub seed: u64,
+    pub hash: String,
+}
+
+/// How long it took here, which the hash leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Took {
+    pub wall_ms: u64,
+    /// Runs at once.
+    pub jobs: usize,
+}
+
+impl Manifest {
+    pub fn new(contents: Contents, took: Took) -> Self {
+        Self { hash: contents.hash(), contents, took }
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("strings, numbers, and lists");
+        text.push(b'\n');
+        text
+    }
+}
+
+impl Contents {
+    /// SHA-256 of its JSON, in hexadecimal.
+    pub fn hash(&self) -> String {
+        sha256(&serde_json::to_vec(self).expect("strings, numbers, and lists"))
+    }
+}
+
+/// In hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_contents_and_not_of_the_time() {
+        let contents = Contents {
+            version: "0.1.0".to_owned(),
+            experiment: "[run]\nseeds = [1]\n".to_owned(),
+            inputs: vec![Input { path: "a.csv".to_owned(), bytes: 3, sha256: sha256(b"abc") }],
+            policies: vec!["fgd".to_owned()],
+            runs: vec![RunHash { policy: "fgd".to_owned(), seed: 1, hash: "00".to_owned() }],
+            tables: BTreeMap::from([("jobs.csv".to_owned(), sha256(b""))]),
+            notes: Vec::new(),
+            complete: true,
+        };
+        let manifest = Manifest::new(contents.clone(), Took { wall_ms: 5, jobs: 2 });
+        assert_eq!(manifest.hash, Manifest::new(contents.clone(), Took::default()).hash);
+        assert_ne!(manifest.hash, Contents { complete: false, ..contents }.hash());
+        assert_eq!(serde_json::from_slice::<Manifest>(&manifest.to_json()).unwrap(), manifest);
+    }
+
+    /// FIPS 180-2, appendix B.1.
+    #[test]
+    fn sha256_is_the_standards() {
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,20 @@
+//! What a set of runs leaves behind: tables as CSV, and the manifest that says what they were made from.
+//!
+//! Everything here goes from values to text and back. Files are read and written by the command. Reports are made from these rows alone, so
+//! that a report can be made again from a folder.
+
+mod compare;
+mod csv_text;
+mod manifest;
+mod metric;
+mod rows;
+mod size;
+mod summary;
+
+pub use compare::compare;
+pub use csv_text::{Unreadable, from_csv, to_csv, usage_from_csv, usage_to_csv};
+pub use manifest::{Contents, Input, Manifest, RunHash, Took, sha256};
+pub use metric::{Better, METRICS, Metric};
+pub use rows::{AttemptLine, CompareLine, Group, JobLine, SummaryLine, Table, UsageLine};
+pub use size::SizeClass;
+pub use summary::{Run, attempt_lines, job_lines, summarize};
