@@ -9,6 +9,7 @@ pub mod outcome;
 mod setup;
 mod sim;
 pub mod streams;
+pub mod report;
 pub mod statistics;
 pub mod tables;
 pub mod workload;

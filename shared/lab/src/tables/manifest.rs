@@ -19,6 +19,11 @@ pub struct Manifest {
 pub struct Contents {
     /// Of the program.
     pub version: String,
+    pub title: String,
+    /// What the experiment asks, in a sentence; may be empty.
+    pub question: String,
+    /// The metric by which policies are judged.
+    pub judge: String,
     /// The experiment with everything that its file leaves to defaults, in TOML.
     pub experiment: String,
     pub inputs: Vec<Input>,
@@ -29,6 +34,7 @@ pub struct Contents {
     pub tables: BTreeMap<String, String>,
     /// What a reader must know: rows that were dropped, defaults that were assumed.
     pub notes: Vec<String>,
+    pub expectations: Vec<Expectation>,
     /// Whether all runs are there; not so after Ctrl-C.
     pub complete: bool,
 }
@@ -39,6 +45,15 @@ pub struct Input {
     pub path: String,
     pub bytes: u64,
     pub sha256: String,
+}
+
+/// One line of `[expect]`, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    pub text: String,
+    pub holds: bool,
+    /// The figures that decided.
+    pub because: String,
 }
 
 /// What a run came to, in one number.
@@ -93,12 +108,16 @@ mod tests {
     fn the_hash_is_that_of_the_contents_and_not_of_the_time() {
         let contents = Contents {
             version: "0.1.0".to_owned(),
+            title: "Test".to_owned(),
+            question: String::new(),
+            judge: "goodput".to_owned(),
             experiment: "[run]\nseeds = [1]\n".to_owned(),
             inputs: vec![Input { path: "a.csv".to_owned(), bytes: 3, sha256: sha256(b"abc") }],
             policies: vec!["fgd".to_owned()],
             runs: vec![RunHash { policy: "fgd".to_owned(), seed: 1, hash: "00".to_owned() }],
             tables: BTreeMap::from([("jobs.csv".to_owned(), sha256(b""))]),
             notes: Vec::new(),
+            expectations: Vec::new(),
             complete: true,
         };
         let manifest = Manifest::new(contents.clone(), Took { wall_ms: 5, jobs: 2 });

@@ -13,7 +13,7 @@ mod summary;
 
 pub use compare::compare;
 pub use csv_text::{Unreadable, from_csv, to_csv, usage_from_csv, usage_to_csv};
-pub use manifest::{Contents, Input, Manifest, RunHash, Took, sha256};
+pub use manifest::{Contents, Expectation, Input, Manifest, RunHash, Took, sha256};
 pub use metric::{Better, METRICS, Metric};
 pub use rows::{AttemptLine, CompareLine, Group, JobLine, SummaryLine, Table, UsageLine};
 pub use size::SizeClass;

@@ -1,0 +1,80 @@
+//! One HTML file about a set of runs: no network, no script, light and dark, figures as SVG.
+//!
+//! It is made from the tables and the manifest alone. The verdict comes first, in words; then what may be wrong with it.
+
+mod chart;
+mod classes;
+mod distributions;
+mod groups;
+mod overview;
+mod page;
+mod repeat;
+mod time;
+mod verdict;
+mod warnings;
+mod words;
+
+use crate::statistics::{Interval, mean, mean_interval};
+use crate::tables::{CompareLine, Group, JobLine, Manifest, SummaryLine, UsageLine};
+
+pub use page::html;
+pub use verdict::{Verdict, verdict};
+pub use warnings::warnings;
+pub use words::{difference_in_words, in_words};
+
+/// What a report is made from.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    pub manifest: Manifest,
+    pub summary: Vec<SummaryLine>,
+    pub compare: Vec<CompareLine>,
+    /// The classes of `usage`, in the order of its columns.
+    pub classes: Vec<String>,
+    pub usage: Vec<UsageLine>,
+    pub jobs: Vec<JobLine>,
+}
+
+impl Tables {
+    pub(crate) fn policies(&self) -> &[String] {
+        &self.manifest.contents.policies
+    }
+
+    /// A figure of all seeds of a policy.
+    pub(crate) fn values(&self, policy: &str, group: Group, of: &str, metric: &str) -> Vec<f64> {
+        let is_it = |line: &&SummaryLine| line.policy == policy && line.group == group && line.of == of && line.metric == metric;
+        self.summary.iter().filter(is_it).filter_map(|line| line.value).collect()
+    }
+
+    /// The mean over the seeds, with its interval when there are several.
+    pub(crate) fn figure(&self, policy: &str, group: Group, of: &str, metric: &str) -> Option<Figure> {
+        let values = self.values(policy, group, of, metric);
+        (!values.is_empty()).then(|| Figure { mean: mean(&values), interval: mean_interval(&values) })
+    }
+
+    pub(crate) fn of_all(&self, policy: &str, metric: &str) -> Option<f64> {
+        self.figure(policy, Group::All, "", metric).map(|figure| figure.mean)
+    }
+
+    /// The tie rule of a policy, as its runs say.
+    pub(crate) fn tie(&self, policy: &str) -> &str {
+        self.summary.iter().find(|line| line.policy == policy).map_or("", |line| &line.tie)
+    }
+
+    /// How many seeds the policies have.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.manifest.contents.runs.iter().map(|run| run.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds
+    }
+}
+
+/// A mean over seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Figure {
+    pub(crate) mean: f64,
+    pub(crate) interval: Option<Interval>,
+}
+
+#[cfg(test)]
+mod tests;

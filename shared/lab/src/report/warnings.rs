@@ -1,0 +1,67 @@
+//! Why the figures may not mean what they seem to.
+
+use faultline_engine::words::{count, plural};
+
+use super::Tables;
+use super::words::{list, percent};
+
+/// With a queue in less of the time, policies have hardly anything to decide.
+const LITTLE_QUEUE: f64 = 0.05;
+/// Open jobs beyond this share bend every mean.
+const MANY_OPEN: f64 = 0.005;
+const ENOUGH_SEEDS: usize = 10;
+
+/// One sentence or two each, with what to do.
+pub fn warnings(tables: &Tables) -> Vec<String> {
+    let mut found = Vec::new();
+    let contents = &tables.manifest.contents;
+    if !contents.complete {
+        found
+            .push("The experiment was stopped before all runs had ended: policies are compared over the seeds that they share.".to_owned());
+    }
+    let seeds = tables.seeds().len();
+    if seeds < ENOUGH_SEEDS {
+        found.push(format!(
+            "Only {}: intervals from fewer than {ENOUGH_SEEDS} are wide and lean on normality. Raise `seeds`.",
+            plural(seeds as u64, "seed")
+        ));
+    }
+    let where_ = |metric: &str, holds: &dyn Fn(f64) -> bool| -> Vec<String> {
+        let values = tables.policies().iter().filter_map(|policy| Some((policy, tables.of_all(policy, metric)?)));
+        values.filter(|(_, value)| holds(*value)).map(|(policy, value)| format!("{policy} {}", percent(value))).collect()
+    };
+    let idle = where_("queue_share", &|share| share < LITTLE_QUEUE);
+    if !idle.is_empty() {
+        found.push(format!(
+            "The load is too low to show much: jobs waited in less than {} of the time ({}). Use fewer nodes, or compress time with `scale.time`.",
+            percent(LITTLE_QUEUE),
+            list(&idle)
+        ));
+    }
+    let full = where_("offered_load", &|load| load > 1.0);
+    if !full.is_empty() {
+        found.push(format!(
+            "The load is too high: the jobs ask for more GPU time than the cluster has ({}). Queues grow as long as the run lasts, and waits measure its length.",
+            list(&full)
+        ));
+    }
+    found.extend(open_tail(tables));
+    found
+}
+
+fn open_tail(tables: &Tables) -> Option<String> {
+    let open = tables.policies().iter().filter_map(|policy| {
+        let [open, jobs] = ["jobs_open", "jobs"].map(|metric| tables.of_all(policy, metric));
+        Some((policy, open?, jobs.filter(|jobs| *jobs > 0.0)?))
+    });
+    let open: Vec<String> = open
+        .filter(|(_, open, jobs)| open / jobs > MANY_OPEN)
+        .map(|(policy, open, jobs)| format!("{policy} {} of {}", count(open.round() as u64), count(jobs.round() as u64)))
+        .collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "The tail is open: jobs still waited or ran at the end ({}). Mean completion times are lower bounds; quantiles take open jobs into account (Kaplan-Meier).",
+            list(&open)
+        )
+    })
+}
