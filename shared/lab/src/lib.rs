@@ -6,11 +6,11 @@
 pub mod cluster;
 pub mod faults;
 pub mod outcome;
+pub mod report;
 mod setup;
 mod sim;
-pub mod streams;
-pub mod report;
 pub mod statistics;
+pub mod streams;
 pub mod tables;
 pub mod workload;
 

@@ -19,6 +19,7 @@ mod settings;
 mod tie;
 mod waiting;
 mod world;
+mod would_fit;
 
 #[cfg(test)]
 mod tests;
@@ -35,4 +36,5 @@ pub use node::{NodeId, Placement};
 pub use planner::Planner;
 pub use settings::{InvalidSettings, PolicyName, Scores, Settings};
 pub use tie::TieRule;
-pub use waiting::{JobKey, Turn};
+pub use waiting::{JobKey, Standing, Turn};
+pub use would_fit::WouldFit;

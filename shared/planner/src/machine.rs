@@ -79,7 +79,7 @@ impl Parts {
 }
 
 /// The shapes that there are, by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shapes {
     all: Vec<Shape>,
     parts: Vec<Parts>,

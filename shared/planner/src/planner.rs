@@ -16,7 +16,7 @@ use crate::node::{NodeId, Placement};
 use crate::policy::{self, Fgd, Policy, Search};
 use crate::settings::{InvalidSettings, Settings};
 use crate::tie::TieRule;
-use crate::waiting::{Turn, Waiting};
+use crate::waiting::{Standing, Turn, Waiting};
 use crate::world::World;
 
 /// Classes in which no job waits keep their index until there are more than this.
@@ -211,6 +211,21 @@ impl Planner {
         self.waiting.turns(class)
     }
 
+    /// How many jobs wait in classes that do not stand aside: they have yet to be tried.
+    pub fn untried(&self) -> usize {
+        self.waiting.untried()
+    }
+
+    /// Where a job stands in the order of service. Goes through all that go before it.
+    pub fn standing(&self, class: ClassId, turn: Turn) -> Standing {
+        self.waiting.standing(class, turn)
+    }
+
+    /// The score of a node that everything speaks for; 0 where the policy gives all nodes the same.
+    pub fn full_score(&self) -> u32 {
+        self.policy.full_score()
+    }
+
     /// Whether jobs of this class wait and no node has room for one.
     pub fn stands_aside(&self, class: ClassId) -> bool {
         self.waiting.stands_aside(class)
@@ -221,8 +236,13 @@ impl Planner {
         if self.world.len() == 0 {
             return Vec::new();
         }
-        let could = |class: &ClassId| self.classes[class.at()].as_ref().is_some_and(|known| self.world.could_ever(&known.class));
+        let could = |class: &ClassId| self.classes[class.at()].as_ref().is_some_and(|known| self.world.able(&known.class) > 0);
         self.waiting.aside().iter().copied().filter(|class| !could(class)).collect()
+    }
+
+    /// How many nodes could run a task of this class if they were open and empty.
+    pub fn able(&self, class: ClassId) -> u32 {
+        self.classes[class.at()].as_ref().map_or(0, |known| self.world.able(&known.class))
     }
 
     /// How many nodes refuse a task of this class, and why. Looks at all nodes.

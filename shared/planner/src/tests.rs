@@ -2,6 +2,7 @@
 
 mod against_scan;
 mod passes;
+mod would_fit;
 
 use std::marker::PhantomData;
 

@@ -15,6 +15,17 @@ pub struct Turn {
     pub job: JobKey,
 }
 
+/// Where a waiting job stands in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How many jobs wait, this one among them.
+    pub waiting: usize,
+    /// How many of them go before it.
+    pub ahead: usize,
+    /// How many of those are of its class.
+    pub ahead_in_class: usize,
+}
+
 /// The waiting jobs of one class.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
@@ -77,6 +88,18 @@ impl Waiting {
     /// The job that goes next.
     pub(crate) fn first(&self) -> Option<(Turn, ClassId)> {
         self.heads.first().copied()
+    }
+
+    /// How many jobs wait in classes that do not stand aside: they have yet to be tried.
+    pub(crate) fn untried(&self) -> usize {
+        self.lines.iter().filter(|line| !line.stands_aside).map(|line| line.turns.len()).sum()
+    }
+
+    /// Where a job stands, whether or not it waits. Goes through all that go before it.
+    pub(crate) fn standing(&self, class: ClassId, turn: Turn) -> Standing {
+        let before = |line: &Line| line.turns.range(..turn).count();
+        let ahead = self.lines.iter().map(before).sum();
+        Standing { waiting: self.jobs, ahead, ahead_in_class: self.lines.get(class.at()).map_or(0, before) }
     }
 
     /// All jobs of a class, in their order.

@@ -87,6 +87,10 @@ impl World {
         &self.changes
     }
 
+    pub(crate) fn tie(&self) -> TieRule {
+        self.order.tie()
+    }
+
     /// Where each node stands among equals; the lowest goes first.
     pub(crate) fn labels(&self) -> &[u32] {
         self.order.labels()
@@ -119,6 +123,18 @@ impl World {
     pub(crate) fn hold(&mut self, node: NodeId, held: bool) {
         if std::mem::replace(&mut self.held[node.at()], held) != held {
             self.change(node);
+        }
+    }
+
+    /// These nodes as they are now, numbered anew from 0 in this order, for what is only tried out.
+    pub(crate) fn sketch(&self, nodes: &[NodeId]) -> World {
+        World {
+            hot: nodes.iter().map(|node| self.hot(*node).clone()).collect(),
+            cold: nodes.iter().map(|node| self.cold(*node).clone()).collect(),
+            versions: vec![0; nodes.len()],
+            held: nodes.iter().map(|node| self.is_held(*node)).collect(),
+            shapes: self.shapes.clone(),
+            ..World::new(TieRule::First)
         }
     }
 
@@ -249,9 +265,9 @@ impl World {
         if in_service { self.gain(node) } else { self.change(node) }
     }
 
-    /// Whether some node could run a task of this class if it were open and empty.
-    pub(crate) fn could_ever(&self, class: &Class) -> bool {
-        (0..).zip(&self.of_shape).any(|(shape, nodes)| *nodes > 0 && class.by_shape(shape).is_ok())
+    /// How many nodes could run a task of this class if they were open and empty.
+    pub(crate) fn able(&self, class: &Class) -> u32 {
+        (0..).zip(&self.of_shape).filter(|(shape, _)| class.by_shape(*shape).is_ok()).map(|(_, nodes)| *nodes).sum()
     }
 
     /// Books a task, whether or not it fits.

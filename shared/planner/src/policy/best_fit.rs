@@ -25,6 +25,10 @@ impl Policy for BestFit {
         let gpu_left = i64::from(hot.free_gpu_milli) - i64::from(class.all_gpu_milli());
         scaled(WHOLE - cpu_left - GPU_WEIGHT * gpu_left, WHOLE, self.scores)
     }
+
+    fn full_score(&self) -> u32 {
+        scaled(WHOLE, WHOLE, self.scores)
+    }
 }
 
 #[cfg(test)]

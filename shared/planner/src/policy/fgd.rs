@@ -118,6 +118,13 @@ impl Policy for Fgd {
         best.map(|(_, gpus)| gpus).unwrap_or_default()
     }
 
+    fn full_score(&self) -> u32 {
+        match self.scores {
+            Scores::Cut => 100,
+            Scores::Exact => MAX_SCORE,
+        }
+    }
+
     fn learn(&mut self, shapes: &[Shape]) {
         for shape in &shapes[self.tables.len()..] {
             self.tables.push(Table::new(&self.target, shape));

@@ -27,6 +27,10 @@ impl Policy for GpuClustering {
         let free = i64::from(world.hot(node).free_gpu_milli);
         company + (25 * (LARGEST_GPU_MILLI - free).max(0) / LARGEST_GPU_MILLI) as u32
     }
+
+    fn full_score(&self) -> u32 {
+        100
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ impl Policy for GpuPacking {
         }
         if idle > 0 { 50_u32.saturating_sub(idle).max(33) } else { 100_u32.saturating_sub(free_hundredths / 10).max(50) }
     }
+
+    fn full_score(&self) -> u32 {
+        100
+    }
 }
 
 #[cfg(test)]

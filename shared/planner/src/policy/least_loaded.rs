@@ -30,6 +30,13 @@ impl Policy for LeastLoaded {
             Scores::Exact => ((free * (1 << 20) as f32 + 0.5) as u32).min(MAX_SCORE),
         }
     }
+
+    fn full_score(&self) -> u32 {
+        match self.scores {
+            Scores::Cut => 100,
+            Scores::Exact => 1 << 20,
+        }
+    }
 }
 
 #[cfg(test)]

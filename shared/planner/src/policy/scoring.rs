@@ -43,6 +43,11 @@ pub(crate) trait Policy: Debug + Send {
         Search::Best
     }
 
+    /// The score of a node that everything speaks for; 0 where all nodes get the same.
+    fn full_score(&self) -> u32 {
+        0
+    }
+
     /// There may be shapes that were not there before.
     fn learn(&mut self, _shapes: &[Shape]) {}
 

@@ -53,8 +53,8 @@ impl Known {
     }
 }
 
-struct Scan {
-    planner: Planner,
+pub(super) struct Scan {
+    pub(super) planner: Planner,
     tie: TieRule,
     nodes: BTreeMap<NodeId, Known>,
     joined: usize,
@@ -64,7 +64,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(settings: &Settings) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         let planner = Planner::new(settings).unwrap();
         Self { planner, tie: settings.tie, nodes: BTreeMap::new(), joined: 0, used: 0, waiting: BTreeMap::new(), jobs: 0 }
     }
@@ -143,7 +143,7 @@ impl Scan {
         }
     }
 
-    fn act(&mut self, act: &Act) {
+    pub(super) fn act(&mut self, act: &Act) {
         let some = |at: usize| self.nodes.keys().nth(at % self.nodes.len().max(1)).copied();
         match act {
             Act::Join(machine) => {
@@ -193,7 +193,7 @@ impl Scan {
 }
 
 #[derive(Debug, Clone)]
-enum Act {
+pub(super) enum Act {
     Join(Machine),
     Leave(usize),
     Close(usize, bool),
@@ -204,7 +204,7 @@ enum Act {
     Release(usize, usize),
 }
 
-fn a_machine() -> impl Strategy<Value = Machine> {
+pub(super) fn a_machine() -> impl Strategy<Value = Machine> {
     let model = prop_oneof!["A", "B"];
     let gpus = prop_oneof![2 => Just(0_usize), 8 => 1_usize..9];
     let sizes = (proptest::option::weighted(0.8, Just(16_000_u32)), proptest::option::weighted(0.8, Just(64_u32)));
@@ -223,7 +223,7 @@ fn a_machine() -> impl Strategy<Value = Machine> {
     )
 }
 
-fn a_task() -> impl Strategy<Value = TaskClass> {
+pub(super) fn a_task() -> impl Strategy<Value = TaskClass> {
     let gpus = prop_oneof![
         Just((0, 0)),
         Just((1, 300)),
@@ -250,7 +250,7 @@ fn a_task() -> impl Strategy<Value = TaskClass> {
         })
 }
 
-fn an_act() -> impl Strategy<Value = Act> {
+pub(super) fn an_act() -> impl Strategy<Value = Act> {
     let at = || 0_usize..1_000;
     prop_oneof![
         10 => a_machine().prop_map(Act::Join),
@@ -264,7 +264,7 @@ fn an_act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let scores = prop_oneof![Just(Scores::Exact), Just(Scores::Cut)];
     let (policies, ties) = (proptest::sample::select(&PolicyName::ALL[..]), proptest::sample::select(&TieRule::ALL[..]));
     (policies, ties, scores, any::<u64>(), proptest::collection::vec((a_task(), 1_u64..20), 1..12))

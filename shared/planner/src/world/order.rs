@@ -24,6 +24,10 @@ impl Order {
         Self { tie, labels: Vec::new(), last: 0, by_name: BTreeMap::new() }
     }
 
+    pub(crate) fn tie(&self) -> TieRule {
+        self.tie
+    }
+
     pub(crate) fn labels(&self) -> &[u32] {
         &self.labels
     }
