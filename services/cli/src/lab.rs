@@ -2,6 +2,7 @@
 
 mod csv_file;
 mod openb;
+mod replay_decisions;
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ const MAX_SEEDS: u64 = 10_000;
 pub(crate) enum LabCommand {
     /// Fill a cluster with tasks that never end, and measure how much of its GPUs a policy can allocate
     Fill(FillFlags),
+    /// Play recordings of what leaders were told to the same engine, and compare decision by decision
+    ReplayDecisions(replay_decisions::ReplayFlags),
 }
 
 /// How finely scores are told apart.
@@ -115,6 +118,7 @@ struct FillView {
 pub(crate) fn run(out: &Output, command: &LabCommand) -> Result<(), Failure> {
     match command {
         LabCommand::Fill(flags) => out.one(&fill_view(flags)?, |view| in_words(out, view)),
+        LabCommand::ReplayDecisions(flags) => replay_decisions::run(out, flags),
     }
 }
 

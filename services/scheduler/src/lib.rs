@@ -2,6 +2,7 @@
 //! It never runs a job, and holds no truth of its own: a new leader rebuilds everything from JetStream and the workers.
 
 mod cancel;
+mod flight;
 mod intake;
 mod leadership;
 mod ledger;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use async_nats::Message;
 use faultline_engine::job::{Priority, Submission};
 use faultline_engine::ledger::LedgerSnapshot;
-use faultline_engine::scheduler::{Action, Beat, PendingMessage, Refused, RunningSign, Scheduler, SyncPart, SyncedNode};
+use faultline_engine::scheduler::{Action, Call, PendingMessage, Refused, RunningSign, Scheduler, SyncPart, SyncedNode};
 use faultline_protocol::codec;
 use faultline_protocol::messages::{
     CancelAnswer, CancelOutcome, CancelReply, CancelRequest, DrainSetting, EndedBatch, EpochRefused, EventKind, Goodbye, Heartbeat, Level,
@@ -23,11 +23,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::cancel::{self, Known, MAX_CANCELS};
+use crate::flight::Flight;
 use crate::intake::{self, Input, Room, read_delivery};
 use crate::ledger::LedgerTask;
 use crate::metrics::SchedulerMetrics;
 use crate::pending::{self, InStream};
-use crate::perform::Performer;
+use crate::perform::{Performer, Unsendable};
 use crate::settings::Settings;
 use crate::term::Term;
 use crate::views::{self, Surroundings};
@@ -149,7 +150,9 @@ async fn read_verdicts(nats: &Connection) -> Vec<Verdict> {
 }
 
 struct Leader {
+    /// Told everything through [`Leader::tell`].
     scheduler: Scheduler,
+    flight: Flight,
     performer: Performer,
     settings: Settings,
     since_ms: u64,
@@ -190,6 +193,7 @@ impl Leader {
         let performer = Performer::new(term, inputs, extras_sender, dead_letters);
         let leader = Self {
             scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(term.epoch),
+            flight: Flight::begin(settings, seed, term.epoch, now_ms),
             performer,
             metrics: metrics.clone(),
             settings: settings.clone(),
@@ -209,15 +213,15 @@ impl Leader {
 
     /// Lets the engine place, performs everything, and says how much more can be pulled.
     async fn act(&mut self, mut actions: Vec<Action>) {
-        let now_ms = self.now_ms();
-        self.scheduler.set_cluster_time(now_ms, self.performer.nats.unix_ms());
-        actions.extend(self.scheduler.advance(now_ms));
+        let cluster_ms = self.performer.nats.unix_ms();
+        actions.extend(self.tell(Call::Advance { cluster_ms }));
         #[cfg(debug_assertions)]
         self.scheduler.sanity_check();
         // What cannot be sent is given up, which may free room for nothing but is over after one more round.
         while !actions.is_empty() {
             let unsendable = self.performer.perform(actions).await;
-            actions = unsendable.into_iter().flat_map(|one| self.scheduler.on_unsendable(one.job, one.attempt, one.reason)).collect();
+            let told = |one: Unsendable| Call::Unsendable { job: one.job, attempt: one.attempt, reason: one.reason };
+            actions = unsendable.into_iter().flat_map(|one| self.tell(told(one))).collect();
         }
         for priority in Priority::ALL {
             let free = self.window.saturating_sub(self.scheduler.waiting_of(priority));
@@ -226,12 +230,18 @@ impl Leader {
         }
     }
 
+    /// The only way to the engine: what is recorded is all that it was told.
+    fn tell(&mut self, call: Call) -> Vec<Action> {
+        let now_ms = self.now_ms();
+        self.flight.call(&mut self.scheduler, call, now_ms)
+    }
+
     fn now_ms(&self) -> u64 {
         self.performer.nats.steady_ms()
     }
 
     async fn on_reconnected(&mut self) {
-        self.scheduler.on_reconnected(self.now_ms());
+        self.tell(Call::Reconnected);
         self.performer.ask_for_sync(subjects::CTL_ALL_SYNC.to_owned()).await;
     }
 
@@ -245,7 +255,6 @@ impl Leader {
     }
 
     fn on_deliveries(&mut self, messages: Vec<Delivered>) -> Vec<Action> {
-        let now_ms = self.now_ms();
         let mut actions = Vec::new();
         for message in messages {
             match read_delivery(&message) {
@@ -253,7 +262,7 @@ impl Leader {
                     if let Some(held) = self.scheduler.job(delivery.spec.id) {
                         self.performer.note_double(&held.ack_subject, &delivery.ack_subject);
                     }
-                    actions.extend(self.scheduler.on_delivered(delivery, now_ms));
+                    actions.extend(self.tell(Call::Delivered(delivery)));
                 }
                 Err(poison) => {
                     self.performer.nats.note_malformed();
@@ -266,14 +275,13 @@ impl Leader {
 
     fn on_ended(&mut self, message: &Message) -> Vec<Action> {
         let Some(batch) = self.plain.read::<EndedBatch>(subjects::SCHED_ENDED, message) else { return Vec::new() };
-        let now_ms = self.now_ms();
-        batch.ended.iter().flat_map(|ended| self.scheduler.on_ended(ended, now_ms)).collect()
+        batch.ended.into_iter().flat_map(|ended| self.tell(Call::Ended(ended))).collect()
     }
 
     fn on_heartbeat(&mut self, message: &Message) -> Vec<Action> {
         let Some(heartbeat) = self.plain.read::<Heartbeat>(subjects::HEARTBEAT_ALL, message) else { return Vec::new() };
-        let running: Vec<RunningSign> = heartbeat
-            .running
+        let Heartbeat { node, incarnation, running, gpus: telemetry, leaving, .. } = heartbeat;
+        let running = running
             .iter()
             .map(|brief| RunningSign {
                 attempt: brief.attempt,
@@ -282,22 +290,22 @@ impl Leader {
                 epoch: brief.epoch,
             })
             .collect();
-        let beat = Beat { incarnation: heartbeat.incarnation, running: &running, telemetry: &heartbeat.gpus, leaving: heartbeat.leaving };
-        self.scheduler.on_heartbeat(&heartbeat.node, beat, self.now_ms())
+        self.tell(Call::Heartbeat { node, incarnation, running, telemetry, leaving })
     }
 
     fn on_verdict(&mut self, message: &Message) -> Vec<Action> {
         let Some(verdict) = self.plain.read::<Verdict>(subjects::VERDICT_ALL, message) else { return Vec::new() };
-        self.judge(&verdict)
+        self.judge(verdict)
     }
 
-    fn judge(&mut self, verdict: &Verdict) -> Vec<Action> {
-        self.scheduler.on_verdict(&verdict.node, verdict.incarnation, verdict.health, &verdict.evidence, verdict.silence_ms, self.now_ms())
+    fn judge(&mut self, verdict: Verdict) -> Vec<Action> {
+        let Verdict { node, incarnation, health, evidence, silence_ms, .. } = verdict;
+        self.tell(Call::Verdict { node, incarnation, health, evidence, silence_ms })
     }
 
     fn on_goodbye(&mut self, message: &Message) -> Vec<Action> {
         let Some(bye) = self.plain.read::<Goodbye>(subjects::GOODBYE_ALL, message) else { return Vec::new() };
-        self.scheduler.on_left(&bye.node, bye.incarnation, self.now_ms())
+        self.tell(Call::Left { node: bye.node, incarnation: bye.incarnation })
     }
 
     fn on_synced(&mut self, message: &Message) -> Vec<Action> {
@@ -305,10 +313,9 @@ impl Leader {
         if sync.epoch != self.performer.epoch {
             return Vec::new();
         }
-        let now_ms = self.now_ms();
         if let Some(EpochRefused { newest, attempts }) = sync.refused {
             let refused = Refused { worker: sync.worker, epoch: sync.epoch, newest, attempts };
-            let actions = self.scheduler.on_refused(&refused, now_ms);
+            let actions = self.tell(Call::Refused(refused));
             self.tell_refusal();
             return actions;
         }
@@ -316,13 +323,13 @@ impl Leader {
             let NodeSync { node, incarnation, running, part: NodeSyncPart { answer, index, of } } = node;
             SyncedNode { node, incarnation, running, part: SyncPart { answer, index, of } }
         };
-        sync.nodes.into_iter().flat_map(|node| self.scheduler.on_synced(heard(node), now_ms)).collect()
+        sync.nodes.into_iter().flat_map(|node| self.tell(Call::Synced(heard(node)))).collect()
     }
 
     /// The lease has a higher epoch now: all workers are told, and asked what runs.
     async fn on_epoch_raised(&mut self, epoch: u64) {
         let before = self.performer.epoch;
-        self.scheduler.on_epoch_raised(epoch, self.now_ms());
+        self.tell(Call::EpochRaised { epoch });
         self.performer.epoch = self.scheduler.epoch();
         self.readiness.describe(format!("leads, epoch {epoch}"));
         self.tell_refusal();
@@ -371,7 +378,7 @@ impl Leader {
         let entry = match watched {
             Watched::Entry(entry) => entry,
             // A living worker registers its node again.
-            Watched::Vanished(node) => return self.scheduler.on_vanished(node, self.now_ms()),
+            Watched::Vanished(node) => return self.tell(Call::Vanished { node: node.clone() }),
             Watched::BeganAgain => return Vec::new(),
         };
         match intake::read_registration(entry) {
@@ -384,29 +391,30 @@ impl Leader {
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
-        let now_ms = self.now_ms();
         match input {
             Input::Registered(spec) => {
                 let node = spec.node.clone();
-                let mut actions = self.scheduler.on_registered(spec, now_ms);
-                let (known, pending) =
+                let mut actions = self.tell(Call::Registered(spec));
+                let (known, pending): (Vec<Verdict>, _) =
                     std::mem::take(&mut self.pending_verdicts).into_iter().partition(|verdict: &Verdict| verdict.node == node);
                 self.pending_verdicts = pending;
-                for verdict in &known {
+                for verdict in known {
                     actions.extend(self.judge(verdict));
                 }
                 actions
             }
-            Input::Unregistered(node) => self.scheduler.on_left(&node, u64::MAX, now_ms),
+            Input::Unregistered(node) => self.tell(Call::Left { node, incarnation: u64::MAX }),
             Input::Drain { node, draining, why } => {
-                if self.scheduler.on_drain(&node, draining, now_ms) && now_ms > self.since_ms + self.settings.engine.settle_ms {
+                let is_news = self.scheduler.is_drained(&node) != draining;
+                self.tell(Call::Drain { node: node.clone(), draining });
+                if is_news && self.now_ms() > self.since_ms + self.settings.engine.settle_ms {
                     self.tell_drained(node, draining, &why);
                 }
                 Vec::new()
             }
-            Input::RecordRead { job, read } => self.scheduler.on_record_read(job, read, now_ms),
-            Input::Cancelled(job) => self.scheduler.on_cancelled(job, now_ms),
-            Input::Pending(pending) => self.on_pending(&pending, now_ms),
+            Input::RecordRead { job, read } => self.tell(Call::RecordRead { job, read }),
+            Input::Cancelled(job) => self.tell(Call::Cancelled { job }),
+            Input::Pending(pending) => self.on_pending(pending),
             Input::AreHeld { jobs, answer } => {
                 // The ledger may have begun anew and not wait any more.
                 let _ = answer.send(jobs.into_iter().filter(|job| self.scheduler.job(*job).is_some()).collect());
@@ -415,10 +423,11 @@ impl Leader {
         }
     }
 
-    fn on_pending(&mut self, pending: &[PendingMessage], now_ms: u64) -> Vec<Action> {
-        let actions = self.scheduler.on_pending(pending, now_ms);
+    fn on_pending(&mut self, pending: Vec<PendingMessage>) -> Vec<Action> {
+        let of = pending.len();
+        let actions = self.tell(Call::Pending(pending));
         if !actions.is_empty() {
-            tracing::info!(messages = actions.len(), of = pending.len(), "unclaimed messages are delivered again");
+            tracing::info!(messages = actions.len(), of, "unclaimed messages are delivered again");
         }
         actions
     }

@@ -1,10 +1,12 @@
 //! What a job has been through.
 
+use serde::{Deserialize, Serialize};
+
 use super::attempt::{Assignment, AttemptSummary, push_history};
 
 /// How often a job has failed and been requeued, and the attempts that ended. Messages and records have the same as three fields of their
 /// own: a nested struct would be another format, and a flattened one is read through a buffer.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Path {
     /// How often the job itself has failed.
     pub failures: u32,

@@ -1,5 +1,7 @@
 //! Epochs, and who refuses the one of this leader.
 
+use serde::{Deserialize, Serialize};
+
 use crate::job::AttemptId;
 
 /// No epoch is higher than this. Numbers up to 2^53 stay exact wherever they are shown, and a worker that names a higher one must not
@@ -7,7 +9,7 @@ use crate::job::AttemptId;
 pub const MAX_EPOCH: u64 = 1 << 52;
 
 /// A worker does not believe this leader, because it has heard of a higher epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub worker: String,
     /// The epoch that was refused.

@@ -1,12 +1,14 @@
 //! What happens to jobs: delivered, read back, ended, cancelled, adopted after a change of leader.
 
+use serde::{Deserialize, Serialize};
+
 use super::planning::{task_class, turn};
 use super::{Action, Held, HeldState, Note, RunningState, Scheduler};
 use crate::job::{AttemptId, AttemptOutcome, EndedAttempt, JobId, JobSpec, JobState, Path, RunningAttempt, Told};
 use crate::words::{agree, plural};
 
 /// A message of JOBS that JetStream handed to the scheduler.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     pub spec: JobSpec,
     pub open_seq: u64,
@@ -18,7 +20,7 @@ pub struct Delivery {
 }
 
 /// What a job has been through, as its last event tells it.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Past {
     pub path: Path,
     /// It failed, and waits so long before it is tried again, counted from `written_at_ms`.
@@ -30,7 +32,7 @@ pub struct Past {
 }
 
 /// What RESULTS and EVENTS said of a job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum RecordRead {
     /// It is open under this sequence; its last event carried this past.
     Open {

@@ -7,12 +7,16 @@
 //! [`Scheduler::set_cluster_time`].
 
 mod availability;
+mod call;
 #[cfg(test)]
 mod clock_tests;
 mod counters;
 mod durations;
 mod epoch;
 mod fencing;
+pub mod flight;
+#[cfg(test)]
+mod flight_tests;
 mod gpu_slot;
 mod invariants;
 mod jobs;
@@ -42,6 +46,7 @@ use serde::{Deserialize, Serialize};
 use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
+pub use call::Call;
 pub use counters::{Counters, GpuTime, Recent, Totals};
 pub use durations::{BOUNDS_MS, Durations};
 pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};

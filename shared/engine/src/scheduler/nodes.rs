@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use faultline_planner::NodeId;
 
 use super::gpu_slot::GpuSlot;
@@ -26,7 +28,7 @@ pub struct Beat<'a> {
 }
 
 /// An attempt that a heartbeat names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningSign {
     pub attempt: AttemptId,
     pub job: JobId,

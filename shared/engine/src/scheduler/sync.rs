@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::job::{AttemptId, JobId, RunningAttempt};
 
 /// A message of JOBS that was delivered and neither acknowledged nor handed back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingMessage {
     pub job: JobId,
     /// Any ack subject that acts on its sequence.
@@ -13,7 +15,7 @@ pub struct PendingMessage {
 }
 
 /// What one worker says of one of its nodes, in answer to a new leader's question.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncedNode {
     pub node: String,
     pub incarnation: u64,
@@ -22,7 +24,7 @@ pub struct SyncedNode {
 }
 
 /// Which part of an answer this is: one message may not hold all that a node runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncPart {
     /// The number of the answer, as its worker counts them.
     pub answer: u64,
