@@ -15,4 +15,4 @@ pub mod tables;
 pub mod workload;
 
 pub use setup::{InvalidSetup, Passes, Setup};
-pub use sim::{DispatchSettings, run};
+pub use sim::run;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use faultline_planner::{InvalidMachine, InvalidSettings};
+use faultline_planner::{DispatchSettings, InvalidMachine, InvalidSettings};
 use thiserror::Error;
 
 use crate::cluster::Cluster;
 use crate::faults::Faults;
-use crate::sim::DispatchSettings;
 use crate::workload::Workload;
 
 /// One run: the same setup gives the same outcome.

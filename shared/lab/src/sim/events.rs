@@ -22,8 +22,6 @@ pub(crate) enum Event {
     Mended { node: u32, life: u32 },
     /// Outages are computed up to here.
     LookAhead,
-    /// The dispatcher asked to be called.
-    Wake,
 }
 
 /// What breaks a node from outside.

@@ -1,12 +1,11 @@
 //! The lives of jobs: they arrive, wait, start, make progress, are interrupted, wait again, and end.
 
 use faultline_engine::goodput::{Account, Ending, LossCause, Phase, young_interval_ms};
-use faultline_planner::{JobNumber, Placed, Request};
+use faultline_planner::{JobNumber, Placed, Remaining, Request};
 
 use super::Simulation;
 use super::events::Event;
 use super::plan::{Plan, Rounds};
-use super::stand_in::Remaining;
 use crate::faults::Exposure;
 use crate::outcome::{AttemptEnd, End, JobRow};
 use crate::workload::{Fate, Interval, Job, Workload};
@@ -304,6 +303,17 @@ impl Simulation<'_> {
         let estimate_ms = estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(work_ms)).max(1));
         self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, Remaining { estimate_ms });
         self.is_stale = true;
+    }
+
+    /// Jobs that no set of nodes could run, looked for when nothing else goes on.
+    pub(super) fn give_up_impossible(&mut self) {
+        if self.dispatcher.running() > 0 || self.dispatcher.waiting() == 0 {
+            return;
+        }
+        for job in self.dispatcher.impossible() {
+            self.dispatcher.withdraw(job);
+            self.end(job as u32, End::Impossible);
+        }
     }
 
     pub(super) fn on_gone(&mut self, _number: u32, _attempt: u32) {}

@@ -4,15 +4,13 @@ mod events;
 mod jobs;
 mod nodes;
 mod plan;
-mod stand_in;
 mod trail;
 
 #[cfg(test)]
 mod tests;
 
-pub use stand_in::DispatchSettings;
-
 use faultline_engine::goodput::Books;
+use faultline_planner::{Dispatch, Dispatcher, Limits};
 
 use crate::faults::Weather;
 use crate::outcome::{End, Outcome};
@@ -20,11 +18,13 @@ use crate::setup::{InvalidSetup, Passes, Setup, check};
 use events::{Event, Events};
 use jobs::Jobs;
 use nodes::Nodes;
-use stand_in::{Dispatch, Dispatcher};
 use trail::Trail;
 
 /// Without a horizon a run ends when nothing has started or ended for a year although jobs wait: they never will.
 const NEVER_MS: u64 = 366 * 86_400_000;
+
+/// A pass is not cut short: nothing else waits for the loop.
+const LIMITS: Limits = Limits { decisions: usize::MAX, scores: usize::MAX };
 
 /// Plays a setup until its horizon, or until no job is left.
 pub fn run(setup: &Setup) -> Result<Outcome, InvalidSetup> {
@@ -47,8 +47,6 @@ pub(crate) struct Simulation<'a> {
     trail: Trail,
     /// Whether something happened that the dispatcher may make use of.
     is_stale: bool,
-    /// When it wants to be asked again.
-    wakes_ms: Option<u64>,
     /// When a job started or ended last.
     moved_ms: u64,
 }
@@ -70,7 +68,6 @@ impl<'a> Simulation<'a> {
             jobs: Jobs::new(&setup.workload),
             trail: Trail::new(setup.keep_attempts),
             is_stale: true,
-            wakes_ms: None,
             moved_ms: 0,
         };
         simulation.schedule_faults();
@@ -115,10 +112,6 @@ impl<'a> Simulation<'a> {
             Event::Seen { node, life } => self.on_seen(node as usize, life),
             Event::Mended { node, life } => self.on_mended(node as usize, life),
             Event::LookAhead => self.look_ahead(),
-            Event::Wake => {
-                self.wakes_ms = None;
-                self.is_stale = true;
-            }
         }
     }
 
@@ -131,20 +124,16 @@ impl<'a> Simulation<'a> {
     /// Asks the dispatcher until it has nothing more to decide.
     fn pass(&mut self) {
         while std::mem::take(&mut self.is_stale) {
-            let pass = self.dispatcher.pass(self.now_ms);
+            let pass = self.dispatcher.pass(self.now_ms, LIMITS);
             self.is_stale = pass.unfinished;
             for decision in pass.decisions {
                 match decision {
                     Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
+                    Dispatch::Reserve { .. } => {}
                 }
             }
         }
-        if let Some(wakes_ms) = self.dispatcher.next_ms()
-            && self.wakes_ms.is_none_or(|known_ms| wakes_ms < known_ms)
-        {
-            self.wakes_ms = Some(wakes_ms.max(self.now_ms + 1));
-            self.events.push(wakes_ms.max(self.now_ms + 1), Event::Wake);
-        }
+        self.give_up_impossible();
     }
 
     fn finish(mut self) -> Outcome {

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use faultline_engine::fault::{FailureDomain, SharedPart};
 use faultline_engine::goodput::{Books, Class, Condition, LossCause};
-use faultline_planner::{Closed, NodeId};
+use faultline_planner::{Closed, Dispatcher, NodeId};
 use rand::RngExt;
 
 use super::Simulation;
 use super::events::{Breaker, Event};
 use super::jobs::Run;
-use super::stand_in::Dispatcher;
 use crate::faults::{Clock, Course, Exposure};
 use crate::outcome::{FaultOrigin, FaultRow};
 use crate::setup::{InvalidSetup, Setup};

@@ -1,5 +1,5 @@
 use faultline_engine::goodput::Class;
-use faultline_planner::TaskClass;
+use faultline_planner::{DispatchSettings, TaskClass};
 
 use super::*;
 use crate::cluster::{Cluster, NodeModel};
