@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod faults;
 pub mod outcome;
 pub mod report;
+pub mod repro;
 mod setup;
 mod sim;
 pub mod statistics;

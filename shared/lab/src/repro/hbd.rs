@@ -1,0 +1,75 @@
+//! Faults of a production cluster of 400 nodes, played again: the share of GPU time that is down must be what the file itself says
+//! (stepfun-ai/InfiniteHBD-Trace, published with "InfiniteHBD", SIGCOMM 2025).
+
+use faultline_engine::goodput::Class;
+use faultline_planner::DispatchSettings;
+
+use super::Row;
+use crate::cluster::{Cluster, NodeModel};
+use crate::faults::{Detector, Faults, RecordedFault};
+use crate::run;
+use crate::setup::{InvalidSetup, Setup};
+use crate::workload::Workload;
+
+const DAY_MS: u64 = 86_400_000;
+pub const NODES: usize = 400;
+
+/// The file's share: node-milliseconds of faults within the window, those of one node merged, over all. Written without the lab's machinery.
+pub fn share_of_file(faults: &[RecordedFault], nodes: usize, window_ms: u64) -> f64 {
+    let mut down_ms = 0_u128;
+    for node in 0..nodes {
+        let mut edges: Vec<(u64, i32)> = Vec::new();
+        for fault in faults.iter().filter(|fault| fault.node == node) {
+            edges.push((fault.from_ms.min(window_ms), 1));
+            edges.push((fault.until_ms.min(window_ms), -1));
+        }
+        edges.sort_unstable();
+        let (mut depth, mut since_ms) = (0, 0);
+        for (at_ms, change) in edges {
+            if depth > 0 {
+                down_ms += u128::from(at_ms - since_ms);
+            }
+            (depth, since_ms) = (depth + change, at_ms);
+        }
+    }
+    down_ms as f64 / (nodes as f64 * window_ms as f64)
+}
+
+/// The replay of recorded faults on empty nodes, for so many days.
+pub fn setup(faults: Vec<RecordedFault>, nodes: usize, days: u64) -> Setup {
+    let cluster = Cluster::uniform(nodes, &NodeModel::eight_gpus("H800"), 4, 16);
+    Setup {
+        faults: Faults { recorded: faults, detector: Detector::Instant, ..Faults::off() },
+        horizon_ms: Some(days * DAY_MS),
+        ..Setup::new(cluster, Workload::default(), DispatchSettings::default())
+    }
+}
+
+/// The share that is down, here and by the file.
+pub fn rows(faults: Vec<RecordedFault>, nodes: usize, days: u64) -> Result<Vec<Row>, InvalidSetup> {
+    let published = share_of_file(&faults, nodes, days * DAY_MS);
+    let outcome = run(&setup(faults, nodes, days))?;
+    let here = outcome.totals.of(Class::Down) as f64 / outcome.totals.capacity() as f64;
+    Ok(vec![Row {
+        name: format!("down share of {nodes} nodes over {days} days"),
+        unit: "%",
+        published: published * 100.0,
+        here: here * 100.0,
+        tolerance: 1e-9,
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_faults_of_a_node_count_once() {
+        let fault = |node, from, until| RecordedFault { node, from_ms: from * DAY_MS, until_ms: until * DAY_MS };
+        let faults = vec![fault(0, 1, 3), fault(0, 2, 5), fault(1, 4, 20), fault(0, 5, 6)];
+        let rows = rows(faults, 4, 10).unwrap();
+        // Node 0 for 5 days, node 1 for 6, of 40 node-days.
+        assert!((rows[0].published - 27.5).abs() < 1e-9);
+        assert!(rows[0].agrees(), "{rows:?}");
+    }
+}
