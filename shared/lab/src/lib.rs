@@ -16,4 +16,4 @@ pub mod tables;
 pub mod workload;
 
 pub use setup::{InvalidSetup, Passes, Setup};
-pub use sim::run;
+pub use sim::{Violation, run};

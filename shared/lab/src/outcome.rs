@@ -3,6 +3,8 @@
 use faultline_engine::goodput::{Series, Totals};
 use faultline_planner::JobNumber;
 
+use crate::sim::Violation;
+
 /// Everything about one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -21,6 +23,8 @@ pub struct Outcome {
     pub events: u64,
     /// Of all decisions and ends: equal for equal runs.
     pub hash: u64,
+    /// What should have held and did not: empty, or the program is wrong and so are the figures.
+    pub violations: Vec<Violation>,
 }
 
 /// One fault of a node.

@@ -6,6 +6,8 @@ use faultline_planner::{JobNumber, Placed, Remaining, Request};
 use super::Simulation;
 use super::events::Event;
 use super::plan::{Plan, Rounds};
+use super::planted::Bug;
+use super::watch::Violation;
 use crate::faults::Exposure;
 use crate::outcome::{AttemptEnd, End, JobRow};
 use crate::workload::{Fate, Interval, Job, Workload};
@@ -18,11 +20,20 @@ pub(super) struct Run {
     plan: Plan,
     tasks: u32,
     state: State,
-    /// Its nodes, ascending, with what it holds of their GPUs in thousandths.
+    /// Its nodes, ascending, with how many of its tasks are there.
     pub(super) holdings: Vec<(u32, u32)>,
+    /// Thousandths of GPUs of one task.
+    task_milli: u32,
     row: Option<u32>,
     /// Whether its nodes wear out.
     pub(super) is_working: bool,
+}
+
+impl Run {
+    /// What it holds of the GPUs of each node, in thousandths.
+    fn milli(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        self.holdings.iter().map(|(node, tasks)| (*node as usize, tasks * self.task_milli))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +55,10 @@ struct Life {
     waits_since_ms: u64,
     /// Work that lies in a durable checkpoint, as it passes with all tasks.
     kept_ms: u64,
+    /// Progress of all attempts, whatever became of it, as it passed.
+    made_ms: u64,
+    /// Some attempt ran with fewer tasks than all.
+    was_shrunk: bool,
     was_hit_by_fault: bool,
 }
 
@@ -156,28 +171,33 @@ impl Simulation<'_> {
         let setup = self.setup;
         let job = &setup.workload.jobs[number as usize];
         let class = &setup.workload.classes[job.class as usize];
-        let task_milli = u32::from(class.gpus) * u32::from(class.gpu_milli);
-        let holdings = held(tasks, task_milli);
+        let holdings = held(tasks);
+        self.watch.started(self.now_ms, number, job, class, &holdings, &setup.cluster);
         let plan = self.plan(number, tasks.len() as u32, holdings.len());
-        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(life) = self.jobs.lives[number as usize].as_mut().filter(|life| life.run.is_none()) else {
+            return self.watch.violated(Violation::NotWaiting { at_ms: self.now_ms, job: number });
+        };
+        life.was_shrunk |= tasks.len() as u32 != job.tasks;
         let row = &mut self.jobs.rows[number as usize];
         row.attempts += 1;
         row.first_start_ms.get_or_insert(self.now_ms);
         row.wait_ms += self.now_ms - life.waits_since_ms;
         let nodes: Vec<u32> = holdings.iter().map(|(node, _)| *node).collect();
         let trail_row = self.trail.started(self.now_ms, number, row.attempts, tasks.len() as u32, &nodes);
-        self.books.start(self.now_ms, &mut life.account, holdings.iter().map(|(node, milli)| (*node as usize, *milli)), Phase::Restore);
         let attempt = row.attempts;
-        life.run = Some(Box::new(Run {
+        let run = Box::new(Run {
             attempt,
             start_ms: self.now_ms,
             plan,
             tasks: tasks.len() as u32,
             state: State::Runs,
             holdings,
+            task_milli: u32::from(class.gpus) * u32::from(class.gpu_milli),
             row: trail_row,
             is_working: false,
-        }));
+        });
+        self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Restore);
+        life.run = Some(run);
         self.moved_ms = self.now_ms;
         self.events.push(plan.ends_ms(), Event::Done { job: number, attempt });
         if setup.faults.exposure == Exposure::Working {
@@ -226,8 +246,13 @@ impl Simulation<'_> {
     /// Nothing is left to do for the job.
     fn end(&mut self, number: u32, end: End) {
         let row = &mut self.jobs.rows[number as usize];
+        if row.end_ms.is_some() {
+            return self.watch.violated(Violation::EndedTwice { at_ms: self.now_ms, job: number });
+        }
         (row.end, row.end_ms) = (end, Some(self.now_ms));
-        self.jobs.lives[number as usize] = None;
+        if let Some(life) = self.jobs.lives[number as usize].take() {
+            self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, 0, !life.was_shrunk);
+        }
         self.jobs.ended += 1;
         self.moved_ms = self.now_ms;
         self.is_stale = true;
@@ -236,21 +261,25 @@ impl Simulation<'_> {
     /// Brings the books up to now; progress that is durable is kept for the next attempt.
     fn tell(&mut self, number: u32) {
         let all_tasks = self.job(number).tasks;
+        let forgets_loss = self.has(Bug::ForgottenLoss);
         let Some(life) = &mut self.jobs.lives[number as usize] else { return };
         let Some(run) = &life.run else { return };
         if run.state == State::Runs {
             run.plan.tell(self.now_ms, &mut self.books, &mut life.account);
-            let durable_ms = u128::from(run.plan.durable_ms(self.now_ms)) * u128::from(run.tasks) / u128::from(all_tasks);
-            life.kept_ms += durable_ms as u64;
+            let made_ms = run.plan.made_ms(self.now_ms);
+            let durable_ms = if forgets_loss { made_ms } else { run.plan.durable_ms(self.now_ms) };
+            life.kept_ms += (u128::from(durable_ms) * u128::from(run.tasks) / u128::from(all_tasks)) as u64;
+            life.made_ms += made_ms;
         }
     }
 
     /// The attempt holds nothing from now on.
     fn release(&mut self, number: u32, end: AttemptEnd, culprit: Option<u32>, ending: Ending) {
+        let leaks = self.has(Bug::LeakedGpu);
         let Some(life) = &mut self.jobs.lives[number as usize] else { return };
         let Some(run) = life.run.take() else { return };
-        let holdings = run.holdings.iter().map(|(node, milli)| (*node as usize, *milli));
-        self.books.end(self.now_ms, &mut life.account, holdings, ending);
+        let leaked = usize::from(leaks && end == AttemptEnd::Fault);
+        self.books.end(self.now_ms, &mut life.account, run.milli().skip(leaked), ending);
         self.trail.ended(self.now_ms, number, run.row, end, culprit);
         let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
         row.run_ms += self.now_ms - run.start_ms;
@@ -261,6 +290,8 @@ impl Simulation<'_> {
         row.stalled_ms = spent.stalled_ms;
         self.rest(&run);
         self.nodes.let_go(number, &run.holdings);
+        let class = &self.setup.workload.classes[self.job(number).class as usize];
+        self.watch.ended(class, &run.holdings);
     }
 
     /// A member is dead: no progress from now on.
@@ -334,13 +365,14 @@ impl Simulation<'_> {
             row.checkpoint_ms = spent.checkpoint_ms;
             row.restore_ms = spent.restore_ms;
             row.stalled_ms = spent.stalled_ms;
+            self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, spent.open_ms, false);
         }
     }
 }
 
-/// What tasks hold of each node, ascending.
-fn held(tasks: &[Placed], task_milli: u32) -> Vec<(u32, u32)> {
-    let mut holdings: Vec<(u32, u32)> = tasks.iter().map(|task| (task.node().at() as u32, task_milli)).collect();
+/// How many of the tasks are on each node, ascending.
+fn held(tasks: &[Placed]) -> Vec<(u32, u32)> {
+    let mut holdings: Vec<(u32, u32)> = tasks.iter().map(|task| (task.node().at() as u32, 1)).collect();
     if holdings.len() > 1 {
         holdings.sort_unstable();
         holdings.dedup_by(|next, kept| {

@@ -4,7 +4,9 @@ mod events;
 mod jobs;
 mod nodes;
 mod plan;
+mod planted;
 mod trail;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,11 @@ use crate::setup::{InvalidSetup, Passes, Setup, check};
 use events::{Event, Events};
 use jobs::Jobs;
 use nodes::Nodes;
+use planted::Bug;
 use trail::Trail;
+use watch::Watch;
+
+pub use watch::Violation;
 
 /// Without a horizon a run ends when nothing has started or ended for a year although jobs wait: they never will.
 const NEVER_MS: u64 = 366 * 86_400_000;
@@ -45,6 +51,8 @@ pub(crate) struct Simulation<'a> {
     nodes: Nodes,
     jobs: Jobs,
     trail: Trail,
+    watch: Watch,
+    planted: Option<Bug>,
     /// Whether something happened that the dispatcher may make use of.
     is_stale: bool,
     /// When a job started or ended last.
@@ -67,6 +75,8 @@ impl<'a> Simulation<'a> {
             nodes,
             jobs: Jobs::new(&setup.workload),
             trail: Trail::new(setup.keep_attempts),
+            watch: Watch::new(&setup.cluster),
+            planted: None,
             is_stale: true,
             moved_ms: 0,
         };
@@ -142,9 +152,11 @@ impl<'a> Simulation<'a> {
         let usage = self.books.series().cloned();
         let totals = self.books.totals().clone();
         let faults = self.nodes.into_rows();
+        let expected = u128::from(self.setup.cluster.all_gpu_milli()) * u128::from(self.now_ms);
+        let violations = self.watch.finish(&totals, expected, |node| u64::from(self.books.booked_milli(node)));
         let jobs = self.jobs.into_rows();
         let (attempts, hash) = self.trail.finish(&jobs, &totals);
         debug_assert!(jobs.iter().all(|row| row.end == End::Open || row.end_ms.is_some()));
-        Outcome { jobs, attempts, faults, totals, usage, end_ms: self.now_ms, events: self.played, hash }
+        Outcome { jobs, attempts, faults, totals, usage, end_ms: self.now_ms, events: self.played, hash, violations }
     }
 }

@@ -10,6 +10,7 @@ use rand::RngExt;
 use super::Simulation;
 use super::events::{Breaker, Event};
 use super::jobs::Run;
+use super::planted::Bug;
 use crate::faults::{Clock, Course, Exposure};
 use crate::outcome::{FaultOrigin, FaultRow};
 use crate::setup::{InvalidSetup, Setup};
@@ -218,6 +219,7 @@ impl Simulation<'_> {
     }
 
     pub(super) fn on_fails(&mut self, number: usize) {
+        let by_call_order = self.has(Bug::DrawsByCallOrder);
         let node = &mut self.nodes.all[number];
         if node.broken.is_some() || node.clock.fails_ms(&mut self.weather).is_none_or(|at_ms| at_ms > self.now_ms) {
             return;
@@ -231,7 +233,8 @@ impl Simulation<'_> {
             }
             _ => FaultOrigin::Node,
         };
-        node.clock.failed(self.setup.seed, number);
+        let drawn_for = if by_call_order { self.nodes.rows.len() } else { number };
+        node.clock.failed(self.setup.seed, drawn_for);
         let course = faults.repair.course(self.setup.seed, number as u64, u64::from(node.life));
         let until_ms = (!course.from_detection).then(|| self.now_ms + course.for_ms);
         self.break_down(number, origin, course, until_ms);

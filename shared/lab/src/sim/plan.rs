@@ -52,6 +52,11 @@ impl Plan {
         Some(Progress { rounds: done, work_ms: if is_writing { work_ms } else { rest_ms }, writing_ms })
     }
 
+    /// Work that was done until an instant, whatever becomes of it.
+    pub(crate) fn made_ms(&self, at_ms: u64) -> u64 {
+        self.progress(at_ms).map_or(0, |progress| progress.rounds * self.rounds.map_or(0, |rounds| rounds.work_ms) + progress.work_ms)
+    }
+
     /// Work that a later attempt need not do again.
     pub(crate) fn durable_ms(&self, at_ms: u64) -> u64 {
         let rounds = self.progress(at_ms).map_or(0, |progress| progress.rounds);

@@ -1,0 +1,137 @@
+//! What must hold in every run, checked along the way: a run that breaks one of these says so, and none of its figures is to be believed.
+
+use faultline_engine::goodput::Totals;
+use faultline_planner::TaskClass;
+use thiserror::Error;
+
+use crate::cluster::Cluster;
+use crate::outcome::{End, JobRow};
+use crate::workload::Job;
+
+/// One thing that did not hold. Please report it: it is an error of the program, whatever the setup was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Violation {
+    #[error("at {at_ms} ms node {node} holds more {what} than it has: {held} of {has}")]
+    OverCapacity { at_ms: u64, node: u32, what: &'static str, held: u64, has: u64 },
+    #[error("at {at_ms} ms job {job} started with {tasks} tasks")]
+    GangSize { at_ms: u64, job: u32, tasks: u32 },
+    #[error("at {at_ms} ms job {job} started, which does not wait")]
+    NotWaiting { at_ms: u64, job: u32 },
+    #[error("at {at_ms} ms job {job} ended for the second time")]
+    EndedTwice { at_ms: u64, job: u32 },
+    #[error("job {job} was committed with {productive_ms} ms of productive work and has {work_ms} ms")]
+    CommittedWork { job: u32, productive_ms: u64, work_ms: u64 },
+    #[error("job {job} made {made_ms} ms of progress, of which {judged_ms} ms are accounted for")]
+    WorkNotConserved { job: u32, made_ms: u64, judged_ms: u64 },
+    #[error("{milli} GPU milli of node {node} are booked at the end, and other shares run there")]
+    Leaked { node: u32, milli: u64 },
+    #[error("the classes of GPU time sum to {sum}, and there was {capacity}")]
+    NotAPartition { sum: u128, capacity: u128 },
+}
+
+/// More than these are not kept: one tells it all.
+const KEPT: usize = 100;
+
+#[derive(Debug, Default)]
+struct Held {
+    gpu_milli: u64,
+    cpu_milli: u64,
+    memory_mib: u64,
+    tasks: u64,
+}
+
+/// Books of its own, beside those of the planner and of the goodput.
+#[derive(Debug)]
+pub(super) struct Watch {
+    held: Vec<Held>,
+    violations: Vec<Violation>,
+}
+
+impl Watch {
+    pub(super) fn new(cluster: &Cluster) -> Self {
+        Self { held: cluster.machines.iter().map(|_| Held::default()).collect(), violations: Vec::new() }
+    }
+
+    pub(super) fn violated(&mut self, violation: Violation) {
+        if self.violations.len() < KEPT {
+            self.violations.push(violation);
+        }
+    }
+
+    /// A job starts with so many tasks on each of these nodes.
+    pub(super) fn started(&mut self, at_ms: u64, number: u32, job: &Job, class: &TaskClass, holdings: &[(u32, u32)], cluster: &Cluster) {
+        let tasks: u32 = holdings.iter().map(|(_, tasks)| *tasks).sum();
+        if !(job.min_tasks..=job.tasks).contains(&tasks) {
+            self.violated(Violation::GangSize { at_ms, job: number, tasks });
+        }
+        if at_ms < job.submit_ms {
+            self.violated(Violation::NotWaiting { at_ms, job: number });
+        }
+        for (node, tasks) in holdings {
+            let held = &mut self.held[*node as usize];
+            held.add(class, *tasks);
+            let machine = &cluster.machines[*node as usize];
+            let limits = [
+                ("GPU milli", held.gpu_milli, Some(u64::from(cluster.gpu_milli(*node as usize)))),
+                ("CPU milli", held.cpu_milli, machine.cpu_milli.map(u64::from)),
+                ("MiB of memory", held.memory_mib, machine.memory_mib.map(u64::from)),
+                ("tasks", held.tasks, machine.slots.map(u64::from)),
+            ];
+            for (what, held, has) in limits {
+                if let Some(has) = has.filter(|has| held > *has) {
+                    self.violated(Violation::OverCapacity { at_ms, node: *node, what, held, has });
+                }
+            }
+        }
+    }
+
+    pub(super) fn ended(&mut self, class: &TaskClass, holdings: &[(u32, u32)]) {
+        for (node, tasks) in holdings {
+            self.held[*node as usize].remove(class, *tasks);
+        }
+    }
+
+    /// A job is over. `made_ms`: its progress, counted apart from the books.
+    pub(super) fn job_over(&mut self, row: &JobRow, job: &Job, made_ms: u64, open_ms: u64, was_whole: bool) {
+        let number = row.job as u32;
+        let judged_ms = row.productive_ms + row.lost_ms + open_ms;
+        if judged_ms != made_ms {
+            self.violated(Violation::WorkNotConserved { job: number, made_ms, judged_ms });
+        }
+        if row.end == End::Committed && was_whole && row.productive_ms != job.work_ms {
+            self.violated(Violation::CommittedWork { job: number, productive_ms: row.productive_ms, work_ms: job.work_ms });
+        }
+    }
+
+    /// The run is over: what the dispatcher and the books still hold of a node must be what runs there.
+    pub(super) fn finish(mut self, totals: &Totals, expected: u128, booked: impl Fn(usize) -> u64) -> Vec<Violation> {
+        for node in 0..self.held.len() {
+            let milli = booked(node);
+            if milli != self.held[node].gpu_milli {
+                self.violated(Violation::Leaked { node: node as u32, milli });
+            }
+        }
+        if !totals.is_exact() || totals.overbooked() > 0 || totals.capacity() != expected {
+            self.violated(Violation::NotAPartition { sum: totals.sum(), capacity: expected });
+        }
+        self.violations
+    }
+}
+
+impl Held {
+    fn add(&mut self, class: &TaskClass, tasks: u32) {
+        let tasks = u64::from(tasks);
+        self.gpu_milli += tasks * u64::from(class.gpus) * u64::from(class.gpu_milli);
+        self.cpu_milli += tasks * u64::from(class.cpu_milli);
+        self.memory_mib += tasks * u64::from(class.memory_mib);
+        self.tasks += tasks;
+    }
+
+    fn remove(&mut self, class: &TaskClass, tasks: u32) {
+        let tasks = u64::from(tasks);
+        self.gpu_milli -= tasks * u64::from(class.gpus) * u64::from(class.gpu_milli);
+        self.cpu_milli -= tasks * u64::from(class.cpu_milli);
+        self.memory_mib -= tasks * u64::from(class.memory_mib);
+        self.tasks -= tasks;
+    }
+}
