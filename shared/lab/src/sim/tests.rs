@@ -1,3 +1,5 @@
+mod queues;
+
 use faultline_engine::goodput::Class;
 use faultline_planner::{DispatchSettings, TaskClass};
 
