@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod faults;
 pub mod outcome;
+pub mod read;
 pub mod report;
 pub mod repro;
 mod setup;
@@ -14,6 +15,9 @@ pub mod statistics;
 pub mod streams;
 pub mod tables;
 pub mod workload;
+
+#[cfg(test)]
+mod traces;
 
 pub use setup::{InvalidSetup, Passes, Setup};
 pub use sim::{Violation, run};
