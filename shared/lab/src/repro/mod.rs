@@ -4,6 +4,8 @@ pub mod airesim;
 pub mod ettr;
 pub mod hbd;
 pub mod llama3;
+pub mod philly;
+pub mod rls;
 
 /// One figure beside the published one.
 #[derive(Debug, Clone, PartialEq)]

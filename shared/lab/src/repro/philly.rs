@@ -1,0 +1,105 @@
+//! Two virtual clusters of Microsoft's Philly, first come first served and shortest job first, in the setup of Helios (Hu et al., "Characterization
+//! and Prediction of Deep Learning Workloads in Large-Scale GPU Datacenters", SC'21; its artifact is S-Lab-System-Group/HeliosArtifact).
+//!
+//! Helios published figures for the whole log, which is large. Here are the jobs that the Sia artifact (SOSP'23) has of two of the clusters, on
+//! fewer nodes, so that there is a queue; the figures beside ours are from a small program of its own with the same rules.
+//!
+//! Jobs from October 1 to November 30, 2017, with at least one GPU. Nodes have 8 GPUs. The first job of the order that does not fit blocks the others.
+//! Up to 8 GPUs lie on one node, the one with the fewest free that suffice; more are whole nodes. The run time is known to shortest job first.
+
+use faultline_planner::{Blocking, DispatchSettings, OrderName, PolicyName, Scores, Settings, TieRule};
+
+use super::Row;
+use crate::cluster::{Cluster, NodeModel};
+use crate::read::Reading;
+use crate::run;
+use crate::setup::{InvalidSetup, Setup};
+use crate::workload::{Job, Workload};
+
+/// October 1 and December 1, 2017, 00:00, in seconds since 1970.
+const WINDOW_S: (u64, u64) = (1_506_816_000, 1_512_086_400);
+
+struct Case {
+    cluster: &'static str,
+    nodes: usize,
+    fifo_s: f64,
+    sjf_s: f64,
+}
+
+const CASES: [Case; 2] = [
+    Case { cluster: "11cb48", nodes: 4, fifo_s: 245_410.65, sjf_s: 6_548.04 },
+    Case { cluster: "0e4a51", nodes: 12, fifo_s: 179_856.94, sjf_s: 135_424.45 },
+];
+
+/// Mean times from submission to end. `reading` is what [`crate::read::jobs`] makes of the file, of all clusters or of these two.
+pub fn rows(reading: &Reading) -> Result<Vec<Row>, InvalidSetup> {
+    let mut rows = Vec::new();
+    for case in &CASES {
+        let workload = of_cluster(reading, case.cluster);
+        for (order, published) in [(OrderName::Fifo, case.fifo_s), (OrderName::Sjf, case.sjf_s)] {
+            let outcome = run(&setup(workload.clone(), case.nodes, order))?;
+            let took_ms = outcome.jobs.iter().filter_map(|job| Some(job.end_ms? - job.submit_ms));
+            let here = took_ms.sum::<u64>() as f64 / 1e3 / outcome.jobs.len() as f64;
+            let name = format!("{} on {} nodes, {order}: mean time to the end ({} jobs)", case.cluster, case.nodes, outcome.jobs.len());
+            rows.push(Row { name, unit: "s", published, here, tolerance: 1.0 });
+        }
+    }
+    Ok(rows)
+}
+
+fn of_cluster(reading: &Reading, cluster: &str) -> Workload {
+    let Reading { workload, report } = reading;
+    let begins_s = report.begins_s.unwrap_or(0);
+    let is_inside = |job: &&Job| {
+        let submit_s = begins_s + job.submit_ms / 1_000;
+        (WINDOW_S.0..WINDOW_S.1).contains(&submit_s) && workload.queues[job.queue as usize] == cluster
+    };
+    let jobs = workload.jobs.iter().filter(is_inside).map(|job| Job { estimate_ms: Some(job.work_ms), ..job.clone() });
+    Workload { jobs: jobs.collect(), names: Vec::new(), ..workload.clone() }
+}
+
+fn setup(workload: Workload, nodes: usize, order: OrderName) -> Setup {
+    let placement = Settings { policy: PolicyName::BestFit, tie: TieRule::First, scores: Scores::Exact, ..Settings::default() };
+    let dispatch = DispatchSettings { placement, order, blocking: Blocking::Strict, ..DispatchSettings::default() };
+    Setup { keep_attempts: false, ..Setup::new(Cluster::uniform(nodes, &NodeModel::eight_gpus("any"), nodes, 1), workload, dispatch) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::{ReadSettings, Source, jobs};
+    use crate::traces::find;
+
+    #[test]
+    fn both_clusters_agree_to_the_second() {
+        let Some(path) = find("philly/philly_two_vcs.csv") else { return };
+        let reading = jobs(&Source::open(&path).unwrap(), None, &ReadSettings::default()).unwrap();
+        let rows = rows(&reading).unwrap();
+        let differs: Vec<&Row> = rows.iter().filter(|row| !row.agrees()).collect();
+        assert!(differs.is_empty(), "{differs:#?}");
+    }
+
+    /// Two nodes: 5 GPUs on the first, 6 on the second; then 2 go where only 2 are free, so that 3 still fit beside the 5, and two whole nodes wait for
+    /// all of them.
+    #[test]
+    fn jobs_lie_where_the_fewest_suffice_and_whole_nodes_wait() {
+        let text = "timestamp,duration,num_gpus,gpu_time,cluster
+2017-10-01 00:00:00,100,5,0,11cb48
+2017-10-01 00:00:01,100,6,0,11cb48
+2017-10-01 00:00:02,100,2,0,11cb48
+2017-10-01 00:00:03,100,3,0,11cb48
+2017-10-01 00:00:04,100,16,0,11cb48
+2017-10-01 00:00:05,1,1,0,11cb48
+2017-10-01 00:00:05,1,1,0,0e4a51
+2017-09-30 23:59:59,1,1,0,11cb48
+";
+        let reading = jobs(&Source::new("two", text), None, &ReadSettings::default()).unwrap();
+        let workload = of_cluster(&reading, "11cb48");
+        let starts = |order| {
+            let outcome = run(&setup(workload.clone(), 2, order)).unwrap();
+            outcome.jobs.iter().map(|job| (job.first_start_ms.unwrap() - 1_000) / 1_000).collect::<Vec<_>>()
+        };
+        assert_eq!(starts(OrderName::Fifo), [0, 1, 2, 3, 103, 203]);
+        assert_eq!(starts(OrderName::Sjf), [0, 1, 2, 3, 103, 100]);
+    }
+}
