@@ -259,3 +259,12 @@ fn a_report_of_little_is_still_a_page() {
     little.summary.clear();
     assert!(html(&little).contains("No run has a value for goodput."));
 }
+
+#[test]
+fn every_class_of_the_accounting_is_drawn() {
+    let mut drawn: Vec<&str> = super::classes::ALL.iter().map(|class| class.name).collect();
+    let mut known: Vec<&str> = faultline_engine::goodput::Class::ALL.into_iter().map(faultline_engine::goodput::Class::as_str).collect();
+    drawn.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(drawn, known);
+}

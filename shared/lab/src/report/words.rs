@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(in_words(named("lost_share"), 0.0123), "1.23 %");
         assert_eq!(in_words(named("wait_p90_s"), 5_400.0), "1 h 30 min");
         assert_eq!(in_words(named("lost_gpu_h"), 12_345.6), "12,346 GPU h");
-        assert_eq!(in_words(named("slowdown_mean"), 3.14159), "3.14");
+        assert_eq!(in_words(named("slowdown_mean"), 3.456), "3.46");
         assert_eq!(difference_in_words(named("goodput"), -0.0213), "-2.13 points");
         assert_eq!(difference_in_words(named("jct_mean_s"), -90.0), "-1 min 30 s");
         assert_eq!(difference_in_words(named("goodput"), -0.000_001), "0 points");

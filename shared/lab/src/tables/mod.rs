@@ -10,6 +10,7 @@ mod metric;
 mod rows;
 mod size;
 mod summary;
+mod waiting;
 
 pub use compare::compare;
 pub use csv_text::{Unreadable, from_csv, to_csv, usage_from_csv, usage_to_csv};
@@ -17,4 +18,5 @@ pub use manifest::{Contents, Expectation, Input, Manifest, RunHash, Took, sha256
 pub use metric::{Better, METRICS, Metric};
 pub use rows::{AttemptLine, CompareLine, Group, JobLine, SummaryLine, Table, UsageLine};
 pub use size::SizeClass;
-pub use summary::{Run, attempt_lines, job_lines, summarize};
+pub use summary::{Run, attempt_lines, job_lines, summarize, usage_lines};
+pub use waiting::{Waiting, WaitingRow};

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::rows::{AttemptLine, Group, JobLine, SummaryLine};
+use faultline_engine::goodput::{Class, bounded_slowdown};
+
+use super::rows::{AttemptLine, Group, JobLine, SummaryLine, UsageLine};
 use super::size::SizeClass;
-use crate::outcome::{AttemptEnd, AttemptRow, End, JobRow};
-use crate::statistics::{KaplanMeier, Observation, bounded_slowdown, mean};
+use super::waiting::Waiting;
+use crate::outcome::{AttemptEnd, AttemptRow, End, JobRow, Outcome};
+use crate::statistics::{KaplanMeier, Observation, mean};
 use crate::workload::{Job, Workload};
 
 /// Users and queues that get lines of their own: those whose jobs ask for most.
@@ -24,16 +27,40 @@ pub struct Run<'a> {
     pub jobs: &'a [JobRow],
     pub attempts: &'a [AttemptRow],
     /// GPU-milli-milliseconds by class of the goodput accounting; their sum is the cluster's capacity.
-    pub classes: &'a [(&'static str, u128)],
-    /// Time in which at least one job waited, and all of it.
-    pub queue_ms: u64,
-    pub window_ms: u64,
-    /// Jobs submitted before this instant do not count.
+    pub classes: Vec<(&'static str, u128)>,
+    pub waiting: Waiting,
+    /// Jobs submitted before this instant do not count, nor does the GPU time before it.
     pub warm_up_ms: u64,
     pub end_ms: u64,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// An outcome with all attempts, and with usage over time if there is a warm-up: GPU time is cut off at the end of the usage row in which
+    /// the warm-up ends.
+    pub fn new(policy: &'a str, tie: &'a str, seed: u64, workload: &'a Workload, outcome: &'a Outcome, warm_up_ms: u64) -> Self {
+        let after_warm_up = outcome.usage.as_ref().filter(|_| warm_up_ms > 0).map(|usage| {
+            let mut sums = [0u128; Class::COUNT];
+            for (_, row) in usage.rows().filter(|(from_ms, _)| *from_ms >= warm_up_ms) {
+                sums.iter_mut().zip(row).for_each(|(sum, part)| *sum += part);
+            }
+            Class::ALL.into_iter().map(Class::as_str).zip(sums).collect()
+        });
+        let whole = || Class::ALL.into_iter().map(|class| (class.as_str(), outcome.totals.of(class))).collect();
+        let row_ms = outcome.usage.as_ref().map_or(outcome.end_ms, |usage| usage.row_ms());
+        Self {
+            policy,
+            tie,
+            seed,
+            workload,
+            jobs: &outcome.jobs,
+            attempts: &outcome.attempts,
+            classes: after_warm_up.unwrap_or_else(whole),
+            waiting: Waiting::of(&outcome.jobs, &outcome.attempts, row_ms, warm_up_ms, outcome.end_ms),
+            warm_up_ms,
+            end_ms: outcome.end_ms,
+        }
+    }
+
     fn job(&self, row: &JobRow) -> &Job {
         &self.workload.jobs[row.job as usize]
     }
@@ -106,6 +133,21 @@ pub fn attempt_lines(run: &Run) -> Vec<AttemptLine> {
     run.attempts.iter().map(line).collect()
 }
 
+/// Rows of `usage.csv` of an outcome that has usage over time.
+pub fn usage_lines(run: &Run, outcome: &Outcome) -> Vec<UsageLine> {
+    let rows = outcome.usage.iter().flat_map(|usage| usage.rows()).zip(&run.waiting.rows);
+    let line = |((_, classes), waiting): ((u64, &[u128; Class::COUNT]), &super::waiting::WaitingRow)| UsageLine {
+        policy: run.policy.to_owned(),
+        seed: run.seed,
+        from_ms: waiting.from_ms,
+        to_ms: waiting.to_ms,
+        waiting: waiting.waiting,
+        running: waiting.running,
+        gpu_ms: classes.iter().map(|milli_ms| *milli_ms as f64 / WHOLE_MILLI).collect(),
+    };
+    rows.map(line).collect()
+}
+
 fn end_name(end: End) -> &'static str {
     match end {
         End::Committed => "committed",
@@ -138,7 +180,7 @@ pub fn summarize(run: &Run) -> Vec<SummaryLine> {
     for (metric, value) in of_cluster(run, &counted).into_iter().chain(of_jobs(run, &counted)) {
         add(Group::All, "", metric, value);
     }
-    for (name, _) in run.classes {
+    for (name, _) in &run.classes {
         add(Group::Class, name, "share", run.share(&[name], &[]));
     }
     let mut grouped = |group: Group, of: &str, rows: &[&JobRow]| {
@@ -192,6 +234,7 @@ fn of_cluster(run: &Run, counted: &[&JobRow]) -> Vec<Figure> {
     let there: Vec<&str> = run.classes.iter().map(|(name, _)| *name).filter(|name| !GONE.contains(name)).collect();
     let capacity: u128 = run.classes.iter().map(|(_, amount)| amount).sum();
     let asked: u128 = counted.iter().map(|row| asked_milli_ms(run, run.job(row))).sum();
+    let window_ms = run.end_ms.saturating_sub(run.warm_up_ms);
     let first_ms = counted.iter().map(|row| row.submit_ms).min();
     let last_ms = counted.iter().filter(|row| row.end != End::Impossible).map(|row| row.end_ms.unwrap_or(run.end_ms)).max();
     vec![
@@ -201,7 +244,7 @@ fn of_cluster(run: &Run, counted: &[&JobRow]) -> Vec<Figure> {
         ("runtime_goodput", run.share(&["productive"], &BOOKED)),
         ("lost_share", run.share(&["lost"], &[])),
         ("makespan_s", first_ms.zip(last_ms).map(|(first, last)| seconds(last.saturating_sub(first)))),
-        ("queue_share", (run.window_ms > 0).then(|| run.queue_ms as f64 / run.window_ms as f64)),
+        ("queue_share", (window_ms > 0).then(|| run.waiting.queue_ms as f64 / window_ms as f64)),
         ("offered_load", (capacity > 0).then(|| asked as f64 / capacity as f64)),
     ]
 }

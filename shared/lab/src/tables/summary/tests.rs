@@ -79,9 +79,8 @@ fn lines() -> Vec<SummaryLine> {
         workload: &workload,
         jobs: &jobs,
         attempts: &[],
-        classes: &classes,
-        queue_ms: 18 * MINUTE_MS,
-        window_ms: 20 * MINUTE_MS,
+        classes: classes.to_vec(),
+        waiting: Waiting { queue_ms: 17 * MINUTE_MS, rows: Vec::new() },
         warm_up_ms: MINUTE_MS,
         end_ms: 20 * MINUTE_MS,
     })
@@ -101,7 +100,7 @@ fn shares_are_those_of_the_classes() {
     assert_eq!([all("goodput"), all("availability"), all("lost_share")], [0.5, 0.75, 0.05]);
     assert_eq!([all("occupancy"), all("runtime_goodput")], [0.8, 1_000.0 / 1_200.0]);
     assert_eq!(value(&lines, Group::Class, "restore", "share"), Some(0.05));
-    assert_eq!(all("queue_share"), 0.9);
+    assert_eq!(all("queue_share"), 17.0 / 19.0);
 }
 
 #[test]
