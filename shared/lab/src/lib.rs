@@ -4,6 +4,7 @@
 //! job or one node, so that another policy changes no arrival and no fault. Threads are only around whole runs.
 
 pub mod cluster;
+pub mod experiment;
 pub mod faults;
 pub mod outcome;
 pub mod read;
