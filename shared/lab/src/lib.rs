@@ -3,6 +3,7 @@
 //! One process, no NATS, no clock: a run is a function of its inputs and its seed. Whatever is drawn comes from a stream that belongs to one
 //! job or one node, so that another policy changes no arrival and no fault. Threads are only around whole runs.
 
+pub mod batch;
 pub mod cluster;
 pub mod experiment;
 pub mod faults;

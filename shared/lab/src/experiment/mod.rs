@@ -6,14 +6,18 @@
 mod check;
 mod expect;
 mod file;
+mod jobs;
+mod load;
+mod merge;
 mod problem;
 mod values;
 
 pub use expect::Expect;
 pub use file::{
-    Choice, ClusterTable, ExpectTable, FaultsTable, File, Generator, JobTable, JobsTable, NodesTable, PolicyTable, RepairTable,
-    RetirementTable, RunTable, Scale, WorkloadTable,
+    Choice, ClusterTable, Estimate, ExpectTable, FaultsTable, File, Generator, JobTable, JobsTable, NodesTable, PolicyTable, RepairTable,
+    Resample, RetirementTable, Rows, RunTable, Scale, WorkloadTable,
 };
+pub use load::{Experiment, ReadFile, Variant};
 pub use problem::Problem;
 pub use values::{CheckpointEvery, DetectorName, Seeds, Span, Word};
 

@@ -1,0 +1,345 @@
+//! An experiment with the files that it names: everything that its runs are made from.
+
+use faultline_planner::{DispatchSettings, PolicyName, Settings, TaskClass};
+
+use super::file::{ClusterTable, FaultsTable, File, JobsTable, Rows};
+use super::jobs;
+use super::problem::{Lines, Problem};
+use crate::Setup;
+use crate::cluster::{Cluster, NodeModel};
+use crate::faults::{Faults, Pipeline, RecordedFault, Repair, Retirement, read_recorded};
+use crate::read::{self, ReadError, ReadReport, ReadSettings, Source};
+use crate::tables::{Input, sha256};
+use crate::workload::Workload;
+
+/// Reads a file that an experiment names, or says why not.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
+
+/// How many rows the usage over time has at least, when a run lasts as long as its submissions.
+const USAGE_ROWS: u64 = 120;
+/// Lengths of rows that people can read off an axis, in minutes.
+const ROW_MINUTES: [u64; 9] = [1, 5, 15, 60, 180, 360, 720, 1_440, 10_080];
+
+/// All that a set of runs is made from.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// With every default written out.
+    pub file: File,
+    pub variants: Vec<Variant>,
+    pub inputs: Vec<Input>,
+    /// For whoever reads the results.
+    pub notes: Vec<String>,
+    pub warm_up_ms: u64,
+    pub rows: Rows,
+    cluster: Cluster,
+    /// Of traces; generators draw theirs for each seed.
+    trace: Option<Workload>,
+}
+
+/// One policy, with what is particular to it.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    pub name: String,
+    pub tie: String,
+    dispatch: DispatchSettings,
+    spares: usize,
+    jobs: JobsTable,
+    faults: Faults,
+}
+
+/// Files that were read, and what was found in them.
+struct Loading<'a> {
+    lines: Lines<'a>,
+    read: ReadFile<'a>,
+    inputs: Vec<Input>,
+    notes: Vec<String>,
+}
+
+impl Experiment {
+    /// Reads what the file names. `text` is the file's own, for the lines of complaints.
+    pub fn load(file: &File, text: &str, read: ReadFile) -> Result<Self, Vec<Problem>> {
+        let filled = file.filled();
+        let mut loading = Loading { lines: Lines::of(text), read, inputs: Vec::new(), notes: Vec::new() };
+        let cluster = loading.cluster(&filled.cluster).map_err(|problem| vec![problem])?;
+        let trace = loading.trace(&filled, &cluster).map_err(|problem| vec![problem])?;
+        let mut variants = Vec::new();
+        for name in &filled.order {
+            variants.push(loading.variant(&filled, name, &cluster, trace.as_ref()).map_err(|problem| vec![problem])?);
+        }
+        loading.notes.extend(notes(&filled));
+        let warm_up_ms = filled.run.warm_up.map_or(0, |span| span.ms);
+        let rows = filled.run.rows.map(|choice| choice.value).unwrap_or_default();
+        Ok(Self { file: filled, variants, inputs: loading.inputs, notes: loading.notes, warm_up_ms, rows, cluster, trace })
+    }
+
+    /// In TOML, with every default.
+    pub fn written(&self) -> String {
+        toml::to_string(&self.file).unwrap_or_default()
+    }
+
+    pub fn seeds(&self) -> Vec<u64> {
+        self.file.run.seeds.into_iter().flat_map(|seeds| seeds.all()).collect()
+    }
+
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The jobs of a seed, before what is particular to a policy.
+    pub fn workload(&self, seed: u64) -> Workload {
+        let table = &self.file.workload;
+        match (&self.trace, &table.generator, &table.job) {
+            (Some(trace), ..) => jobs::resampled(trace, table.resample.map(|choice| choice.value).unwrap_or_default(), seed),
+            (None, Some(generator), _) => jobs::generated(generator, node_gpus(&self.cluster), self.cluster.all_gpu_milli() / 1_000, seed),
+            (None, None, Some(job)) => jobs::single(job, node_gpus(&self.cluster)),
+            (None, None, None) => Workload::default(),
+        }
+    }
+
+    /// One run.
+    pub fn setup(&self, variant: &Variant, seed: u64) -> Setup {
+        let workload = jobs::furnished(self.workload(seed), &variant.jobs, seed);
+        let horizon_ms = self.file.run.horizon.map(|span| span.ms);
+        let span_ms = workload.jobs.iter().map(|job| job.submit_ms + job.work_ms).max().unwrap_or(0);
+        let placement =
+            Settings { seed, target: target(variant.dispatch.placement.policy, &workload), ..variant.dispatch.placement.clone() };
+        let cluster = self.cluster.clone().with_spares(variant.spares);
+        let mut setup = Setup::new(cluster, workload, DispatchSettings { placement, ..variant.dispatch.clone() });
+        setup.faults = variant.faults.clone();
+        setup.seed = seed;
+        setup.horizon_ms = horizon_ms;
+        setup.usage_row_ms = Some(row_ms(horizon_ms.unwrap_or(span_ms)));
+        setup
+    }
+}
+
+/// The longest usual row with which there are enough of them.
+fn row_ms(span_ms: u64) -> u64 {
+    let fine = |minutes: &&u64| span_ms / (**minutes * 60_000) >= USAGE_ROWS;
+    ROW_MINUTES.iter().rev().find(fine).map_or_else(|| (span_ms / USAGE_ROWS).max(1_000), |minutes| minutes * 60_000)
+}
+
+fn node_gpus(cluster: &Cluster) -> u32 {
+    cluster.machines.iter().map(|machine| machine.gpus.len() as u32).max().unwrap_or(1)
+}
+
+/// What FGD keeps room for: the tasks of the workload itself.
+fn target(policy: PolicyName, workload: &Workload) -> Vec<(TaskClass, u64)> {
+    if policy != PolicyName::Fgd {
+        return Vec::new();
+    }
+    let mut counts = vec![0u64; workload.classes.len()];
+    for job in &workload.jobs {
+        counts[job.class as usize] += u64::from(job.tasks);
+    }
+    workload.classes.iter().cloned().zip(counts).filter(|(_, count)| *count > 0).collect()
+}
+
+fn notes(file: &File) -> Vec<String> {
+    let mut notes = Vec::new();
+    let places = |policy: PolicyName| file.policy.values().any(|table| table.placement.is_some_and(|word| word.value == policy));
+    if places(PolicyName::Fgd) {
+        notes.push("FGD keeps room for the tasks of the workload that it is judged by: it knows the test in advance.".to_owned());
+    }
+    if file.jobs.estimate.is_some_and(|choice| choice.value != super::file::Estimate::Off) && file.jobs.estimate_error == Some(0.0) {
+        notes.push("Estimates have no error of their own: what a trace does not estimate is known exactly.".to_owned());
+    }
+    if file.run.warm_up.is_some_and(|span| span.ms > 0) {
+        notes.push(
+            "Jobs submitted during the warm-up, and GPU time up to the end of the usage row in which it ends, count in no figure."
+                .to_owned(),
+        );
+    }
+    if file.workload.scale.is_some_and(|scale| scale.time != 1.0 || scale.jobs != 1.0 || scale.gpus != 1.0) {
+        notes.push("The workload is scaled: it is no longer what happened.".to_owned());
+    }
+    notes
+}
+
+impl Loading<'_> {
+    fn bytes(&mut self, field: &str, path: &str) -> Result<Vec<u8>, Problem> {
+        let bytes = (self.read)(path).map_err(|why| self.lines.problem(field, format!("{path} cannot be read: {why}")))?;
+        if !self.inputs.iter().any(|input| input.path == path) {
+            self.inputs.push(Input { path: path.to_owned(), bytes: bytes.len() as u64, sha256: sha256(&bytes) });
+        }
+        Ok(bytes)
+    }
+
+    fn source(&mut self, field: &str, path: &str) -> Result<Source, Problem> {
+        let bytes = self.bytes(field, path)?;
+        Source::from_bytes(path, bytes).map_err(|error| self.unreadable(field, &error))
+    }
+
+    fn unreadable(&self, field: &str, error: &ReadError) -> Problem {
+        self.lines.problem(field, error.to_string())
+    }
+
+    fn cluster(&mut self, table: &ClusterTable) -> Result<Cluster, Problem> {
+        let racks = (table.rack_nodes.unwrap_or(8) as usize, table.block_racks.unwrap_or(8) as usize);
+        if let Some(path) = &table.file {
+            let source = self.source("cluster.file", path)?;
+            let machines = read::nodes(&source).map_err(|error| self.unreadable("cluster.file", &error))?;
+            return Ok(Cluster { machines, spares: 0 });
+        }
+        if let Some(processors) = table.processors {
+            return Ok(Cluster::processors(processors as usize));
+        }
+        let mut machines = Vec::new();
+        for (at, group) in table.nodes.iter().flatten().enumerate() {
+            let model = NodeModel {
+                gpus: group.gpus,
+                model: group.model.clone(),
+                gpu_memory_mib: group.gpu_memory_mib.unwrap_or(81_920),
+                cpu_milli: group.cpu_milli,
+                memory_mib: group.memory_mib,
+            };
+            let several = table.nodes.as_ref().is_some_and(|groups| groups.len() > 1);
+            for mut machine in Cluster::uniform(group.count as usize, &model, racks.0, racks.1).machines {
+                if several {
+                    machine.name = format!("g{at}-{}", machine.name);
+                    machine.rack = format!("g{at}-{}", machine.rack);
+                    machine.block = format!("g{at}-{}", machine.block);
+                }
+                machines.push(machine);
+            }
+        }
+        Ok(Cluster { machines, spares: 0 })
+    }
+
+    fn trace(&mut self, file: &File, cluster: &Cluster) -> Result<Option<Workload>, Problem> {
+        let table = &file.workload;
+        let Some(path) = &table.file else { return Ok(None) };
+        let source = self.source("workload.file", path)?;
+        let settings = ReadSettings {
+            node_gpus: table.node_gpus.unwrap_or(8),
+            processors: table.processors.map(|choice| choice.value).unwrap_or_default(),
+        };
+        let reading = read::jobs(&source, table.format.map(|word| word.value), &settings);
+        let reading = reading.map_err(|error| self.unreadable("workload.file", &error))?;
+        self.notes.extend(words_of(path, &reading.report, cluster.all_gpu_milli() / 1_000));
+        let workload = jobs::cut_and_scaled(reading.workload, table);
+        if workload.jobs.is_empty() {
+            return Err(self
+                .lines
+                .problem("workload.until", "no job is submitted in the window: widen it, or take `from` and `until` out"));
+        }
+        Ok(Some(workload))
+    }
+
+    fn variant(&mut self, file: &File, name: &str, cluster: &Cluster, trace: Option<&Workload>) -> Result<Variant, Problem> {
+        let table = &file.policy[name];
+        let jobs = table.jobs.as_ref().map_or_else(|| file.jobs.clone(), |own| own.over(&file.jobs));
+        let (faults, at) = match &table.faults {
+            Some(own) => (own.over(&file.faults), format!("policy.{name}.faults")),
+            None => (file.faults.clone(), "faults".to_owned()),
+        };
+        let faults = self.faults(&faults, &at, cluster)?;
+        let placement = Settings {
+            policy: table.placement.map(|word| word.value).unwrap_or_default(),
+            tie: table.tie.map(|word| word.value).unwrap_or_default(),
+            scores: table.scores.map(|choice| choice.value).unwrap_or_default(),
+            target: Vec::new(),
+            seed: 0,
+        };
+        if placement.policy == PolicyName::Fgd && trace.is_some_and(|trace| trace.classes.is_empty()) {
+            return Err(self
+                .lines
+                .problem(&format!("policy.{name}"), "the workload has no task that FGD could keep room for: use another placement"));
+        }
+        let spares = table.spares.or(file.cluster.spares).unwrap_or(0) as usize;
+        if spares >= cluster.machines.len() {
+            let (nodes, field) = (cluster.machines.len(), format!("policy.{name}.spares"));
+            return Err(self.lines.problem(&field, format!("all {nodes} nodes would be spares: keep some to run jobs on")));
+        }
+        let dispatch = DispatchSettings {
+            placement,
+            order: table.order.map(|word| word.value).unwrap_or_default(),
+            blocking: table.blocking.map(|word| word.value).unwrap_or_default(),
+            reserve_after_ms: table.reserve_after.map(|span| span.ms),
+            ..DispatchSettings::default()
+        };
+        Ok(Variant { name: name.to_owned(), tie: dispatch.placement.tie.to_string(), dispatch, spares, jobs, faults })
+    }
+
+    fn faults(&mut self, table: &FaultsTable, at: &str, cluster: &Cluster) -> Result<Faults, Problem> {
+        let scale = table.time_scale.unwrap_or(1.0);
+        let mut faults = match (table.preset, table.per_node_day) {
+            (_, Some(per_node_day)) => Faults::constant(per_node_day * scale, 0),
+            (Some(preset), None) if table.is_on() => Faults::preset(preset.value, scale),
+            _ => Faults::off(),
+        };
+        if let Some(span) = table.repair {
+            faults.repair = Repair::After(span.ms);
+        }
+        if let Some(pipeline) = &table.pipeline {
+            faults.repair = Repair::Pipeline(Pipeline {
+                automatic_ms: pipeline.automatic.ms,
+                escalated: pipeline.escalated,
+                manual_ms: pipeline.manual.ms,
+                automatic_in_vain: pipeline.automatic_in_vain,
+                manual_in_vain: pipeline.manual_in_vain,
+            });
+        }
+        if let Some(name) = table.detector {
+            faults.detector = name.detector;
+        }
+        faults.retirement =
+            table.retirement.as_ref().map(|retirement| Retirement { faults: retirement.faults as usize, within_ms: retirement.within.ms });
+        faults.misdiagnosis = table.misdiagnosis.unwrap_or(0.0);
+        if let Some(path) = &table.trace {
+            faults.recorded = self.recorded(&format!("{at}.trace"), path, cluster)?;
+        }
+        Ok(faults)
+    }
+
+    /// Nodes go by the cluster's names where all of them are known; else in the order in which the file has them.
+    fn recorded(&mut self, field: &str, path: &str, cluster: &Cluster) -> Result<Vec<RecordedFault>, Problem> {
+        let bytes = self.bytes(field, path)?;
+        let names: Vec<String> = cluster.machines.iter().map(|machine| machine.name.clone()).collect();
+        if let Ok(recorded) = read_recorded(bytes.as_slice(), Some(&names)) {
+            return Ok(recorded);
+        }
+        let recorded = read_recorded(bytes.as_slice(), None).map_err(|error| self.lines.problem(field, format!("{path}: {error}")))?;
+        let note = format!("{path} names nodes that the cluster does not have: they were taken in the order in which the file has them.");
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+        match recorded.iter().find(|fault| fault.node >= names.len()) {
+            Some(_) => Err(self
+                .lines
+                .problem(field, format!("{path} has faults on more nodes than the {} of the cluster: make it larger", names.len()))),
+            None => Ok(recorded),
+        }
+    }
+}
+
+/// What a reader of the results must know of a trace.
+fn words_of(path: &str, report: &ReadReport, gpus: u64) -> Vec<String> {
+    use faultline_engine::words::{count, plural};
+    let dropped: u64 = report.dropped.iter().map(|dropped| dropped.rows).sum();
+    let reasons: Vec<String> = report.dropped.iter().map(|one| format!("{} ({})", count(one.rows), one.reason.as_str())).collect();
+    let because = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
+    let mut words = vec![format!(
+        "{path} ({}): {} of {} used, {} dropped{because}.",
+        report.format.as_str(),
+        count(report.used),
+        plural(report.rows, "row"),
+        count(dropped)
+    )];
+    let hours: f64 = report.statuses.iter().map(|status| status.gpu_hours()).sum();
+    if !report.statuses.is_empty() && hours > 0.0 {
+        let shares = report.statuses.iter().map(|status| {
+            let (jobs, time) = (100.0 * status.jobs as f64 / report.used.max(1) as f64, 100.0 * status.gpu_hours() / hours);
+            format!("{} {jobs:.1} % of jobs and {time:.1} % of GPU hours", status.status)
+        });
+        words.push(format!("{path}: {}.", shares.collect::<Vec<_>>().join("; ")));
+    }
+    if let Some(load) = report.offered_load(gpus) {
+        words.push(format!(
+            "{path}: its jobs ask for {:.1} % of the cluster's GPU time between the first and the last submission, unscaled.",
+            100.0 * load
+        ));
+    }
+    words.extend(report.notes.iter().map(|note| format!("{path}: {note}")));
+    words
+}

@@ -1,0 +1,132 @@
+//! What is left out: a policy's own fields before the file's, and the file's before the defaults.
+
+use faultline_engine::fault::FaultPreset;
+use faultline_planner::{Blocking, OrderName, PolicyName, Scores, TieRule};
+
+use super::file::{Choice, Estimate, FaultsTable, File, JobsTable, PolicyTable, Resample, Rows, RunTable, Scale, WorkloadTable};
+use super::values::{CheckpointEvery, DetectorName, Seeds, Span, Word};
+use crate::faults::Detector;
+use crate::read::Processors;
+
+/// How a metric is chosen when the file names none.
+const JUDGE: &str = "goodput";
+
+impl JobsTable {
+    pub(super) fn over(&self, base: &JobsTable) -> JobsTable {
+        JobsTable {
+            checkpoint: self.checkpoint.or(base.checkpoint),
+            write: self.write.or(base.write),
+            restore: self.restore.or(base.restore),
+            start: self.start.or(base.start),
+            on_preemption: self.on_preemption.or(base.on_preemption),
+            grace: self.grace.or(base.grace),
+            preemptible: self.preemptible.or(base.preemptible),
+            estimate: self.estimate.or(base.estimate),
+            estimate_error: self.estimate_error.or(base.estimate_error),
+        }
+    }
+
+    fn defaults() -> JobsTable {
+        JobsTable {
+            checkpoint: Some(CheckpointEvery { interval: None }),
+            write: Some(Span::seconds(30)),
+            restore: Some(Span::minutes(3)),
+            start: Some(Span::seconds(0)),
+            on_preemption: Some(false),
+            grace: Some(Span::seconds(0)),
+            preemptible: Some(true),
+            estimate: Some(Choice { value: Estimate::Trace }),
+            estimate_error: Some(0.0),
+        }
+    }
+}
+
+impl FaultsTable {
+    pub(super) fn over(&self, base: &FaultsTable) -> FaultsTable {
+        // One way to say what breaks, and one how it is repaired, take the place of the other.
+        let says_rate = self.preset.is_some() || self.per_node_day.is_some();
+        let says_repair = self.repair.is_some() || self.pipeline.is_some();
+        FaultsTable {
+            preset: if says_rate { self.preset } else { base.preset },
+            per_node_day: if says_rate { self.per_node_day } else { base.per_node_day },
+            time_scale: self.time_scale.or(base.time_scale),
+            trace: self.trace.clone().or_else(|| base.trace.clone()),
+            detector: self.detector.or(base.detector),
+            repair: if says_repair { self.repair } else { base.repair },
+            pipeline: if says_repair { self.pipeline.clone() } else { base.pipeline.clone() },
+            retirement: self.retirement.clone().or_else(|| base.retirement.clone()),
+            misdiagnosis: self.misdiagnosis.or(base.misdiagnosis),
+        }
+    }
+
+    /// Whether anything can break.
+    pub(super) fn is_on(&self) -> bool {
+        self.per_node_day.is_some() || self.trace.is_some() || self.preset.is_some_and(|preset| preset.value != FaultPreset::Off)
+    }
+
+    fn filled(&self) -> FaultsTable {
+        let base = FaultsTable {
+            preset: Some(Word { value: FaultPreset::Off }),
+            time_scale: Some(1.0),
+            detector: Some(DetectorName { detector: if self.is_on() { Detector::PhiAccrual } else { Detector::Instant } }),
+            repair: self.per_node_day.map(|_| Span::minutes(120)),
+            misdiagnosis: Some(0.0),
+            ..FaultsTable::default()
+        };
+        self.over(&base)
+    }
+}
+
+impl PolicyTable {
+    /// Without a placement, a policy that is called as one has that one.
+    fn filled(&self, name: &str) -> PolicyTable {
+        let named = name.parse::<PolicyName>().ok();
+        PolicyTable {
+            placement: self.placement.or(Some(Word { value: named.unwrap_or_default() })),
+            tie: self.tie.or(Some(Word { value: TieRule::default() })),
+            scores: self.scores.or(Some(Choice { value: Scores::default() })),
+            order: self.order.or(Some(Word { value: OrderName::default() })),
+            blocking: self.blocking.or(Some(Word { value: Blocking::default() })),
+            ..self.clone()
+        }
+    }
+}
+
+impl WorkloadTable {
+    fn filled(&self) -> WorkloadTable {
+        let from_file = self.file.is_some();
+        WorkloadTable {
+            node_gpus: self.node_gpus.or(from_file.then_some(8)),
+            processors: self.processors.or(from_file.then_some(Choice { value: Processors::default() })),
+            resample: self.resample.or(Some(Choice { value: Resample::default() })),
+            scale: self.scale.or(Some(Scale { time: 1.0, jobs: 1.0, gpus: 1.0 })),
+            ..self.clone()
+        }
+    }
+}
+
+impl RunTable {
+    fn filled(&self) -> RunTable {
+        RunTable {
+            seeds: self.seeds.or(Some(Seeds { first: 1, last: 10 })),
+            warm_up: self.warm_up.or(Some(Span::seconds(0))),
+            judge: self.judge.clone().or_else(|| Some(JUDGE.to_owned())),
+            rows: self.rows.or(Some(Choice { value: Rows::default() })),
+            horizon: self.horizon,
+        }
+    }
+}
+
+impl File {
+    /// The same with every default written out.
+    pub fn filled(&self) -> File {
+        File {
+            workload: self.workload.filled(),
+            jobs: self.jobs.over(&JobsTable::defaults()),
+            faults: self.faults.filled(),
+            run: self.run.filled(),
+            policy: self.policy.iter().map(|(name, policy)| (name.clone(), policy.filled(name))).collect(),
+            ..self.clone()
+        }
+    }
+}
