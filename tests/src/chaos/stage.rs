@@ -18,6 +18,8 @@ use super::witness::Witness;
 use crate::cluster::Cluster;
 use crate::proc;
 
+/// More than a run of an hour records.
+const MOST_DECISIONS_MIB: &str = "8192";
 /// Jobs a minute that the generator makes: no person's rate, so it is started with `--unbounded-rate`.
 const GENERATOR_RATE: &str = "240";
 
@@ -81,11 +83,21 @@ impl Stage {
         self.journals.path().join(format!("submitter-{index}"))
     }
 
+    /// Where the leaders' decisions are recorded.
+    pub fn decisions(&self) -> PathBuf {
+        self.journals.path().join("decisions")
+    }
+
     fn start(&mut self, service: Service) {
         let name = service.to_string();
         match service {
             Service::Nats => {}
-            Service::Scheduler(_) => self.cluster.scheduler(&name),
+            Service::Scheduler(_) => {
+                let folder = self.decisions().to_string_lossy().into_owned();
+                let recorded =
+                    [("FAULTLINE_SCHEDULER_RECORD_DECISIONS", &*folder), ("FAULTLINE_SCHEDULER_RECORD_DECISIONS_MIB", MOST_DECISIONS_MIB)];
+                self.cluster.spawn_with(&name, "faultline-scheduler", &["--name", &name], &recorded);
+            }
             Service::Detector => self.cluster.detector(),
             Service::Worker(index) => self.cluster.worker(index),
             Service::Dashboard => self.cluster.spawn(&name, "faultline-dashboard", &["--port", "0"]),

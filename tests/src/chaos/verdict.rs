@@ -83,6 +83,7 @@ pub async fn judge(settings: &Settings, plan: &Plan, stage: &mut Stage, witness:
     judge_jobs(&own, &record, &mut found);
     judge_records(&nats, &record, &mut found).await;
     let violations = judge_cluster(settings, stage, &mut found).await;
+    let replayed = judge_decisions(stage, &mut found);
     let kills = judge_size(settings, stage, found.states.values().sum(), &mut found);
     let ids: BTreeSet<JobId> = own.ids.iter().copied().collect();
     let figures = json!({
@@ -100,6 +101,8 @@ pub async fn judge(settings: &Settings, plan: &Plan, stage: &mut Stage, witness:
         "lost": found.lost,
         "twice": found.twice,
         "violations": violations,
+        "terms_replayed": replayed.terms,
+        "decisions_replayed": replayed.decisions,
         "ended_by_themselves": stage.ended.len(),
         "most_memory_mib": stage.memory_kib.values().max().copied().unwrap_or(0) / 1024,
         "passed": found.wrong.is_empty(),
@@ -172,6 +175,31 @@ async fn check_record(nats: &Nats, job: JobId, seq: u64, state: JobState) -> Opt
     (!by_its_path).then(|| format!("{job} was committed by {:?}, which is not in its path", record.attempt))
 }
 
+/// How much of what leaders decided was decided again.
+#[derive(Default)]
+struct Replayed {
+    terms: u64,
+    decisions: u64,
+}
+
+/// Every leader was told the same as its recording, so the engine decides the same from it.
+fn judge_decisions(stage: &Stage, found: &mut Findings) -> Replayed {
+    let folder = stage.decisions();
+    let replay = stage.cluster.faultline(&["lab", "replay-decisions", &folder.to_string_lossy(), "-o", "json"]);
+    let terms: Vec<Value> = serde_json::from_slice(&replay.stdout).unwrap_or_default();
+    let differing: Vec<String> = terms.iter().filter(|term| !term["difference"].is_null()).map(Value::to_string).collect();
+    found.all("recorded terms were decided otherwise when they were played again", &differing);
+    if !replay.status.success() && differing.is_empty() {
+        found.wrong.push(format!("recorded decisions cannot be replayed: {}", String::from_utf8_lossy(&replay.stderr)));
+    }
+    let sum = |of: &str| terms.iter().filter_map(|term| term[of].as_u64()).sum();
+    let replayed = Replayed { terms: terms.len() as u64, decisions: sum("decisions") };
+    if replayed.decisions == 0 {
+        found.wrong.push("no decision was recorded".into());
+    }
+    replayed
+}
+
 /// The cluster's own word, and the state of its processes.
 async fn judge_cluster(settings: &Settings, stage: &mut Stage, found: &mut Findings) -> u64 {
     stage.watch();
@@ -240,7 +268,7 @@ fn table(settings: &Settings, stage: &Stage, figures: &Value, found: &Findings) 
     for (what, count) in &stage.done {
         row(what, count.to_string());
     }
-    for name in ["kills", "lost", "twice", "violations", "ended_by_themselves", "most_memory_mib"] {
+    for name in ["kills", "lost", "twice", "violations", "terms_replayed", "decisions_replayed", "ended_by_themselves", "most_memory_mib"] {
         row(name, figures[name].to_string());
     }
     row("result", if found.wrong.is_empty() { "passed".into() } else { "FAILED".into() });
