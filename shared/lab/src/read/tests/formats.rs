@@ -187,6 +187,11 @@ fn nodes_come_in_two_tables() {
     let openb = nodes(&Source::new("FILE", "sn,cpu_milli,memory_mib,gpu,model\na,64000,262144,2,P100\n")).unwrap();
     assert_eq!((openb[0].name.as_str(), openb[0].cpu_milli, openb[0].gpus.len()), ("a", Some(64_000), 2));
     let error = |text: &str| nodes(&Source::new("FILE", text)).unwrap_err().to_string();
+    let columns = "sn,cpu_milli,memory_mib,gpu,model";
+    let all = columns.replace(',', ", ");
+    assert_eq!(error(""), format!("FILE, line 1: missing column `sn`: the first line has no columns; name the columns {all} there"));
+    assert_eq!(error(&format!("{columns}\n")), "FILE has no rows behind its first line: add at least one");
+    assert_eq!(error(&format!("{columns}\na,1,1,1\n")), "FILE, line 2, field `model`: it is empty; fill it in");
     assert_eq!(
         error("name,gpus\na,1\na,2\n"),
         "FILE, line 3, field `name`: `a` is also the node of row 1; give each node a name of its own"
