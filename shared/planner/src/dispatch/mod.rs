@@ -84,7 +84,7 @@ impl Dispatcher {
     /// The node is gone. What ran there holds nothing of it any more, but its jobs go on for the dispatcher: their owner says that they were
     /// interrupted or ended.
     pub fn leave(&mut self, node: NodeId) {
-        self.reservations.cluster_changed();
+        self.reservations.left(node);
         self.planner.leave(node);
     }
 
@@ -133,7 +133,7 @@ impl Dispatcher {
         self.planner.unpin(request.class);
         self.unqueue(job);
         self.jobs.remove(&job);
-        self.reservations.withdrawn(job, &mut self.planner);
+        self.reservations.over(job, &mut self.planner);
         true
     }
 

@@ -22,6 +22,14 @@ pub(super) struct Passing {
     pub(super) pass: DispatchPass,
 }
 
+impl Passing {
+    /// Whether no more jobs may start in this pass.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.pass.unfinished |= self.starts_left == 0;
+        self.starts_left == 0
+    }
+}
+
 /// What came of an attempt to start a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attempt {
@@ -60,9 +68,6 @@ impl Dispatcher {
                     self.go_ahead_until(start_ms, &mut passing);
                 }
             }
-        }
-        if !passing.pass.unfinished {
-            self.reservations.settled();
         }
         passing.pass
     }
@@ -146,6 +151,13 @@ impl Dispatcher {
     fn pass_easily(&mut self, passing: &mut Passing) {
         let mut behind = None;
         while let Some((key, line)) = self.lines.next_head(behind) {
+            if self.reservations.is_passed_over(key.job) {
+                behind = Some((key, line));
+                continue;
+            }
+            if !self.lines.stands_aside(line) {
+                self.forget_other_first(key.job);
+            }
             match self.attempt_reserved(key, line, passing) {
                 Attempt::Started => {}
                 Attempt::OutOfBudget => return,
@@ -239,8 +251,7 @@ impl Dispatcher {
         if self.lines.stands_aside(line) {
             return Attempt::NoRoom;
         }
-        if passing.starts_left == 0 {
-            passing.pass.unfinished = true;
+        if passing.is_full() {
             return Attempt::OutOfBudget;
         }
         let gang = self.lines.demand(line).gang;
@@ -274,7 +285,7 @@ impl Dispatcher {
         if self.settings.looks_ahead() {
             self.ends.insert((ends_ms, started_ms, number));
         }
-        self.reservations.started(number, &mut self.planner);
+        self.reservations.over(number, &mut self.planner);
         passing.pass.decisions.push(Dispatch::Start { job: number, tasks });
     }
 }

@@ -1,8 +1,9 @@
 //! Nodes that are kept free for jobs: for the first one that does not fit, and for those that have waited too long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::index::View;
+use crate::node::NodeId;
 use crate::planner::Planner;
 
 use super::Dispatcher;
@@ -22,17 +23,23 @@ pub(super) struct Reservation {
     pub(super) plan: Plan,
     /// It has waited too long; else it is the first that does not fit.
     is_starved: bool,
+    /// The state of everything, and when it was planned so.
+    planned: (u64, u64),
+    /// The state in which it was last found that it cannot start.
+    tried: Option<u64>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     all: Vec<Reservation>,
-    /// Something ended, or the cluster changed, since all were planned.
-    disturbed: bool,
+    /// Goes up when something ended or the cluster changed: then all are planned anew.
+    state: u64,
     /// Goes up when nodes come, go, open, or close.
     cluster: u64,
     /// What did not fit on the whole cluster, and at which state of the cluster that was found.
     hopeless: HashMap<Gang, u64>,
+    /// The jobs that could neither start nor be planned, and the state in which that was found.
+    passed_over: (u64, BTreeSet<JobNumber>),
     /// For blocking by time: the first job, and when it was expected to start.
     blocked: Option<(JobNumber, u64)>,
 }
@@ -69,17 +76,38 @@ impl Reservations {
     }
 
     pub(super) fn freed(&mut self) {
-        self.disturbed = true;
+        self.state += 1;
     }
 
     pub(super) fn cluster_changed(&mut self) {
-        self.disturbed = true;
+        self.state += 1;
         self.cluster += 1;
     }
 
-    /// Everything that has happened is taken into account.
-    pub(super) fn settled(&mut self) {
-        self.disturbed = false;
+    pub(super) fn left(&mut self, node: NodeId) {
+        self.cluster_changed();
+        self.all.iter_mut().for_each(|reservation| reservation.plan.nodes.retain(|other| *other != node));
+    }
+
+    /// Whether it was found in this state that the job can neither start nor be planned.
+    pub(super) fn is_passed_over(&self, job: JobNumber) -> bool {
+        self.passed_over.0 == self.state && self.passed_over.1.contains(&job)
+    }
+
+    fn pass_over(&mut self, job: JobNumber) {
+        if self.passed_over.0 != self.state {
+            self.passed_over = (self.state, BTreeSet::new());
+        }
+        self.passed_over.1.insert(job);
+    }
+
+    fn is_hopeless(&self, gang: &Gang) -> bool {
+        self.hopeless.get(gang) == Some(&self.cluster)
+    }
+
+    /// Whether the job's plan takes into account all that has happened.
+    fn is_planned(&self, job: JobNumber, now_ms: u64) -> bool {
+        self.of(job).is_some_and(|own| own.planned.0 == self.state && (own.plan.at_ms > now_ms || own.planned.1 == now_ms))
     }
 
     /// The job needs no reservation any more.
@@ -90,13 +118,15 @@ impl Reservations {
         Some(reservation)
     }
 
-    pub(super) fn started(&mut self, job: JobNumber, planner: &mut Planner) {
-        self.drop_of(job, planner);
+    /// The job has started, or waits no longer.
+    pub(super) fn over(&mut self, job: JobNumber, planner: &mut Planner) {
+        self.state += u64::from(self.drop_of(job, planner).is_some());
+        self.blocked = self.blocked.filter(|(blocked, _)| *blocked != job);
     }
 
-    pub(super) fn withdrawn(&mut self, job: JobNumber, planner: &mut Planner) {
-        self.drop_of(job, planner);
-        self.blocked = self.blocked.filter(|(blocked, _)| *blocked != job);
+    fn tried(&mut self, job: JobNumber) {
+        let state = self.state;
+        self.all.iter_mut().filter(|own| own.job == job).for_each(|own| own.tried = Some(state));
     }
 
     fn keep(&mut self, reservation: Reservation, planner: &mut Planner) {
@@ -125,50 +155,66 @@ impl Dispatcher {
         if self.would_end_ms(key.job, passing.now_ms) <= others_ms {
             return self.attempt_in(key, line, View::All, passing);
         }
-        if !self.reservations.disturbed || self.lines.stands_aside(line) {
+        if own.tried == Some(self.reservations.state) || self.lines.stands_aside(line) {
             return Attempt::HeldBack;
+        }
+        if passing.is_full() {
+            return Attempt::OutOfBudget;
         }
         let nodes = own.plan.nodes.clone();
         nodes.iter().for_each(|node| self.planner.world.hold(*node, false));
+        // Its own nodes change for this twice, so it must not be interrupted and begin again and again.
+        let budget = std::mem::replace(&mut passing.budget, usize::MAX);
         let attempt = self.attempt_in(key, line, View::Unheld, passing);
+        passing.budget = budget;
         if attempt != Attempt::Started {
             nodes.iter().for_each(|node| self.planner.world.hold(*node, true));
+            self.reservations.tried(key.job);
         }
         attempt
+    }
+
+    /// The first job that does not fit is another one now.
+    pub(super) fn forget_other_first(&mut self, job: JobNumber) {
+        let former = self.reservations.iter().find(|other| !other.is_starved && other.job != job).map(|other| other.job);
+        if let Some(former) = former {
+            self.reservations.over(former, &mut self.planner);
+        }
     }
 
     /// The first job that does not fit gets a reservation, and no other but those that have waited too long. False when it will not fit
     /// whatever ends.
     pub(super) fn reserve_for_first(&mut self, job: JobNumber, line: LineId, passing: &mut Passing) -> bool {
-        let former = self.reservations.iter().find(|other| !other.is_starved && other.job != job).map(|other| other.job);
-        if let Some(former) = former {
-            self.reservations.drop_of(former, &mut self.planner);
+        if self.reservations.is_hopeless(&self.lines.demand(line).gang) {
+            return false;
         }
-        let holds = |reservation: &Reservation| reservation.plan.at_ms > passing.now_ms;
-        if !self.reservations.disturbed && self.reservations.of(job).is_some_and(holds) {
-            return true;
-        }
-        self.reservations.of(job).is_some_and(|own| own.is_starved) || self.reserve(job, line, false, passing)
+        self.forget_other_first(job);
+        self.reservations.is_planned(job, passing.now_ms)
+            || self.reservations.of(job).is_some_and(|own| own.is_starved)
+            || self.reserve(job, line, false, passing)
     }
 
     /// Plans the job's start anew and keeps the nodes for it.
     fn reserve(&mut self, job: JobNumber, line: LineId, is_starved: bool, passing: &mut Passing) -> bool {
         let gang = self.lines.demand(line).gang;
-        if self.reservations.hopeless.get(&gang) == Some(&self.reservations.cluster) {
+        let old = self.reservations.drop_of(job, &mut self.planner);
+        if self.reservations.is_hopeless(&gang) {
+            self.reservations.pass_over(job);
             return false;
         }
-        let old = self.reservations.drop_of(job, &mut self.planner);
         let Some(plan) = self.plan(line, passing) else {
             if self.reservations.is_empty() {
                 self.reservations.hopeless.insert(gang, self.reservations.cluster);
             }
+            self.reservations.pass_over(job);
             return false;
         };
         if old.is_none_or(|old| old.plan != plan) {
             let at_ms = Some(plan.at_ms).filter(|at_ms| *at_ms < u64::MAX);
             passing.pass.decisions.push(Dispatch::Reserve { job, at_ms, nodes: plan.nodes.clone() });
         }
-        self.reservations.keep(Reservation { job, plan, is_starved }, &mut self.planner);
+        let planned = (self.reservations.state, passing.now_ms);
+        self.reservations.keep(Reservation { job, plan, is_starved, planned, tried: Some(planned.0) }, &mut self.planner);
         true
     }
 
@@ -177,15 +223,20 @@ impl Dispatcher {
         let Some(after_ms) = self.settings.reserve_after_ms else { return };
         let Some(latest_ms) = passing.now_ms.checked_sub(after_ms) else { return };
         let starved: Vec<JobNumber> = self.arrivals.range(..=(latest_ms, u64::MAX)).take(STARVED_AT_ONCE).map(|(_, job)| *job).collect();
-        let is_due = |reservation: &Reservation| reservation.plan.at_ms <= passing.now_ms;
-        let plan_anew = self.reservations.disturbed || self.reservations.iter().any(is_due);
+        let is_over = |reservation: &&Reservation| reservation.is_starved && !starved.contains(&reservation.job);
+        let over: Vec<JobNumber> = self.reservations.iter().filter(is_over).map(|reservation| reservation.job).collect();
+        for job in over {
+            self.reservations.drop_of(job, &mut self.planner);
+        }
         for job in starved {
-            let Some((key, line)) = self.place_in_line(job) else { continue };
-            if self.attempt_reserved(key, line, passing) == Attempt::Started {
-                continue;
-            }
-            if plan_anew || !self.reservations.has(job) {
-                self.reserve(job, line, true, passing);
+            let Some((key, line)) = self.place_in_line(job).filter(|_| !self.reservations.is_passed_over(job)) else { continue };
+            match self.attempt_reserved(key, line, passing) {
+                Attempt::OutOfBudget => return,
+                Attempt::Started => {}
+                Attempt::NoRoom | Attempt::HeldBack if self.reservations.is_planned(job, passing.now_ms) => {}
+                Attempt::NoRoom | Attempt::HeldBack => {
+                    self.reserve(job, line, true, passing);
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What the tests of the dispatcher share.
 
+mod by_count;
 mod examples;
+mod worlds;
 
 use super::*;
 use crate::decision::Limits;
