@@ -194,7 +194,7 @@ fn some_jobs() -> impl Strategy<Value = Vec<Job>> {
     jobs.prop_map(|jobs| {
         let mut submit_ms = 0;
         let job = |(gap_ms, tasks, runs_ms, more_ms, priority)| {
-            submit_ms += if gap_ms < 20 { 0 } else { gap_ms - 20 };
+            submit_ms += gap_ms.saturating_sub(20);
             Job { submit_ms, tasks, runs_ms, estimate_ms: runs_ms + more_ms, priority }
         };
         jobs.into_iter().map(job).collect()

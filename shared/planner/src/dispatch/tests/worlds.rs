@@ -25,6 +25,13 @@ struct Node {
     closed: bool,
 }
 
+struct Attempt {
+    request: Request,
+    gpus: u16,
+    gpu_milli: u16,
+    tasks: Vec<(NodeId, Vec<usize>)>,
+}
+
 /// The books of the test: who holds what, by job.
 struct World {
     dispatcher: Dispatcher,
@@ -34,7 +41,7 @@ struct World {
     names: u64,
     nodes: BTreeMap<NodeId, Node>,
     waiting: BTreeMap<JobNumber, (Request, u16, u16)>,
-    running: BTreeMap<JobNumber, (Request, u16, u16, Vec<(NodeId, Vec<usize>)>, u64)>,
+    running: BTreeMap<JobNumber, Attempt>,
     reserved: BTreeMap<JobNumber, (u64, Vec<NodeId>)>,
     /// What started on nodes of a reservation that was there before: which may be only because that was given up.
     in_the_way: Vec<(JobNumber, JobNumber, u64)>,
@@ -49,7 +56,7 @@ impl World {
 
     fn free(&self, node: NodeId) -> Vec<u16> {
         let mut free = vec![1000; self.nodes[&node].gpus];
-        for (_, _, gpu_milli, tasks, _) in self.running.values() {
+        for Attempt { gpu_milli, tasks, .. } in self.running.values() {
             for (_, gpus) in tasks.iter().filter(|(other, _)| *other == node) {
                 gpus.iter().for_each(|gpu| free[*gpu] -= gpu_milli);
             }
@@ -122,7 +129,7 @@ impl World {
             }
         }
         let there = tasks.iter().map(|placed| (placed.node(), placed.gpus().iter().collect())).collect();
-        self.running.insert(job, (request, gpus, gpu_milli, there, ends_ms));
+        self.running.insert(job, Attempt { request, gpus, gpu_milli, tasks: there });
         // Nothing over capacity: taking away below zero would have panicked.
         self.nodes.keys().for_each(|node| drop(self.free(*node)));
     }
@@ -166,7 +173,7 @@ impl World {
 
     /// An attempt is over: of a node that has left, or by itself.
     fn stop(&mut self, job: JobNumber, again: bool) {
-        let (request, gpus, gpu_milli, ..) = self.running.remove(&job).unwrap();
+        let Attempt { request, gpus, gpu_milli, .. } = self.running.remove(&job).unwrap();
         if again {
             let remaining = Remaining { estimate_ms: request.estimate_ms };
             assert!(self.dispatcher.interrupted(job, self.now_ms, remaining));
@@ -227,8 +234,12 @@ impl World {
             Act::Leave(at) => {
                 if let Some(node) = some_node(at) {
                     self.dispatcher.leave(node);
-                    let there: Vec<JobNumber> =
-                        self.running.iter().filter(|(_, job)| job.3.iter().any(|(other, _)| *other == node)).map(|(job, _)| *job).collect();
+                    let there: Vec<JobNumber> = self
+                        .running
+                        .iter()
+                        .filter(|(_, job)| job.tasks.iter().any(|(other, _)| *other == node))
+                        .map(|(job, _)| *job)
+                        .collect();
                     there.into_iter().for_each(|job| self.stop(job, true));
                     self.nodes.remove(&node);
                     self.reserved.values_mut().for_each(|(_, nodes)| nodes.retain(|other| *other != node));
