@@ -27,7 +27,8 @@ mod tests;
 pub use class::{ClassId, Closed, Reason, TaskClass};
 pub use decision::{Decision, Limits, Pass, Placed, Why};
 pub use dispatch::{
-    Blocking, Dispatch, DispatchPass, DispatchSettings, Dispatcher, JobNumber, Level, OrderName, Remaining, Request, Topology, WhyWaiting,
+    Amounts, Blocking, Bound, BoundKind, Bounds, Dispatch, DispatchPass, DispatchSettings, Dispatcher, HistorySettings, InvalidQueues,
+    JobNumber, Level, OrderName, PreemptionSettings, QueueSettings, QueueShare, Remaining, Request, Resource, Topology, WhyWaiting,
 };
 pub use fill::{Filled, InvalidFill, fill};
 pub use gpus::{GpuSet, MAX_NODE_GPUS, WHOLE_GPU_MILLI};

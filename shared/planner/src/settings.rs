@@ -5,7 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::class::TaskClass;
-use crate::dispatch::{Blocking, OrderName};
+use crate::dispatch::{Blocking, InvalidQueues, OrderName};
 use crate::tie::TieRule;
 
 /// The policies, by name.
@@ -85,6 +85,10 @@ pub enum InvalidSettings {
     UnknownBlocking(String),
     #[error("policy `fgd` has no target workload: give at least one class of tasks that comes at least once")]
     NoTarget,
+    #[error("blocking `{0}` knows one queue only, and stops no job: leave out queues, history, and preemption, or use another blocking")]
+    OneQueueOnly(Blocking),
+    #[error(transparent)]
+    Queues(#[from] InvalidQueues),
 }
 
 fn names(all: &[&str]) -> String {

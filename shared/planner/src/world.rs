@@ -270,6 +270,11 @@ impl World {
         (0..).zip(&self.of_shape).filter(|(shape, _)| class.by_shape(*shape).is_ok()).map(|(_, nodes)| *nodes).sum()
     }
 
+    /// By shape: how many nodes have it.
+    pub(crate) fn of_shape(&self) -> &[u32] {
+        &self.of_shape
+    }
+
     /// Books a task, whether or not it fits.
     pub(crate) fn take(&mut self, node: NodeId, task: &TaskClass, gpus: GpuSet) -> Placement {
         let placement = Placement {
@@ -326,6 +331,14 @@ impl World {
     /// A task is taken back that has not begun: no more fits than before it was booked.
     pub(crate) fn take_back(&mut self, placement: &Placement) {
         if self.unbook(placement) {
+            self.change(placement.node);
+        }
+    }
+
+    /// What was taken back is booked again.
+    pub(crate) fn take_again(&mut self, placement: &Placement) {
+        if self.cold(placement.node).joined == placement.joined {
+            self.book(placement);
             self.change(placement.node);
         }
     }

@@ -10,6 +10,9 @@ use super::request::JobNumber;
 pub enum Dispatch {
     /// Start the job with these tasks. They are booked already.
     Start { job: JobNumber, tasks: Vec<Placed> },
+    /// Stop the job so that another one starts; that follows behind. The job waits again already, with what is left of its estimate since its
+    /// last checkpoint; [`Dispatcher::interrupted`](super::Dispatcher::interrupted) says so more exactly.
+    Preempt { job: JobNumber, for_job: JobNumber },
     /// Nothing to do: nodes are kept free for the job, which is expected to start then. `None`: some that run there have no estimate. A later
     /// one for the same job replaces it.
     Reserve { job: JobNumber, at_ms: Option<u64>, nodes: Vec<NodeId> },

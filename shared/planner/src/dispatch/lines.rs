@@ -35,6 +35,7 @@ impl LineId {
 pub(crate) struct Demand {
     pub(crate) gang: Gang,
     pub(crate) queue: u32,
+    pub(crate) preemptible: bool,
 }
 
 #[derive(Debug)]
@@ -187,6 +188,11 @@ impl Lines {
         self.heads.range((behind.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)).next().copied()
     }
 
+    /// The first jobs of all lines, in their order.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (Key, LineId)> + '_ {
+        self.heads.iter().copied()
+    }
+
     /// The first jobs of lines that do not stand aside, in their order.
     pub(crate) fn active(&self) -> impl Iterator<Item = (Key, LineId)> + '_ {
         self.active.iter().copied()
@@ -205,6 +211,20 @@ impl Lines {
         {
             self.active.remove(&(*head, number));
             self.aside.push(number);
+        }
+    }
+
+    /// The first job of a line.
+    pub(crate) fn head(&self, line: LineId) -> Option<Key> {
+        self.lines[line.at()].jobs.first_key_value().map(|(key, _)| *key)
+    }
+
+    /// Something fits the line after all.
+    pub(crate) fn step_forward(&mut self, number: LineId) {
+        let line = &mut self.lines[number.at()];
+        if std::mem::replace(&mut line.stands_aside, false) {
+            self.aside.retain(|other| *other != number);
+            self.active.extend(line.jobs.first_key_value().map(|(head, _)| (*head, number)));
         }
     }
 

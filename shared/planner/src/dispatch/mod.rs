@@ -8,10 +8,15 @@ mod lines;
 mod order;
 mod pass;
 mod plan;
+mod preempt;
+mod queues;
 mod request;
 mod reservations;
 mod room;
 mod settings;
+mod shares;
+mod stopping;
+mod stops;
 mod why;
 
 #[cfg(test)]
@@ -30,13 +35,17 @@ use job::{Job, Run, State};
 use lines::{Demand, Key, Lines};
 use order::Facts;
 use reservations::Reservations;
+use shares::Shares;
+use stops::Stops;
 
 pub use decision::{Dispatch, DispatchPass};
 pub use job::Remaining;
 pub use order::OrderName;
+pub use preempt::PreemptionSettings;
 pub use request::{JobNumber, Level, Request, Topology};
 pub(crate) use room::Room;
 pub use settings::{Blocking, DispatchSettings};
+pub use shares::{Amounts, Bound, BoundKind, Bounds, HistorySettings, InvalidQueues, QueueSettings, QueueShare, Resource};
 pub use why::WhyWaiting;
 
 /// Decides which jobs start, where, and when.
@@ -53,6 +62,9 @@ pub struct Dispatcher {
     /// By time of submission, what waits; kept only where it matters.
     arrivals: BTreeSet<(u64, JobNumber)>,
     reservations: Reservations,
+    /// What is whose; `None` while there is one queue without bounds, and nothing is stopped for anything.
+    shares: Option<Shares>,
+    stops: Stops,
     /// When it was asked last.
     asked_ms: u64,
 }
@@ -67,6 +79,8 @@ impl Dispatcher {
             ends: BTreeSet::new(),
             arrivals: BTreeSet::new(),
             reservations: Reservations::default(),
+            shares: settings.shares()?,
+            stops: Stops::default(),
             asked_ms: 0,
         })
     }
@@ -77,7 +91,7 @@ impl Dispatcher {
     }
 
     pub fn join(&mut self, machine: &Machine) -> Result<NodeId, InvalidMachine> {
-        self.reservations.cluster_changed();
+        self.cluster_changed();
         self.planner.join(machine)
     }
 
@@ -85,19 +99,25 @@ impl Dispatcher {
     /// interrupted or ended.
     pub fn leave(&mut self, node: NodeId) {
         self.reservations.left(node);
+        self.stops.something_changed();
         self.planner.leave(node);
     }
 
     /// Nothing new is placed on the node, or with `None` again.
     pub fn close(&mut self, node: NodeId, closed: Option<Closed>) {
-        self.reservations.cluster_changed();
+        self.cluster_changed();
         self.planner.close(node, closed);
     }
 
     /// Whether a GPU can be used; what runs there is not touched. A GPU that the node does not have is ignored.
     pub fn set_in_service(&mut self, node: NodeId, gpu: usize, in_service: bool) {
-        self.reservations.cluster_changed();
+        self.cluster_changed();
         self.planner.set_in_service(node, gpu, in_service);
+    }
+
+    fn cluster_changed(&mut self) {
+        self.reservations.cluster_changed();
+        self.stops.something_changed();
     }
 
     /// The class's number. It stays while a job of it waits or runs, so it is asked for just before a job is submitted.
@@ -130,16 +150,19 @@ impl Dispatcher {
     /// The job no longer waits, and is forgotten. False when it did not wait.
     pub fn withdraw(&mut self, job: JobNumber) -> bool {
         let Some(Job { state: State::Waiting { .. }, request, .. }) = self.jobs.get(&job) else { return false };
+        let request = *request;
         self.planner.unpin(request.class);
         self.unqueue(job);
+        self.count_out(&request);
+        self.stops.forget(job);
         self.jobs.remove(&job);
         self.reservations.over(job, &mut self.planner);
         true
     }
 
     /// A running job has ended for good, and all its tasks with it. False when it did not run.
-    pub fn ended(&mut self, job: JobNumber, _now_ms: u64) -> bool {
-        if !self.release(job) {
+    pub fn ended(&mut self, job: JobNumber, now_ms: u64) -> bool {
+        if !self.release(job, now_ms) {
             return false;
         }
         if let Some(Job { request, .. }) = self.jobs.remove(&job) {
@@ -148,10 +171,13 @@ impl Dispatcher {
         true
     }
 
-    /// A running job's attempt has ended with all its tasks, and the job waits again, with its original time of submission. False when it did
-    /// not run.
+    /// A running job's attempt has ended with all its tasks, and the job waits again, with its original time of submission. A job that was
+    /// stopped for another one waits again already; then this only says what is left of it. False when it neither runs nor was stopped.
     pub fn interrupted(&mut self, job: JobNumber, now_ms: u64, remaining: Remaining) -> bool {
-        if !self.release(job) {
+        if self.stops.take(job) {
+            return self.estimated_anew(job, now_ms, remaining);
+        }
+        if !self.release(job, now_ms) {
             return false;
         }
         let Some(Job { request, attained_gpu_milli_ms, state, .. }) = self.jobs.remove(&job) else { return false };
@@ -176,8 +202,9 @@ impl Dispatcher {
     }
 
     fn wait(&mut self, job: JobNumber, request: Request, expected_ms: Option<u64>, attained_gpu_milli_ms: u128, now_ms: u64) {
-        let Request { class, tasks, min_tasks, topology, queue, .. } = request;
-        let line = self.lines.line(&Demand { gang: Gang { class, tasks, min_tasks, topology }, queue });
+        self.count_in(&request);
+        let Request { class, tasks, min_tasks, topology, queue, preemptible, .. } = request;
+        let line = self.lines.line(&Demand { gang: Gang { class, tasks, min_tasks, topology }, queue, preemptible });
         let key = self.key(job, &request, expected_ms, attained_gpu_milli_ms, now_ms);
         self.lines.insert(line, key, expected_ms.unwrap_or(u64::MAX));
         if self.keeps_arrivals() {
@@ -212,10 +239,13 @@ impl Dispatcher {
     }
 
     /// Gives back what a running job holds.
-    fn release(&mut self, job: JobNumber) -> bool {
-        let Some(Run { started_ms, ends_ms, placements, .. }) = self.jobs.get(&job).and_then(Job::run) else { return false };
+    fn release(&mut self, job: JobNumber, now_ms: u64) -> bool {
+        let Some(Job { request, state: State::Running(run), .. }) = self.jobs.get(&job) else { return false };
+        let Run { started_ms, ends_ms, placements, .. } = run;
         self.ends.remove(&(*ends_ms, *started_ms, job));
         placements.iter().for_each(|placement| self.planner.release(placement));
+        let (request, tasks) = (*request, placements.len() as u32);
+        self.count_end(&request, tasks, now_ms);
         self.reservations.freed();
         true
     }

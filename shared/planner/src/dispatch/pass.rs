@@ -38,6 +38,8 @@ pub(super) enum Attempt {
     NoRoom,
     /// Only where nodes are kept for a reservation, and it would stay too long.
     HeldBack,
+    /// Its queue has reached a bound.
+    Bound,
     /// The pass has reached a limit.
     OutOfBudget,
 }
@@ -55,6 +57,7 @@ impl Dispatcher {
         self.reorder(now_ms);
         self.serve_the_starved(&mut passing);
         match self.settings.blocking {
+            _ if self.shares.is_some() => self.pass_by_shares(&mut passing),
             Blocking::Strict => self.pass_strictly(&mut passing),
             Blocking::StrictPerPool => self.pass_strictly_per_pool(&mut passing),
             Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
@@ -130,7 +133,9 @@ impl Dispatcher {
             match self.attempt(key, line, passing) {
                 Attempt::Started => {}
                 Attempt::OutOfBudget => return,
-                Attempt::NoRoom | Attempt::HeldBack => self.planner.shapes_of(class).for_each(|shape| blocked[shape] = true),
+                Attempt::NoRoom | Attempt::HeldBack | Attempt::Bound => {
+                    self.planner.shapes_of(class).for_each(|shape| blocked[shape] = true)
+                }
             }
             if !blocked.contains(&false) {
                 return;
@@ -162,7 +167,7 @@ impl Dispatcher {
                 Attempt::Started => {}
                 Attempt::OutOfBudget => return,
                 Attempt::NoRoom | Attempt::HeldBack if self.reserve_for_first(key.job, line, passing) => break,
-                Attempt::NoRoom | Attempt::HeldBack => behind = Some((key, line)),
+                Attempt::NoRoom | Attempt::HeldBack | Attempt::Bound => behind = Some((key, line)),
             }
         }
         self.backfill(passing);
@@ -177,7 +182,7 @@ impl Dispatcher {
             if !self.reservations.has(key.job) {
                 match self.attempt(key, line, passing) {
                     Attempt::Started => {}
-                    Attempt::NoRoom => continue,
+                    Attempt::NoRoom | Attempt::Bound => continue,
                     Attempt::OutOfBudget => return,
                     Attempt::HeldBack => {
                         held_back.insert(line);
@@ -198,7 +203,7 @@ impl Dispatcher {
             match self.attempt(key, line, passing) {
                 Attempt::Started => self.reservations.set_blocked(None),
                 Attempt::OutOfBudget => return None,
-                Attempt::NoRoom | Attempt::HeldBack => {
+                Attempt::NoRoom | Attempt::HeldBack | Attempt::Bound => {
                     let start_ms = match start_ms {
                         Some(start_ms) => start_ms,
                         None if self.settings.blocking == Blocking::Sticky => u64::MAX,
@@ -243,8 +248,13 @@ impl Dispatcher {
 
     /// Starts the job where it fits beside the reservations of others.
     pub(super) fn attempt(&mut self, key: Key, line: LineId, passing: &mut Passing) -> Attempt {
-        let is_short = self.reservations.is_empty() || self.would_end_ms(key.job, passing.now_ms) <= self.reservations.first_ms();
-        self.attempt_in(key, line, if is_short { View::All } else { View::Unheld }, passing)
+        self.attempt_in(key, line, self.view_for(key.job, passing.now_ms), passing)
+    }
+
+    /// The nodes on which the job stands in the way of no reservation.
+    pub(super) fn view_for(&self, job: u64, now_ms: u64) -> View {
+        let is_short = self.reservations.is_empty() || self.would_end_ms(job, now_ms) <= self.reservations.first_ms();
+        if is_short { View::All } else { View::Unheld }
     }
 
     pub(super) fn attempt_in(&mut self, key: Key, line: LineId, view: View, passing: &mut Passing) -> Attempt {
@@ -254,7 +264,7 @@ impl Dispatcher {
         if passing.is_full() {
             return Attempt::OutOfBudget;
         }
-        let gang = self.lines.demand(line).gang;
+        let Ok(gang) = self.within_bounds(line) else { return Attempt::Bound };
         match self.planner.try_gang(&gang, view, &mut passing.budget) {
             Tried::Placed(tasks) => {
                 self.start(key, tasks, passing);
@@ -285,6 +295,9 @@ impl Dispatcher {
         if self.settings.looks_ahead() {
             self.ends.insert((ends_ms, started_ms, number));
         }
+        let request = job.request;
+        self.count_start(&request, tasks.len() as u32, started_ms);
+        self.stops.forget(number);
         self.reservations.over(number, &mut self.planner);
         passing.pass.decisions.push(Dispatch::Start { job: number, tasks });
     }

@@ -144,7 +144,7 @@ impl Dispatcher {
             let (submitted_ms, _) = self.arrivals.range(from..).next()?;
             Some(submitted_ms.saturating_add(after_ms))
         });
-        begins.chain(starves).filter(|at_ms| *at_ms > self.asked_ms).min()
+        begins.chain(starves).chain(self.stops.next_ms()).chain(self.shares_change_ms()).filter(|at_ms| *at_ms > self.asked_ms).min()
     }
 
     /// Starts a job that may have a reservation where it fits beside those of others.
@@ -233,6 +233,7 @@ impl Dispatcher {
             match self.attempt_reserved(key, line, passing) {
                 Attempt::OutOfBudget => return,
                 Attempt::Started => {}
+                Attempt::Bound => self.reservations.over(job, &mut self.planner),
                 Attempt::NoRoom | Attempt::HeldBack if self.reservations.is_planned(job, passing.now_ms) => {}
                 Attempt::NoRoom | Attempt::HeldBack => {
                     self.reserve(job, line, true, passing);

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::settings::{InvalidSettings, Settings};
 
 use super::order::OrderName;
+use super::preempt::PreemptionSettings;
+use super::shares::{HistorySettings, QueueSettings, Shares};
 
 /// What a job that does not fit does to the jobs behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -70,6 +72,11 @@ pub struct DispatchSettings {
     pub aging_ms: Option<u64>,
     /// For `las`: what a job must have attained to fall into the next level, in GPU seconds, ascending.
     pub las_thresholds_gpu_s: Vec<u64>,
+    /// Queues with their quotas, weights, and limits. The order and the rule of blocking then hold in each of them. Without any there is one.
+    pub queues: Vec<QueueSettings>,
+    /// Whether what queues used in the past counts.
+    pub history: Option<HistorySettings>,
+    pub preemption: PreemptionSettings,
 }
 
 impl Default for DispatchSettings {
@@ -81,11 +88,26 @@ impl Default for DispatchSettings {
             reserve_after_ms: None,
             aging_ms: None,
             las_thresholds_gpu_s: vec![18_000],
+            queues: Vec::new(),
+            history: None,
+            preemption: PreemptionSettings::default(),
         }
     }
 }
 
 impl DispatchSettings {
+    /// The shares of queues, if it matters which queue a job is of or what it holds.
+    pub(super) fn shares(&self) -> Result<Option<Shares>, InvalidSettings> {
+        let stops = self.preemption.by_priority || self.preemption.reclaim;
+        if self.queues.is_empty() && self.history.is_none() && !stops {
+            return Ok(None);
+        }
+        if matches!(self.blocking, Blocking::Sticky | Blocking::ByTime) {
+            return Err(InvalidSettings::OneQueueOnly(self.blocking));
+        }
+        Ok(Some(Shares::new(&self.queues, self.history)?))
+    }
+
     /// Whether expected ends matter.
     pub(super) fn looks_ahead(&self) -> bool {
         self.reserve_after_ms.is_some() || matches!(self.blocking, Blocking::Easy | Blocking::ByTime)

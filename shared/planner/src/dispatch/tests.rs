@@ -2,6 +2,7 @@
 
 mod by_count;
 mod examples;
+mod sharing;
 mod worlds;
 
 use super::*;

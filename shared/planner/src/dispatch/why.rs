@@ -4,13 +4,17 @@ use crate::class::Reason;
 
 use super::Dispatcher;
 use super::job::Job;
+use super::lines::LineId;
 use super::request::JobNumber;
+use super::shares::Bound;
 
 /// What stands between a waiting job and its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhyWaiting {
-    /// How many jobs go before it in the order.
+    /// How many jobs of its queue go before it in the order.
     pub ahead: usize,
+    /// The quota or limit that forbids its start, whatever is free.
+    pub bound: Option<Bound>,
     /// How many nodes refuse one of its tasks, and why.
     pub refusals: Vec<(Reason, u32)>,
     /// How many of its tasks fit now, wherever they are, and how many must.
@@ -27,7 +31,7 @@ impl Dispatcher {
     /// Why the job waits; `None` when it does not. Looks at all nodes and all waiting jobs.
     pub fn why_waiting(&self, job: JobNumber) -> Option<WhyWaiting> {
         let (key, line) = self.place_in_line(job)?;
-        let gang = self.lines.demand(line).gang;
+        let (gang, queue) = (self.lines.demand(line).gang, self.lines.demand(line).queue);
         let known = self.planner.classes[gang.class.at()].as_ref()?;
         let world = &self.planner.world;
         let others = self.reservations.iter().filter(|other| other.job != job);
@@ -35,7 +39,8 @@ impl Dispatcher {
         let blocked_ms = self.reservations.blocked().filter(|(blocked, _)| *blocked == job).map(|(_, start_ms)| start_ms);
         let expected_ms = own.map(|own| own.plan.at_ms).or(blocked_ms);
         Some(WhyWaiting {
-            ahead: self.lines.all().filter(|(other, _)| *other < key).count(),
+            ahead: self.lines.all().filter(|(other, line)| *other < key && self.is_of_queue(*line, queue)).count(),
+            bound: self.within_bounds(line).err(),
             refusals: world.refusals(&known.class),
             fitting: world.nodes().map(|node| u64::from(world.capacity(&known.class, node))).sum(),
             wanted: gang.min_tasks,
@@ -43,6 +48,11 @@ impl Dispatcher {
             expected_start_ms: expected_ms.filter(|at_ms| *at_ms < u64::MAX),
             reservations: others.map(|other| (other.job, other.plan.nodes.len())).collect(),
         })
+    }
+
+    /// Without shares all jobs are of one queue.
+    fn is_of_queue(&self, line: LineId, queue: u32) -> bool {
+        self.shares.is_none() || self.lines.demand(line).queue == queue
     }
 
     /// Waiting jobs that would not fit on all nodes together if they were open and empty, ascending. None while there is no node.
