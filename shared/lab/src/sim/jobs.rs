@@ -325,6 +325,31 @@ impl Simulation<'_> {
         self.wait_again(number);
     }
 
+    /// The attempt ends at once, so that another job starts.
+    pub(super) fn preempt(&mut self, number: u32, for_job: u32) {
+        let after_fault = self.jobs.lives[for_job as usize].as_ref().is_some_and(|life| life.was_hit_by_fault);
+        let cause = if after_fault { LossCause::PreemptionAfterFault } else { LossCause::Preemption };
+        self.tell(number);
+        self.release(number, AttemptEnd::Preempted, None, Ending::Interrupted(cause));
+        self.jobs.rows[number as usize].preempted += 1;
+        self.wait_again(number);
+    }
+
+    /// Until when the work of running jobs is durable, where it matters who loses the least.
+    pub(super) fn tell_checkpoints(&mut self) {
+        let preemption = self.setup.dispatch.preemption;
+        if !preemption.by_priority && !preemption.reclaim {
+            return;
+        }
+        let running: Vec<JobNumber> = self.dispatcher.running_jobs().collect();
+        for job in running {
+            let durable_ms = self.jobs.run(job as u32).and_then(|run| run.plan.durable_since_ms(self.now_ms));
+            if let Some(at_ms) = durable_ms {
+                self.dispatcher.checkpointed(job, at_ms);
+            }
+        }
+    }
+
     fn wait_again(&mut self, number: u32) {
         let job = self.job(number);
         let (work_ms, estimate_ms) = (job.work_ms, job.estimate_ms);

@@ -134,11 +134,13 @@ impl<'a> Simulation<'a> {
     /// Asks the dispatcher until it has nothing more to decide.
     fn pass(&mut self) {
         while std::mem::take(&mut self.is_stale) {
+            self.tell_checkpoints();
             let pass = self.dispatcher.pass(self.now_ms, LIMITS);
             self.is_stale = pass.unfinished;
             for decision in pass.decisions {
                 match decision {
                     Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
+                    Dispatch::Preempt { job, for_job } => self.preempt(job as u32, for_job as u32),
                     Dispatch::Reserve { .. } => {}
                 }
             }

@@ -1,3 +1,4 @@
+mod preemption;
 mod queues;
 
 use faultline_engine::goodput::Class;

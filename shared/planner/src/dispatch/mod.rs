@@ -135,6 +135,11 @@ impl Dispatcher {
         self.jobs.len() - self.lines.len()
     }
 
+    /// The jobs that run, in no order.
+    pub fn running_jobs(&self) -> impl Iterator<Item = JobNumber> + '_ {
+        self.jobs.iter().filter(|(_, job)| job.run().is_some()).map(|(number, _)| *number)
+    }
+
     /// A job waits from now on. False when it did already, or runs.
     pub fn submit(&mut self, job: JobNumber, request: Request) -> bool {
         if self.jobs.contains_key(&job) {
