@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use faultline_engine::goodput::bounded_slowdown;
 use faultline_planner::{Blocking, DispatchSettings, OrderName};
 
 use super::Row;
@@ -18,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::outcome::{JobRow, Outcome};
 use crate::run;
 use crate::setup::{InvalidSetup, Passes, Setup};
-use crate::statistics::{bounded_slowdown, mean};
+use crate::statistics::mean;
 use crate::workload::{Job, Workload};
 
 const PROCESSORS: usize = 256;
