@@ -62,7 +62,7 @@ impl Dispatcher {
             Blocking::StrictPerPool => self.pass_strictly_per_pool(&mut passing),
             Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
             Blocking::Skip => self.backfill(&mut passing),
-            Blocking::Easy => self.pass_easily(&mut passing),
+            Blocking::Easy | Blocking::EasyShortest => self.pass_easily(&mut passing),
             Blocking::Sticky => {
                 self.first_until_it_starts(&mut passing);
             }
@@ -170,7 +170,31 @@ impl Dispatcher {
                 Attempt::NoRoom | Attempt::HeldBack | Attempt::Bound => behind = Some((key, line)),
             }
         }
-        self.backfill(passing);
+        match self.settings.blocking {
+            Blocking::EasyShortest => self.backfill_shortest_first(passing),
+            _ => self.backfill(passing),
+        }
+    }
+
+    /// The same jobs as in [`Dispatcher::backfill`], the one that is expected to run shortest first.
+    fn backfill_shortest_first(&mut self, passing: &mut Passing) {
+        let of_line = |(_, line)| self.lines.jobs(line).map(move |(key, expected_ms)| (expected_ms, key, line));
+        let mut waiting: Vec<(u64, Key, LineId)> = self.lines.active().flat_map(of_line).collect();
+        waiting.sort_unstable();
+        let mut held_back = BTreeSet::new();
+        for (_, key, line) in waiting {
+            if held_back.contains(&line) || self.reservations.has(key.job) {
+                continue;
+            }
+            match self.attempt(key, line, passing) {
+                Attempt::Started | Attempt::NoRoom => {}
+                Attempt::OutOfBudget => return,
+                // The others of its line run longer, so they would stay too long as well.
+                Attempt::HeldBack => {
+                    held_back.insert(line);
+                }
+            }
+        }
     }
 
     /// Jobs in their order where they fit beside the reservations: on other nodes, or ending before the first of them.

@@ -22,6 +22,9 @@ pub enum Blocking {
     /// The first job that does not fit gets a reservation; the others go ahead if they are expected to end before it, or stay off its nodes.
     /// Lifka, "The ANL/IBM SP scheduling system", JSSPP'95, with nodes instead of a count.
     Easy,
+    /// As `easy`, but of those that go ahead, the one that is expected to run shortest goes first: Tsafrir et al., "Backfilling Using System-Generated
+    /// Predictions Rather than User Runtime Estimates", TPDS 2007.
+    EasyShortest,
     /// All of them wait, and those that come later do too, whatever the order says: the first job stays first until it starts. RLScheduler
     /// (Zhang et al., SC'20) without backfilling.
     Sticky,
@@ -31,7 +34,8 @@ pub enum Blocking {
 }
 
 impl Blocking {
-    pub const ALL: [Blocking; 6] = [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::Sticky, Self::ByTime];
+    pub const ALL: [Blocking; 7] =
+        [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::EasyShortest, Self::Sticky, Self::ByTime];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,6 +43,7 @@ impl Blocking {
             Blocking::StrictPerPool => "strict-per-pool",
             Blocking::Skip => "skip",
             Blocking::Easy => "easy",
+            Blocking::EasyShortest => "easy-shortest",
             Blocking::Sticky => "sticky",
             Blocking::ByTime => "by-time",
         }
@@ -110,6 +115,6 @@ impl DispatchSettings {
 
     /// Whether expected ends matter.
     pub(super) fn looks_ahead(&self) -> bool {
-        self.reserve_after_ms.is_some() || matches!(self.blocking, Blocking::Easy | Blocking::ByTime)
+        self.reserve_after_ms.is_some() || matches!(self.blocking, Blocking::Easy | Blocking::EasyShortest | Blocking::ByTime)
     }
 }

@@ -83,6 +83,20 @@ fn the_first_job_can_be_displaced_or_not() {
     assert_eq!(goes_next(Blocking::Sticky), [2]);
 }
 
+/// Two of four GPUs are free, a job for four waits, and behind it three for one or two: each would be gone in time, and not all of them fit.
+#[test]
+fn as_submitted_or_the_shortest_first_jobs_go_ahead() {
+    let started = |blocking| {
+        let mut desk = Desk::new(&with(OrderName::Fifo, blocking), &[4]);
+        let _running = desk.submit(1, 2, 100);
+        let _wide = desk.submit(1, 4, 10);
+        let (_two, _one, _other) = (desk.submit(1, 2, 90), desk.submit(1, 1, 80), desk.submit(1, 1, 70));
+        desk.starts()
+    };
+    assert_eq!(started(Blocking::Easy), [1, 3]);
+    assert_eq!(started(Blocking::EasyShortest), [1, 5, 4]);
+}
+
 #[test]
 fn a_job_that_stays_off_the_reserved_nodes_may_take_its_time() {
     let mut desk = Desk::new(&with(OrderName::Fifo, Blocking::Easy), &[2, 2, 2]);
