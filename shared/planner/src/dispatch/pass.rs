@@ -156,7 +156,7 @@ impl Dispatcher {
     fn pass_easily(&mut self, passing: &mut Passing) {
         let mut behind = None;
         while let Some((key, line)) = self.lines.next_head(behind) {
-            if self.reservations.is_passed_over(key.job) {
+            if self.reservations.is_passed_over(key.job) || self.reservations.is_hopeless(&self.lines.demand(line).gang) {
                 behind = Some((key, line));
                 continue;
             }

@@ -101,7 +101,7 @@ impl Reservations {
         self.passed_over.1.insert(job);
     }
 
-    fn is_hopeless(&self, gang: &Gang) -> bool {
+    pub(super) fn is_hopeless(&self, gang: &Gang) -> bool {
         self.hopeless.get(gang) == Some(&self.cluster)
     }
 
@@ -185,9 +185,6 @@ impl Dispatcher {
     /// The first job that does not fit gets a reservation, and no other but those that have waited too long. False when it will not fit
     /// whatever ends.
     pub(super) fn reserve_for_first(&mut self, job: JobNumber, line: LineId, passing: &mut Passing) -> bool {
-        if self.reservations.is_hopeless(&self.lines.demand(line).gang) {
-            return false;
-        }
         self.forget_other_first(job);
         self.reservations.is_planned(job, passing.now_ms)
             || self.reservations.of(job).is_some_and(|own| own.is_starved)

@@ -43,7 +43,7 @@ struct World {
     waiting: BTreeMap<JobNumber, (Request, u16, u16)>,
     running: BTreeMap<JobNumber, Attempt>,
     reserved: BTreeMap<JobNumber, (u64, Vec<NodeId>)>,
-    /// What started on nodes of a reservation that was there before: which may be only because that was given up.
+    /// What started on nodes of a reservation that was there before, unless it is given up or made anew in the same pass.
     in_the_way: Vec<(JobNumber, JobNumber, u64)>,
 }
 
@@ -142,6 +142,7 @@ impl World {
                 match decision {
                     Dispatch::Start { job, tasks } => self.started(job, &tasks, !pass.unfinished),
                     Dispatch::Reserve { job, at_ms, nodes } => {
+                        self.in_the_way.retain(|(_, holder, _)| *holder != job);
                         self.reserved.insert(job, (at_ms.unwrap_or(0), nodes));
                     }
                 }
