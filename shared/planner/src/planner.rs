@@ -245,6 +245,11 @@ impl Planner {
         self.classes[class.at()].as_ref().map_or(0, |known| self.world.able(&known.class))
     }
 
+    /// How many tasks of this class the node could take now, one after the other.
+    pub fn capacity(&self, class: ClassId, node: NodeId) -> u32 {
+        self.classes[class.at()].as_ref().map_or(0, |known| self.world.capacity(&known.class, node))
+    }
+
     /// How many nodes refuse a task of this class, and why. Looks at all nodes.
     pub fn refusals(&self, class: ClassId) -> Vec<(Reason, u32)> {
         self.classes[class.at()].as_ref().map(|known| self.world.refusals(&known.class)).unwrap_or_default()

@@ -119,7 +119,8 @@ impl Books {
         }
     }
 
-    /// From now on all free GPUs of nodes that are up are of this class, such as while no job waits; with `None`, each node's own class holds.
+    /// From now on all free GPUs of nodes that are up and not reserved are of this class, such as while no job waits; with `None`, each node's
+    /// own class holds.
     pub fn all_free(&mut self, now_ms: u64, class: Option<Class>) {
         if self.all_free != class {
             self.advance(now_ms);
@@ -201,7 +202,7 @@ impl Books {
         for class in Class::ALL {
             let milli = self.free[class.at()];
             if milli > 0 {
-                let class = self.all_free.filter(|_| class.group() == Group::Free).unwrap_or(class);
+                let class = self.all_free.filter(|_| class.group() == Group::Free && class != Class::Reserved).unwrap_or(class);
                 self.totals.add(class, u128::from(milli) * u128::from(for_ms));
                 if let Some(series) = &mut self.series {
                     series.spread(self.at_ms, now_ms, milli, &[(class, for_ms)]);

@@ -163,6 +163,7 @@ impl Simulation<'_> {
         };
         self.jobs.rows.push(new_row(JobNumber::from(number), job.submit_ms));
         self.jobs.lives[number as usize] = Some(Box::new(Life { waits_since_ms: self.now_ms, ..Life::default() }));
+        self.demand.waits(class, job);
         self.dispatcher.submit(JobNumber::from(number), request);
         self.is_stale = true;
     }
@@ -177,6 +178,7 @@ impl Simulation<'_> {
         let Some(life) = self.jobs.lives[number as usize].as_mut().filter(|life| life.run.is_none()) else {
             return self.watch.violated(Violation::NotWaiting { at_ms: self.now_ms, job: number });
         };
+        self.demand.starts(number, job);
         life.was_shrunk |= tasks.len() as u32 != job.tasks;
         let row = &mut self.jobs.rows[number as usize];
         row.attempts += 1;
@@ -351,8 +353,11 @@ impl Simulation<'_> {
     }
 
     fn wait_again(&mut self, number: u32) {
-        let job = self.job(number);
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
         let (work_ms, estimate_ms) = (job.work_ms, job.estimate_ms);
+        let class = self.dispatcher.class(&setup.workload.classes[job.class as usize]);
+        self.demand.waits(class, job);
         let Some(life) = &mut self.jobs.lives[number as usize] else { return };
         life.waits_since_ms = self.now_ms;
         // What the submitter believed, less what is done already.
@@ -368,6 +373,7 @@ impl Simulation<'_> {
         }
         for job in self.dispatcher.impossible() {
             self.dispatcher.withdraw(job);
+            self.demand.starts(job as u32, &self.setup.workload.jobs[job as usize]);
             self.end(job as u32, End::Impossible);
         }
     }

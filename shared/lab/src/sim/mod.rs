@@ -1,5 +1,6 @@
 //! One run in virtual time: a heap of events, the lives of jobs, and what nodes go through. The dispatcher decides, the books account.
 
+mod demand;
 mod events;
 mod jobs;
 mod nodes;
@@ -17,6 +18,7 @@ use faultline_planner::{Dispatch, Dispatcher, Limits};
 use crate::faults::Weather;
 use crate::outcome::{End, Outcome};
 use crate::setup::{InvalidSetup, Passes, Setup, check};
+use demand::Demand;
 use events::{Event, Events};
 use jobs::Jobs;
 use nodes::Nodes;
@@ -50,6 +52,7 @@ pub(crate) struct Simulation<'a> {
     weather: Weather,
     nodes: Nodes,
     jobs: Jobs,
+    demand: Demand,
     trail: Trail,
     watch: Watch,
     planted: Option<Bug>,
@@ -74,6 +77,7 @@ impl<'a> Simulation<'a> {
             weather: Weather::new(setup.faults.surges, setup.seed),
             nodes,
             jobs: Jobs::new(&setup.workload),
+            demand: Demand::new(&setup.cluster, &setup.workload),
             trail: Trail::new(setup.keep_attempts),
             watch: Watch::new(&setup.cluster),
             planted: None,
@@ -133,19 +137,21 @@ impl<'a> Simulation<'a> {
 
     /// Asks the dispatcher until it has nothing more to decide.
     fn pass(&mut self) {
+        if !self.is_stale {
+            return;
+        }
         while std::mem::take(&mut self.is_stale) {
-            self.tell_checkpoints();
             let pass = self.dispatcher.pass(self.now_ms, LIMITS);
             self.is_stale = pass.unfinished;
             for decision in pass.decisions {
                 match decision {
                     Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
-                    Dispatch::Preempt { job, for_job } => self.preempt(job as u32, for_job as u32),
-                    Dispatch::Reserve { .. } => {}
+                    Dispatch::Reserve { job, nodes, .. } => self.demand.reserve(job, &nodes),
                 }
             }
         }
         self.give_up_impossible();
+        self.classify_free();
     }
 
     fn finish(mut self) -> Outcome {

@@ -110,6 +110,16 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// Whether jobs may be placed there as far as the scheduler knows.
+    pub(super) fn is_open(&self, number: usize) -> bool {
+        let node = &self.all[number];
+        node.place == Place::InService && node.broken.is_none_or(|broken| !broken.is_seen)
+    }
+
+    pub(super) fn id(&self, number: usize) -> NodeId {
+        self.all[number].id
+    }
+
     /// The job has tasks there from now on. One of the nodes that is broken without anyone knowing.
     pub(super) fn hold(&mut self, job: u32, nodes: &[u32]) -> Option<u32> {
         let mut dead = None;

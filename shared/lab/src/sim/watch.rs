@@ -32,12 +32,13 @@ pub enum Violation {
 /// More than these are not kept: one tells it all.
 const KEPT: usize = 100;
 
+/// What jobs hold of a node.
 #[derive(Debug, Default)]
-struct Held {
-    gpu_milli: u64,
-    cpu_milli: u64,
-    memory_mib: u64,
-    tasks: u64,
+pub(super) struct Held {
+    pub(super) gpu_milli: u64,
+    pub(super) cpu_milli: u64,
+    pub(super) memory_mib: u64,
+    pub(super) tasks: u64,
 }
 
 /// Books of its own, beside those of the planner and of the goodput.
@@ -50,6 +51,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(cluster: &Cluster) -> Self {
         Self { held: cluster.machines.iter().map(|_| Held::default()).collect(), violations: Vec::new() }
+    }
+
+    pub(super) fn held(&self, node: usize) -> &Held {
+        &self.held[node]
     }
 
     pub(super) fn violated(&mut self, violation: Violation) {
