@@ -62,6 +62,15 @@ pub fn rows(faults: Vec<RecordedFault>, nodes: usize, days: u64) -> Result<Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::read_recorded;
+
+    #[test]
+    fn the_recorded_faults_are_down_as_long_as_their_file_says() {
+        let Some(path) = crate::traces::find("faults/production_faults_days_0_174.csv") else { return };
+        let faults = read_recorded(std::fs::File::open(path).unwrap(), None).unwrap();
+        let rows = rows(faults, NODES, 174).unwrap();
+        assert!(rows[0].agrees() && rows[0].here > 2.0, "{rows:?}");
+    }
 
     #[test]
     fn overlapping_faults_of_a_node_count_once() {

@@ -12,15 +12,33 @@ use crate::workload::{Job, Workload};
 /// Jobs that wait and ask for the same: the class of the workload, and how many tasks must fit.
 type Key = (u32, u32);
 
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
+/// One kind of job.
+#[derive(Debug)]
+struct Asked {
     class: ClassId,
+    /// How many of them wait.
     jobs: usize,
+    /// By node, how many of its tasks fit; kept up while some wait, if it matters.
+    room: Vec<u32>,
+    all_room: u64,
+}
+
+/// What holds of one kind of job on all nodes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fits {
+    key: Key,
+    class: ClassId,
+    /// All its tasks fit, and yet it was not started.
+    whole: bool,
+    /// It would fit if all free GPUs that it accepts were in one place.
+    pooled: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Demand {
-    waiting: BTreeMap<Key, Waiting>,
+    asked: BTreeMap<Key, Asked>,
+    /// How many jobs wait.
+    waiting: usize,
     /// Nodes that are kept for a job, by the job.
     reserved: HashMap<JobNumber, Vec<usize>>,
     /// By node, how many jobs it is kept for.
@@ -29,17 +47,15 @@ pub(super) struct Demand {
     shape_of: Vec<usize>,
     /// By class of the workload and shape: whether the GPUs would do.
     accepts: Vec<Vec<bool>>,
-}
-
-/// One kind of waiting job at an instant.
-struct Asked<'a> {
-    task: &'a TaskClass,
-    class: ClassId,
-    accepts: &'a [bool],
-    /// All its tasks fit, and it was not started.
-    fits_whole: bool,
-    /// It would fit if all free GPUs that it accepts were in one place.
-    fits_pooled: bool,
+    /// By node: what is free of its GPUs, 0 while it is closed.
+    free: Vec<u32>,
+    /// The same by shape.
+    free_of_shape: Vec<u64>,
+    /// Nodes that changed since they were classified.
+    changed: Vec<usize>,
+    is_changed: Vec<bool>,
+    /// What the classes rest on.
+    known: Vec<Fits>,
 }
 
 impl Demand {
@@ -55,21 +71,37 @@ impl Demand {
             shape_of.push(shape);
         }
         let accepts = workload.classes.iter().map(|task| shapes.iter().map(|machine| would_do(task, machine)).collect()).collect();
-        let is_reserved = vec![0; shape_of.len()];
-        Self { waiting: BTreeMap::new(), reserved: HashMap::new(), is_reserved, shape_of, accepts }
+        let nodes = shape_of.len();
+        Self {
+            asked: BTreeMap::new(),
+            waiting: 0,
+            reserved: HashMap::new(),
+            is_reserved: vec![0; nodes],
+            shape_of,
+            accepts,
+            free: vec![0; nodes],
+            free_of_shape: vec![0; shapes.len()],
+            changed: (0..nodes).collect(),
+            is_changed: vec![true; nodes],
+            known: Vec::new(),
+        }
     }
 
     pub(super) fn waits(&mut self, class: ClassId, job: &Job) {
-        self.waiting.entry((job.class, job.min_tasks)).or_insert(Waiting { class, jobs: 0 }).jobs += 1;
+        let asked = self.asked.entry((job.class, job.min_tasks)).or_insert(Asked { class, jobs: 0, room: Vec::new(), all_room: 0 });
+        asked.class = class;
+        asked.jobs += 1;
+        self.waiting += 1;
     }
 
     /// It does not wait any more.
     pub(super) fn starts(&mut self, number: u32, job: &Job) {
-        let key = (job.class, job.min_tasks);
-        if let Some(waiting) = self.waiting.get_mut(&key) {
-            waiting.jobs -= 1;
-            if waiting.jobs == 0 {
-                self.waiting.remove(&key);
+        if let Some(asked) = self.asked.get_mut(&(job.class, job.min_tasks)) {
+            asked.jobs -= 1;
+            self.waiting -= 1;
+            if asked.jobs == 0 {
+                // Not kept up from now on: counted anew when it is needed again.
+                asked.room.clear();
             }
         }
         self.reserve(number.into(), &[]);
@@ -79,11 +111,22 @@ impl Demand {
     pub(super) fn reserve(&mut self, job: JobNumber, nodes: &[NodeId]) {
         for node in self.reserved.remove(&job).unwrap_or_default() {
             self.is_reserved[node] -= 1;
+            self.changes(node);
         }
         if !nodes.is_empty() {
             let nodes: Vec<usize> = nodes.iter().map(|node| node.at()).collect();
-            nodes.iter().for_each(|node| self.is_reserved[*node] += 1);
+            for node in &nodes {
+                self.is_reserved[*node] += 1;
+                self.changes(*node);
+            }
             self.reserved.insert(job, nodes);
+        }
+    }
+
+    /// What is free on the node changes, or whether it is open.
+    pub(super) fn changes(&mut self, node: usize) {
+        if !std::mem::replace(&mut self.is_changed[node], true) {
+            self.changed.push(node);
         }
     }
 }
@@ -100,55 +143,82 @@ fn would_do(task: &TaskClass, machine: &Machine) -> bool {
 impl Simulation<'_> {
     /// Says what the free GPUs of open nodes are from now on.
     pub(super) fn classify_free(&mut self) {
-        if self.demand.waiting.is_empty() {
+        if self.demand.waiting == 0 {
             return self.books.all_free(self.now_ms, Some(Class::NoDemand));
         }
         self.books.all_free(self.now_ms, None);
-        let free: Vec<(usize, u64)> = (0..self.setup.cluster.machines.len())
-            .filter(|node| self.nodes.is_open(*node))
-            .map(|node| (node, u64::from(self.setup.cluster.gpu_milli(node)).saturating_sub(self.watch.held(node).gpu_milli)))
-            .filter(|(_, milli)| *milli > 0)
-            .collect();
-        let asked = self.asked(&free);
-        let classes: Vec<(usize, Class)> = free.iter().map(|(node, _)| (*node, self.class_of(*node, &asked))).collect();
-        for (node, class) in classes {
+        let changed = std::mem::take(&mut self.demand.changed);
+        changed.iter().for_each(|node| self.recount_free(*node));
+        let known = self.all_fits(&changed);
+        if known == self.demand.known {
+            changed.iter().for_each(|node| self.classify(*node, &known));
+        } else {
+            (0..self.demand.free.len()).for_each(|node| self.classify(node, &known));
+            self.demand.known = known;
+        }
+    }
+
+    fn classify(&mut self, node: usize, known: &[Fits]) {
+        if self.demand.free[node] > 0 {
+            let class = self.class_of(node, known);
             self.books.free_class(self.now_ms, node, class);
         }
     }
 
-    fn asked(&self, free: &[(usize, u64)]) -> Vec<Asked<'_>> {
-        // Where jobs are passed over, whatever fits has started.
-        let may_be_held_back = self.setup.dispatch.blocking != Blocking::Skip || self.setup.dispatch.reserve_after_ms.is_some();
-        let ask = |((at, tasks), waiting): (&Key, &Waiting)| {
-            let task = &self.setup.workload.classes[*at as usize];
-            let accepts: &[bool] = &self.demand.accepts[*at as usize];
-            let pooled: u64 = free.iter().filter(|(node, _)| accepts[self.demand.shape_of[*node]]).map(|(_, milli)| *milli).sum();
-            let wanted = u64::from(*tasks) * u64::from(task.gpus) * u64::from(task.gpu_milli);
-            let room = || {
-                free.iter().map(|(node, _)| u64::from(self.dispatcher.planner().capacity(waiting.class, self.nodes.id(*node)))).sum::<u64>()
-            };
-            let fits_whole = may_be_held_back && pooled >= wanted && room() >= u64::from(*tasks);
-            Asked { task, class: waiting.class, accepts, fits_whole, fits_pooled: pooled >= wanted }
-        };
-        self.demand.waiting.iter().map(ask).collect()
+    fn recount_free(&mut self, node: usize) {
+        let free_milli = self.setup.cluster.gpu_milli(node).saturating_sub(self.watch.held(node).gpu_milli as u32);
+        let is_open = self.nodes.is_open(node);
+        let demand = &mut self.demand;
+        demand.is_changed[node] = false;
+        let before = std::mem::replace(&mut demand.free[node], if is_open { free_milli } else { 0 });
+        let of_shape = &mut demand.free_of_shape[demand.shape_of[node]];
+        *of_shape = *of_shape - u64::from(before) + u64::from(demand.free[node]);
     }
 
-    fn class_of(&self, node: usize, asked: &[Asked<'_>]) -> Class {
+    /// What holds of each kind of job that waits.
+    fn all_fits(&mut self, changed: &[usize]) -> Vec<Fits> {
+        // Where jobs are passed over, whatever fits has started.
+        let may_be_held_back = self.setup.dispatch.blocking != Blocking::Skip || self.setup.dispatch.reserve_after_ms.is_some();
+        let (planner, nodes) = (self.dispatcher.planner(), &self.nodes);
+        let Demand { asked, accepts, free, free_of_shape, .. } = &mut self.demand;
+        let room = |class: ClassId, node: usize| if free[node] > 0 { planner.capacity(class, nodes.id(node)) } else { 0 };
+        let fits = asked.iter_mut().filter(|(_, asked)| asked.jobs > 0).map(|(key, asked)| {
+            let task = &self.setup.workload.classes[key.0 as usize];
+            let accepted = free_of_shape.iter().zip(&accepts[key.0 as usize]).filter(|(_, accepts)| **accepts);
+            let pooled =
+                accepted.map(|(milli, _)| milli).sum::<u64>() >= u64::from(key.1) * u64::from(task.gpus) * u64::from(task.gpu_milli);
+            if may_be_held_back {
+                let is_new = asked.room.is_empty();
+                if is_new {
+                    asked.room = (0..free.len()).map(|node| room(asked.class, node)).collect();
+                    asked.all_room = asked.room.iter().map(|room| u64::from(*room)).sum();
+                }
+                for node in changed.iter().filter(|_| !is_new) {
+                    let before = std::mem::replace(&mut asked.room[*node], room(asked.class, *node));
+                    asked.all_room = asked.all_room - u64::from(before) + u64::from(asked.room[*node]);
+                }
+            }
+            Fits { key: *key, class: asked.class, whole: may_be_held_back && asked.all_room >= key.1.into(), pooled }
+        });
+        fits.collect()
+    }
+
+    fn class_of(&self, node: usize, known: &[Fits]) -> Class {
         if self.demand.is_reserved[node] > 0 {
             return Class::Reserved;
         }
         let planner = self.dispatcher.planner();
-        let accepted = |asked: &&Asked<'_>| asked.accepts[self.demand.shape_of[node]];
-        if asked.iter().any(|asked| asked.fits_whole && planner.capacity(asked.class, self.nodes.id(node)) > 0) {
+        let accepted = |fits: &&Fits| self.demand.accepts[fits.key.0 as usize][self.demand.shape_of[node]];
+        if known.iter().any(|fits| fits.whole && planner.capacity(fits.class, self.nodes.id(node)) > 0) {
             return Class::BlockedByOrder;
         }
-        if asked.iter().all(|asked| self.lacks_host(node, asked.task)) {
+        if known.iter().all(|fits| self.lacks_host(node, &self.setup.workload.classes[fits.key.0 as usize])) {
             return Class::Stranded;
         }
-        if !asked.iter().any(|asked| accepted(&asked)) {
+        if !known.iter().any(|fits| accepted(&fits)) {
             return Class::Constrained;
         }
-        if asked.iter().filter(accepted).any(|asked| asked.fits_pooled) { Class::Fragmented } else { Class::Short }
+        if known.iter().filter(accepted).any(|fits| fits.pooled) { Class::Fragmented } else { Class::Short }
     }
 
     /// Whether the node has too little CPU, memory, or slots for one task.

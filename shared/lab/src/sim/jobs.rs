@@ -205,6 +205,7 @@ impl Simulation<'_> {
         if setup.faults.exposure == Exposure::Working {
             self.events.push(plan.useful_from_ms, Event::Works { job: number, attempt });
         }
+        nodes.iter().for_each(|node| self.demand.changes(*node as usize));
         let dead = self.nodes.hold(number, &nodes);
         if let Some(culprit) = dead {
             self.stall(number, culprit);
@@ -294,6 +295,7 @@ impl Simulation<'_> {
         self.nodes.let_go(number, &run.holdings);
         let class = &self.setup.workload.classes[self.job(number).class as usize];
         self.watch.ended(class, &run.holdings);
+        run.holdings.iter().for_each(|(node, _)| self.demand.changes(*node as usize));
     }
 
     /// A member is dead: no progress from now on.

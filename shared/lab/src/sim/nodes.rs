@@ -320,6 +320,7 @@ impl Simulation<'_> {
         let running = node.running.clone();
         self.books.node(self.now_ms, number, node.gpu_milli, Condition::Down, 0);
         self.dispatcher.close(node.id, Some(Closed::NotAlive));
+        self.demand.changes(number);
         match std::mem::replace(&mut node.place, Place::Spare) {
             Place::InService => self.nodes.in_service -= 1,
             Place::Spare => _ = self.nodes.spares.remove(&number),
@@ -375,6 +376,7 @@ impl Simulation<'_> {
             node.place = Place::InService;
             self.nodes.in_service += 1;
             self.dispatcher.close(node.id, None);
+            self.demand.changes(number);
             self.books.free_class(self.now_ms, number, Class::NoDemand);
             self.is_stale = true;
         }
