@@ -9,8 +9,22 @@ use super::Simulation;
 use crate::cluster::Cluster;
 use crate::workload::{Job, Workload};
 
-/// Jobs that wait and ask for the same: the class of the workload, and how many tasks must fit.
-type Key = (u32, u32);
+/// Jobs that wait and ask for the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Of the workload.
+    class: u32,
+    /// How many must fit.
+    tasks: u32,
+    queue: u32,
+    preemptible: bool,
+}
+
+impl Key {
+    fn of(job: &Job) -> Self {
+        Self { class: job.class, tasks: job.min_tasks, queue: job.queue, preemptible: job.preemptible }
+    }
+}
 
 /// One kind of job.
 #[derive(Debug)]
@@ -30,6 +44,8 @@ struct Fits {
     class: ClassId,
     /// All its tasks fit, and yet it was not started.
     whole: bool,
+    /// Its queue has what it may have.
+    is_bound: bool,
     /// It would fit if all free GPUs that it accepts were in one place.
     pooled: bool,
 }
@@ -88,7 +104,7 @@ impl Demand {
     }
 
     pub(super) fn waits(&mut self, class: ClassId, job: &Job) {
-        let asked = self.asked.entry((job.class, job.min_tasks)).or_insert(Asked { class, jobs: 0, room: Vec::new(), all_room: 0 });
+        let asked = self.asked.entry(Key::of(job)).or_insert(Asked { class, jobs: 0, room: Vec::new(), all_room: 0 });
         asked.class = class;
         asked.jobs += 1;
         self.waiting += 1;
@@ -96,7 +112,7 @@ impl Demand {
 
     /// It does not wait any more.
     pub(super) fn starts(&mut self, number: u32, job: &Job) {
-        if let Some(asked) = self.asked.get_mut(&(job.class, job.min_tasks)) {
+        if let Some(asked) = self.asked.get_mut(&Key::of(job)) {
             asked.jobs -= 1;
             self.waiting -= 1;
             if asked.jobs == 0 {
@@ -178,15 +194,18 @@ impl Simulation<'_> {
     /// What holds of each kind of job that waits.
     fn all_fits(&mut self, changed: &[usize]) -> Vec<Fits> {
         // Where jobs are passed over, whatever fits has started.
-        let may_be_held_back = self.setup.dispatch.blocking != Blocking::Skip || self.setup.dispatch.reserve_after_ms.is_some();
+        let settings = &self.setup.dispatch;
+        let has_queues = !settings.queues.is_empty();
+        let may_be_held_back = settings.blocking != Blocking::Skip || settings.reserve_after_ms.is_some() || has_queues;
+        let dispatcher = &self.dispatcher;
         let (planner, nodes) = (self.dispatcher.planner(), &self.nodes);
         let Demand { asked, accepts, free, free_of_shape, .. } = &mut self.demand;
         let room = |class: ClassId, node: usize| if free[node] > 0 { planner.capacity(class, nodes.id(node)) } else { 0 };
         let fits = asked.iter_mut().filter(|(_, asked)| asked.jobs > 0).map(|(key, asked)| {
-            let task = &self.setup.workload.classes[key.0 as usize];
-            let accepted = free_of_shape.iter().zip(&accepts[key.0 as usize]).filter(|(_, accepts)| **accepts);
+            let task = &self.setup.workload.classes[key.class as usize];
+            let accepted = free_of_shape.iter().zip(&accepts[key.class as usize]).filter(|(_, accepts)| **accepts);
             let pooled =
-                accepted.map(|(milli, _)| milli).sum::<u64>() >= u64::from(key.1) * u64::from(task.gpus) * u64::from(task.gpu_milli);
+                accepted.map(|(milli, _)| milli).sum::<u64>() >= u64::from(key.tasks) * u64::from(task.gpus) * u64::from(task.gpu_milli);
             if may_be_held_back {
                 let is_new = asked.room.is_empty();
                 if is_new {
@@ -198,7 +217,8 @@ impl Simulation<'_> {
                     asked.all_room = asked.all_room - u64::from(before) + u64::from(asked.room[*node]);
                 }
             }
-            Fits { key: *key, class: asked.class, whole: may_be_held_back && asked.all_room >= key.1.into(), pooled }
+            let is_bound = has_queues && dispatcher.bound(key.queue, asked.class, key.tasks, key.preemptible).is_some();
+            Fits { is_bound, key: *key, class: asked.class, whole: may_be_held_back && asked.all_room >= key.tasks.into(), pooled }
         });
         fits.collect()
     }
@@ -208,11 +228,13 @@ impl Simulation<'_> {
             return Class::Reserved;
         }
         let planner = self.dispatcher.planner();
-        let accepted = |fits: &&Fits| self.demand.accepts[fits.key.0 as usize][self.demand.shape_of[node]];
-        if known.iter().any(|fits| fits.whole && planner.capacity(fits.class, self.nodes.id(node)) > 0) {
-            return Class::BlockedByOrder;
+        let accepted = |fits: &&Fits| self.demand.accepts[fits.key.class as usize][self.demand.shape_of[node]];
+        let mut held_back = known.iter().filter(|fits| fits.whole && planner.capacity(fits.class, self.nodes.id(node)) > 0);
+        if let Some(first) = held_back.next() {
+            let all_bound = first.is_bound && held_back.all(|fits| fits.is_bound);
+            return if all_bound { Class::BlockedByQuota } else { Class::BlockedByOrder };
         }
-        if known.iter().all(|fits| self.lacks_host(node, &self.setup.workload.classes[fits.key.0 as usize])) {
+        if known.iter().all(|fits| self.lacks_host(node, &self.setup.workload.classes[fits.key.class as usize])) {
             return Class::Stranded;
         }
         if !known.iter().any(|fits| accepted(&fits)) {

@@ -8,8 +8,6 @@ use std::collections::BinaryHeap;
 pub(crate) enum Event {
     /// A job's attempt is done.
     Done { job: u32, attempt: u32 },
-    /// A preempted attempt is gone.
-    Gone { job: u32, attempt: u32 },
     /// An attempt begins to make progress.
     Works { job: u32, attempt: u32 },
     /// A node fails by itself, unless it was worn less than expected.

@@ -1,5 +1,7 @@
 //! The lives of jobs: they arrive, wait, start, make progress, are interrupted, wait again, and end.
 
+use std::collections::BTreeSet;
+
 use faultline_engine::goodput::{Account, Ending, LossCause, Phase, young_interval_ms};
 use faultline_planner::{JobNumber, Placed, Remaining, Request};
 
@@ -17,9 +19,9 @@ use crate::workload::{Fate, Interval, Job, Workload};
 pub(super) struct Run {
     pub(super) attempt: u32,
     start_ms: u64,
-    plan: Plan,
-    tasks: u32,
-    state: State,
+    pub(super) plan: Plan,
+    pub(super) tasks: u32,
+    pub(super) state: State,
     /// Its nodes, ascending, with how many of its tasks are there.
     pub(super) holdings: Vec<(u32, u32)>,
     /// Thousandths of GPUs of one task.
@@ -37,37 +39,39 @@ impl Run {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Runs,
     /// A member is dead, and nobody knows yet.
     Stalled {
         culprit: u32,
     },
-    /// It was preempted and writes a checkpoint.
-    Leaves,
 }
 
 /// A job that is neither done nor new.
 #[derive(Debug, Default)]
-struct Life {
-    account: Account,
-    run: Option<Box<Run>>,
+pub(super) struct Life {
+    pub(super) account: Account,
+    pub(super) run: Option<Box<Run>>,
     waits_since_ms: u64,
     /// Work that lies in a durable checkpoint, as it passes with all tasks.
-    kept_ms: u64,
+    pub(super) kept_ms: u64,
     /// Progress of all attempts, whatever became of it, as it passed.
     made_ms: u64,
+    /// How long its next attempt waits for the last checkpoint of a job that made room for it.
+    pub(super) handover_ms: u64,
     /// Some attempt ran with fewer tasks than all.
     was_shrunk: bool,
-    was_hit_by_fault: bool,
+    /// Its last attempt ended with a fault.
+    pub(super) was_hit_by_fault: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Jobs {
-    rows: Vec<JobRow>,
-    lives: Vec<Option<Box<Life>>>,
+    pub(super) rows: Vec<JobRow>,
+    pub(super) lives: Vec<Option<Box<Life>>>,
     arrivals: Vec<u64>,
     arrived: usize,
+    pub(super) running: BTreeSet<u32>,
     ended: usize,
 }
 
@@ -75,7 +79,7 @@ impl Jobs {
     pub(super) fn new(workload: &Workload) -> Self {
         let arrivals: Vec<u64> = workload.jobs.iter().map(|job| job.submit_ms).collect();
         let lives = arrivals.iter().map(|_| None).collect();
-        Self { rows: Vec::with_capacity(arrivals.len()), lives, arrivals, arrived: 0, ended: 0 }
+        Self { rows: Vec::with_capacity(arrivals.len()), lives, arrivals, arrived: 0, running: BTreeSet::new(), ended: 0 }
     }
 
     /// How many have not ended.
@@ -198,7 +202,9 @@ impl Simulation<'_> {
             row: trail_row,
             is_working: false,
         });
-        self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Restore);
+        self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Handover);
+        self.books.enter(self.now_ms + life.handover_ms, &mut life.account, Phase::Restore);
+        (life.handover_ms, life.was_hit_by_fault) = (0, false);
         life.run = Some(run);
         self.moved_ms = self.now_ms;
         self.events.push(plan.ends_ms(), Event::Done { job: number, attempt });
@@ -207,6 +213,7 @@ impl Simulation<'_> {
         }
         nodes.iter().for_each(|node| self.demand.changes(*node as usize));
         let dead = self.nodes.hold(number, &nodes);
+        self.jobs.running.insert(number);
         if let Some(culprit) = dead {
             self.stall(number, culprit);
         }
@@ -227,7 +234,8 @@ impl Simulation<'_> {
             };
             every_ms.map(|work_ms| Rounds { work_ms, write_ms: checkpoint.write_ms })
         });
-        Plan { useful_from_ms: self.now_ms + restore_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
+        let useful_from_ms = self.now_ms + life.map_or(0, |life| life.handover_ms) + restore_ms;
+        Plan { useful_from_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
     }
 
     pub(super) fn on_done(&mut self, number: u32, attempt: u32) {
@@ -262,7 +270,7 @@ impl Simulation<'_> {
     }
 
     /// Brings the books up to now; progress that is durable is kept for the next attempt.
-    fn tell(&mut self, number: u32) {
+    pub(super) fn tell(&mut self, number: u32) {
         let all_tasks = self.job(number).tasks;
         let forgets_loss = self.has(Bug::ForgottenLoss);
         let Some(life) = &mut self.jobs.lives[number as usize] else { return };
@@ -277,7 +285,7 @@ impl Simulation<'_> {
     }
 
     /// The attempt holds nothing from now on.
-    fn release(&mut self, number: u32, end: AttemptEnd, culprit: Option<u32>, ending: Ending) {
+    pub(super) fn release(&mut self, number: u32, end: AttemptEnd, culprit: Option<u32>, ending: Ending) {
         let leaks = self.has(Bug::LeakedGpu);
         let Some(life) = &mut self.jobs.lives[number as usize] else { return };
         let Some(run) = life.run.take() else { return };
@@ -291,6 +299,7 @@ impl Simulation<'_> {
         row.checkpoint_ms = spent.checkpoint_ms;
         row.restore_ms = spent.restore_ms;
         row.stalled_ms = spent.stalled_ms;
+        self.jobs.running.remove(&number);
         self.rest(&run);
         self.nodes.let_go(number, &run.holdings);
         let class = &self.setup.workload.classes[self.job(number).class as usize];
@@ -329,32 +338,7 @@ impl Simulation<'_> {
         self.wait_again(number);
     }
 
-    /// The attempt ends at once, so that another job starts.
-    pub(super) fn preempt(&mut self, number: u32, for_job: u32) {
-        let after_fault = self.jobs.lives[for_job as usize].as_ref().is_some_and(|life| life.was_hit_by_fault);
-        let cause = if after_fault { LossCause::PreemptionAfterFault } else { LossCause::Preemption };
-        self.tell(number);
-        self.release(number, AttemptEnd::Preempted, None, Ending::Interrupted(cause));
-        self.jobs.rows[number as usize].preempted += 1;
-        self.wait_again(number);
-    }
-
-    /// Until when the work of running jobs is durable, where it matters who loses the least.
-    pub(super) fn tell_checkpoints(&mut self) {
-        let preemption = self.setup.dispatch.preemption;
-        if !preemption.by_priority && !preemption.reclaim {
-            return;
-        }
-        let running: Vec<JobNumber> = self.dispatcher.running_jobs().collect();
-        for job in running {
-            let durable_ms = self.jobs.run(job as u32).and_then(|run| run.plan.durable_since_ms(self.now_ms));
-            if let Some(at_ms) = durable_ms {
-                self.dispatcher.checkpointed(job, at_ms);
-            }
-        }
-    }
-
-    fn wait_again(&mut self, number: u32) {
+    pub(super) fn wait_again(&mut self, number: u32) {
         let setup = self.setup;
         let job = &setup.workload.jobs[number as usize];
         let (work_ms, estimate_ms) = (job.work_ms, job.estimate_ms);
@@ -379,8 +363,6 @@ impl Simulation<'_> {
             self.end(job as u32, End::Impossible);
         }
     }
-
-    pub(super) fn on_gone(&mut self, _number: u32, _attempt: u32) {}
 
     /// The window closes: what runs or waits stays open.
     pub(super) fn close_jobs(&mut self) {

@@ -6,6 +6,7 @@ mod jobs;
 mod nodes;
 mod plan;
 mod planted;
+mod preemption;
 mod trail;
 mod watch;
 
@@ -119,7 +120,6 @@ impl<'a> Simulation<'a> {
         self.played += 1;
         match event {
             Event::Done { job, attempt } => self.on_done(job, attempt),
-            Event::Gone { job, attempt } => self.on_gone(job, attempt),
             Event::Works { job, attempt } => self.on_works(job, attempt),
             Event::Fails { node } => self.on_fails(node as usize),
             Event::Broken { node, until_ms, by } => self.on_broken(node as usize, until_ms, by),
@@ -141,11 +141,13 @@ impl<'a> Simulation<'a> {
             return;
         }
         while std::mem::take(&mut self.is_stale) {
+            self.tell_checkpoints();
             let pass = self.dispatcher.pass(self.now_ms, LIMITS);
             self.is_stale = pass.unfinished;
             for decision in pass.decisions {
                 match decision {
                     Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
+                    Dispatch::Preempt { job, for_job } => self.preempt(job as u32, for_job as u32),
                     Dispatch::Reserve { job, nodes, .. } => self.demand.reserve(job, &nodes),
                 }
             }

@@ -121,6 +121,11 @@ impl Dispatcher {
         self.planner.task_of(class).map_or(Amounts::default(), |task| Amounts::of(task, tasks))
     }
 
+    /// What forbids a job of this queue to start so many tasks, whatever is free.
+    pub fn bound(&self, queue: u32, class: ClassId, tasks: u32, preemptible: bool) -> Option<Bound> {
+        self.shares.as_ref()?.bound(queue, &self.amounts_of(class, tasks), preemptible)
+    }
+
     /// What the queue lets the line's first job start: all of it, or fewer tasks of an elastic one.
     pub(super) fn within_bounds(&self, line: LineId) -> Result<Gang, Bound> {
         let demand = self.lines.demand(line);
