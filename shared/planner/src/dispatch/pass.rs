@@ -187,7 +187,7 @@ impl Dispatcher {
                 continue;
             }
             match self.attempt(key, line, passing) {
-                Attempt::Started | Attempt::NoRoom => {}
+                Attempt::Started | Attempt::NoRoom | Attempt::Bound => {}
                 Attempt::OutOfBudget => return,
                 // The others of its line run longer, so they would stay too long as well.
                 Attempt::HeldBack => {

@@ -73,7 +73,7 @@ impl Count<'_> {
 
     fn pass(&mut self, blocking: Blocking, now_ms: u64) {
         loop {
-            let sorted = self.sorted(now_ms);
+            let mut sorted = self.sorted(now_ms);
             let kept = self.first.filter(|_| matches!(blocking, Blocking::Sticky | Blocking::ByTime));
             let Some(first) = kept.map(|(job, _)| job).or(sorted.first().copied()) else { return };
             if self.fits(first) {
@@ -100,8 +100,12 @@ impl Count<'_> {
                         }
                     }
                 }
-                Blocking::Easy => {
-                    for job in sorted.into_iter().skip(1) {
+                Blocking::Easy | Blocking::EasyShortest => {
+                    let mut others = sorted.split_off(1);
+                    if blocking == Blocking::EasyShortest {
+                        others.sort_by_key(|job| self.jobs[*job].estimate_ms);
+                    }
+                    for job in others {
                         let is_short = now_ms + self.jobs[job].estimate_ms <= shadow_ms;
                         if self.fits(job) && (is_short || self.jobs[job].tasks <= extra) {
                             extra -= if is_short { 0 } else { self.jobs[job].tasks };
@@ -173,6 +177,7 @@ fn dispatched(jobs: &[Job], nodes: u32, order: OrderName, blocking: Blocking) ->
                     assert_eq!(tasks.len(), jobs[job as usize].tasks as usize);
                     started.push(job as usize);
                 }
+                Dispatch::Preempt { .. } => unreachable!("nothing is stopped unless that is set"),
                 Dispatch::Reserve { job, at_ms, .. } => {
                     let at_ms = at_ms.expect("all have an estimate");
                     // Jobs end when they are expected to, or earlier: nothing but what goes before it postpones the start of the first.
@@ -193,7 +198,7 @@ fn some_jobs() -> impl Strategy<Value = Vec<Job>> {
     let jobs = proptest::collection::vec(job, 1..80);
     jobs.prop_map(|jobs| {
         let mut submit_ms = 0;
-        let job = |(gap_ms, tasks, runs_ms, more_ms, priority)| {
+        let job = |(gap_ms, tasks, runs_ms, more_ms, priority): (u64, _, _, _, _)| {
             submit_ms += gap_ms.saturating_sub(20);
             Job { submit_ms, tasks, runs_ms, estimate_ms: runs_ms + more_ms, priority }
         };
@@ -209,7 +214,7 @@ proptest! {
         jobs in some_jobs(),
         nodes in 8_u32..14,
         order in prop_oneof![Just(OrderName::Fifo), Just(OrderName::Sjf), Just(OrderName::Wfp3)],
-        blocking in prop_oneof![Just(Blocking::Strict), Just(Blocking::Skip), Just(Blocking::Easy), Just(Blocking::Sticky), Just(Blocking::ByTime)],
+        blocking in prop_oneof![Just(Blocking::Strict), Just(Blocking::Skip), Just(Blocking::Easy), Just(Blocking::EasyShortest), Just(Blocking::Sticky), Just(Blocking::ByTime)],
     ) {
         prop_assert_eq!(dispatched(&jobs, nodes, order, blocking), naive(&jobs, nodes, order, blocking));
     }

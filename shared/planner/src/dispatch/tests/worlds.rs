@@ -141,6 +141,7 @@ impl World {
             for decision in pass.decisions {
                 match decision {
                     Dispatch::Start { job, tasks } => self.started(job, &tasks, !pass.unfinished),
+                    Dispatch::Preempt { .. } => panic!("nothing is stopped for anything"),
                     Dispatch::Reserve { job, at_ms, nodes } => {
                         self.in_the_way.retain(|(_, holder, _)| *holder != job);
                         self.reserved.insert(job, (at_ms.unwrap_or(0), nodes));
