@@ -1,11 +1,12 @@
 //! The lab: clusters, jobs, faults, and the planner in virtual time.
 //!
-//! One process, no NATS, no clock: a run is a function of its inputs and its seed. Whatever is drawn comes from a stream that belongs to one
+//! One process, no NATS, no clock: a run is a function of its inputs and its seed, and of a user's program where one chooses the nodes. Whatever is drawn comes from a stream that belongs to one
 //! job or one node, so that another policy changes no arrival and no fault. Threads are only around whole runs.
 
 pub mod batch;
 pub mod cluster;
 pub mod experiment;
+pub mod external;
 pub mod faults;
 pub mod outcome;
 pub mod read;

@@ -6,6 +6,7 @@ use faultline_planner::{DispatchSettings, InvalidMachine, InvalidSettings};
 use thiserror::Error;
 
 use crate::cluster::Cluster;
+use crate::external::{Command, InvalidProgram};
 use crate::faults::Faults;
 use crate::workload::Workload;
 
@@ -16,6 +17,8 @@ pub struct Setup {
     pub workload: Arc<Workload>,
     pub faults: Faults,
     pub dispatch: DispatchSettings,
+    /// Chooses the nodes instead of the placement policy.
+    pub program: Option<Command>,
     /// For everything that is drawn, except by a placement policy, which has a seed of its own.
     pub seed: u64,
     /// When the run ends, whatever still runs; without it, when no job is left.
@@ -45,6 +48,7 @@ impl Setup {
             workload: Arc::new(workload),
             faults: Faults::off(),
             dispatch,
+            program: None,
             seed: 0,
             horizon_ms: None,
             usage_row_ms: None,
@@ -61,6 +65,8 @@ pub enum InvalidSetup {
     Settings(#[from] InvalidSettings),
     #[error(transparent)]
     Machine(#[from] InvalidMachine),
+    #[error(transparent)]
+    Program(#[from] InvalidProgram),
     #[error("job {job} asks for {what} {number}, and the workload has {count}: correct the workload")]
     UnknownPart { job: usize, what: &'static str, number: u32, count: usize },
     #[error("job {job} asks for {tasks} tasks and for at least {min_tasks}: give 1 or more, and no more at least than in all")]

@@ -4,6 +4,7 @@
 //! messages, acknowledgements, or heartbeats: their owner tells the planner what joined, left, closed, and ended, and carries out
 //! what it decides. docs/planner.md has the model, the formulas with their sources, and the figures.
 
+mod asking;
 mod class;
 mod decision;
 mod dispatch;
@@ -13,6 +14,7 @@ mod gpus;
 mod index;
 mod machine;
 mod node;
+mod outside;
 mod planner;
 mod policy;
 mod settings;
@@ -34,6 +36,7 @@ pub use fill::{Filled, InvalidFill, fill};
 pub use gpus::{GpuSet, MAX_NODE_GPUS, WHOLE_GPU_MILLI};
 pub use machine::{Gpu, InvalidMachine, Machine};
 pub use node::{NodeId, Placement};
+pub use outside::{Chosen, GpuState, NodeState, Outside, OutsideFailed};
 pub use planner::Planner;
 pub use settings::{InvalidSettings, PolicyName, Scores, Settings};
 pub use tie::TieRule;

@@ -13,6 +13,7 @@ use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
 use crate::index::{Found, Index, Scratch, View};
 use crate::machine::{InvalidMachine, Machine};
 use crate::node::{NodeId, Placement};
+use crate::outside::Asked;
 use crate::policy::{self, Fgd, Policy, Search};
 use crate::settings::{InvalidSettings, Settings};
 use crate::tie::TieRule;
@@ -52,6 +53,8 @@ pub struct Planner {
     uses: u64,
     waiting: Waiting,
     scratch: Scratch,
+    /// What chooses nodes instead of the policy.
+    pub(crate) asked: Option<Asked>,
 }
 
 impl Planner {
@@ -73,6 +76,7 @@ impl Planner {
             uses: 0,
             waiting: Waiting::default(),
             scratch: Scratch::default(),
+            asked: None,
         }
     }
 
@@ -312,6 +316,7 @@ impl Planner {
         *budget = budget.saturating_sub(aside * nodes.len());
         if let [node] = *nodes
             && self.waiting.first().is_none()
+            && self.asked.is_none()
         {
             return self.offer(node, most_decisions, decisions);
         }
@@ -350,6 +355,9 @@ impl Planner {
 
     /// `None` when the budget of scores does not suffice for an answer.
     pub(crate) fn place(&mut self, class: ClassId, view: View, budget: &mut usize) -> Option<Option<Placed>> {
+        if self.asked.is_some() {
+            return Some(self.place_from_outside(class, view));
+        }
         let known = self.classes[class.at()].as_mut()?;
         let index = match view {
             View::All => &mut known.index,

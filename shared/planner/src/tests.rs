@@ -1,6 +1,7 @@
 //! What the tests of several files share, and the comparison of the planner with a scan.
 
 mod against_scan;
+mod asking;
 mod passes;
 mod would_fit;
 

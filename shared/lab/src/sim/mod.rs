@@ -16,6 +16,7 @@ mod tests;
 use faultline_engine::goodput::Books;
 use faultline_planner::{Dispatch, Dispatcher, Limits};
 
+use crate::external::{InvalidProgram, Program};
 use crate::faults::Weather;
 use crate::outcome::{End, Outcome};
 use crate::setup::{InvalidSetup, Passes, Setup, check};
@@ -40,7 +41,10 @@ pub fn run(setup: &Setup) -> Result<Outcome, InvalidSetup> {
     check(setup)?;
     let mut simulation = Simulation::new(setup)?;
     simulation.play();
-    Ok(simulation.finish())
+    match (simulation.dispatcher.planner().outside_failed(), &setup.program) {
+        (Some(failed), Some(command)) => Err(InvalidProgram::Failed { command: command.words.join(" "), why: failed.to_string() }.into()),
+        _ => Ok(simulation.finish()),
+    }
 }
 
 pub(crate) struct Simulation<'a> {
@@ -66,6 +70,9 @@ pub(crate) struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     fn new(setup: &'a Setup) -> Result<Self, InvalidSetup> {
         let mut dispatcher = Dispatcher::new(&setup.dispatch)?;
+        if let Some(command) = &setup.program {
+            dispatcher.set_outside(Box::new(Program::start(command)?));
+        }
         let mut books = Books::new(0, setup.usage_row_ms);
         let nodes = Nodes::join(setup, &mut dispatcher, &mut books)?;
         let mut simulation = Self {
@@ -92,7 +99,7 @@ impl<'a> Simulation<'a> {
     fn play(&mut self) {
         let horizon_ms = self.setup.horizon_ms.unwrap_or(u64::MAX);
         self.pass();
-        while self.setup.horizon_ms.is_some() || self.jobs.left() > 0 {
+        while (self.setup.horizon_ms.is_some() || self.jobs.left() > 0) && self.dispatcher.planner().outside_failed().is_none() {
             let next_ms = [self.jobs.next_arrival_ms(), self.events.next_ms()].into_iter().flatten().min();
             let Some(next_ms) = next_ms.filter(|next_ms| *next_ms <= horizon_ms) else { break };
             if self.setup.horizon_ms.is_none() && self.jobs.next_arrival_ms().is_none() && next_ms - self.moved_ms > NEVER_MS {

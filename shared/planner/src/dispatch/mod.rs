@@ -27,6 +27,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::class::{ClassId, Closed, TaskClass};
 use crate::machine::{InvalidMachine, Machine};
 use crate::node::NodeId;
+use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::settings::InvalidSettings;
 
@@ -83,6 +84,11 @@ impl Dispatcher {
             stops: Stops::default(),
             asked_ms: 0,
         })
+    }
+
+    /// From now on this chooses the nodes, and not the policy; see [`Planner::set_outside`].
+    pub fn set_outside(&mut self, outside: Box<dyn Outside>) {
+        self.planner.set_outside(outside);
     }
 
     /// The books of nodes and classes.

@@ -107,7 +107,7 @@ impl DispatchSettings {
         if self.queues.is_empty() && self.history.is_none() && !stops {
             return Ok(None);
         }
-        if matches!(self.blocking, Blocking::Sticky | Blocking::ByTime) {
+        if matches!(self.blocking, Blocking::EasyShortest | Blocking::Sticky | Blocking::ByTime) {
             return Err(InvalidSettings::OneQueueOnly(self.blocking));
         }
         Ok(Some(Shares::new(&self.queues, self.history)?))

@@ -1,0 +1,60 @@
+//! Placement by a user's program, in any language: it reads JSON lines from its standard input and answers on its standard output.
+//! docs/policies.md says what they mean.
+//!
+//! This is the one place of the lab that starts a process and waits by the clock. A run with a program is as repeatable as the program.
+
+mod messages;
+mod program;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use program::Program;
+
+/// What begins the name of a placement that is a program.
+const PREFIX: &str = "exec:";
+
+/// How long an answer may take unless something else is set.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A program and how it is called, written as `exec:python3 my_policy.py`. Words are separated by spaces; there is no shell and no quoting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub words: Vec<String>,
+    /// How long an answer may take.
+    pub answer_within: Duration,
+}
+
+impl FromStr for Command {
+    type Err = InvalidProgram;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProgram> {
+        let words: Vec<String> = text.strip_prefix(PREFIX).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        if words.is_empty() {
+            return Err(InvalidProgram::NoCommand(text.to_owned()));
+        }
+        Ok(Self { words, answer_within: ANSWER_WITHIN })
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", self.words.join(" "))
+    }
+}
+
+/// Why a run with a program has no outcome.
+#[derive(Debug, Error)]
+pub enum InvalidProgram {
+    #[error("`{0}` names no program: write `exec:` and the command, such as `exec:python3 my_policy.py`")]
+    NoCommand(String),
+    #[error("cannot start the policy `{command}`: {error}; check the path, which is taken from the folder that the command runs in")]
+    Start { command: String, error: std::io::Error },
+    #[error("the policy `{command}` failed: {why}")]
+    Failed { command: String, why: String },
+}
