@@ -60,10 +60,10 @@ impl Dispatcher {
             if self.planner.shapes_of(class).any(|shape| blocked[shape]) {
                 continue;
             }
-            if self.reservations.is_passed_over(key.job) {
+            if self.reservations.is_passed_over(key.job) || self.reservations.is_hopeless(&self.lines.demand(line).gang) {
                 continue;
             }
-            let may_be_first = self.settings.blocking == Blocking::Easy && !is_reserved;
+            let may_be_first = matches!(self.settings.blocking, Blocking::Easy | Blocking::EasyShortest) && !is_reserved;
             if may_be_first && !self.lines.stands_aside(line) && self.within_bounds(line).is_ok() {
                 self.forget_other_first(key.job);
             }
