@@ -1,3 +1,4 @@
+mod anything;
 mod preemption;
 mod queues;
 
