@@ -176,20 +176,20 @@ impl Dispatcher {
         }
     }
 
-    /// The same jobs as in [`Dispatcher::backfill`], the one that is expected to run shortest first.
+    /// The same jobs as in [`Dispatcher::backfill`], of those with the same priority the one that is expected to run shortest first.
     fn backfill_shortest_first(&mut self, passing: &mut Passing) {
-        let of_line = |(_, line)| self.lines.jobs(line).map(move |(key, expected_ms)| (expected_ms, key, line));
-        let mut waiting: Vec<(u64, Key, LineId)> = self.lines.active().flat_map(of_line).collect();
+        let of_line = |(_, line)| self.lines.jobs(line).map(move |(key, expected_ms)| (key.step, expected_ms, key, line));
+        let mut waiting: Vec<(u8, u64, Key, LineId)> = self.lines.active().flat_map(of_line).collect();
         waiting.sort_unstable();
+        let below_ms = self.reservations.first_ms().saturating_sub(passing.now_ms).saturating_add(1);
         let mut held_back = BTreeSet::new();
-        for (_, key, line) in waiting {
-            if held_back.contains(&line) || self.reservations.has(key.job) {
+        for (_, expected_ms, key, line) in waiting {
+            if self.reservations.has(key.job) || (expected_ms >= below_ms && held_back.contains(&line)) {
                 continue;
             }
             match self.attempt(key, line, passing) {
                 Attempt::Started | Attempt::NoRoom | Attempt::Bound => {}
                 Attempt::OutOfBudget => return,
-                // The others of its line run longer, so they would stay too long as well.
                 Attempt::HeldBack => {
                     held_back.insert(line);
                 }

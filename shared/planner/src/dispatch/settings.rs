@@ -23,7 +23,7 @@ pub enum Blocking {
     /// Lifka, "The ANL/IBM SP scheduling system", JSSPP'95, with nodes instead of a count.
     Easy,
     /// As `easy`, but of those that go ahead, the one that is expected to run shortest goes first: Tsafrir et al., "Backfilling Using System-Generated
-    /// Predictions Rather than User Runtime Estimates", TPDS 2007.
+    /// Predictions Rather than User Runtime Estimates", TPDS 2007. Queues with shares decide who goes ahead themselves: there it is `easy`.
     EasyShortest,
     /// All of them wait, and those that come later do too, whatever the order says: the first job stays first until it starts. RLScheduler
     /// (Zhang et al., SC'20) without backfilling.

@@ -101,11 +101,11 @@ impl Count<'_> {
                     }
                 }
                 Blocking::Easy | Blocking::EasyShortest => {
-                    let mut others = sorted[1..].to_vec();
+                    let mut behind = sorted[1..].to_vec();
                     if blocking == Blocking::EasyShortest {
-                        others.sort_by_key(|job| self.jobs[*job].estimate_ms);
+                        behind.sort_by_key(|job| (u8::MAX - self.jobs[*job].priority, self.jobs[*job].estimate_ms));
                     }
-                    for job in others {
+                    for job in behind {
                         let is_short = now_ms + self.jobs[job].estimate_ms <= shadow_ms;
                         if self.fits(job) && (is_short || self.jobs[job].tasks <= extra) {
                             extra -= if is_short { 0 } else { self.jobs[job].tasks };
