@@ -18,6 +18,8 @@ pub(crate) enum Event {
     Seen { node: u32, life: u32 },
     /// The node works again.
     Mended { node: u32, life: u32 },
+    /// A node that was blamed for the fault of another one is back.
+    Cleared { node: u32, life: u32 },
     /// Outages are computed up to here.
     LookAhead,
 }

@@ -203,7 +203,6 @@ impl Simulation<'_> {
             is_working: false,
         });
         self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Handover);
-        self.books.enter(self.now_ms + life.handover_ms, &mut life.account, Phase::Restore);
         (life.handover_ms, life.was_hit_by_fault) = (0, false);
         life.run = Some(run);
         self.moved_ms = self.now_ms;
@@ -234,8 +233,8 @@ impl Simulation<'_> {
             };
             every_ms.map(|work_ms| Rounds { work_ms, write_ms: checkpoint.write_ms })
         });
-        let useful_from_ms = self.now_ms + life.map_or(0, |life| life.handover_ms) + restore_ms;
-        Plan { useful_from_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
+        let handed_over_ms = self.now_ms + life.map_or(0, |life| life.handover_ms);
+        Plan { handed_over_ms, useful_from_ms: handed_over_ms + restore_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
     }
 
     pub(super) fn on_done(&mut self, number: u32, attempt: u32) {
@@ -335,21 +334,22 @@ impl Simulation<'_> {
         self.tell(number);
         self.release(number, AttemptEnd::Fault, culprit, Ending::Interrupted(cause));
         self.jobs.rows[number as usize].interrupted += 1;
-        self.wait_again(number);
+        let remaining = self.wait_again(number);
+        self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, remaining);
     }
 
-    pub(super) fn wait_again(&mut self, number: u32) {
+    /// The job waits from now on; what is left of it, for the dispatcher.
+    pub(super) fn wait_again(&mut self, number: u32) -> Remaining {
         let setup = self.setup;
         let job = &setup.workload.jobs[number as usize];
-        let (work_ms, estimate_ms) = (job.work_ms, job.estimate_ms);
         let class = self.dispatcher.class(&setup.workload.classes[job.class as usize]);
         self.demand.waits(class, job);
-        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        self.is_stale = true;
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return Remaining::default() };
         life.waits_since_ms = self.now_ms;
         // What the submitter believed, less what is done already.
-        let estimate_ms = estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(work_ms)).max(1));
-        self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, Remaining { estimate_ms });
-        self.is_stale = true;
+        let estimate_ms = job.estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(job.work_ms)).max(1));
+        Remaining { estimate_ms }
     }
 
     /// Jobs that no set of nodes could run, looked for when nothing else goes on.

@@ -1,6 +1,7 @@
 //! One run in virtual time: a heap of events, the lives of jobs, and what nodes go through. The dispatcher decides, the books account.
 
 mod demand;
+mod diagnosis;
 mod events;
 mod jobs;
 mod nodes;
@@ -132,6 +133,7 @@ impl<'a> Simulation<'a> {
             Event::Broken { node, until_ms, by } => self.on_broken(node as usize, until_ms, by),
             Event::Seen { node, life } => self.on_seen(node as usize, life),
             Event::Mended { node, life } => self.on_mended(node as usize, life),
+            Event::Cleared { node, life } => self.on_cleared(node as usize, life),
             Event::LookAhead => self.look_ahead(),
         }
     }
@@ -151,11 +153,15 @@ impl<'a> Simulation<'a> {
             self.tell_checkpoints();
             let pass = self.dispatcher.pass(self.now_ms, LIMITS);
             self.is_stale = pass.unfinished;
-            for decision in pass.decisions {
+            for (at, decision) in pass.decisions.iter().enumerate() {
                 match decision {
-                    Dispatch::Start { job, tasks } => self.start(job as u32, &tasks),
-                    Dispatch::Preempt { job, for_job } => self.preempt(job as u32, for_job as u32),
-                    Dispatch::Reserve { job, nodes, .. } => self.demand.reserve(job, &nodes),
+                    Dispatch::Start { job, tasks } => self.start(*job as u32, tasks),
+                    Dispatch::Preempt { job, for_job } => {
+                        let starts = |later: &Dispatch| matches!(later, Dispatch::Start { job: other, .. } if other == job);
+                        let starts_again = pass.decisions[at..].iter().any(starts);
+                        self.preempt(*job as u32, *for_job as u32, starts_again);
+                    }
+                    Dispatch::Reserve { job, nodes, .. } => self.demand.reserve(*job, nodes),
                 }
             }
         }

@@ -51,6 +51,8 @@ struct Broken {
 enum Place {
     InService,
     Spare,
+    /// Out of service for a repair that it does not need.
+    Blamed,
     Retired,
 }
 
@@ -114,6 +116,40 @@ impl Nodes {
     pub(super) fn is_open(&self, number: usize) -> bool {
         let node = &self.all[number];
         node.place == Place::InService && node.broken.is_none_or(|broken| !broken.is_seen)
+    }
+
+    /// The jobs with tasks there.
+    pub(super) fn running(&self, number: usize) -> &[u32] {
+        &self.all[number].running
+    }
+
+    pub(super) fn may_be_blamed(&self, number: usize) -> bool {
+        let node = &self.all[number];
+        node.place == Place::InService && node.broken.is_none()
+    }
+
+    /// Whether the node is broken by a fault of its own that has not been seen yet.
+    fn is_own_fault(&self, number: usize, life: u32) -> bool {
+        let node = &self.all[number];
+        let is_own = |broken: Broken| matches!(self.rows[broken.row].origin, FaultOrigin::Node | FaultOrigin::Defect) && !broken.is_seen;
+        node.life == life && node.broken.is_some_and(is_own)
+    }
+
+    /// A node in service is blamed. Its life, which must be the same when it is cleared.
+    pub(super) fn put_aside(&mut self, number: usize) -> u32 {
+        self.in_service -= 1;
+        self.all[number].place = Place::Blamed;
+        self.all[number].life
+    }
+
+    /// Whether the node is still blamed and not broken by now: then it is a spare from now on.
+    pub(super) fn clear(&mut self, number: usize, life: u32) -> bool {
+        let node = &mut self.all[number];
+        let is_cleared = node.place == Place::Blamed && node.broken.is_none() && node.life == life;
+        if is_cleared {
+            node.place = Place::Spare;
+        }
+        is_cleared
     }
 
     pub(super) fn id(&self, number: usize) -> NodeId {
@@ -295,7 +331,8 @@ impl Simulation<'_> {
         if let Some(until_ms) = until_ms {
             self.events.push(until_ms, Event::Mended { node: number as u32, life: node.life });
         }
-        let condition = if node.place == Place::Retired { Condition::Down } else { Condition::DownUnseen };
+        let is_out = matches!(node.place, Place::Retired | Place::Blamed);
+        let condition = if is_out { Condition::Down } else { Condition::DownUnseen };
         self.books.node(self.now_ms, number, node.gpu_milli, condition, 0);
         for job in running {
             self.stall(job, number as u32);
@@ -303,13 +340,19 @@ impl Simulation<'_> {
     }
 
     pub(super) fn on_seen(&mut self, number: usize, life: u32) {
+        let blamed = self.nodes.is_own_fault(number, life).then(|| self.blamed(number, life)).flatten();
         let node = &mut self.nodes.all[number];
         let Some(broken) = &mut node.broken else { return };
         if node.life != life || broken.is_seen {
             return;
         }
         broken.is_seen = true;
-        if broken.course.from_detection && broken.until_ms.is_none() {
+        let course = broken.course;
+        if blamed.is_some() {
+            broken.course.cures = false;
+            broken.until_ms = Some(self.now_ms);
+            self.events.push(self.now_ms, Event::Mended { node: number as u32, life });
+        } else if course.from_detection && broken.until_ms.is_none() {
             let until_ms = self.now_ms + broken.course.for_ms;
             broken.until_ms = Some(until_ms);
             self.events.push(until_ms, Event::Mended { node: number as u32, life });
@@ -324,10 +367,14 @@ impl Simulation<'_> {
         match std::mem::replace(&mut node.place, Place::Spare) {
             Place::InService => self.nodes.in_service -= 1,
             Place::Spare => _ = self.nodes.spares.remove(&number),
+            Place::Blamed => {}
             Place::Retired => node.place = Place::Retired,
         }
         for job in running {
             self.interrupt(job, cause);
+        }
+        if let Some(other) = blamed {
+            self.blame(other, course.for_ms);
         }
         self.fill_up();
     }
@@ -357,14 +404,19 @@ impl Simulation<'_> {
         let condition = if is_retired { Condition::Quarantined } else { Condition::Up };
         self.books.node(self.now_ms, number, node.gpu_milli, condition, 0);
         if !is_retired {
-            self.dispatcher.close(node.id, Some(Closed::Draining));
-            self.books.free_class(self.now_ms, number, Class::Reserved);
-            self.nodes.spares.insert(number);
-            self.fill_up();
+            self.to_spares(number);
         }
         if self.setup.faults.exposure == Exposure::Always {
             self.expose(number);
         }
+    }
+
+    /// The node works and is out of service, until it is needed.
+    pub(super) fn to_spares(&mut self, number: usize) {
+        self.dispatcher.close(self.nodes.id(number), Some(Closed::Draining));
+        self.books.free_class(self.now_ms, number, Class::Reserved);
+        self.nodes.spares.insert(number);
+        self.fill_up();
     }
 
     /// Spares go into service while too few nodes are.

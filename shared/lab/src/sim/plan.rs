@@ -12,6 +12,8 @@ pub(crate) struct Rounds {
 /// An attempt that starts at an instant. Work is counted as it passes with this attempt's tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
+    /// Until then it waits for another job to be gone.
+    pub(crate) handed_over_ms: u64,
     pub(crate) useful_from_ms: u64,
     /// What is left to do.
     pub(crate) work_ms: u64,
@@ -71,6 +73,9 @@ impl Plan {
 
     /// Tells the books what happened until an instant, which ends the phase that is written down last.
     pub(crate) fn tell(&self, at_ms: u64, books: &mut Books, account: &mut Account) {
+        if at_ms >= self.handed_over_ms {
+            books.enter(self.handed_over_ms, account, Phase::Restore);
+        }
         let Some(progress) = self.progress(at_ms) else { return };
         books.enter(self.useful_from_ms, account, Phase::FULL);
         let Some(Rounds { work_ms, write_ms }) = self.rounds else { return };
@@ -89,7 +94,12 @@ mod tests {
     #[test]
     fn an_attempt_by_hand() {
         // 5 s to restore from second 10, then 100 s of work with a checkpoint of 3 s every 30 s: three of them, and 10 s behind the last.
-        let plan = Plan { useful_from_ms: 15_000, work_ms: 100_000, rounds: Some(Rounds { work_ms: 30_000, write_ms: 3_000 }) };
+        let plan = Plan {
+            handed_over_ms: 10_000,
+            useful_from_ms: 15_000,
+            work_ms: 100_000,
+            rounds: Some(Rounds { work_ms: 30_000, write_ms: 3_000 }),
+        };
         assert_eq!(plan.ends_ms(), 124_000);
         let at = |s: u64| plan.progress(s * 1000).map(|now| (now.rounds, now.work_ms / 1000, now.writing_ms));
         assert_eq!(at(14), None);

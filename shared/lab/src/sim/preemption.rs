@@ -22,8 +22,9 @@ impl Simulation<'_> {
         }
     }
 
-    /// The job is stopped for another one, which starts next. It waits again already.
-    pub(super) fn preempt(&mut self, number: u32, for_job: u32) {
+    /// The job is stopped for another one, which starts next. For the dispatcher it waits again already, or even starts elsewhere in the same pass:
+    /// then it must not hear of an interruption.
+    pub(super) fn preempt(&mut self, number: u32, for_job: u32, starts_again: bool) {
         let runs = self.jobs.run(number).is_some_and(|run| run.state == State::Runs);
         self.tell(number);
         let wait_ms = if runs { self.last_checkpoint(number) } else { None };
@@ -35,7 +36,10 @@ impl Simulation<'_> {
         let cause = if after_fault { LossCause::PreemptionAfterFault } else { LossCause::Preemption };
         self.release(number, AttemptEnd::Preempted, None, Ending::Interrupted(cause));
         self.jobs.rows[number as usize].preempted += 1;
-        self.wait_again(number);
+        let remaining = self.wait_again(number);
+        if !starts_again {
+            self.dispatcher.interrupted(number.into(), self.now_ms, remaining);
+        }
     }
 
     /// Lets the job write a last checkpoint if its grace suffices: nothing is lost then. How long that takes.

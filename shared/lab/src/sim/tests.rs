@@ -127,3 +127,22 @@ fn nothing_that_breaks_is_the_same_as_no_faults() {
     let never = Faults { detector: crate::faults::Detector::KOfN, hazard: faultline_engine::fault::Hazard::Never, ..busy(5).faults };
     assert_eq!(run(&off).unwrap().hash, run(&Setup { faults: never, ..off.clone() }).unwrap().hash);
 }
+
+#[test]
+fn a_wrong_diagnosis_takes_a_healthy_node_out_and_leaves_the_broken_one_in() {
+    let gang = Job { tasks: 6, min_tasks: 6, ..job(0, 40 * 86_400_000) };
+    let checkpoint = Checkpoint { interval: Interval::Every(0), write_ms: 0, restore_ms: 0, on_preemption: false };
+    let gang = Job { checkpoint: Some(checkpoint), ..gang };
+    let mut setup =
+        Setup::new(Cluster::uniform(8, &NodeModel::eight_gpus("H100"), 4, 4), workload(vec![gang], 8), DispatchSettings::default());
+    setup.faults = Faults { misdiagnosis: 1.0, ..Faults::constant(0.1, 7_200_000) };
+    let outcome = run(&setup).unwrap();
+    assert_eq!(outcome.violations, []);
+    // Idle nodes are not in a gang: only their faults are repaired where they are.
+    let (down, aside) = (outcome.totals.of(Class::Down), outcome.totals.of(Class::Quarantined));
+    let interruptions = u128::from(outcome.jobs[0].interrupted);
+    assert!(interruptions > 10 && aside > 0 && aside <= interruptions * 7_200_000 * 8_000, "{interruptions} {aside}");
+    let never = run(&Setup { faults: Faults { misdiagnosis: 0.0, ..setup.faults.clone() }, ..setup }).unwrap();
+    assert_eq!(never.totals.of(Class::Quarantined), 0);
+    assert!(down < never.totals.of(Class::Down) / 2);
+}
