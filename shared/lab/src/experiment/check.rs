@@ -23,6 +23,11 @@ pub(super) fn check(file: &File, text: &str) -> Vec<Problem> {
     if file.policy.is_empty() {
         found.add("policy", "no policy: add at least one, such as `[policy.first-fit]`");
     }
+    for (name, queue) in &file.queue {
+        if let Some(parent) = queue.parent.as_ref().filter(|parent| !file.queue.contains_key(*parent)) {
+            found.add(&format!("queue.{name}.parent"), format!("unknown queue `{parent}`: add `[queue.{parent}]`, or take the parent out"));
+        }
+    }
     for (name, policy) in &file.policy {
         of_policy(&mut found, name, policy);
     }

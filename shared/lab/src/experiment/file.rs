@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use faultline_engine::fault::FaultPreset;
-use faultline_planner::{Blocking, OrderName, PolicyName, Scores, TieRule};
+use faultline_planner::{Blocking, OrderName, Scores, TieRule};
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::Segment;
 
 use super::problem::{Lines, Problem, line_at};
-use super::values::{CheckpointEvery, DetectorName, Seeds, Span, Word};
+use super::queues::{Preempt, QueueTable};
+use super::values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word};
 use crate::read::{Format, Processors};
 
 /// The whole file.
@@ -30,6 +31,9 @@ pub struct File {
     pub run: RunTable,
     #[serde(default)]
     pub expect: ExpectTable,
+    /// By name. Jobs of a queue that has no table are of one with weight 1, and without quota and limit.
+    #[serde(default)]
+    pub queue: BTreeMap<String, QueueTable>,
     /// By name.
     #[serde(default)]
     pub policy: BTreeMap<String, PolicyTable>,
@@ -230,13 +234,18 @@ pub struct RetirementTable {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
-    pub placement: Option<Word<PolicyName>>,
+    pub placement: Option<Placement>,
     pub tie: Option<Word<TieRule>>,
     pub scores: Option<Choice<Scores>>,
     pub order: Option<Word<OrderName>>,
     pub blocking: Option<Word<Blocking>>,
     /// A job that has waited longer gets a reservation.
     pub reserve_after: Option<Span>,
+    /// Whether jobs are stopped for others, and how long one runs at least before.
+    pub preempt: Option<Choice<Preempt>>,
+    pub min_run: Option<Span>,
+    /// What queues used counts half as much after so long; left out, only what they hold counts.
+    pub usage_half_life: Option<Span>,
     pub spares: Option<u32>,
     pub jobs: Option<JobsTable>,
     pub faults: Option<FaultsTable>,
@@ -301,6 +310,7 @@ macro_rules! words {
 
 words! {
     Processors { "gpus" => Processors::Gpus, "cpus" => Processors::Cpus }
+    Preempt { "off" => Preempt::Off, "by-priority" => Preempt::ByPriority, "reclaim" => Preempt::Reclaim, "both" => Preempt::Both }
     Resample { "off" => Resample::Off, "days" => Resample::Days }
     Estimate { "trace" => Estimate::Trace, "exact" => Estimate::Exact, "off" => Estimate::Off }
     Scores { "exact" => Scores::Exact, "cut" => Scores::Cut }

@@ -1,12 +1,15 @@
 //! An experiment with the files that it names: everything that its runs are made from.
 
-use faultline_planner::{DispatchSettings, PolicyName, Settings, TaskClass};
+use faultline_planner::{DispatchSettings, Dispatcher, PolicyName, Settings, TaskClass};
 
 use super::file::{ClusterTable, FaultsTable, File, JobsTable, Rows};
 use super::jobs;
 use super::problem::{Lines, Problem};
+use super::queues;
+use super::values::Placement;
 use crate::Setup;
 use crate::cluster::{Cluster, NodeModel};
+use crate::external::Command;
 use crate::faults::{Faults, Pipeline, RecordedFault, Repair, Retirement, read_recorded};
 use crate::read::{self, ReadError, ReadReport, ReadSettings, Source};
 use crate::tables::{Input, sha256};
@@ -42,6 +45,7 @@ pub struct Variant {
     pub name: String,
     pub tie: String,
     dispatch: DispatchSettings,
+    program: Option<Command>,
     spares: usize,
     jobs: JobsTable,
     faults: Faults,
@@ -104,7 +108,9 @@ impl Experiment {
         let placement =
             Settings { seed, target: target(variant.dispatch.placement.policy, &workload), ..variant.dispatch.placement.clone() };
         let cluster = self.cluster.clone().with_spares(variant.spares);
-        let mut setup = Setup::new(cluster, workload, DispatchSettings { placement, ..variant.dispatch.clone() });
+        let queues = queues::settings(&self.file.queue, &workload.queues);
+        let mut setup = Setup::new(cluster, workload, DispatchSettings { placement, queues, ..variant.dispatch.clone() });
+        setup.program = variant.program.clone();
         setup.faults = variant.faults.clone();
         setup.seed = seed;
         setup.horizon_ms = horizon_ms;
@@ -137,7 +143,7 @@ fn target(policy: PolicyName, workload: &Workload) -> Vec<(TaskClass, u64)> {
 
 fn notes(file: &File) -> Vec<String> {
     let mut notes = Vec::new();
-    let places = |policy: PolicyName| file.policy.values().any(|table| table.placement.is_some_and(|word| word.value == policy));
+    let places = |policy: PolicyName| file.policy.values().any(|table| table.placement.as_ref() == Some(&Placement::Policy(policy)));
     if places(PolicyName::Fgd) {
         notes.push("FGD keeps room for the tasks of the workload that it is judged by: it knows the test in advance.".to_owned());
     }
@@ -235,7 +241,7 @@ impl Loading<'_> {
         };
         let faults = self.faults(&faults, &at, cluster)?;
         let placement = Settings {
-            policy: table.placement.map(|word| word.value).unwrap_or_default(),
+            policy: table.placement.as_ref().map(Placement::policy).unwrap_or_default(),
             tie: table.tie.map(|word| word.value).unwrap_or_default(),
             scores: table.scores.map(|choice| choice.value).unwrap_or_default(),
             target: Vec::new(),
@@ -256,9 +262,15 @@ impl Loading<'_> {
             order: table.order.map(|word| word.value).unwrap_or_default(),
             blocking: table.blocking.map(|word| word.value).unwrap_or_default(),
             reserve_after_ms: table.reserve_after.map(|span| span.ms),
+            queues: queues::settings(&file.queue, trace.map_or(&[], |trace| &trace.queues)),
+            history: table.history(),
+            preemption: table.preemption(),
             ..DispatchSettings::default()
         };
-        Ok(Variant { name: name.to_owned(), tie: dispatch.placement.tie.to_string(), dispatch, spares, jobs, faults })
+        let makes_sense = Dispatcher::new(&DispatchSettings { placement: Settings::default(), ..dispatch.clone() });
+        makes_sense.map_err(|error| self.lines.problem(&format!("policy.{name}"), error.to_string()))?;
+        let program = table.placement.as_ref().and_then(Placement::program).cloned();
+        Ok(Variant { name: name.to_owned(), tie: dispatch.placement.tie.to_string(), dispatch, program, spares, jobs, faults })
     }
 
     fn faults(&mut self, table: &FaultsTable, at: &str, cluster: &Cluster) -> Result<Faults, Problem> {

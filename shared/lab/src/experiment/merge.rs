@@ -4,7 +4,8 @@ use faultline_engine::fault::FaultPreset;
 use faultline_planner::{Blocking, OrderName, PolicyName, Scores, TieRule};
 
 use super::file::{Choice, Estimate, FaultsTable, File, JobsTable, PolicyTable, Resample, Rows, RunTable, Scale, WorkloadTable};
-use super::values::{CheckpointEvery, DetectorName, Seeds, Span, Word};
+use super::queues::Preempt;
+use super::values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word};
 use crate::faults::Detector;
 use crate::read::Processors;
 
@@ -82,11 +83,12 @@ impl PolicyTable {
     fn filled(&self, name: &str) -> PolicyTable {
         let named = name.parse::<PolicyName>().ok();
         PolicyTable {
-            placement: self.placement.or(Some(Word { value: named.unwrap_or_default() })),
+            placement: self.placement.clone().or(Some(Placement::Policy(named.unwrap_or_default()))),
             tie: self.tie.or(Some(Word { value: TieRule::default() })),
             scores: self.scores.or(Some(Choice { value: Scores::default() })),
             order: self.order.or(Some(Word { value: OrderName::default() })),
             blocking: self.blocking.or(Some(Word { value: Blocking::default() })),
+            preempt: self.preempt.or(Some(Choice { value: Preempt::default() })),
             ..self.clone()
         }
     }

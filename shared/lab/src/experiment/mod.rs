@@ -10,6 +10,7 @@ mod jobs;
 mod load;
 mod merge;
 mod problem;
+mod queues;
 mod values;
 
 pub use expect::Expect;
@@ -19,7 +20,8 @@ pub use file::{
 };
 pub use load::{Experiment, ReadFile, Variant};
 pub use problem::Problem;
-pub use values::{CheckpointEvery, DetectorName, Seeds, Span, Word};
+pub use queues::{AmountsTable, Preempt, QueueTable};
+pub use values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word};
 
 /// Reads a file's text: all that is wrong with it, in the order of its lines, or the experiment.
 pub fn parse(text: &str) -> Result<File, Vec<Problem>> {

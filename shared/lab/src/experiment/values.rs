@@ -9,6 +9,7 @@ use faultline_planner::{Blocking, OrderName, PolicyName, TieRule};
 use jiff::{SpanRelativeTo, Unit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::external::{Command, InvalidProgram};
 use crate::faults::Detector;
 use crate::read::Format;
 use crate::workload::Interval;
@@ -72,7 +73,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Span, CheckpointEvery, DetectorName, Seeds);
+as_text!(Span, CheckpointEvery, DetectorName, Placement, Seeds);
 
 /// A name of a set that another crate defines, as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +102,56 @@ macro_rules! written {
     )*};
 }
 
-written!(Blocking, FaultPreset, Format, OrderName, PolicyName, TieRule);
+written!(Blocking, FaultPreset, Format, OrderName, TieRule);
 
 impl<T: Written> Serialize for Word<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.value.word())
+    }
+}
+
+/// What chooses nodes: a policy by its name, or a program as `exec:python3 my_policy.py`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    Policy(PolicyName),
+    Program(Command),
+}
+
+impl Placement {
+    /// A program is asked in the place of the default policy.
+    pub fn policy(&self) -> PolicyName {
+        match self {
+            Placement::Policy(policy) => *policy,
+            Placement::Program(_) => PolicyName::default(),
+        }
+    }
+
+    pub fn program(&self) -> Option<&Command> {
+        match self {
+            Placement::Policy(_) => None,
+            Placement::Program(command) => Some(command),
+        }
+    }
+}
+
+impl FromStr for Placement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("exec:") {
+            return text.parse().map(Placement::Program).map_err(|error: InvalidProgram| error.to_string());
+        }
+        let policy: Result<PolicyName, _> = text.parse();
+        policy.map(Placement::Policy).map_err(|error| format!("{error}, or a program as `exec:COMMAND`"))
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Placement::Policy(policy) => f.pad(policy.as_str()),
+            Placement::Program(command) => write!(f, "{command}"),
+        }
     }
 }
 
