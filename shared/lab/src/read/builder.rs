@@ -193,6 +193,9 @@ impl Builder {
         }
         self.statuses.sort_by_key(|share| std::cmp::Reverse(share.jobs));
         self.note_statuses();
+        if self.jobs.iter().all(|(job, _)| job.estimate_ms.is_none()) {
+            self.notes.push("No job has an estimate, which reservations and some orders need.".to_owned());
+        }
         let used = self.jobs.len() as u64;
         let has_names = self.jobs.iter().any(|(_, name)| !name.is_empty());
         let (jobs, names): (Vec<Job>, Vec<String>) = self.jobs.into_iter().unzip();

@@ -24,10 +24,12 @@ pub(super) fn read(source: &Source) -> Result<Reading, ReadError> {
     let columns = [&DEMAND[..], &["creation_time", "deletion_time", "scheduled_time"]].concat();
     let mut table = Table::commas(source, &columns)?;
     let mut builder = Builder::new(Format::Openb, false);
+    let mut has_running = false;
     for row in table.rows() {
         let row = row?;
         let Some((class, submit_ms, work_ms)) = builder.take(times(&row)) else { continue };
         let status = row.optional("pod_phase");
+        has_running |= status == "Running";
         builder.add(&Parsed {
             name: row.optional("name"),
             submit_ms,

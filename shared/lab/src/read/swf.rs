@@ -2,6 +2,7 @@
 //! 18th are left alone.
 //! <https://www.cs.huji.ac.il/labs/parallel/workload/swf.html>
 
+use faultline_engine::words::plural;
 use faultline_planner::TaskClass;
 
 use super::builder::{Builder, LARGEST, Parsed, Reading, Whole};
@@ -45,10 +46,12 @@ const REQUESTED_MEMORY: usize = 9;
 const STATUS: usize = 10;
 const USER: usize = 11;
 const QUEUE: usize = 14;
+const PRECEDING: usize = 16;
 
 pub(super) fn read(source: &Source, settings: &ReadSettings) -> Result<Reading, ReadError> {
     source.check_lines()?;
     let mut builder = Builder::new(Format::Swf, false);
+    let mut follow = 0_u64;
     for (number, line) in source.text.lines().enumerate() {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix(';') {
@@ -56,9 +59,16 @@ pub(super) fn read(source: &Source, settings: &ReadSettings) -> Result<Reading, 
         } else if !line.is_empty() {
             let line = Line { number: number as u64 + 1, fields: line.split_whitespace().collect() };
             if let Some(job) = builder.take(job(&line)) {
+                follow += u64::from(!matches!(line.text(PRECEDING), "-1" | "0"));
                 add(&mut builder, &line, &job, settings);
             }
         }
+    }
+    if follow > 0 {
+        let jobs = plural(follow, "job");
+        builder.notes.push(format!(
+            "{jobs} came after the end of another (field 17). Here they come when they came then, whenever that other ends."
+        ));
     }
     builder.finish(source)
 }

@@ -49,7 +49,7 @@ const SWF: &str = "\
 5 5103 0 10 2 -1 -1 -1 -1 -1 3 -1 -1 -1 -1 -1 -1 -1
 6 5104 0 10 -1 -1 -1 -1 -1 -1 1 -1 -1 -1 -1 -1 -1 -1
 7 5105 0 10 2 -1 -1
-8 5106 0 1.5 2 -1 -1 8 -1 -1 5 -1 -1 -1 -1 -1 -1 -1
+8 5106 0 1.5 2 -1 -1 8 -1 -1 5 -1 -1 -1 -1 -1 1 60
 9 -1 0 10 2 -1 -1 -1 -1 -1 1 -1 -1 -1 -1 -1 -1 -1
 ";
 
@@ -73,6 +73,7 @@ fn swf_takes_the_larger_number_of_processors_and_skips_what_never_ran() {
         reading.report.bad_rows[0].to_string(),
         "line 12, field `8 (requested processors)`: missing: the line has 7 of 18 fields; use -1 for unknown"
     );
+    assert!(reading.report.notes[0].starts_with("1 job came after the end of another"), "{:?}", reading.report.notes);
     let cpus = ReadSettings { processors: Processors::Cpus, ..ReadSettings::default() };
     let reading = jobs(&Source::new("FILE", SWF), Some(Format::Swf), &cpus).unwrap();
     let class = &reading.workload.classes[0];
@@ -94,7 +95,8 @@ yesterday,20.0,1,20.0,a
     assert_eq!(figures(&reading, 2), (60_000, 66_000, 1, 1, 1000));
     assert_eq!((reading.workload.queues.as_slice(), reading.report.begins_s), (&["b".to_owned(), "a".to_owned()][..], Some(1_507_532_455)));
     assert_eq!(dropped(&reading.report), [(Dropped::BadField, 1), (Dropped::AsksForNothing, 1)]);
-    assert!(reading.report.notes[0].contains("no statuses"), "{:?}", reading.report.notes);
+    let notes = &reading.report.notes;
+    assert!(notes[0].contains("no statuses") && notes[1].contains("No job has an estimate"), "{notes:?}");
     let settings = ReadSettings { node_gpus: 4, ..ReadSettings::default() };
     let reading = jobs(&Source::new("FILE", text), None, &settings).unwrap();
     assert_eq!((figures(&reading, 0).2, figures(&reading, 0).3), (4, 4));

@@ -81,6 +81,9 @@ JobID|Submit|Start|End|State|Timelimit|AllocTRES|NNodes
             "line 8, field `AllocTRES`: unexpected `gres/gpu=many`; use the TRES that sacct prints",
         ]
     );
+    // `sacct -p` has a bar at the end of each line.
+    let with_bar = read("JobID|Submit|Start|End|State|AllocTRES|\n1|0|1|2|COMPLETED|gres/gpu=2|\n").unwrap();
+    assert_eq!(figures(&with_bar, 0), (0, 1_000, 1, 2, 1000));
     let no_gpus = read("JobID|Submit|Start|End|State|NCPUS\n1|0|1|2|COMPLETED|4\n").unwrap();
     assert!(no_gpus.report.notes[0].contains("no job asks for a GPU"), "{:?}", no_gpus.report.notes);
 }
