@@ -4,7 +4,7 @@
 use faultline_planner::DispatchSettings;
 
 use super::ettr::one_gang;
-use super::{Row, mean_and_error};
+use super::{Row, mean_and_error, over_seeds};
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::{Defects, Detector, Exposure, Faults, Pipeline, Repair};
 use crate::outcome::FaultOrigin;
@@ -59,22 +59,17 @@ fn measure(setup: &Setup) -> Result<[f64; 4], InvalidSetup> {
 
 /// Time, effective share, and failures, as means over the seeds. The published share is time without restarts over all time.
 pub fn rows(seeds: std::ops::Range<u64>) -> Result<Vec<Row>, InvalidSetup> {
-    let (mut hours, mut random, mut systematic) = (Vec::new(), Vec::new(), Vec::new());
-    for seed in seeds {
-        let [total_h, of_chance, of_defects, _] = measure(&setup(seed))?;
-        hours.push(total_h);
-        random.push(of_chance);
-        systematic.push(of_defects);
-    }
-    let of = |values: &[f64]| mean_and_error(values).0;
-    let (total_h, failures) = (of(&hours), of(&random) + of(&systematic));
+    let measured = over_seeds(seeds, |seed| measure(&setup(seed)))?;
+    let of = |at: usize| mean_and_error(&measured.iter().map(|values| values[at]).collect::<Vec<_>>()).0;
+    let (total_h, random, systematic) = (of(0), of(1), of(2));
+    let failures = random + systematic;
     let row = |name: &str, unit, published: f64, here, tolerance| Row { name: name.to_owned(), unit, published, here, tolerance };
     Ok(vec![
         row("total time", "h", 9_865.97, total_h, 98.66),
         row("effective share", "", 0.6228, (WORK_DAYS * 24) as f64 / total_h, 0.0062),
         row("failures", "", 11_145.6, failures, 222.9),
-        row("random failures", "", 10_457.0, of(&random), 209.1),
-        row("systematic failures", "", 688.6, of(&systematic), 2.0 * 688.6 / (688.6_f64 / 2.0).sqrt()),
+        row("random failures", "", 10_457.0, random, 209.1),
+        row("systematic failures", "", 688.6, systematic, 2.0 * 688.6 / (688.6_f64 / 2.0).sqrt()),
         row("time between failures", "min", 33.07, (WORK_DAYS * 1_440) as f64 / failures, 0.66),
     ])
 }

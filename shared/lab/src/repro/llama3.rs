@@ -2,7 +2,7 @@
 //! Herd of Models", 2024, section 3.3.4).
 
 use super::ettr::{ettr, one_gang};
-use super::{Row, mean_and_error};
+use super::{Row, mean_and_error, over_seeds};
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::{Detector, Faults};
 use crate::run;
@@ -32,12 +32,11 @@ pub fn setup(detector: Detector, seed: u64) -> Setup {
 
 /// Effective training time and interruptions, as means over the seeds. Work since the last checkpoint at the end of the window does not count.
 pub fn rows(seeds: std::ops::Range<u64>) -> Result<Vec<Row>, InvalidSetup> {
-    let (mut effective, mut interruptions) = (Vec::new(), Vec::new());
-    for seed in seeds {
+    let measured = over_seeds(seeds, |seed| {
         let outcome = run(&setup(Detector::PhiAccrual, seed))?;
-        effective.push(ettr(&outcome));
-        interruptions.push(f64::from(outcome.jobs[0].interrupted));
-    }
+        Ok((ettr(&outcome), f64::from(outcome.jobs[0].interrupted)))
+    })?;
+    let (effective, interruptions): (Vec<f64>, Vec<f64>) = measured.into_iter().unzip();
     let row = |name: &str, published, here, tolerance| Row { name: name.to_owned(), unit: "", published, here, tolerance };
     Ok(vec![
         row("effective training time", 0.92, mean_and_error(&effective).0, 0.01),
