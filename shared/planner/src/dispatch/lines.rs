@@ -173,6 +173,13 @@ impl Lines {
         behind.into_iter().find(|(_, expected_ms)| **expected_ms < below_ms).map(|(key, _)| *key)
     }
 
+    /// The jobs of a line that are expected to run for less than `below_ms`.
+    pub(crate) fn shorter(&self, line: LineId, below_ms: u64) -> impl Iterator<Item = Key> + '_ {
+        let line = Some(&self.lines[line.at()]).filter(|line| line.shortest_ms < below_ms);
+        let jobs = line.into_iter().flat_map(|line| line.jobs.iter());
+        jobs.filter(move |(_, expected_ms)| **expected_ms < below_ms).map(|(key, _)| *key)
+    }
+
     /// The job behind `key` in its line.
     pub(crate) fn next(&self, line: LineId, key: Key) -> Option<Key> {
         self.lines[line.at()].jobs.range((Bound::Excluded(key), Bound::Unbounded)).next().map(|(key, _)| *key)

@@ -5,6 +5,7 @@ mod decision;
 mod gang;
 mod job;
 mod lines;
+mod offer;
 mod order;
 mod pass;
 mod plan;
@@ -225,7 +226,7 @@ impl Dispatcher {
     }
 
     fn keeps_arrivals(&self) -> bool {
-        self.settings.reserve_after_ms.is_some() || self.settings.blocking == Blocking::ByTime
+        self.settings.reserve_after_ms.is_some()
     }
 
     fn key(&self, job: JobNumber, request: &Request, remaining_ms: Option<u64>, attained_gpu_milli_ms: u128, now_ms: u64) -> Key {

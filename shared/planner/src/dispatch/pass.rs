@@ -85,6 +85,12 @@ impl Dispatcher {
         let nodes = world.take_gained((passing.budget / aside).max(1));
         passing.budget = passing.budget.saturating_sub(aside * nodes.len());
         passing.pass.unfinished = world.has_gained();
+        if let [node] = *nodes
+            && self.may_offer()
+            && self.offer(node, passing)
+        {
+            return;
+        }
         let (world, classes) = (&self.planner.world, &self.planner.classes);
         self.lines.rejoin(|demand| {
             let Some(known) = &classes[demand.gang.class.at()] else { return false };
@@ -242,14 +248,12 @@ impl Dispatcher {
 
     /// As they were submitted, jobs start that are expected to end before the first one starts.
     fn go_ahead_until(&mut self, start_ms: u64, passing: &mut Passing) {
-        let mut from = (0, 0);
-        while let Some((submitted_ms, job)) = self.arrivals.range(from..).next().copied() {
-            from = (submitted_ms, job + 1);
-            let Some((key, line)) = self.place_in_line(job) else { continue };
-            let is_first = self.reservations.blocked().is_some_and(|(first, _)| first == job);
-            if is_first || self.lines.stands_aside(line) || self.would_end_ms(job, passing.now_ms) >= start_ms {
-                continue;
-            }
+        let below_ms = start_ms.saturating_sub(passing.now_ms);
+        let first = self.reservations.blocked().map(|(first, _)| first);
+        let able = self.lines.active().flat_map(|(_, line)| self.lines.shorter(line, below_ms).map(move |key| (key, line)));
+        let mut able: Vec<(Key, LineId)> = able.filter(|(key, _)| Some(key.job) != first).collect();
+        able.sort_unstable_by_key(|(key, _)| (key.submitted_ms, key.job));
+        for (key, line) in able {
             if self.attempt(key, line, passing) == Attempt::OutOfBudget {
                 return;
             }
@@ -306,7 +310,7 @@ impl Dispatcher {
         }
     }
 
-    fn start(&mut self, key: Key, tasks: Vec<Placed>, passing: &mut Passing) {
+    pub(super) fn start(&mut self, key: Key, tasks: Vec<Placed>, passing: &mut Passing) {
         passing.starts_left -= 1;
         let number = key.job;
         self.unqueue(number);

@@ -25,6 +25,8 @@ pub(super) struct Reservation {
     is_starved: bool,
     /// The state of everything, and when it was planned so.
     planned: (u64, u64),
+    /// The cluster for which it was planned.
+    cluster: u64,
     /// The state in which it was last found that it cannot start.
     tried: Option<u64>,
 }
@@ -40,6 +42,10 @@ pub(super) struct Reservations {
     hopeless: HashMap<Gang, u64>,
     /// The jobs that could neither start nor be planned, and the state in which that was found.
     passed_over: (u64, BTreeSet<JobNumber>),
+    /// Goes up when nodes may be free of reservations that were not.
+    releases: u64,
+    /// The jobs that do not fit beside the reservations whatever ends, and after how many releases that was found.
+    crowded_out: (u64, BTreeSet<JobNumber>),
     /// For blocking by time: the first job, and when it was expected to start.
     blocked: Option<(JobNumber, u64)>,
 }
@@ -81,7 +87,20 @@ impl Reservations {
 
     pub(super) fn cluster_changed(&mut self) {
         self.state += 1;
+        self.releases += 1;
         self.cluster += 1;
+    }
+
+    fn crowd_out(&mut self, job: JobNumber) {
+        if self.crowded_out.0 != self.releases {
+            self.crowded_out = (self.releases, BTreeSet::new());
+        }
+        self.crowded_out.1.insert(job);
+        self.pass_over(job);
+    }
+
+    fn is_crowded_out(&self, job: JobNumber) -> bool {
+        self.crowded_out.0 == self.releases && self.crowded_out.1.contains(&job)
     }
 
     pub(super) fn left(&mut self, node: NodeId) {
@@ -110,6 +129,12 @@ impl Reservations {
         self.of(job).is_some_and(|own| own.planned.0 == self.state && (own.plan.at_ms > now_ms || own.planned.1 == now_ms))
     }
 
+    /// Whether the job's plan still holds, though it might start earlier.
+    fn is_safe(&self, job: JobNumber, now_ms: u64) -> bool {
+        let is_later = |own: &Reservation| own.plan.at_ms > now_ms || own.planned.1 == now_ms;
+        self.of(job).is_some_and(|own| own.is_starved && own.cluster == self.cluster && is_later(own))
+    }
+
     /// The job needs no reservation any more.
     pub(super) fn drop_of(&mut self, job: JobNumber, planner: &mut Planner) -> Option<Reservation> {
         let at = self.all.iter().position(|reservation| reservation.job == job)?;
@@ -120,7 +145,10 @@ impl Reservations {
 
     /// The job has started, or waits no longer.
     pub(super) fn over(&mut self, job: JobNumber, planner: &mut Planner) {
-        self.state += u64::from(self.drop_of(job, planner).is_some());
+        if self.drop_of(job, planner).is_some() {
+            self.state += 1;
+            self.releases += 1;
+        }
         self.blocked = self.blocked.filter(|(blocked, _)| *blocked != job);
     }
 
@@ -195,15 +223,18 @@ impl Dispatcher {
     fn reserve(&mut self, job: JobNumber, line: LineId, is_starved: bool, passing: &mut Passing) -> bool {
         let gang = self.lines.demand(line).gang;
         let old = self.reservations.drop_of(job, &mut self.planner);
-        if self.reservations.is_hopeless(&gang) {
+        if self.reservations.is_hopeless(&gang) || self.reservations.is_crowded_out(job) {
             self.reservations.pass_over(job);
             return false;
         }
-        let Some(plan) = self.plan(line, passing) else {
+        let planned = self.plan(line, passing);
+        let frees = old.as_ref().is_some_and(|old| planned.as_ref().is_none_or(|plan| plan.nodes != old.plan.nodes));
+        self.reservations.releases += u64::from(frees);
+        let Some(plan) = planned else {
             if self.reservations.is_empty() {
                 self.reservations.hopeless.insert(gang, self.reservations.cluster);
             }
-            self.reservations.pass_over(job);
+            self.reservations.crowd_out(job);
             return false;
         };
         if old.is_none_or(|old| old.plan != plan) {
@@ -211,7 +242,10 @@ impl Dispatcher {
             passing.pass.decisions.push(Dispatch::Reserve { job, at_ms, nodes: plan.nodes.clone() });
         }
         let planned = (self.reservations.state, passing.now_ms);
-        self.reservations.keep(Reservation { job, plan, is_starved, planned, tried: Some(planned.0) }, &mut self.planner);
+        self.reservations.keep(
+            Reservation { job, plan, is_starved, planned, cluster: self.reservations.cluster, tried: Some(planned.0) },
+            &mut self.planner,
+        );
         true
     }
 
@@ -231,7 +265,7 @@ impl Dispatcher {
                 Attempt::OutOfBudget => return,
                 Attempt::Started => {}
                 Attempt::Bound => self.reservations.over(job, &mut self.planner),
-                Attempt::NoRoom | Attempt::HeldBack if self.reservations.is_planned(job, passing.now_ms) => {}
+                Attempt::NoRoom | Attempt::HeldBack if self.reservations.is_safe(job, passing.now_ms) => {}
                 Attempt::NoRoom | Attempt::HeldBack => {
                     self.reserve(job, line, true, passing);
                 }
