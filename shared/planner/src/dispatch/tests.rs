@@ -3,6 +3,7 @@
 mod by_count;
 mod examples;
 mod sharing;
+mod starving;
 mod worlds;
 
 use super::*;
