@@ -18,6 +18,7 @@ mod settings;
 mod shares;
 mod stopping;
 mod stops;
+mod users;
 mod why;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use order::Facts;
 use reservations::Reservations;
 use shares::Shares;
 use stops::Stops;
+use users::Users;
 
 pub use decision::{Dispatch, DispatchPass};
 pub use job::Remaining;
@@ -67,6 +69,8 @@ pub struct Dispatcher {
     /// What is whose; `None` while there is one queue without bounds, and nothing is stopped for anything.
     shares: Option<Shares>,
     stops: Stops,
+    /// For the order `fair`.
+    users: Option<Users>,
     /// When it was asked last.
     asked_ms: u64,
 }
@@ -83,6 +87,7 @@ impl Dispatcher {
             reservations: Reservations::default(),
             shares: settings.shares()?,
             stops: Stops::default(),
+            users: (settings.order == OrderName::Fair).then(|| Users::new(settings.history)),
             asked_ms: 0,
         })
     }

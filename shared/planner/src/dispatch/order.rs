@@ -20,6 +20,9 @@ pub enum OrderName {
     /// The least attained service first, in levels: Gu et al., "Tiresias", NSDI'19, the two-dimensional variant, in which service is GPUs times
     /// time. A level holds what has attained less than a threshold; inside a level jobs go as submitted.
     Las,
+    /// In a queue, the user goes first whose jobs come to the fewest processors: those that run, the average of those that ran, if there is a
+    /// history, and those that wait up to the job in question.
+    Fair,
     /// WFP3 of Tang et al., "Fault-aware, utility-based job scheduling on Blue Gene/P systems", CLUSTER'09: the largest
     /// `(wait / estimate)^3 * processors` first.
     Wfp3,
@@ -44,6 +47,7 @@ impl OrderName {
             OrderName::Sjf => "sjf",
             OrderName::Srtf => "srtf",
             OrderName::Las => "las",
+            OrderName::Fair => "fair",
             OrderName::Wfp3 => "wfp3",
             OrderName::Uni => "uni",
             OrderName::F1 => "f1",
@@ -100,6 +104,8 @@ pub(super) fn rank(order: OrderName, job: &Facts, las_thresholds_gpu_s: &[u64]) 
         OrderName::Sjf => job.estimate_ms.unwrap_or(u64::MAX),
         OrderName::Srtf => job.remaining_ms.unwrap_or(u64::MAX),
         OrderName::Las => level(job.attained_gpu_milli_ms, las_thresholds_gpu_s),
+        // Ranks are given to all that wait together, before the next pass.
+        OrderName::Fair => u64::MAX,
         OrderName::Wfp3 => largest_first(wfp3(job, waited_s(job))),
         OrderName::Uni => largest_first(uni(job, waited_s(job))),
         OrderName::F1 => smallest_first(f1(job)),
@@ -141,7 +147,7 @@ fn seconds(ms: u64) -> f64 {
 }
 
 /// Numbers in the order of the given ones.
-fn smallest_first(number: f64) -> u64 {
+pub(super) fn smallest_first(number: f64) -> u64 {
     let bits = (number + 0.0).to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }

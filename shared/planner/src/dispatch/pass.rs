@@ -1,7 +1,7 @@
 //! The pass: one job after the other in the order, until the rule of blocking or a limit ends it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use crate::decision::{Limits, Placed};
 use crate::index::View;
@@ -10,7 +10,10 @@ use super::decision::{Dispatch, DispatchPass};
 use super::gang::Tried;
 use super::job::{Run, State};
 use super::lines::{Key, LineId};
+use super::order;
+use super::request::{JobNumber, Request};
 use super::settings::Blocking;
+use super::users::{Claim, Users};
 use super::{Dispatcher, Job};
 
 /// A pass on its way.
@@ -98,19 +101,36 @@ impl Dispatcher {
         });
     }
 
-    /// Where waiting changes the order, all places are given anew.
+    /// Where waiting, or what users hold, changes the order, all places are given anew.
     pub(super) fn reorder(&mut self, now_ms: u64) {
-        if !self.settings.order.changes_with_time() {
+        let is_fair = self.users.as_mut().is_some_and(Users::take_stale);
+        if !is_fair && !self.settings.order.changes_with_time() {
             return;
         }
+        let ranks = self.fair_ranks(now_ms);
         let mut lines = std::mem::take(&mut self.lines);
-        lines.reorder(|old| self.jobs.get(&old.job).map_or(old, |job| self.key_of(old.job, job, now_ms)));
+        lines.reorder(|old| {
+            let key = self.jobs.get(&old.job).map_or(old, |job| self.key_of(old.job, job, now_ms));
+            ranks.get(&old.job).map_or(key, |rank| Key { rank: *rank, ..key })
+        });
         for (key, _) in lines.all() {
             if let Some(Job { state: State::Waiting { key: kept, .. }, .. }) = self.jobs.get_mut(&key.job) {
                 *kept = key;
             }
         }
         self.lines = lines;
+    }
+
+    /// For the order `fair`: the rank of each job that waits.
+    fn fair_ranks(&mut self, now_ms: u64) -> HashMap<JobNumber, u64> {
+        let Some(users) = &mut self.users else { return HashMap::new() };
+        let (lines, jobs, planner) = (&self.lines, &self.jobs, &self.planner);
+        let claims = lines.all().filter_map(|(key, _)| {
+            let Request { queue, user, class, tasks, .. } = jobs.get(&key.job)?.request;
+            let processors = planner.task_of(class).map_or(0.0, |task| order::processors(task, tasks));
+            Some(Claim { user: (queue, user), step: key.step, submitted_ms: key.submitted_ms, job: key.job, processors })
+        });
+        users.ranks(claims.collect(), now_ms)
     }
 
     fn key_of(&self, number: u64, job: &Job, now_ms: u64) -> Key {

@@ -10,10 +10,12 @@ use crate::planner::Planner;
 use super::Dispatcher;
 use super::gang::Gang;
 use super::lines::{Key, LineId};
+use super::order;
 use super::pass::{Attempt, Passing};
 use super::request::Request;
 use super::settings::Blocking;
 use super::shares::{Amounts, Bound, QueueShare, Shares};
+use super::users::Users;
 
 /// How often in a half-life shares are looked at though nothing happens.
 const LOOKS_A_HALF_LIFE: u64 = 64;
@@ -146,6 +148,7 @@ impl Dispatcher {
     /// A job waits.
     pub(super) fn count_in(&mut self, request: &Request) {
         let amounts = self.amounts_of(request.class, request.tasks);
+        self.users.iter_mut().for_each(Users::something_changed);
         if let Some(shares) = &mut self.shares {
             shares.waits(request.queue, &amounts);
             self.stops.something_changed();
@@ -155,6 +158,7 @@ impl Dispatcher {
     /// It does not wait any longer, and does not start.
     pub(super) fn count_out(&mut self, request: &Request) {
         let amounts = self.amounts_of(request.class, request.tasks);
+        self.users.iter_mut().for_each(Users::something_changed);
         if let Some(shares) = &mut self.shares {
             shares.waits_no_longer(request.queue, &amounts);
             self.stops.something_changed();
@@ -163,6 +167,7 @@ impl Dispatcher {
 
     /// It starts with so many tasks.
     pub(super) fn count_start(&mut self, request: &Request, tasks: u32, now_ms: u64) {
+        self.user_holds(request, tasks, 1.0, now_ms);
         let (waited, held) = (self.amounts_of(request.class, request.tasks), self.amounts_of(request.class, tasks));
         if let Some(shares) = &mut self.shares {
             shares.starts(request.queue, &waited, &held, request.preemptible, now_ms);
@@ -172,10 +177,17 @@ impl Dispatcher {
 
     /// It has ended with so many tasks.
     pub(super) fn count_end(&mut self, request: &Request, tasks: u32, now_ms: u64) {
+        self.user_holds(request, tasks, -1.0, now_ms);
         let held = self.amounts_of(request.class, tasks);
         if let Some(shares) = &mut self.shares {
             shares.ends(request.queue, &held, request.preemptible, now_ms);
             self.stops.something_changed();
         }
+    }
+
+    fn user_holds(&mut self, request: &Request, tasks: u32, times: f64, now_ms: u64) {
+        let Some(users) = &mut self.users else { return };
+        let processors = self.planner.task_of(request.class).map_or(0.0, |task| order::processors(task, tasks));
+        users.holds((request.queue, request.user), times * processors, now_ms);
     }
 }

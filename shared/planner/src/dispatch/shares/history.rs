@@ -26,7 +26,7 @@ impl Default for HistorySettings {
 
 impl HistorySettings {
     /// How much of an average was made in the last `span_ms`.
-    fn part_of(&self, span_ms: u64) -> f64 {
+    pub(crate) fn part_of(&self, span_ms: u64) -> f64 {
         1.0 - 0.5_f64.powf(span_ms as f64 / self.half_life_ms as f64)
     }
 }

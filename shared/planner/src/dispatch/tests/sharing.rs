@@ -61,6 +61,22 @@ fn queues_take_turns_by_what_they_hold_of_their_share() {
 }
 
 #[test]
+fn users_of_a_queue_take_turns() {
+    let mut desk = Desk::new(&with(OrderName::Fair, Blocking::Skip), &[3]);
+    let ask = |desk: &mut Desk, user| desk.submit_as(Ask { tasks: 1, gpus: 1, ms: 10 }, |request| request.user = user);
+    let (a, b): (Vec<_>, Vec<_>) =
+        ((0..4).map(|_| ask(&mut desk, 1)).collect::<Vec<_>>(), (0..2).map(|_| ask(&mut desk, 2)).collect::<Vec<_>>());
+    assert_eq!(desk.starts(), [a[0], b[0], a[1]]);
+    // One of the first user's jobs would come to three, and the second user has none left that runs.
+    assert_eq!(desk.end(b[0]).starts(), [b[1]]);
+    assert_eq!(desk.end(a[0]).starts(), [a[2]]);
+    // At the same priority. A more urgent job goes first, whoever has submitted it.
+    let urgent = desk.submit_as(Ask { tasks: 1, gpus: 1, ms: 10 }, |request| (request.user, request.priority) = (1, 1));
+    let other = ask(&mut desk, 2);
+    assert_eq!((desk.end(b[1]).starts(), desk.end(a[1]).starts()), (vec![urgent], vec![other]));
+}
+
+#[test]
 fn a_limit_holds_jobs_back_and_says_so() {
     for blocking in [Blocking::Skip, Blocking::Strict, Blocking::StrictPerPool, Blocking::Easy] {
         let mut desk = Desk::new(&queues(&[queue(0, Some(1), Some(2)), queue(1, None, None)], blocking), &[8]);
@@ -241,12 +257,14 @@ proptest! {
         blocking in prop_oneof![Just(Blocking::Skip), Just(Blocking::Strict), Just(Blocking::StrictPerPool), Just(Blocking::Easy)],
         reserve_after_ms in proptest::option::of(1_u64..60),
         history in any::<bool>(),
+        order in prop_oneof![Just(OrderName::Fifo), Just(OrderName::Fair), Just(OrderName::Sjf)],
         small_limits in any::<bool>(),
     ) {
         let decisions = if small_limits { 2 } else { 1024 };
         let settings = DispatchSettings {
             preemption: PreemptionSettings { min_run_ms: 5, ..STOPS },
             reserve_after_ms,
+            order,
             history: history.then_some(HistorySettings { half_life_ms: 50, strength: 1.0, entry_ms: 10 }),
             ..queues(&[queue(0, Some(4), None), queue(1, Some(3), Some(8)), queue(2, None, Some(10))], blocking)
         };
