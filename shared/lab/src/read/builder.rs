@@ -232,7 +232,7 @@ impl Builder {
     /// A trace of survivors shows no queue: jobs that failed or were killed took GPUs as well.
     fn note_statuses(&mut self) {
         match self.statuses.as_slice() {
-            [] => self.notes.push("The file has no statuses: jobs that failed or were killed may be missing from it.".to_owned()),
+            [] => self.notes.push("The file does not give statuses: jobs that failed or were killed may be missing from it.".to_owned()),
             [only] if self.jobs.len() > 1 => {
                 self.notes.push(format!("All jobs have the status {}: others may be missing from the file.", only.status));
             }

@@ -55,6 +55,6 @@ pub enum ReadError {
     NotJson { file: String, why: String },
     #[error("{file}, {bad}")]
     Row { file: String, bad: BadRow },
-    #[error("{file} has no usable job: {why}")]
+    #[error("{file} contains no usable job: {why}")]
     NothingUsable { file: String, why: String },
 }

@@ -48,9 +48,10 @@ pub(super) fn read(source: &Source) -> Result<Reading, ReadError> {
             },
         });
     }
-    builder
-        .notes
-        .push("Tasks that the trace calls Running have an end all the same: the instant when the trace was taken, or later.".to_owned());
+    if has_running {
+        let note = "Tasks that the trace calls Running have an end all the same: the instant when the trace was taken, or later.";
+        builder.notes.push(note.to_owned());
+    }
     builder.finish(source)
 }
 

@@ -67,7 +67,7 @@ pub struct ReadReport {
     pub dropped: Vec<DroppedRows>,
     /// The first rows with a field that cannot be read.
     pub bad_rows: Vec<BadRow>,
-    /// Of the jobs that are used, the most jobs first, and of equal ones the one that comes first in the file. Empty when the file has no statuses.
+    /// Of the jobs that are used, the most jobs first, and of equal ones the one that comes first in the file. Empty when the file does not give them.
     pub statuses: Vec<StatusShare>,
     /// From the first submission to the last.
     pub span_ms: u64,

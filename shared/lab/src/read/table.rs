@@ -74,7 +74,7 @@ impl Row<'_> {
         Place::Line(self.record.position().map_or(0, csv::Position::line))
     }
 
-    /// A field, empty where the file has no such column.
+    /// A field, empty where its column is missing.
     pub(super) fn optional(&self, column: &str) -> &str {
         self.field(column).unwrap_or_default()
     }

@@ -41,7 +41,7 @@ impl Tres {
         Ok(tres)
     }
 
-    /// What a job got, with the models that it asked for: Slurm names the model of each GPU that it hands out, which is no wish of the job. A job that
+    /// What a job got, with the models that it asked for: Slurm names the model of each GPU that it hands out, which the job did not ask for. A job that
     /// got nothing, or whose file does not say what it got, counts as it asked.
     pub(super) fn asked_as(self, asked: Self) -> Self {
         match (self == Self::default(), asked == Self::default()) {

@@ -44,7 +44,7 @@ pub fn rows(reading: &Reading) -> Result<Vec<Row>, InvalidSetup> {
     Ok(rows)
 }
 
-/// One figure in the same setup, for whatever cluster of the file and number of nodes.
+/// One figure in the same setup, for any cluster of the file and number of nodes.
 pub fn time_to_end_s(reading: &Reading, cluster: &str, nodes: usize, order: OrderName) -> Result<f64, InvalidSetup> {
     let jobs = run(&setup(of_cluster(reading, cluster), nodes, order))?.jobs;
     let took_ms = jobs.iter().filter_map(|job| Some(job.end_ms? - job.submit_ms));

@@ -30,7 +30,7 @@ const TOLERANCE: f64 = 0.01;
 
 /// Where the figure beside ours is from.
 const PUBLISHED: &str = "published";
-/// Computed by a small program of its own from the same definitions, because nobody published it.
+/// Computed by a small program of its own from the same definitions, because it was not published.
 const INDEPENDENT: &str = "independent program";
 
 /// One figure of the table.
@@ -101,7 +101,7 @@ fn row(cell: &Cell, workload: &Workload) -> Result<Row, InvalidSetup> {
     Ok(Row { name, unit: "", published: cell.slowdown, here: slowdown(workload, cell.order, cell.blocking)?, tolerance: TOLERANCE })
 }
 
-/// One figure in the setup of the table, for whatever workload of 256 processors: the artifact has more of them.
+/// One figure in the setup of the table, for any workload of 256 processors: the artifact has several.
 pub fn slowdown(workload: &Workload, order: OrderName, blocking: Blocking) -> Result<f64, InvalidSetup> {
     let slowdowns = STARTS.iter().map(|start| {
         let sequence = part(workload, *start, SEQUENCE);

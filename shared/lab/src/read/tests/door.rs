@@ -31,7 +31,7 @@ fn formats_show_themselves_or_are_named() {
 fn a_file_without_a_usable_row_says_why() {
     assert_eq!(
         error("submit_s,duration_s,gpu_milli\n0,x,1\n0,1,0\n"),
-        "FILE has no usable job: all 2 rows were dropped: a field cannot be read (1), asks for no GPU and no processor (1); the first bad row is \
+        "FILE contains no usable job: all 2 rows were dropped: a field cannot be read (1), asks for no GPU and no processor (1); the first bad row is \
          line 2, field `duration_s`: unexpected `x`; use seconds from 0 to 4000000000"
     );
     assert_eq!(error("submit_s,duration_s,gpu_milli\n"), "FILE has no rows behind its first line: add at least one");

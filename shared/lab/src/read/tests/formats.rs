@@ -96,7 +96,7 @@ yesterday,20.0,1,20.0,a
     assert_eq!((reading.workload.queues.as_slice(), reading.report.begins_s), (&["b".to_owned(), "a".to_owned()][..], Some(1_507_532_455)));
     assert_eq!(dropped(&reading.report), [(Dropped::BadField, 1), (Dropped::AsksForNothing, 1)]);
     let notes = &reading.report.notes;
-    assert!(notes[0].contains("no statuses") && notes[1].contains("No job has an estimate"), "{notes:?}");
+    assert!(notes[0].contains("does not give statuses") && notes[1].contains("No job has an estimate"), "{notes:?}");
     let settings = ReadSettings { node_gpus: 4, ..ReadSettings::default() };
     let reading = jobs(&Source::new("FILE", text), None, &settings).unwrap();
     assert_eq!((figures(&reading, 0).2, figures(&reading, 0).3), (4, 4));
