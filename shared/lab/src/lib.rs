@@ -22,5 +22,6 @@ pub mod workload;
 #[cfg(test)]
 mod traces;
 
+pub use outcome::Violation;
 pub use setup::{InvalidSetup, Passes, Setup};
-pub use sim::{Violation, run};
+pub use sim::run;

@@ -2,8 +2,7 @@
 
 use faultline_engine::goodput::{Series, Totals};
 use faultline_planner::JobNumber;
-
-use crate::sim::Violation;
+use thiserror::Error;
 
 /// Everything about one run.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,4 +120,25 @@ pub struct AttemptRow {
     pub nodes: Vec<u32>,
     /// The node whose fault ended it.
     pub culprit: Option<u32>,
+}
+
+/// One thing that did not hold. Please report it: it is an error of the program, whatever the setup was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Violation {
+    #[error("at {at_ms} ms node {node} holds more {what} than it has: {held} of {has}")]
+    OverCapacity { at_ms: u64, node: u32, what: &'static str, held: u64, has: u64 },
+    #[error("at {at_ms} ms job {job} started with {tasks} tasks")]
+    GangSize { at_ms: u64, job: u32, tasks: u32 },
+    #[error("at {at_ms} ms job {job} started, which does not wait")]
+    NotWaiting { at_ms: u64, job: u32 },
+    #[error("at {at_ms} ms job {job} ended for the second time")]
+    EndedTwice { at_ms: u64, job: u32 },
+    #[error("job {job} was committed with {productive_ms} ms of productive work and has {work_ms} ms")]
+    CommittedWork { job: u32, productive_ms: u64, work_ms: u64 },
+    #[error("job {job} made {made_ms} ms of progress, of which {judged_ms} ms are accounted for")]
+    WorkNotConserved { job: u32, made_ms: u64, judged_ms: u64 },
+    #[error("{milli} GPU milli of node {node} are booked at the end, and other shares run there")]
+    Leaked { node: u32, milli: u64 },
+    #[error("the classes of GPU time sum to {sum}, and there was {capacity}")]
+    NotAPartition { sum: u128, capacity: u128 },
 }

@@ -101,7 +101,7 @@ mod tests {
         let rows = rows(faults, NODES, 174).unwrap();
         assert!(rows[0].agrees() && rows[0].here > 2.0, "{rows:?}");
         // 312 faults of which some overlap on their node.
-        let predicted = predicted(count, NODES, 174, 1..21).unwrap();
+        let predicted = predicted(count, NODES, 174, 1..11).unwrap();
         assert!(predicted.agrees(), "{predicted:?}");
     }
 

@@ -42,7 +42,7 @@ impl Simulation<'_> {
     pub(super) fn on_cleared(&mut self, number: usize, life: u32) {
         if self.nodes.clear(number, life) {
             self.books.node(self.now_ms, number, self.setup.cluster.gpu_milli(number), Condition::Up, 0);
-            self.to_spares(number);
+            self.make_spare(number);
         }
     }
 }

@@ -3,7 +3,10 @@
 mod demand;
 mod diagnosis;
 mod events;
+mod free;
+mod health;
 mod jobs;
+mod lives;
 mod nodes;
 mod plan;
 mod planted;
@@ -28,8 +31,6 @@ use nodes::Nodes;
 use planted::Bug;
 use trail::Trail;
 use watch::Watch;
-
-pub use watch::Violation;
 
 /// Without a horizon a run ends when nothing has started or ended for a year although jobs wait: they never will.
 const NEVER_MS: u64 = 366 * 86_400_000;
@@ -181,5 +182,11 @@ impl<'a> Simulation<'a> {
         let (attempts, hash) = self.trail.finish(&jobs, &totals);
         debug_assert!(jobs.iter().all(|row| row.end == End::Open || row.end_ms.is_some()));
         Outcome { jobs, attempts, faults, totals, usage, end_ms: self.now_ms, events: self.played, hash, violations }
+    }
+
+    /// Whether a test planted this error.
+    #[inline]
+    fn has(&self, bug: Bug) -> bool {
+        cfg!(test) && self.planted == Some(bug)
     }
 }

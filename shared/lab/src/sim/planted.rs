@@ -1,7 +1,5 @@
 //! Errors that tests plant into a run, to see that they are caught. Without tests there are none.
 
-use super::Simulation;
-
 /// One error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
@@ -11,11 +9,4 @@ pub(super) enum Bug {
     ForgottenLoss,
     /// How long a node lives is drawn by the number of faults before it, whoever had them.
     DrawsByCallOrder,
-}
-
-impl Simulation<'_> {
-    #[inline]
-    pub(super) fn has(&self, bug: Bug) -> bool {
-        cfg!(test) && self.planted == Some(bug)
-    }
 }

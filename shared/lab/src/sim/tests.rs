@@ -8,6 +8,7 @@ use faultline_planner::{DispatchSettings, TaskClass};
 use super::*;
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::Faults;
+use crate::outcome::Violation;
 use crate::workload::{Checkpoint, Fate, Interval, Job, Workload};
 
 pub(super) fn job(submit_ms: u64, work_ms: u64) -> Job {

@@ -1,0 +1,255 @@
+//! The lives of jobs: they arrive, wait, start, make progress, are interrupted, wait again, and end.
+
+use faultline_engine::goodput::{Ending, LossCause, Phase, young_interval_ms};
+use faultline_planner::{JobNumber, Placed, Remaining, Request};
+
+use super::Simulation;
+use super::events::Event;
+use super::jobs::{Life, Run, State, held, new_row, scaled};
+use super::plan::{Plan, Rounds};
+use super::planted::Bug;
+use crate::faults::Exposure;
+use crate::outcome::{AttemptEnd, End, Violation};
+use crate::workload::{Fate, Interval, Job};
+
+impl Simulation<'_> {
+    fn job(&self, job: u32) -> &Job {
+        &self.setup.workload.jobs[job as usize]
+    }
+
+    pub(super) fn submit(&mut self, number: u32) {
+        self.played += 1;
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
+        let class = self.dispatcher.class(&setup.workload.classes[job.class as usize]);
+        let request = Request {
+            class,
+            tasks: job.tasks,
+            min_tasks: job.min_tasks,
+            topology: job.topology,
+            queue: job.queue,
+            user: job.user,
+            priority: job.priority,
+            preemptible: job.preemptible,
+            submitted_ms: job.submit_ms,
+            estimate_ms: job.estimate_ms,
+        };
+        self.jobs.rows.push(new_row(JobNumber::from(number), job.submit_ms));
+        self.jobs.lives[number as usize] = Some(Box::new(Life { waits_since_ms: self.now_ms, ..Life::default() }));
+        self.demand.waits(class, job);
+        self.dispatcher.submit(JobNumber::from(number), request);
+        self.is_stale = true;
+    }
+
+    pub(super) fn start(&mut self, number: u32, tasks: &[Placed]) {
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
+        let class = &setup.workload.classes[job.class as usize];
+        let holdings = held(tasks);
+        self.watch.started(self.now_ms, number, job, class, &holdings, &setup.cluster);
+        let plan = self.plan(number, tasks.len() as u32, holdings.len());
+        let Some(life) = self.jobs.lives[number as usize].as_mut().filter(|life| life.run.is_none()) else {
+            return self.watch.violated(Violation::NotWaiting { at_ms: self.now_ms, job: number });
+        };
+        self.demand.starts(number, job);
+        life.was_shrunk |= tasks.len() as u32 != job.tasks;
+        let row = &mut self.jobs.rows[number as usize];
+        row.attempts += 1;
+        row.first_start_ms.get_or_insert(self.now_ms);
+        row.wait_ms += self.now_ms - life.waits_since_ms;
+        let nodes: Vec<u32> = holdings.iter().map(|(node, _)| *node).collect();
+        let trail_row = self.trail.started(self.now_ms, number, row.attempts, tasks.len() as u32, &nodes);
+        let attempt = row.attempts;
+        let run = Box::new(Run {
+            attempt,
+            start_ms: self.now_ms,
+            plan,
+            tasks: tasks.len() as u32,
+            state: State::Runs,
+            holdings,
+            task_milli: u32::from(class.gpus) * u32::from(class.gpu_milli),
+            row: trail_row,
+            is_working: false,
+        });
+        self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Handover);
+        (life.handover_ms, life.was_hit_by_fault) = (0, false);
+        life.run = Some(run);
+        self.moved_ms = self.now_ms;
+        self.events.push(plan.ends_ms(), Event::Done { job: number, attempt });
+        if setup.faults.exposure == Exposure::Working {
+            self.events.push(plan.useful_from_ms, Event::Works { job: number, attempt });
+        }
+        nodes.iter().for_each(|node| self.demand.changes(*node as usize));
+        let dead = self.nodes.hold(number, &nodes);
+        self.jobs.running.insert(number);
+        if let Some(culprit) = dead {
+            self.stall(number, culprit);
+        }
+    }
+
+    fn plan(&self, number: u32, tasks: u32, nodes: usize) -> Plan {
+        let job = self.job(number);
+        let life = self.jobs.lives[number as usize].as_ref();
+        let is_first = self.jobs.rows[number as usize].attempts == 0;
+        let restore_ms = job.checkpoint.filter(|_| !is_first).map_or(job.start_ms, |checkpoint| checkpoint.restore_ms);
+        let left_ms = job.work_ms.saturating_sub(life.map_or(0, |life| life.kept_ms));
+        let rounds = job.checkpoint.and_then(|checkpoint| {
+            let every_ms = match checkpoint.interval {
+                Interval::Every(ms) => Some(ms.max(1)),
+                Interval::Optimal => {
+                    young_interval_ms(checkpoint.write_ms, self.setup.faults.mean_between_faults_ms() / nodes.max(1) as f64)
+                }
+            };
+            every_ms.map(|work_ms| Rounds { work_ms, write_ms: checkpoint.write_ms })
+        });
+        let handed_over_ms = self.now_ms + life.map_or(0, |life| life.handover_ms);
+        Plan { handed_over_ms, useful_from_ms: handed_over_ms + restore_ms, work_ms: scaled(left_ms, tasks, job.tasks), rounds }
+    }
+
+    pub(super) fn on_done(&mut self, number: u32, attempt: u32) {
+        let runs = |run: &Run| run.attempt == attempt && run.state == State::Runs && run.plan.ends_ms() == self.now_ms;
+        if !self.jobs.run(number).is_some_and(runs) {
+            return;
+        }
+        let (end, attempt_end, ending) = match self.job(number).fate {
+            Fate::Passed | Fate::Unknown => (End::Committed, AttemptEnd::Done, Ending::Committed),
+            Fate::Failed => (End::Failed, AttemptEnd::Failed, Ending::Abandoned(LossCause::OwnFailure)),
+            Fate::Killed => (End::Killed, AttemptEnd::Killed, Ending::Abandoned(LossCause::Cancel)),
+        };
+        self.tell(number);
+        self.release(number, attempt_end, None, ending);
+        self.dispatcher.ended(JobNumber::from(number), self.now_ms);
+        self.end(number, end);
+    }
+
+    /// Nothing is left to do for the job.
+    fn end(&mut self, number: u32, end: End) {
+        let row = &mut self.jobs.rows[number as usize];
+        if row.end_ms.is_some() {
+            return self.watch.violated(Violation::EndedTwice { at_ms: self.now_ms, job: number });
+        }
+        (row.end, row.end_ms) = (end, Some(self.now_ms));
+        if let Some(life) = self.jobs.lives[number as usize].take() {
+            self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, 0, !life.was_shrunk);
+        }
+        self.jobs.ended += 1;
+        self.moved_ms = self.now_ms;
+        self.is_stale = true;
+    }
+
+    /// Brings the books up to now; progress that is durable is kept for the next attempt.
+    pub(super) fn tell(&mut self, number: u32) {
+        let all_tasks = self.job(number).tasks;
+        let forgets_loss = self.has(Bug::ForgottenLoss);
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = &life.run else { return };
+        if run.state == State::Runs {
+            run.plan.tell(self.now_ms, &mut self.books, &mut life.account);
+            let made_ms = run.plan.made_ms(self.now_ms);
+            let durable_ms = if forgets_loss { made_ms } else { run.plan.durable_ms(self.now_ms) };
+            life.kept_ms += (u128::from(durable_ms) * u128::from(run.tasks) / u128::from(all_tasks)) as u64;
+            life.made_ms += made_ms;
+        }
+    }
+
+    /// The attempt holds nothing from now on.
+    pub(super) fn release(&mut self, number: u32, end: AttemptEnd, culprit: Option<u32>, ending: Ending) {
+        let leaks = self.has(Bug::LeakedGpu);
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = life.run.take() else { return };
+        let leaked = usize::from(leaks && end == AttemptEnd::Fault);
+        self.books.end(self.now_ms, &mut life.account, run.milli().skip(leaked), ending);
+        self.trail.ended(self.now_ms, number, run.row, end, culprit);
+        let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
+        row.run_ms += self.now_ms - run.start_ms;
+        row.productive_ms = spent.productive_ms;
+        row.lost_ms = spent.lost_ms;
+        row.checkpoint_ms = spent.checkpoint_ms;
+        row.restore_ms = spent.restore_ms;
+        row.stalled_ms = spent.stalled_ms;
+        self.jobs.running.remove(&number);
+        self.rest(&run);
+        self.nodes.let_go(number, &run.holdings);
+        let class = &self.setup.workload.classes[self.job(number).class as usize];
+        self.watch.ended(class, &run.holdings);
+        run.holdings.iter().for_each(|(node, _)| self.demand.changes(*node as usize));
+    }
+
+    /// A member is dead: no progress from now on.
+    pub(super) fn stall(&mut self, number: u32, culprit: u32) {
+        self.tell(number);
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return };
+        let Some(run) = &mut life.run else { return };
+        if !matches!(run.state, State::Stalled { .. }) {
+            self.books.enter(self.now_ms, &mut life.account, Phase::Stalled);
+            run.state = State::Stalled { culprit };
+            life.was_hit_by_fault = true;
+        }
+        let Some(mut run) = life.run.take() else { return };
+        self.rest(&run);
+        run.is_working = false;
+        if let Some(life) = &mut self.jobs.lives[number as usize] {
+            life.run = Some(run);
+        }
+    }
+
+    /// The scheduler learned that a member is dead: the whole attempt ends, and the job waits again.
+    pub(super) fn interrupt(&mut self, number: u32, cause: LossCause) {
+        let culprit = match self.jobs.run(number).map(|run| run.state) {
+            Some(State::Stalled { culprit }) => Some(culprit),
+            Some(_) => None,
+            None => return,
+        };
+        self.tell(number);
+        self.release(number, AttemptEnd::Fault, culprit, Ending::Interrupted(cause));
+        self.jobs.rows[number as usize].interrupted += 1;
+        let remaining = self.wait_again(number);
+        self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, remaining);
+    }
+
+    /// The job waits from now on; what is left of it, for the dispatcher.
+    pub(super) fn wait_again(&mut self, number: u32) -> Remaining {
+        let setup = self.setup;
+        let job = &setup.workload.jobs[number as usize];
+        let class = self.dispatcher.class(&setup.workload.classes[job.class as usize]);
+        self.demand.waits(class, job);
+        self.is_stale = true;
+        let Some(life) = &mut self.jobs.lives[number as usize] else { return Remaining::default() };
+        life.waits_since_ms = self.now_ms;
+        // What the submitter believed, less what is done already.
+        let estimate_ms = job.estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(job.work_ms)).max(1));
+        Remaining { estimate_ms }
+    }
+
+    /// Jobs that no set of nodes could run, looked for when nothing else goes on.
+    pub(super) fn give_up_impossible(&mut self) {
+        if self.dispatcher.running() > 0 || self.dispatcher.waiting() == 0 {
+            return;
+        }
+        for job in self.dispatcher.impossible() {
+            self.dispatcher.withdraw(job);
+            self.demand.starts(job as u32, &self.setup.workload.jobs[job as usize]);
+            self.end(job as u32, End::Impossible);
+        }
+    }
+
+    /// The window closes: what runs or waits stays open.
+    pub(super) fn close_jobs(&mut self) {
+        for number in 0..self.jobs.rows.len() as u32 {
+            self.tell(number);
+            let Some(life) = &mut self.jobs.lives[number as usize] else { continue };
+            self.books.close_account(self.now_ms, &mut life.account);
+            let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
+            match &life.run {
+                Some(run) => row.run_ms += self.now_ms - run.start_ms,
+                None => row.wait_ms += self.now_ms - life.waits_since_ms,
+            }
+            row.productive_ms = spent.productive_ms;
+            row.lost_ms = spent.lost_ms;
+            row.checkpoint_ms = spent.checkpoint_ms;
+            row.restore_ms = spent.restore_ms;
+            row.stalled_ms = spent.stalled_ms;
+            self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, spent.open_ms, false);
+        }
+    }
+}
