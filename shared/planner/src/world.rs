@@ -299,6 +299,11 @@ impl World {
         self.unbook(placement)
     }
 
+    /// Whether the node that it was made for has not left.
+    pub(crate) fn is_there(&self, placement: &Placement) -> bool {
+        self.cold.get(placement.node.at()).is_some_and(|cold| cold.joined == placement.joined)
+    }
+
     /// Books again what was set aside.
     pub(crate) fn put_back(&mut self, placement: &Placement) {
         self.book(placement);

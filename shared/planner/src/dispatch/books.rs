@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use crate::class::{ClassId, TaskClass};
+use crate::decision::{Placed, Why};
+use crate::node::Placement;
 use crate::planner::Planner;
 
 use super::gang::Gang;
@@ -50,6 +52,23 @@ impl Planner {
             *sum += on_shape[self.world.hot(node).shape as usize];
             *sum >= gang.min_tasks.into()
         })
+    }
+
+    /// Books tasks of the class just where they were planned; none of them if one does not fit there any more.
+    pub(super) fn book_again(&mut self, class: ClassId, planned: &[Placement]) -> Option<Vec<Placed>> {
+        let mut tasks: Vec<Placed> = Vec::with_capacity(planned.len());
+        for Placement { node, gpus, .. } in planned.iter().copied() {
+            let known = self.classes[class.at()].as_ref()?;
+            let free = self.world.fitting_gpus(&known.class, node);
+            if !self.world.fits(&known.class, node) || !gpus.iter().all(|gpu| free.contains(gpu)) {
+                tasks.iter().rev().for_each(|task| self.world.take_back(&task.placement));
+                return None;
+            }
+            let score = self.policy.score(&self.world, &known.class, node);
+            let why = Why { score, runner_up: None, fitting: planned.len() as u32, nodes: self.world.len() as u32 };
+            tasks.push(Placed { placement: self.world.take(node, &known.class.task, gpus), why });
+        }
+        Some(tasks)
     }
 
     /// The shapes of nodes that a task of the class could run on.

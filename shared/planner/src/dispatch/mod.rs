@@ -1,6 +1,7 @@
 //! Which job goes next: orders, gangs, reservations, and queues on top of the placement of single tasks.
 
 mod books;
+mod conserve;
 mod decision;
 mod gang;
 mod job;
@@ -33,6 +34,7 @@ use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::settings::InvalidSettings;
 
+use conserve::Calendar;
 use gang::Gang;
 use job::{Job, Run, State};
 use lines::{Demand, Key, Lines};
@@ -66,6 +68,7 @@ pub struct Dispatcher {
     /// By time of submission, what waits; kept only where it matters.
     arrivals: BTreeSet<(u64, JobNumber)>,
     reservations: Reservations,
+    calendar: Calendar,
     /// What is whose; `None` while there is one queue without bounds, and nothing is stopped for anything.
     shares: Option<Shares>,
     stops: Stops,
@@ -85,6 +88,7 @@ impl Dispatcher {
             ends: BTreeSet::new(),
             arrivals: BTreeSet::new(),
             reservations: Reservations::default(),
+            calendar: Calendar::default(),
             shares: settings.shares()?,
             stops: Stops::default(),
             users: (settings.order == OrderName::Fair).then(|| Users::new(settings.history)),
@@ -111,6 +115,7 @@ impl Dispatcher {
     /// interrupted or ended.
     pub fn leave(&mut self, node: NodeId) {
         self.reservations.left(node);
+        self.calendar.forget();
         self.stops.something_changed();
         self.planner.leave(node);
     }
@@ -128,6 +133,7 @@ impl Dispatcher {
     }
 
     fn cluster_changed(&mut self) {
+        self.calendar.forget();
         self.reservations.cluster_changed();
         self.stops.something_changed();
     }
@@ -170,6 +176,7 @@ impl Dispatcher {
         let request = *request;
         self.planner.unpin(request.class);
         self.unqueue(job);
+        self.calendar.touch();
         self.count_out(&request);
         self.stops.forget(job);
         self.jobs.remove(&job);
@@ -223,6 +230,7 @@ impl Dispatcher {
         let Request { class, tasks, min_tasks, topology, queue, preemptible, .. } = request;
         let line = self.lines.line(&Demand { gang: Gang { class, tasks, min_tasks, topology }, queue, preemptible });
         let key = self.key(job, &request, expected_ms, attained_gpu_milli_ms, now_ms);
+        self.calendar.touch();
         self.lines.insert(line, key, expected_ms.unwrap_or(u64::MAX));
         if self.keeps_arrivals() {
             self.arrivals.insert((request.submitted_ms, job));
@@ -264,6 +272,7 @@ impl Dispatcher {
         let (request, tasks) = (*request, placements.len() as u32);
         self.count_end(&request, tasks, now_ms);
         self.reservations.freed();
+        self.calendar.touch();
         true
     }
 }

@@ -66,6 +66,7 @@ impl Dispatcher {
             Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
             Blocking::Skip => self.backfill(&mut passing),
             Blocking::Easy | Blocking::EasyShortest => self.pass_easily(&mut passing),
+            Blocking::Conservative => self.pass_conservatively(&mut passing),
             Blocking::Sticky => {
                 self.first_until_it_starts(&mut passing);
             }

@@ -26,7 +26,7 @@ pub(super) struct Plan {
 
 /// Where all tasks of a job would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Node(NodeId),
     Rack(RackId),
     Block(u32),
@@ -34,7 +34,7 @@ enum Place {
 }
 
 /// How many tasks fit once some that run have ended.
-struct Tally<'a> {
+pub(super) struct Tally<'a> {
     room: &'a Room,
     level: Option<Level>,
     wanted: u64,
@@ -46,7 +46,7 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    fn new(room: &'a Room, gang: &Gang) -> Self {
+    pub(super) fn new(room: &'a Room, gang: &Gang) -> Self {
         let level = gang.topology.filter(|topology| topology.required).map(|topology| topology.level);
         let total = room.total(View::Unheld);
         let (nodes, racks, blocks) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -58,7 +58,7 @@ impl<'a> Tally<'a> {
     }
 
     /// So many tasks fit on the node now. Returns where all that are wanted do, if that is so there.
-    fn set(&mut self, world: &World, node: NodeId, tasks: u64) -> Option<Place> {
+    pub(super) fn set(&mut self, world: &World, node: NodeId, tasks: u64) -> Option<Place> {
         let rack = world.domains().rack_of(node);
         let block = world.domains().block_of(rack);
         let old = self.on_node(node);
@@ -77,20 +77,38 @@ impl<'a> Tally<'a> {
         (sum >= self.wanted).then_some(place)
     }
 
-    /// Where they fit without any end.
-    fn now(&self, world: &World) -> Option<Place> {
+    fn in_rack(&self, rack: RackId) -> u64 {
+        self.racks.get(&rack).copied().unwrap_or_else(|| self.room.in_rack(rack, View::Unheld))
+    }
+
+    fn in_block(&self, block: u32) -> u64 {
+        self.blocks.get(&block).copied().unwrap_or_else(|| self.room.in_block(block, View::Unheld))
+    }
+
+    /// Where they fit.
+    pub(super) fn find(&self, world: &World) -> Option<Place> {
         let (racks, blocks) = self.room.domains();
         let enough = |sum: u64| sum >= self.wanted;
         match self.level {
             None => enough(self.total).then_some(Place::Anywhere),
             Some(Level::Node) => world.nodes().find(|node| enough(self.on_node(*node))).map(Place::Node),
-            Some(Level::Rack) => (0..racks as u32).map(RackId).find(|rack| enough(self.room.in_rack(*rack, View::Unheld))).map(Place::Rack),
-            Some(Level::Block) => (0..blocks as u32).find(|block| enough(self.room.in_block(*block, View::Unheld))).map(Place::Block),
+            Some(Level::Rack) => (0..racks as u32).map(RackId).find(|rack| enough(self.in_rack(*rack))).map(Place::Rack),
+            Some(Level::Block) => (0..blocks as u32).find(|block| enough(self.in_block(*block))).map(Place::Block),
         }
     }
 
     /// Nodes with room for all tasks. Those that have the least room now go first: what is free already stays so for others.
     fn choose(&self, world: &World, place: Place) -> Vec<NodeId> {
+        let now = |node| (self.room.on_node(node, View::Unheld), std::cmp::Reverse(self.on_node(node)), node);
+        self.first_by(world, place, self.wanted, now)
+    }
+
+    /// Nodes with room for all tasks, at most so many. Those that have the least room then go first.
+    pub(super) fn choose_fullest(&self, world: &World, place: Place, tasks: u64) -> Vec<NodeId> {
+        self.first_by(world, place, tasks, |node| (self.on_node(node), node))
+    }
+
+    fn first_by<K: Ord>(&self, world: &World, place: Place, tasks: u64, key: impl Fn(NodeId) -> K) -> Vec<NodeId> {
         let domains = world.domains();
         let is_there = |node: &NodeId| match place {
             Place::Node(wanted) => *node == wanted,
@@ -98,22 +116,16 @@ impl<'a> Tally<'a> {
             Place::Block(block) => domains.block_of(domains.rack_of(*node)) == block,
             Place::Anywhere => true,
         };
-        let able = world.nodes().filter(is_there).filter_map(|node| {
-            let then = self.on_node(node);
-            (then > 0).then(|| (self.room.on_node(node, View::Unheld), std::cmp::Reverse(then), node))
-        });
-        let mut able: Vec<_> = able.collect();
-        able.sort_unstable();
-        let mut left = self.wanted;
-        let mut nodes = Vec::new();
-        for (_, std::cmp::Reverse(then), node) in able {
-            if left == 0 {
-                break;
-            }
-            left = left.saturating_sub(then);
-            nodes.push(node);
-        }
-        nodes
+        let mut able: Vec<NodeId> = world.nodes().filter(is_there).filter(|node| self.on_node(*node) > 0).collect();
+        able.sort_by_cached_key(|node| key(*node));
+        let mut left = tasks;
+        able.into_iter()
+            .take_while(|node| {
+                let is_needed = left > 0;
+                left = left.saturating_sub(self.on_node(*node));
+                is_needed
+            })
+            .collect()
     }
 }
 
@@ -125,7 +137,7 @@ impl Dispatcher {
         let known = self.planner.classes[gang.class.at()].as_ref()?;
         let (world, class) = (&mut self.planner.world, &known.class);
         let mut tally = Tally::new(known.room.as_ref()?, &gang);
-        let (mut at_ms, mut place) = (passing.now_ms, tally.now(world));
+        let (mut at_ms, mut place) = (passing.now_ms, tally.find(world));
         let mut set_aside = Vec::new();
         let mut ends = self.ends.iter().peekable();
         while place.is_none() {

@@ -13,6 +13,7 @@ use super::lines::{Key, LineId};
 use super::pass::{Attempt, Passing};
 use super::plan::Plan;
 use super::request::JobNumber;
+use super::settings::Blocking;
 
 /// How many jobs that have waited too long have a reservation at once; the others get theirs when one of these has started.
 const STARVED_AT_ONCE: usize = 8;
@@ -172,7 +173,13 @@ impl Dispatcher {
             let (submitted_ms, _) = self.arrivals.range(from..).next()?;
             Some(submitted_ms.saturating_add(after_ms))
         });
-        begins.chain(starves).chain(self.stops.next_ms()).chain(self.shares_change_ms()).filter(|at_ms| *at_ms > self.asked_ms).min()
+        begins
+            .chain(starves)
+            .chain(self.calendar.starts_ms().filter(|at_ms| *at_ms < u64::MAX))
+            .chain(self.stops.next_ms())
+            .chain(self.shares_change_ms())
+            .filter(|at_ms| *at_ms > self.asked_ms)
+            .min()
     }
 
     /// Starts a job that may have a reservation where it fits beside those of others.
@@ -251,7 +258,7 @@ impl Dispatcher {
 
     /// Jobs that have waited too long start first, or get a reservation, the oldest first.
     pub(super) fn serve_the_starved(&mut self, passing: &mut Passing) {
-        let Some(after_ms) = self.settings.reserve_after_ms else { return };
+        let Some(after_ms) = self.settings.reserve_after_ms.filter(|_| self.settings.blocking != Blocking::Conservative) else { return };
         let Some(latest_ms) = passing.now_ms.checked_sub(after_ms) else { return };
         let starved: Vec<JobNumber> = self.arrivals.range(..=(latest_ms, u64::MAX)).take(STARVED_AT_ONCE).map(|(_, job)| *job).collect();
         let is_over = |reservation: &&Reservation| reservation.is_starved && !starved.contains(&reservation.job);

@@ -25,6 +25,8 @@ pub enum Blocking {
     /// As `easy`, but of those that go ahead, the one that is expected to run shortest goes first: Tsafrir et al., "Backfilling Using System-Generated
     /// Predictions Rather than User Runtime Estimates", TPDS 2007. Queues with shares decide who goes ahead themselves: there it is `easy`.
     EasyShortest,
+    /// Each of the first jobs has a time and nodes, and none is postponed by one behind it.
+    Conservative,
     /// All of them wait, and those that come later do too, whatever the order says: the first job stays first until it starts. RLScheduler
     /// (Zhang et al., SC'20) without backfilling.
     Sticky,
@@ -34,8 +36,8 @@ pub enum Blocking {
 }
 
 impl Blocking {
-    pub const ALL: [Blocking; 7] =
-        [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::EasyShortest, Self::Sticky, Self::ByTime];
+    pub const ALL: [Blocking; 8] =
+        [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::EasyShortest, Self::Conservative, Self::Sticky, Self::ByTime];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,6 +46,7 @@ impl Blocking {
             Blocking::Skip => "skip",
             Blocking::Easy => "easy",
             Blocking::EasyShortest => "easy-shortest",
+            Blocking::Conservative => "conservative",
             Blocking::Sticky => "sticky",
             Blocking::ByTime => "by-time",
         }
@@ -107,7 +110,7 @@ impl DispatchSettings {
         if self.queues.is_empty() && self.history.is_none() && !stops {
             return Ok(None);
         }
-        if matches!(self.blocking, Blocking::EasyShortest | Blocking::Sticky | Blocking::ByTime) {
+        if matches!(self.blocking, Blocking::EasyShortest | Blocking::Conservative | Blocking::Sticky | Blocking::ByTime) {
             return Err(InvalidSettings::OneQueueOnly(self.blocking));
         }
         Ok(Some(Shares::new(&self.queues, self.history)?))
@@ -115,6 +118,7 @@ impl DispatchSettings {
 
     /// Whether expected ends matter.
     pub(super) fn looks_ahead(&self) -> bool {
-        self.reserve_after_ms.is_some() || matches!(self.blocking, Blocking::Easy | Blocking::EasyShortest | Blocking::ByTime)
+        self.reserve_after_ms.is_some()
+            || matches!(self.blocking, Blocking::Easy | Blocking::EasyShortest | Blocking::Conservative | Blocking::ByTime)
     }
 }

@@ -37,7 +37,7 @@ impl Dispatcher {
         let others = self.reservations.iter().filter(|other| other.job != job);
         let own = self.reservations.of(job);
         let blocked_ms = self.reservations.blocked().filter(|(blocked, _)| *blocked == job).map(|(_, start_ms)| start_ms);
-        let expected_ms = own.map(|own| own.plan.at_ms).or(blocked_ms);
+        let expected_ms = own.map(|own| own.plan.at_ms).or(blocked_ms).or(self.calendar.start_of(job));
         Some(WhyWaiting {
             ahead: self.lines.all().filter(|(other, line)| *other < key && self.is_of_queue(*line, queue)).count(),
             bound: self.within_bounds(line).err(),

@@ -97,6 +97,22 @@ fn as_submitted_or_the_shortest_first_jobs_go_ahead() {
     assert_eq!(started(Blocking::EasyShortest), [1, 5, 4]);
 }
 
+/// Two of four GPUs are free. The second job fits at 100 ms, the third beside it. The fourth would fit now, but not for long enough: under `easy` it
+/// only has to stay off the way of the second one.
+#[test]
+fn conservative_backfilling_postpones_none() {
+    let mut desk = Desk::new(&with(OrderName::Fifo, Blocking::Conservative), &[4]);
+    let (first, second, third) = (desk.submit(1, 2, 100), desk.submit(1, 3, 10), desk.submit(1, 4, 20));
+    let (long, short) = (desk.submit(1, 1, 111), desk.submit(1, 2, 100));
+    assert_eq!(desk.starts(), [first, short]);
+    let expected = |job| desk.dispatcher.why_waiting(job).unwrap().expected_start_ms;
+    assert_eq!([second, third, long].map(expected), [Some(100), Some(110), Some(130)]);
+    assert_eq!(desk.dispatcher.next_ms(), Some(100));
+    assert!(desk.at(50).end(short).starts().is_empty(), "what is left is too short for the long one");
+    assert_eq!(desk.at(60).end(first).starts(), [second]);
+    assert_eq!(desk.dispatcher.why_waiting(third).unwrap().expected_start_ms, Some(70));
+}
+
 #[test]
 fn a_job_that_stays_off_the_reserved_nodes_may_take_its_time() {
     let mut desk = Desk::new(&with(OrderName::Fifo, Blocking::Easy), &[2, 2, 2]);

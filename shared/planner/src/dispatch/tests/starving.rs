@@ -53,7 +53,7 @@ fn run(jobs: &[Job], settings: &DispatchSettings, nodes: &[usize]) -> (usize, u6
                 Dispatch::Preempt { .. } => panic!("nothing is stopped for anything"),
                 Dispatch::Reserve { job, at_ms, .. } => {
                     let at_ms = at_ms.expect("all have an estimate");
-                    if now_ms >= submitted[&job].0 + after_ms {
+                    if settings.blocking == Blocking::Conservative || now_ms >= submitted[&job].0 + after_ms {
                         reservations += 1;
                         let first_ms = *told.entry(job).or_insert(at_ms);
                         assert!(at_ms <= first_ms, "{job} was to start at {first_ms}, now at {at_ms}");
@@ -91,6 +91,23 @@ proptest! {
     ) {
         let placement = Settings { policy, ..Settings::default() };
         run(&jobs, &DispatchSettings { placement, order, blocking, reserve_after_ms: Some(after_ms), ..DispatchSettings::default() }, &nodes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Conservative backfilling tells each job at once.
+    #[test]
+    fn none_is_postponed_by_those_behind(
+        jobs in some_jobs(),
+        nodes in proptest::collection::vec(Just(4_usize), 3..6),
+        policy in prop_oneof![Just(PolicyName::LeastLoaded), Just(PolicyName::BestFit)],
+    ) {
+        let jobs: Vec<Job> = jobs.into_iter().map(|job| Job { priority: 0, ..job }).collect();
+        let placement = Settings { policy, ..Settings::default() };
+        let settings = DispatchSettings { placement, blocking: Blocking::Conservative, reserve_after_ms: Some(0), ..DispatchSettings::default() };
+        run(&jobs, &settings, &nodes);
     }
 }
 
