@@ -9,6 +9,7 @@ pub mod experiment;
 pub mod external;
 pub mod faults;
 pub mod outcome;
+pub mod presets;
 pub mod read;
 pub mod report;
 pub mod repro;

@@ -4,6 +4,7 @@ use faultline_engine::fault::FaultPreset;
 
 use super::expect::Expect;
 use super::file::{ClusterTable, FaultsTable, File, Generator, JobsTable, PolicyTable, WorkloadTable};
+use super::jobs::gpu_milli;
 use super::problem::{Lines, Problem};
 use crate::tables::Metric;
 
@@ -120,9 +121,9 @@ fn of_generator(found: &mut Found, generator: &Generator) {
     found.within("workload.generator.users", Some(f64::from(generator.users)), 1.0, 1e6);
     found.within("workload.generator.queues", Some(f64::from(generator.queues)), 1.0, 1e4);
     for (gpus, share) in &generator.gpus {
-        let path = format!("workload.generator.gpus.{gpus}");
-        if gpus.parse::<u32>().ok().filter(|gpus| (1..=1_000_000).contains(gpus)).is_none() {
-            found.add(&path, "the size is not a whole number of GPUs: write one from 1 to 1,000,000");
+        let path = "workload.generator.gpus".to_owned();
+        if gpu_milli(gpus).is_none() {
+            found.add(&path, "invalid size: write a share below 1 such as 0.5, or a whole number up to 1,000,000");
         }
         found.positive(&path, Some(*share));
     }

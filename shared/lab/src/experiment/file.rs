@@ -247,6 +247,8 @@ pub struct PolicyTable {
     /// What queues used counts half as much after so long; left out, only what they hold counts.
     pub usage_half_life: Option<Span>,
     pub spares: Option<u32>,
+    /// The cluster has so many of its last nodes not at all.
+    pub fewer_nodes: Option<u32>,
     pub jobs: Option<JobsTable>,
     pub faults: Option<FaultsTable>,
 }

@@ -63,7 +63,7 @@ pub(super) fn resampled(workload: &Workload, resample: Resample, seed: u64) -> W
     drawn
 }
 
-/// A whole number of GPUs as a gang of tasks that fit a node.
+/// A number of GPUs as a gang of tasks that fit a node, or as a share of one.
 struct Sizes {
     node_gpus: u32,
     classes: Vec<TaskClass>,
@@ -75,15 +75,26 @@ impl Sizes {
     }
 
     /// Tasks and class. What is above a node becomes whole nodes.
-    fn of(&mut self, gpus: u32) -> (u32, u32) {
-        let (tasks, each) = if gpus <= self.node_gpus { (1, gpus) } else { (gpus.div_ceil(self.node_gpus), self.node_gpus) };
-        let class = TaskClass { gpus: each as u16, gpu_milli: WHOLE_GPU_MILLI, ..TaskClass::default() };
+    fn of(&mut self, gpu_milli: u32) -> (u32, u32) {
+        let (share, gpus) = (gpu_milli % u32::from(WHOLE_GPU_MILLI), gpu_milli / u32::from(WHOLE_GPU_MILLI));
+        let (tasks, each, milli) = match gpus {
+            0 => (1, 1, share as u16),
+            _ if gpus <= self.node_gpus => (1, gpus, WHOLE_GPU_MILLI),
+            _ => (gpus.div_ceil(self.node_gpus), self.node_gpus, WHOLE_GPU_MILLI),
+        };
+        let class = TaskClass { gpus: each as u16, gpu_milli: milli, ..TaskClass::default() };
         let at = self.classes.iter().position(|known| *known == class).unwrap_or_else(|| {
             self.classes.push(class);
             self.classes.len() - 1
         });
         (tasks, at as u32)
     }
+}
+
+/// Thousandths of GPUs: a share below one, or a whole number.
+pub(super) fn gpu_milli(text: &str) -> Option<u32> {
+    let milli = text.parse::<f64>().ok().filter(|gpus| (0.001..=1_000_000.0).contains(gpus)).map(|gpus| (gpus * 1_000.0).round() as u32)?;
+    (milli < 1_000 || milli % 1_000 == 0).then_some(milli)
 }
 
 fn plain(submit_ms: u64, (tasks, class): (u32, u32), work_ms: u64) -> Job {
@@ -109,7 +120,7 @@ fn plain(submit_ms: u64, (tasks, class): (u32, u32), work_ms: u64) -> Job {
 /// One job at the beginning.
 pub(super) fn single(job: &JobTable, node_gpus: u32) -> Workload {
     let mut sizes = Sizes::new(node_gpus);
-    let jobs = vec![plain(0, sizes.of(job.gpus), job.work.ms)];
+    let jobs = vec![plain(0, sizes.of(job.gpus * 1_000), job.work.ms)];
     Workload { jobs, classes: sizes.classes, queues: vec![String::new()], users: vec![String::new()], names: Vec::new() }
 }
 
@@ -117,7 +128,7 @@ pub(super) fn single(job: &JobTable, node_gpus: u32) -> Workload {
 /// (Narayanan et al., OSDI'20): 10^U(1.5, 3) minutes for four jobs of five, 10^U(3, 4) for the others.
 pub(super) fn generated(generator: &Generator, node_gpus: u32, cluster_gpus: u64, seed: u64) -> Workload {
     let mut sizes = Sizes::new(node_gpus);
-    let by_gpus: BTreeMap<u32, f64> = generator.gpus.iter().filter_map(|(gpus, share)| Some((gpus.parse().ok()?, *share))).collect();
+    let by_gpus: BTreeMap<u32, f64> = generator.gpus.iter().filter_map(|(gpus, share)| Some((gpu_milli(gpus)?, *share))).collect();
     let (mut jobs, mut gpu_ms, mut gaps) = (Vec::new(), 0.0, 0.0);
     let mut at = Vec::new();
     for number in 0..u64::from(generator.jobs) {
@@ -131,7 +142,7 @@ pub(super) fn generated(generator: &Generator, node_gpus: u32, cluster_gpus: u64
             queue: owner % generator.users % generator.queues,
             ..plain(0, sizes.of(gpus), work_ms)
         });
-        gpu_ms += work_ms as f64 * f64::from(gpus);
+        gpu_ms += work_ms as f64 * f64::from(gpus) / 1_000.0;
         at.push(gaps);
         let gap: f64 = Exp1.sample(&mut stream(seed, Purpose::Arrival, number, 0));
         gaps += gap;
@@ -187,4 +198,89 @@ pub(super) fn furnished(mut workload: Workload, table: &JobsTable, seed: u64) ->
         job.estimate_ms = estimate_ms.map(|ms| ((ms as f64 * factor).round() as u64).max(1));
     }
     workload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generator() -> Generator {
+        let gpus = [("0.25", 0.4), ("1", 0.3), ("4", 0.2), ("16", 0.1)].map(|(gpus, share)| (gpus.to_owned(), share)).into();
+        Generator { jobs: 4_000, load: 0.8, gpus, users: 5, queues: 2 }
+    }
+
+    #[test]
+    fn generated_jobs_ask_for_the_load_and_the_sizes_that_are_wanted() {
+        let workload = generated(&generator(), 8, 512, 1);
+        let gpu_milli = |job: &Job| {
+            let class = &workload.classes[job.class as usize];
+            u64::from(job.tasks) * u64::from(class.gpus) * u64::from(class.gpu_milli)
+        };
+        let asked: f64 = workload.jobs.iter().map(|job| job.work_ms as f64 * gpu_milli(job) as f64 / 1e3).sum();
+        let span = workload.jobs.last().unwrap().submit_ms as f64;
+        assert!((asked / (512.0 * span) - 0.8).abs() < 0.005, "{}", asked / (512.0 * span));
+        let share = |milli| workload.jobs.iter().filter(|job| gpu_milli(job) == milli).count() as f64 / 4_000.0;
+        assert!((share(250) - 0.4).abs() < 0.03 && (share(16_000) - 0.1).abs() < 0.02);
+        assert!(workload.jobs.is_sorted_by_key(|job| job.submit_ms));
+        assert!(workload.jobs.iter().all(|job| job.tasks == 1 || workload.classes[job.class as usize].gpus == 8), "gangs have whole nodes");
+        assert_ne!(generated(&generator(), 8, 512, 2), workload, "another seed draws other jobs");
+    }
+
+    #[test]
+    fn sizes_are_shares_or_whole_numbers() {
+        assert_eq!(["0.25", "1", "16", "1.5", "0", "x"].map(gpu_milli), [Some(250), Some(1_000), Some(16_000), None, None, None]);
+    }
+
+    fn days(of: &[u64]) -> Workload {
+        let jobs = of.iter().map(|day| plain(day * DAY_MS + 5, (1, 0), 1_000)).collect();
+        let names = (0..of.len()).map(|at| at.to_string()).collect();
+        Workload { jobs, names, classes: vec![TaskClass::default()], queues: vec![String::new()], users: vec![String::new()] }
+    }
+
+    #[test]
+    fn the_window_is_cut_out_and_scaled() {
+        let table = WorkloadTable {
+            from: Some("1 d".parse().unwrap()),
+            until: Some("3 d".parse().unwrap()),
+            scale: Some(Scale { time: 0.5, jobs: 2.0, gpus: 3.0 }),
+            ..WorkloadTable::default()
+        };
+        let cut = cut_and_scaled(days(&[0, 1, 2, 3]), &table);
+        assert_eq!(cut.names, ["1", "1+1", "2", "2+1"]);
+        assert_eq!(cut.jobs.iter().map(|job| (job.submit_ms, job.tasks)).collect::<Vec<_>>()[2], (DAY_MS / 2 + 3, 3));
+    }
+
+    /// Each day is a whole day of the trace, and every seed has others.
+    #[test]
+    fn days_are_drawn_with_replacement() {
+        let trace = days(&[0, 1, 1, 2, 2, 2, 3, 4, 5, 6]);
+        let drawn = resampled(&trace, Resample::Days, 3);
+        let counts = |workload: &Workload| {
+            (0..7).map(|day| workload.jobs.iter().filter(|job| job.submit_ms / DAY_MS == day).count()).collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&trace), [1, 2, 3, 1, 1, 1, 1]);
+        assert!(counts(&drawn).iter().all(|jobs| (1..=3).contains(jobs)) && drawn.jobs.is_sorted_by_key(|job| job.submit_ms));
+        assert_ne!(counts(&drawn), counts(&resampled(&trace, Resample::Days, 4)));
+        assert_eq!(resampled(&trace, Resample::Off, 3), trace);
+    }
+
+    #[test]
+    fn what_a_trace_does_not_say_is_filled_in_and_errors_belong_to_jobs() {
+        let table = JobsTable {
+            checkpoint: Some("30 min".parse().unwrap()),
+            estimate: Some(super::super::file::Choice { value: Estimate::Exact }),
+            estimate_error: Some(0.5),
+            ..JobsTable::default()
+        };
+        let filled = furnished(days(&[0, 1, 2]), &table, 1);
+        assert!(
+            filled
+                .jobs
+                .iter()
+                .all(|job| job.checkpoint.is_some_and(|checkpoint| checkpoint.interval == crate::workload::Interval::Every(1_800_000)))
+        );
+        let estimates = |workload: &Workload| workload.jobs.iter().map(|job| job.estimate_ms.unwrap()).collect::<Vec<_>>();
+        assert!(estimates(&filled).iter().all(|ms| *ms != 1_000));
+        assert_eq!(estimates(&filled)[..2], estimates(&furnished(days(&[0, 1]), &table, 1))[..], "another workload changes no job's error");
+    }
 }

@@ -46,6 +46,7 @@ pub struct Variant {
     pub tie: String,
     dispatch: DispatchSettings,
     program: Option<Command>,
+    nodes: usize,
     spares: usize,
     jobs: JobsTable,
     faults: Faults,
@@ -107,7 +108,9 @@ impl Experiment {
         let span_ms = workload.jobs.iter().map(|job| job.submit_ms + job.work_ms).max().unwrap_or(0);
         let placement =
             Settings { seed, target: target(variant.dispatch.placement.policy, &workload), ..variant.dispatch.placement.clone() };
-        let cluster = self.cluster.clone().with_spares(variant.spares);
+        let mut cluster = self.cluster.clone();
+        cluster.machines.truncate(variant.nodes);
+        let cluster = cluster.with_spares(variant.spares);
         let queues = queues::settings(&self.file.queue, &workload.queues);
         let mut setup = Setup::new(cluster, workload, DispatchSettings { placement, queues, ..variant.dispatch.clone() });
         setup.program = variant.program.clone();
@@ -146,6 +149,11 @@ fn notes(file: &File) -> Vec<String> {
     let places = |policy: PolicyName| file.policy.values().any(|table| table.placement.as_ref() == Some(&Placement::Policy(policy)));
     if places(PolicyName::Fgd) {
         notes.push("FGD keeps room for the tasks of the workload that it is judged by: it knows the test in advance.".to_owned());
+    }
+    for (name, table) in &file.policy {
+        if let Some(command) = table.placement.as_ref().and_then(Placement::program) {
+            notes.push(format!("{name}: the nodes are chosen by `{command}`, which is repeatable as far as that program is."));
+        }
     }
     if file.jobs.estimate.is_some_and(|choice| choice.value != super::file::Estimate::Off) && file.jobs.estimate_error == Some(0.0) {
         notes.push("Estimates have no error of their own: what a trace does not estimate is known exactly.".to_owned());
@@ -252,10 +260,11 @@ impl Loading<'_> {
                 .lines
                 .problem(&format!("policy.{name}"), "the workload has no task that FGD could keep room for: use another placement"));
         }
+        let nodes = cluster.machines.len().saturating_sub(table.fewer_nodes.unwrap_or(0) as usize);
         let spares = table.spares.or(file.cluster.spares).unwrap_or(0) as usize;
-        if spares >= cluster.machines.len() {
-            let (nodes, field) = (cluster.machines.len(), format!("policy.{name}.spares"));
-            return Err(self.lines.problem(&field, format!("all {nodes} nodes would be spares: keep some to run jobs on")));
+        if spares >= nodes {
+            let field = format!("policy.{name}.spares");
+            return Err(self.lines.problem(&field, format!("all {nodes} nodes that it has would be spares: keep some to run jobs on")));
         }
         let dispatch = DispatchSettings {
             placement,
@@ -270,7 +279,10 @@ impl Loading<'_> {
         let makes_sense = Dispatcher::new(&DispatchSettings { placement: Settings::default(), ..dispatch.clone() });
         makes_sense.map_err(|error| self.lines.problem(&format!("policy.{name}"), error.to_string()))?;
         let program = table.placement.as_ref().and_then(Placement::program).cloned();
-        Ok(Variant { name: name.to_owned(), tie: dispatch.placement.tie.to_string(), dispatch, program, spares, jobs, faults })
+        // These have an order of their own.
+        let has_ties = program.is_none() && !matches!(dispatch.placement.policy, PolicyName::Random | PolicyName::RoundRobin);
+        let tie = if has_ties { dispatch.placement.tie.to_string() } else { "none".to_owned() };
+        Ok(Variant { name: name.to_owned(), tie, dispatch, program, nodes, spares, jobs, faults })
     }
 
     fn faults(&mut self, table: &FaultsTable, at: &str, cluster: &Cluster) -> Result<Faults, Problem> {

@@ -35,7 +35,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn policies(&self) -> &[String] {
+    pub fn policies(&self) -> &[String] {
         &self.manifest.contents.policies
     }
 
@@ -51,12 +51,13 @@ impl Tables {
         (!values.is_empty()).then(|| Figure { mean: mean(&values), interval: mean_interval(&values) })
     }
 
-    pub(crate) fn of_all(&self, policy: &str, metric: &str) -> Option<f64> {
+    /// The mean over the seeds of a figure of all jobs.
+    pub fn of_all(&self, policy: &str, metric: &str) -> Option<f64> {
         self.figure(policy, Group::All, "", metric).map(|figure| figure.mean)
     }
 
     /// The tie rule of a policy, as its runs say.
-    pub(crate) fn tie(&self, policy: &str) -> &str {
+    pub fn tie(&self, policy: &str) -> &str {
         self.summary.iter().find(|line| line.policy == policy).map_or("", |line| &line.tie)
     }
 

@@ -9,6 +9,8 @@ use super::words::{list, percent};
 const LITTLE_QUEUE: f64 = 0.05;
 /// Open jobs beyond this share bend every mean.
 const MANY_OPEN: f64 = 0.005;
+/// With fewer jobs there is no load to speak of.
+const FEWEST_JOBS: f64 = 10.0;
 const ENOUGH_SEEDS: usize = 10;
 
 /// One sentence or two each, with what to do.
@@ -26,6 +28,17 @@ pub fn warnings(tables: &Tables) -> Vec<String> {
             plural(seeds as u64, "seed")
         ));
     }
+    // A single job that is watched fills its cluster, and never ends, on purpose.
+    let is_load = tables.policies().iter().filter_map(|policy| tables.of_all(policy, "jobs")).any(|jobs| jobs >= FEWEST_JOBS);
+    if is_load {
+        found.extend(load(tables));
+        found.extend(open_tail(tables));
+    }
+    found
+}
+
+fn load(tables: &Tables) -> Vec<String> {
+    let mut found = Vec::new();
     let where_ = |metric: &str, holds: &dyn Fn(f64) -> bool| -> Vec<String> {
         let values = tables.policies().iter().filter_map(|policy| Some((policy, tables.of_all(policy, metric)?)));
         values.filter(|(_, value)| holds(*value)).map(|(policy, value)| format!("{policy} {}", percent(value))).collect()
@@ -45,7 +58,6 @@ pub fn warnings(tables: &Tables) -> Vec<String> {
             list(&full)
         ));
     }
-    found.extend(open_tail(tables));
     found
 }
 

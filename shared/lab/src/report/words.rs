@@ -29,6 +29,9 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 pub(crate) fn seconds(seconds: f64) -> String {
+    if seconds == 0.0 {
+        return "0".to_owned();
+    }
     about((seconds.max(0.0) * 1_000.0).round() as u64)
 }
 

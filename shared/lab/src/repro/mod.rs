@@ -2,10 +2,14 @@
 
 pub mod airesim;
 pub mod ettr;
+pub mod fgd;
 pub mod hbd;
 pub mod llama3;
 pub mod philly;
 pub mod rls;
+mod targets;
+
+pub use targets::{Effort, Failed, ReadTrace, TARGETS, Target};
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
