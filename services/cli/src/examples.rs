@@ -130,7 +130,47 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline scenario run mine.toml --keep", "and leave its logs"),
         ],
     ),
-    ("lab", &[("faultline lab fill --nodes nodes.csv --tasks tasks.csv --policy fgd", "how much of the GPUs can be allocated")]),
+    (
+        "lab",
+        &[
+            ("faultline lab run which-policy", "three policies on 64 nodes that fail, as a report"),
+            ("faultline lab compare --trace jobs.csv --nodes nodes.csv --policies fgd,best-fit,first-fit", "policies on your trace"),
+            ("faultline lab repro all", "published figures beside those computed here"),
+        ],
+    ),
+    (
+        "lab run",
+        &[
+            ("faultline lab run experiment.toml", "all policies and seeds, into lab-experiment"),
+            ("faultline lab run llama3 --seeds 1..2 --out llama", "one that comes with the program, with two seeds"),
+            ("faultline lab run experiment.toml -o json >result.json", "verdict and expectations for a program"),
+        ],
+    ),
+    ("lab check", &[("faultline lab check experiment.toml", "everything that is wrong, with lines")]),
+    (
+        "lab compare",
+        &[
+            ("faultline lab compare --trace jobs.swf --gpu-nodes 32 --policies best-fit+fifo+easy,best-fit+sjf", "two orders"),
+            (
+                "faultline lab compare --trace jobs.csv --nodes nodes.csv --policies fgd,best-fit --tie first --scale-time 0.1",
+                "at ten times the load",
+            ),
+        ],
+    ),
+    (
+        "lab import",
+        &[
+            ("faultline lab import sacct.txt", "what is in it; the format shows itself"),
+            ("faultline lab import jobs.csv --format helios --gpus 512", "and its load on 512 GPUs"),
+        ],
+    ),
+    ("lab report", &[("faultline lab report lab-experiment", "report.html from the tables")]),
+    (
+        "lab repro",
+        &[("faultline lab repro ettr", "one result"), ("faultline lab repro all --full --traces traces", "all of them with every seed")],
+    ),
+    ("lab policies", &[("faultline lab policies", "placements, ties, orders, and ways to block")]),
+    ("lab presets", &[("faultline lab presets", "the questions"), ("faultline lab presets spares >mine.toml", "a file to change")]),
     (
         "lab fill",
         &[

@@ -82,7 +82,7 @@ pub(crate) async fn run(command: OfflineCommand, options: &Options, whole: fn() 
             let session = Session::begin(options)?;
             session.logged(scenario::run(&session, &command)).await?;
         }
-        OfflineCommand::Lab(command) => lab::run(&out(&Session::begin(options)?), &command)?,
+        OfflineCommand::Lab(command) => lab::run(&out(&Session::begin(options)?), &command).await?,
         OfflineCommand::Faults => faults::catalogue(&out(&Session::begin(options)?))?,
         OfflineCommand::Doctor => doctor::run(options).await?,
         OfflineCommand::Config(command) => settings::run(options, &command)?,

@@ -1,111 +1,104 @@
-use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use faultline_runtime::config::Color;
 
 use super::*;
+use crate::output::Format;
 
-fn flags(nodes: &Path, tasks: &Path) -> FillFlags {
-    FillFlags {
-        nodes: nodes.into(),
-        tasks: tasks.into(),
-        policy: PolicyName::Fgd,
-        tie: TieRule::First,
-        scores: ScoresFlag::Cut,
-        seeds: Seeds { first: 42, last: 51 },
-        demand: 130,
-    }
+const SMALL: &str = r#"
+title = "Small"
+[[cluster.nodes]]
+count = 4
+gpus = 4
+[workload.generator]
+jobs = 40
+load = 0.8
+[policy.best-fit]
+[policy.first-fit]
+[run]
+seeds = "1..2"
+[expect]
+that = ["goodput.best-fit > 1 %"]
+"#;
+
+fn written(folder: &Path, text: &str) -> String {
+    let path = folder.join("small.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
 }
 
-fn small() -> (PathBuf, PathBuf) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab");
-    (folder.join("nodes.csv"), folder.join("tasks.csv"))
+/// As if typed behind `faultline lab`.
+async fn lab(words: &[&str]) -> Result<(), Failure> {
+    let command = LabCommand::augment_subcommands(clap::Command::new("lab"));
+    let matches = command.try_get_matches_from(std::iter::once(&"lab").chain(words)).unwrap();
+    let command = <LabCommand as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+    run(&Output::new(Format::Table, Color::Never), &command).await
 }
 
-fn written(text: &[u8]) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(text).unwrap();
-    file
+fn code(result: Result<(), Failure>) -> u8 {
+    result.map_or_else(|failure| failure.code(), |()| 0)
 }
 
-#[test]
-fn files_are_read_by_their_columns() {
-    let (nodes, tasks) = small();
-    let (nodes, tasks) = (openb::nodes(&nodes).unwrap(), openb::tasks(&tasks).unwrap());
-    assert_eq!((nodes.len(), nodes[2].gpus.len(), nodes[3].gpus.len(), nodes[2].cpu_milli), (4, 4, 0, Some(32_000)));
-    assert_eq!((tasks[2].gpus, tasks[2].models.join(" "), tasks[4].gpus), (2, "V100 A10".to_owned(), 0));
-    // Another order of columns, others beside them, spaces, and no gpu_spec.
-    let other = written(b"gpu_milli, num_gpu,x,memory_mib,cpu_milli\n 500 ,1,?,2,3\n");
-    assert_eq!(
-        openb::tasks(other.path()).unwrap(),
-        [TaskClass { cpu_milli: 3, memory_mib: 2, gpus: 1, gpu_milli: 500, ..TaskClass::default() }]
-    );
+#[tokio::test]
+async fn a_run_leaves_a_folder_from_which_its_report_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, out) = (written(folder.path(), SMALL), folder.path().join("made").to_string_lossy().into_owned());
+    lab(&["run", &experiment, "--out", &out, "--jobs", "2"]).await.unwrap();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name().into()).collect();
+    files.sort();
+    let expected = ["attempts.csv", "compare.csv", "jobs.csv", "manifest.json", "report.html", "summary.csv", "usage.csv"];
+    assert_eq!(files, expected.map(PathBuf::from));
+    let report = Path::new(&out).join("report.html");
+    let first = std::fs::read(&report).unwrap();
+    std::fs::remove_file(&report).unwrap();
+    lab(&["report", &out]).await.unwrap();
+    assert_eq!(std::fs::read(&report).unwrap(), first);
+    std::fs::write(Path::new(&out).join("jobs.csv"), "policy\n").unwrap();
+    let failure = lab(&["report", &out]).await.unwrap_err();
+    assert!(failure.code() == 2 && failure.to_string().contains("jobs.csv differs from what the manifest says"), "{failure}");
 }
 
-#[test]
-fn seeds_decide_and_every_run_is_told() {
-    let (nodes, tasks) = small();
-    let view = fill_view(&flags(&nodes, &tasks)).unwrap();
-    assert_eq!(view.runs.iter().map(|run| run.seed).collect::<Vec<_>>(), (42..=51).collect::<Vec<_>>());
-    assert_eq!((view.nodes, view.gpus, view.tasks), (4, 6, 5));
-    let mean = view.runs.iter().map(|run| run.allocation_percent).sum::<f64>() / 10.0;
-    assert!((view.mean_allocation_percent - mean).abs() < 0.001 && view.sd_allocation_percent.is_some());
-    for run in &view.runs {
-        // The last task may ask for a second GPU that the comparison with 130 % leaves out, and a GPU is 16.7 %.
-        assert!(run.allocation_percent <= 100.0 && run.demand_percent < 146.7 && run.demand_percent > 100.0, "{run:?}");
-        assert!(run.allocation_percent > 50.0 && run.dropped < run.arrived, "{run:?}");
-    }
-    assert_eq!(view, fill_view(&flags(&nodes, &tasks)).unwrap(), "the same seeds give the same");
-    let one = fill_view(&FillFlags { seeds: seeds("43").unwrap(), ..flags(&nodes, &tasks) }).unwrap();
-    assert_eq!((one.runs.as_slice(), one.sd_allocation_percent), (&view.runs[1..2], None));
-}
-
-#[test]
-fn what_is_wrong_is_told_with_file_line_field_and_remedy() {
-    let words = |failure: Failure| (failure.code(), failure.to_string());
-    let nodes = |text: &[u8]| {
-        let file = written(text);
-        let (code, words) = words(openb::nodes(file.path()).unwrap_err());
-        (code, words.replace(&file.path().display().to_string(), "FILE"))
-    };
-    let cases: [(&[u8], &str); 7] = [
-        (
-            b"",
-            "FILE, line 1: missing column `sn`: the first line has no columns; name the columns sn, cpu_milli, memory_mib, gpu, model there",
-        ),
-        (b"sn,cpu_milli,memory_mib,gpu,model\n", "FILE has no rows behind its first line: add at least one"),
-        (
-            b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,T4\nb,1,1,x,T4\n",
-            "FILE, line 3, field `gpu`: unexpected `x`; use a whole number from 0 to 16",
-        ),
-        (
-            b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,17,T4\n",
-            "FILE, line 2, field `gpu`: unexpected `17`; use a whole number from 0 to 16",
-        ),
-        (b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1\n", "FILE, line 2, field `model`: it is empty; fill it in"),
-        (
-            b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,T4\na,1,1,1,T4\n",
-            "FILE, line 3, field `sn`: `a` is also the node of row 1; give each node a name of its own",
-        ),
-        (b"sn,cpu_milli,memory_mib,gpu,model\n\xff,1,1,1,T4\n", "FILE, line 2 cannot be read: it is not UTF-8 text; save it as UTF-8"),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(nodes(text), (2, expected.to_owned()));
-    }
-    let tasks = written(b"cpu_milli,memory_mib,num_gpu,gpu_milli\n1,1,1,0\n");
-    let failure = openb::tasks(tasks.path()).unwrap_err().to_string();
+#[tokio::test]
+async fn exit_codes_tell_results_from_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("made").to_string_lossy().into_owned();
+    let fails = written(folder.path(), &SMALL.replace("> 1 %", "> 99 %"));
+    let failure = lab(&["run", &fails, "--out", &out]).await.unwrap_err();
+    assert!(failure.code() == 1 && failure.to_string() == "failed expectations: goodput.best-fit > 99 %", "{failure}");
+    let wrong = written(folder.path(), &SMALL.replace("load = 0.8", "load = -1.0\nlooad = 2"));
+    let failure = lab(&["check", &wrong]).await.unwrap_err();
     assert!(
-        failure.ends_with(", line 2, field `gpu_milli`: a task with a GPU takes nothing of it; use 1 to 1000, or 0 as `num_gpu`"),
+        failure.code() == 2 && failure.to_string().contains("small.toml: line 9: workload.generator.looad: unknown field"),
         "{failure}"
     );
-    assert_eq!(openb::nodes(Path::new("/no/such/nodes.csv")).unwrap_err().code(), 4);
-    let no_gpus = written(b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,0,\n");
-    let failure = fill_view(&flags(no_gpus.path(), &small().1)).unwrap_err().to_string();
-    assert!(failure.ends_with(": the nodes have no GPU: give at least one node with one"), "{failure}");
+    assert_eq!(code(lab(&["run", "no-such-experiment"]).await), 2);
+    assert_eq!(code(lab(&["report", "/no/such/folder"]).await), 2);
+    assert_eq!(code(lab(&["repro", "hbd", "--traces", "/no/such/folder"]).await), 2);
+    assert_eq!(code(lab(&["repro", "nothing"]).await), 2);
+    assert_eq!(code(lab(&["presets", "nothing"]).await), 2);
+    for fine in [["check", "llama3"].as_slice(), &["presets"], &["presets", "spares"], &["policies"]] {
+        assert_eq!(code(lab(fine).await), 0, "{fine:?}");
+    }
 }
 
-#[test]
-fn seeds_are_one_or_a_range_with_both_ends() {
-    assert_eq!(seeds("7"), Ok(Seeds { first: 7, last: 7 }));
-    assert_eq!(seeds("42..51"), Ok(Seeds { first: 42, last: 51 }));
-    assert_eq!(seeds("3..1"), Err("the last seed is smaller than the first: use 1..3".to_owned()));
-    assert!(seeds("0..20000").unwrap_err().contains("10,000") && seeds("a").is_err() && seeds("1..").is_err());
+/// A trace from a folder beside the experiment, and nodes and jobs from flags.
+#[tokio::test]
+async fn traces_are_looked_for_beside_the_experiment_and_compared_from_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..30).map(|at| format!("{},{},2\n", at * 60, 600 + at * 30)).collect();
+    std::fs::write(folder.path().join("jobs.csv"), format!("timestamp,duration,num_gpus\n{rows}")).unwrap();
+    let text = SMALL.replace("[workload.generator]\njobs = 40\nload = 0.8", "[workload]\nfile = \"jobs.csv\"");
+    let experiment = written(folder.path(), &text);
+    lab(&["check", &experiment]).await.unwrap();
+    let trace = folder.path().join("jobs.csv").to_string_lossy().into_owned();
+    lab(&["import", &trace, "--gpus", "16"]).await.unwrap();
+    let out = folder.path().join("made").to_string_lossy().into_owned();
+    lab(&["compare", "--trace", &trace, "--gpu-nodes", "2", "--policies", "best-fit+sjf,random", "--seeds", "1..2", "--out", &out])
+        .await
+        .unwrap();
+    let manifest = std::fs::read_to_string(Path::new(&out).join("manifest.json")).unwrap();
+    assert!(manifest.contains("best-fit+sjf+random") && manifest.contains("30 of 30 rows used"), "{manifest}");
+    let missing = written(folder.path(), &text.replace("jobs.csv", "gone.csv"));
+    let failure = lab(&["check", &missing]).await.unwrap_err().to_string();
+    assert!(failure.ends_with("workload.file: gone.csv cannot be read: the file does not exist; check the path"), "{failure}");
 }

@@ -1,31 +1,22 @@
-//! `faultline lab ...`: experiments with the planner alone, without a cluster. So far one: `fill`.
-
-mod csv_file;
-mod openb;
-mod replay_decisions;
+//! `faultline lab fill`: tasks that never end, until no more fit.
 
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use clap::{Subcommand, ValueEnum};
+use clap::ValueEnum;
+use faultline_lab::read::{Source, nodes, openb_tasks};
 use faultline_planner::{Filled, InvalidFill, Machine, PolicyName, Scores, Settings, TaskClass, TieRule, fill};
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::output::{Output, count, figure, table};
 
+use super::files::unreadable;
+
 /// Runs of one command.
 const MAX_SEEDS: u64 = 10_000;
-
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum LabCommand {
-    /// Fill a cluster with tasks that never end, and measure how much of its GPUs a policy can allocate
-    Fill(FillFlags),
-    /// Play recordings of what leaders were told to the same engine, and compare decision by decision
-    ReplayDecisions(replay_decisions::ReplayFlags),
-}
 
 /// How finely scores are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -115,16 +106,13 @@ struct FillView {
     runs: Vec<RunView>,
 }
 
-pub(crate) fn run(out: &Output, command: &LabCommand) -> Result<(), Failure> {
-    match command {
-        LabCommand::Fill(flags) => out.one(&fill_view(flags)?, |view| in_words(out, view)),
-        LabCommand::ReplayDecisions(flags) => replay_decisions::run(out, flags),
-    }
+pub(super) fn run(out: &Output, flags: &FillFlags) -> Result<(), Failure> {
+    out.one(&fill_view(flags)?, |view| in_words(out, view))
 }
 
 fn fill_view(flags: &FillFlags) -> Result<FillView, Failure> {
-    let machines = openb::nodes(&flags.nodes)?;
-    let tasks = openb::tasks(&flags.tasks)?;
+    let machines = Source::open(&flags.nodes).and_then(|source| nodes(&source)).map_err(unreadable)?;
+    let tasks = Source::open(&flags.tasks).and_then(|source| openb_tasks(&source)).map_err(unreadable)?;
     let runs = fill_all(flags, &machines, &tasks).map_err(|error| match error {
         InvalidFill::NoGpus => Failure::Usage(format!("{}: {error}", flags.nodes.display())),
         InvalidFill::NoDemand => Failure::Usage(format!("{}: {error}", flags.tasks.display())),
@@ -217,5 +205,5 @@ fn in_words(out: &Output, view: &FillView) -> String {
 }
 
 #[cfg(test)]
-#[path = "lab/tests.rs"]
+#[path = "fill/tests.rs"]
 mod tests;

@@ -1,0 +1,69 @@
+//! `faultline lab ...`: experiments in virtual time, and with the planner alone. Nothing here needs a cluster. What is computed, and how it is
+//! judged and drawn, is in `shared/lab`; here are files, the progress bar, signals, and exit codes.
+
+mod compare;
+mod files;
+mod fill;
+mod import;
+mod lists;
+mod replay_decisions;
+mod report;
+mod repro;
+mod run;
+
+use clap::Subcommand;
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Run an experiment: all its policies and seeds, in virtual time; exit code 1 when an expectation does not hold
+    Run(run::RunFlags),
+    /// Check an experiment's file without running it
+    Check {
+        /// A file, or the name of an experiment that comes with the program
+        experiment: String,
+    },
+    /// Compare policies on a trace: an experiment from flags instead of a file
+    Compare(compare::CompareFlags),
+    /// Say what is in a trace: rows used, rows dropped and why, the mix of statuses, the load
+    Import(import::ImportFlags),
+    /// Make the report of a folder again from its tables
+    Report {
+        /// A folder that `faultline lab run` made
+        #[arg(value_name = "DIR")]
+        folder: std::path::PathBuf,
+    },
+    /// Compute published results again, and show both; exit code 1 when one differs
+    Repro(repro::ReproFlags),
+    /// List what a policy is made of: placements, ties, orders, and ways to block
+    Policies,
+    /// List the experiments that come with the program, or print the file of one
+    Presets {
+        /// Print the file of this one
+        name: Option<String>,
+    },
+    /// Fill a cluster with tasks that never end, and measure how much of its GPUs a policy can allocate
+    Fill(fill::FillFlags),
+    /// Play recordings of what leaders were told to the same engine, and compare decision by decision
+    ReplayDecisions(replay_decisions::ReplayFlags),
+}
+
+pub(crate) async fn run(out: &Output, command: &LabCommand) -> Result<(), Failure> {
+    match command {
+        LabCommand::Run(flags) => run::run(out, flags).await,
+        LabCommand::Check { experiment } => run::check(out, experiment),
+        LabCommand::Compare(flags) => compare::run(out, flags).await,
+        LabCommand::Import(flags) => import::run(out, flags),
+        LabCommand::Report { folder } => report::run(out, folder),
+        LabCommand::Repro(flags) => repro::run(out, flags),
+        LabCommand::Policies => lists::policies(out),
+        LabCommand::Presets { name } => lists::presets(out, name.as_deref()),
+        LabCommand::Fill(flags) => fill::run(out, flags),
+        LabCommand::ReplayDecisions(flags) => replay_decisions::run(out, flags),
+    }
+}
+
+#[cfg(test)]
+mod tests;
