@@ -75,6 +75,23 @@ test('a job of an executor elsewhere takes parameters, and says that no executor
   assert.equal(await page.getByLabel('Parameters', { exact: true }).getAttribute('aria-invalid'), 'true');
 });
 
+test('a job that waits says why, and one that runs says why there', async () => {
+  const impossible = await on.cluster.submit('--kind', 'sleep', '--model', 'B200-180GB', '--gpus', '1', '--name', 'impossible');
+  const page = await on.open(`/jobs/${impossible}`);
+  const why = page.locator('section.panel', { has: page.getByRole('heading', { name: 'Why', exact: true }) });
+  await why.getByText('place 1 of 1: it is tried first').waitFor();
+  await why.getByText(/^in [\d.]+ m?s: no node could ever run it/).waitFor();
+  const runs = await on.cluster.submit('--kind', 'sleep', '--duration', '20s', '--name', 'explained');
+  await page.goto(`${on.cluster.url}/jobs/${runs}`);
+  await why.getByText(/^least-loaded: [\d.]+ % free, best of \d+ of \d+ nodes$/).waitFor();
+  await why.getByText(/^gpu-node-\d+, /).waitFor();
+  const { lines } = await on.cluster.get(`/jobs/${runs}/explain`);
+  assert.deepEqual(
+    lines.map((line) => line.about),
+    ['state', 'why here', 'runner-up', 'waited'],
+  );
+});
+
 test("a job's page tells its path attempt by attempt, why it ran there, and its messages with subject and headers", async () => {
   const id = await on.cluster.submit('--kind', 'sleep', '--duration', '5s', '--timeout', '60s', '--name', 'requeued');
   const first = await eventually('it runs', async () => (await on.cluster.get(`/jobs/${id}`)).node);

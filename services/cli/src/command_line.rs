@@ -37,10 +37,10 @@ pub(crate) enum Command {
 /// The commands as the help lists them: what belongs together under a heading, and what is used most first.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Run a cluster", &["demo", "up", "status", "scale", "down"]),
-    ("Give it work", &["submit", "jobs", "job", "cancel", "resubmit", "rate", "mix"]),
+    ("Give it work", &["submit", "jobs", "job", "explain", "cancel", "resubmit", "rate", "mix"]),
     ("Look at it", &["top", "nodes", "node", "incidents", "report", "record", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
-    ("Plan it", &["lab"]),
+    ("Plan it", &["would-fit", "lab"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),
     ("Help and tools", &["glossary", "options", "completions", "man", "decode"]),
 ];

@@ -252,6 +252,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "explain",
+        &[
+            (concat!("faultline explain ", id!()), "why it waits, or why it runs there"),
+            (concat!("faultline explain ", id!(), " -o json"), "the same with the numbers behind it"),
+        ],
+    ),
+    (
+        "would-fit",
+        &[
+            ("faultline would-fit --gpus 8", "would it start now, and where?"),
+            ("faultline would-fit --gpus 2 --model H100-80GB --count 16", "how many of them would?"),
+            ("faultline would-fit --gpus 0.5 --gpu-memory 20000 -o json", "exit code 0 when it would start, for scripts"),
+        ],
+    ),
+    (
         "resubmit",
         &[
             (concat!("faultline resubmit ", id!()), "the same job once more"),

@@ -229,7 +229,8 @@ impl Performer {
 
     fn event_of(&self, note: Note) -> ClusterEvent {
         match note {
-            Note::Placed { job, attempt, node, why, path } => {
+            Note::Placed { job, attempt, node, choice, path } => {
+                let why = choice.words();
                 tracing::debug!(%job, %attempt, node, why, "placed");
                 let mut event = self.events.event(Level::Info, EventKind::JobPlaced, why);
                 // When it was placed, as its path says, not when that is told.

@@ -6,7 +6,7 @@ use faultline_runtime::trace::{Span, SpanId, Tracer};
 
 pub(crate) fn tell_placement(tracer: &Tracer, assignment: &Assignment) {
     tracer.tell(assignment.spec.id, |trace, root| {
-        let node = || vec![("node", assignment.node.clone()), ("why", assignment.why.clone())];
+        let node = || vec![("node", assignment.node.clone()), ("why", assignment.why_words())];
         let span = |name: &str, start_ms: u64| Span {
             trace,
             id: SpanId::random(),

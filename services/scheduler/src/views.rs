@@ -3,9 +3,11 @@
 use faultline_engine::job::{JobId, JobState, Submission};
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
-use faultline_engine::scheduler::{Held, HeldState, NodeState, Scheduler, WaitingReasons};
+use faultline_engine::scheduler::{Held, HeldState, NodeState, Scheduler, Spot, WhyWaiting, WouldFit};
 use faultline_protocol::batch;
-use faultline_protocol::messages::{ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, RunningBrief, possible_time};
+use faultline_protocol::messages::{
+    ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, RunningBrief, WouldFitQuery, possible_time,
+};
 use serde::Serialize;
 
 /// What the engine does not know and a reply wants.
@@ -44,14 +46,28 @@ pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings
         Query::Jobs { after, limit } => {
             let jobs = scheduler.jobs_after(*after).take(rows(*limit));
             let mut reasons = scheduler.waiting_reasons(around.now_ms);
-            page(jobs.map(|held| job_view(held, &mut reasons)), around, QueryReply::Jobs)
+            page(jobs.map(|held| job_view(held, reasons.of(held.spec.id))), around, QueryReply::Jobs)
         }
         Query::Job { job } => {
-            let mut reasons = scheduler.waiting_reasons(around.now_ms);
-            let view = |held: &Held| job_view(held, &mut reasons).with_submission(Some(Submission::from(&held.spec)));
+            let view = |held: &Held| {
+                let waiting = scheduler.why_waiting_in_full(held.spec.id, around.now_ms);
+                job_view(held, waiting).with_submission(Some(Submission::from(&held.spec)))
+            };
             page(scheduler.job(*job).map(view).into_iter(), around, QueryReply::Jobs)
         }
+        Query::WouldFit(query) => would_fit(query, scheduler, around),
     }
+}
+
+/// With as many of the places as one message carries: the count of all is there.
+fn would_fit(query: &WouldFitQuery, scheduler: &Scheduler, around: &Surroundings<'_>) -> QueryReply {
+    let mut answer = match scheduler.would_fit(&query.demand, &query.kind, query.count, around.now_ms) {
+        Ok(answer) => Box::new(answer),
+        Err(invalid) => return QueryReply::Error(invalid.to_string()),
+    };
+    let spots: Vec<Spot> = std::mem::take(&mut answer.spots);
+    let reply = |spots| QueryReply::WouldFit(Box::new(WouldFit { spots, ..(*answer).clone() }));
+    page(spots.into_iter(), around, reply)
 }
 
 fn node_view(node: &NodeState, scheduler: &Scheduler, now_ms: u64) -> NodeView {
@@ -79,7 +95,7 @@ fn node_view(node: &NodeState, scheduler: &Scheduler, now_ms: u64) -> NodeView {
     }
 }
 
-fn job_view(held: &Held, reasons: &mut WaitingReasons<'_>) -> JobView {
+fn job_view(held: &Held, waiting: Option<WhyWaiting>) -> JobView {
     let (state, node, progress_permille) = match &held.state {
         HeldState::Running(running) => (JobState::Running, Some(running.node.clone()), running.progress_permille),
         HeldState::ReadingBack | HeldState::Waiting { .. } | HeldState::Returning { .. } => {
@@ -103,7 +119,7 @@ fn job_view(held: &Held, reasons: &mut WaitingReasons<'_>) -> JobView {
         attempts: path.history,
         result: String::new(),
         reason: String::new(),
-        waiting: reasons.of(held.spec.id),
+        waiting,
         submission: None,
     }
 }

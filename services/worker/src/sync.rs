@@ -64,6 +64,7 @@ mod tests {
             requeues: 0,
             history: Vec::new(),
             why: String::new(),
+            choice: None,
             epoch: 1,
         };
         RunningAttempt { assignment, started_at_ms: 0, elapsed_ms: None }

@@ -14,7 +14,7 @@ pub(crate) fn tell_attempt(tracer: &Tracer, assignment: &Assignment, started_at_
             name: "placement".into(),
             start_ms: assignment.placed_at_ms,
             end_ms: started_at_ms,
-            attributes: vec![("node", assignment.node.clone()), ("why", assignment.why.clone())],
+            attributes: vec![("node", assignment.node.clone()), ("why", assignment.why_words())],
             error: None,
         };
         if ended.outcome == AttemptOutcome::Lost {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use faultline_engine::job::JobId;
+use faultline_engine::scheduler::WouldFit;
 use faultline_protocol::codec::Message;
-use faultline_protocol::messages::{CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply};
+use faultline_protocol::messages::{
+    CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, WouldFitQuery,
+};
 use faultline_protocol::subjects;
 use faultline_runtime::connect::{Nats, RequestError};
 use tokio::time::Instant;
@@ -132,7 +135,7 @@ impl<'a> Leader<'a> {
                     if !advances {
                         return Ok(all);
                     }
-                    all.extend(page);
+                    all.extend(page.into_iter().map(JobView::said));
                 }
                 other => return odd(&other),
             }
@@ -143,7 +146,15 @@ impl<'a> Leader<'a> {
     /// One job, if the leader holds it.
     pub async fn active_job(self, job: JobId) -> Result<Option<JobView>, ClientError> {
         match self.ask(&Query::Job { job }).await? {
-            QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job)),
+            QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job).map(JobView::said)),
+            other => odd(&other),
+        }
+    }
+
+    /// What would become of jobs that were submitted now; submits nothing.
+    pub async fn would_fit(self, query: WouldFitQuery) -> Result<WouldFit, ClientError> {
+        match self.ask(&Query::WouldFit(query)).await? {
+            QueryReply::WouldFit(answer) => Ok(*answer),
             other => odd(&other),
         }
     }
@@ -160,6 +171,7 @@ fn odd<T>(reply: &QueryReply) -> Result<T, ClientError> {
         QueryReply::Stats(_) => "stats",
         QueryReply::Nodes(_) => "nodes",
         QueryReply::Jobs(_) => "jobs",
+        QueryReply::WouldFit(_) => "what would fit",
         QueryReply::Error(_) => "an error",
     };
     Err(ClientError::Unexpected(format!("it answered with {kind}")))

@@ -11,6 +11,7 @@ use crate::words::limit;
 
 mod attempt;
 pub mod builtin;
+mod choice;
 mod id;
 mod id_part;
 pub mod options;
@@ -24,6 +25,7 @@ pub use attempt::{
     Assignment, AttemptOutcome, AttemptSummary, EndedAttempt, JobState, MAX_DETAIL_BYTES, MAX_HISTORY, RunningAttempt, Told, cut,
     push_history, retry_delay_ms,
 };
+pub use choice::{Choice, RunnerUp};
 use id::clip;
 pub use id::{AttemptId, InvalidJob, JobId, MAX_TASKS, PackId};
 pub use id_part::{JobRef, MIN_PART_CHARS, short_id};

@@ -158,6 +158,7 @@ mod tests {
             outcome: AttemptOutcome::Lost,
             detail: "gpu-node-01 is dead: silent for 5.2 s, phi 8.1".into(),
             why: "least loaded (12 % of GPU), best of 7 of 8 nodes".into(),
+            choice: None,
         };
         let end = TerminalRecord {
             job: spec.id,

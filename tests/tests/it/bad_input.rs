@@ -320,6 +320,7 @@ async fn orders_of_a_deposed_leader_are_refused() {
         requeues: 0,
         history: Vec::new(),
         why: String::new(),
+        choice: None,
         epoch: 0,
     };
     let mut heartbeats = cluster.nats.client.subscribe(subjects::heartbeat(&node.node)).await.expect("a subscription");

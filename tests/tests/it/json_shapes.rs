@@ -93,6 +93,8 @@ async fn json_has_the_pinned_shapes_and_rest_has_the_same_fields() {
     let commands: &[(&str, &[&str])] = &[
         ("jobs", &["jobs"]),
         ("job", &["job", &id]),
+        ("explain", &["explain", &id]),
+        ("would-fit", &["would-fit", "--gpus", "0.2", "--count", "3"]),
         ("resubmit", &["resubmit", &id]),
         ("nodes", &["nodes"]),
         ("node", &["node", "gpu-node-01"]),
@@ -139,6 +141,8 @@ fn compare_with_rest(port: u16, id: &str, to_cancel: &str, shapes: &BTreeMap<&st
     let pairs = [
         ("jobs", first(get("jobs"))),
         ("job", get(&format!("jobs/{id}"))),
+        ("explain", get(&format!("jobs/{id}/explain"))),
+        ("would-fit", get("would-fit?gpus=0.2&count=3")),
         (
             "resubmit",
             json!({"open_seq": 1, "id": id, "resubmitted_from": rest(port, "POST", &format!("jobs/{id}/resubmit"), "")["resubmitted_from"]}),

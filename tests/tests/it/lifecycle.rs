@@ -24,7 +24,7 @@ async fn jobs_of_every_kind_are_submitted_placed_and_committed() {
         assert_eq!(record.state, JobState::Committed, "{record:?}");
         assert_eq!(record.history.len(), 1);
         assert_eq!(record.history[0].outcome, AttemptOutcome::Committed);
-        assert!(record.history[0].why.starts_with("least-loaded"), "{}", record.history[0].why);
+        assert!(record.history[0].why_words().starts_with("least-loaded"), "{record:?}");
     }
     let nodes: std::collections::BTreeSet<_> = records.values().map(|record| record.history[0].node.clone()).collect();
     assert_eq!(nodes.len(), 3, "thirty jobs are spread over all three nodes");

@@ -12,6 +12,7 @@ mod demo;
 mod disk_full;
 mod executors;
 mod experiments;
+mod explain;
 mod former_store;
 mod golden;
 mod gpu_faults;

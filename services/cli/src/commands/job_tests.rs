@@ -22,6 +22,7 @@ fn attempt(number: u128, outcome: AttemptOutcome) -> AttemptSummary {
         outcome,
         detail: if outcome == AttemptOutcome::Lost { "its node crashed".into() } else { String::new() },
         why: "least loaded".into(),
+        choice: None,
     }
 }
 
@@ -140,6 +141,6 @@ fn a_waiting_job_says_why() {
     let mut view = JobView { state: JobState::Queued, ended_at_ms: None, attempts: vec![], ..view() };
     let waits = |view: &JobView| job_facts(view, 5_000).into_iter().find(|(name, _)| *name == "waiting").map(|(_, words)| words);
     assert!(waits(&view).unwrap().starts_with("in the queue; no scheduler has taken it yet"));
-    view.waiting = Some(WhyWaiting { since_ms: 2_000, rejects: vec![], summary: "8 nodes: GPU share taken".into() });
+    view.waiting = Some(WhyWaiting { since_ms: 2_000, rejects: vec![], summary: "8 nodes: GPU share taken".into(), place: None });
     assert_eq!(waits(&view).as_deref(), Some("for 3.0 s: 8 nodes: GPU share taken"));
 }

@@ -190,6 +190,7 @@ pub(super) fn view_of_terminal(record: TerminalRecord) -> JobView {
         submission: None,
     }
     .with_submission(record.submission)
+    .said()
 }
 
 pub(super) fn state_mood(state: JobState) -> Mood {

@@ -26,6 +26,7 @@ fn attempt(number: u128, outcome: AttemptOutcome) -> AttemptSummary {
         outcome,
         detail: if outcome == AttemptOutcome::Lost { "its node crashed".into() } else { String::new() },
         why: "least loaded".into(),
+        choice: None,
     }
 }
 

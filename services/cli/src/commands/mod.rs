@@ -7,6 +7,7 @@ mod causes;
 pub(crate) mod control;
 pub(crate) mod decode;
 mod events;
+mod explain;
 pub(crate) mod faults;
 mod ids;
 pub(crate) mod incidents;
@@ -42,6 +43,14 @@ pub(crate) enum ClusterCommand {
         #[arg(value_parser = parse::job_ref)]
         id: faultline_engine::job::JobRef,
     },
+    /// Explain why a job waits, or runs where it does: the nodes that refuse it, its place in the order, and what was second best
+    Explain {
+        /// The job's id, or at least 8 characters from its beginning or end
+        #[arg(value_parser = parse::job_ref)]
+        id: faultline_engine::job::JobRef,
+    },
+    /// Say whether jobs would start now, where, and what is in the way, without submitting any; exit code 1 when not all would
+    WouldFit(explain::WouldFitFlags),
     /// Submit a job once more: a new job with the same parameters, demand and limits
     Resubmit(resubmit::ResubmitFlags),
     /// List the nodes
@@ -114,6 +123,11 @@ pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<()
             flags.check()?;
             on_link(session, async |link| faults::order(link, &flags).await).await
         }
+        ClusterCommand::WouldFit(flags) => {
+            let query = flags.query()?;
+            on_link(session, async |link| explain::would_fit(link, query.clone()).await).await
+        }
+        ClusterCommand::Explain { id } => on_link(session, async |link| explain::explain(link, &id).await).await,
         ClusterCommand::Jobs(flags) => on_link(session, async |link| jobs::list(link, &flags).await).await,
         ClusterCommand::Job { id } => on_link(session, async |link| job::show(link, &id).await).await,
         ClusterCommand::Resubmit(flags) => on_link(session, async |link| resubmit::run(link, &flags).await).await,

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faultline_engine::job::{JobId, JobSpec, Priority};
+use faultline_engine::scheduler::WouldFit;
 use faultline_protocol::messages::{
     CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView,
-    KillReply, KillRequest, Query, QueryReply, RateSetting,
+    KillReply, KillRequest, Query, QueryReply, RateSetting, WouldFitQuery,
 };
 use faultline_runtime::metrics::Metrics;
 use futures::future::BoxFuture;
@@ -38,6 +39,7 @@ pub(crate) struct FakeCluster {
     /// Where jobs were asked for as waiting.
     pub(crate) asked_queue: Mutex<Vec<Option<String>>>,
     pub(crate) asked_messaging: AtomicU32,
+    pub(crate) asked_to_fit: Mutex<Vec<WouldFitQuery>>,
     pub(crate) faults: Mutex<Vec<(String, FaultOrder)>>,
     /// Whether no worker answers a ping.
     pub(crate) workers_are_dead: AtomicBool,
@@ -63,6 +65,11 @@ impl FakeCluster {
     }
 }
 
+fn all_would_fit(count: u32) -> WouldFit {
+    let (spots, rejects, summary) = (Vec::new(), Vec::new(), "they would start now".into());
+    WouldFit { count, starts: count, spots, choice: None, rejects, able: 1, nodes: 1, untried: 0, summary }
+}
+
 impl Cluster for FakeCluster {
     fn nats(&self) -> NatsState {
         NatsState { connected: true, silent_for: *self.nats_silent_for.lock().unwrap() }
@@ -76,6 +83,11 @@ impl Cluster for FakeCluster {
                 Query::Jobs { .. } => QueryReply::Jobs(self.held.lock().unwrap().values().cloned().collect()),
                 Query::Stats => QueryReply::Stats(Box::default()),
                 Query::Nodes { .. } | Query::Node { .. } => QueryReply::Nodes(vec![]),
+                Query::WouldFit(query) => {
+                    let count = query.count;
+                    self.asked_to_fit.lock().unwrap().push(query);
+                    QueryReply::WouldFit(Box::new(all_would_fit(count)))
+                }
             })
         })
     }

@@ -144,8 +144,10 @@ pub(super) fn unknown_job(job: JobId) -> ApiError {
 
 async fn ask_leader(app: &App, job: JobId) -> Result<Option<JobView>, ClusterError> {
     match app.cluster.query(Query::Job { job }).await? {
-        QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job)),
+        QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job).map(JobView::said)),
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason)),
-        QueryReply::Stats(_) | QueryReply::Nodes(_) => Err(ClusterError::Failed("the scheduler answered another question".into())),
+        QueryReply::Stats(_) | QueryReply::Nodes(_) | QueryReply::WouldFit(_) => {
+            Err(ClusterError::Failed("the scheduler answered another question".into()))
+        }
     }
 }

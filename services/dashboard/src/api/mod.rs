@@ -4,6 +4,7 @@ mod cancel;
 mod chaos;
 mod control;
 mod events;
+mod explain;
 pub(crate) mod extract;
 mod faults;
 mod incidents;
@@ -51,6 +52,8 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(jobs::list, submit::submit))
         .routes(routes!(jobs::one))
+        .routes(routes!(explain::explain))
+        .routes(routes!(explain::would_fit))
         .routes(routes!(cancel::matching))
         .routes(routes!(cancel::one))
         .routes(routes!(resubmit::resubmit))

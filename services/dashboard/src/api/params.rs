@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use faultline_client::incidents::MAX_INCIDENTS;
-use faultline_engine::job::{JobRef, Priority, is_token};
+use faultline_engine::job::options::DEFAULT_GPU_MILLI;
+use faultline_engine::job::{Demand, GPU_MILLI, JobRef, MAX_GPUS, Priority, is_token};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{EventKind, JobState, Level};
+use faultline_protocol::messages::{EventKind, JobState, Level, WouldFitQuery};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
@@ -140,6 +141,39 @@ impl Pairs {
 fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let clipped: String = text.chars().take(60).collect();
     T::deserialize(StrDeserializer::<ValueError>::new(&clipped)).map_err(|error| error.to_string())
+}
+
+/// `GET /api/v1/would-fit`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WouldFitParams {
+    pub(crate) query: WouldFitQuery,
+}
+
+impl WouldFitParams {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let gpu_milli = pairs.parse("gpus")?.map_or(Ok(DEFAULT_GPU_MILLI), gpu_milli)?;
+        let gpu_memory_mib = pairs.parse("gpu_memory_mib")?.unwrap_or(0);
+        let models = pairs.take("models")?.unwrap_or_default();
+        let models = models.split(',').filter(|model| !model.is_empty()).map(str::to_owned).collect();
+        let kind = pairs.take("kind")?.unwrap_or_default();
+        let count = pairs.parse("count")?.unwrap_or(1);
+        pairs.finish()?;
+        let query = WouldFitQuery { demand: Demand { gpu_milli, gpu_memory_mib, models }, kind, count };
+        query.validate().map_err(|invalid| ApiError::invalid(invalid.field, invalid.problem))?;
+        Ok(Self { query })
+    }
+}
+
+/// GPUs in thousandths.
+pub(super) fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
+    if !(0.0..=f64::from(MAX_GPUS)).contains(&gpus) {
+        return Err(ApiError::invalid("gpus", format!("{gpus} is outside 0 to {MAX_GPUS}")));
+    }
+    let milli = (gpus * f64::from(GPU_MILLI)).round() as u32;
+    if milli == 0 && gpus > 0.0 {
+        return Err(ApiError::invalid("gpus", "the smallest share is 0.001"));
+    }
+    Ok(milli)
 }
 
 /// Which page of rows is wanted.

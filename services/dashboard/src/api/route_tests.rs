@@ -2,6 +2,7 @@
 
 mod admission;
 mod breaking;
+mod explain;
 mod past;
 mod submission;
 

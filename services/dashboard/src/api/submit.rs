@@ -7,9 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use faultline_engine::job::options::{DEFAULT_GPU_MILLI, DEFAULT_MAX_RETRIES, JobOptions, MAX_SIZE};
-use faultline_engine::job::{
-    Demand, GPU_MILLI, InvalidJob, JobId, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, is_whole, options,
-};
+use faultline_engine::job::{Demand, InvalidJob, JobId, MAX_RETRIES, MAX_TIMEOUT_MS, Origin, Param, Params, Priority, is_whole, options};
 use faultline_engine::words::plural;
 use faultline_runtime::clock::random_u128;
 use futures::StreamExt;
@@ -19,6 +17,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::extract::JsonBody;
+use super::params::gpu_milli;
 use crate::app::App;
 use crate::error::{ApiError, ErrorBody, ErrorDetail};
 
@@ -152,17 +151,6 @@ fn bounded(field: &'static str, value: Option<u64>, low: u64, high: u64) -> Resu
         Some(value) if !(low..=high).contains(&value) => Err(ApiError::invalid(field, format!("{value} is outside {low} to {high}"))),
         _ => Ok(()),
     }
-}
-
-fn gpu_milli(gpus: f64) -> Result<u32, ApiError> {
-    if !(0.0..=f64::from(MAX_GPUS)).contains(&gpus) {
-        return Err(ApiError::invalid("gpus", format!("{gpus} is outside 0 to {MAX_GPUS}")));
-    }
-    let milli = (gpus * f64::from(GPU_MILLI)).round() as u32;
-    if milli == 0 && gpus > 0.0 {
-        return Err(ApiError::invalid("gpus", "the smallest share is 0.001"));
-    }
-    Ok(milli)
 }
 
 /// Submit one or many jobs

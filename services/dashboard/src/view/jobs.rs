@@ -392,7 +392,7 @@ impl JobTable {
             submission: None,
         });
         self.overlay(&mut view);
-        view
+        view.said()
     }
 
     /// Ended jobs go first, the oldest of them; then the oldest of all.
@@ -427,6 +427,7 @@ pub(crate) fn ended_view(end: &TerminalRecord) -> JobView {
         submission: None,
     }
     .with_submission(end.submission.clone())
+    .said()
 }
 
 /// Whether so much is better read from the record, when one job is asked for, than kept of thousands.

@@ -25,6 +25,7 @@ fn attempt(node: &str, n: u64, outcome: AttemptOutcome) -> AttemptSummary {
         outcome,
         detail: String::new(),
         why: String::new(),
+        choice: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn row(n: u64, node: &str, ended_at_ms: u64, outcome: AttemptOutcome) -> Attempt
         outcome,
         detail: String::new(),
         why: String::new(),
+        choice: None,
     }
 }
 

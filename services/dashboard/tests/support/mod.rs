@@ -105,6 +105,7 @@ pub(crate) async fn commit_job(nats: &Nats, job: JobId, name: &str, open_seq: u6
         outcome,
         detail: String::new(),
         why: "least loaded".into(),
+        choice: None,
     };
     let record = TerminalRecord {
         job,
@@ -167,6 +168,7 @@ pub(crate) async fn fake_leader(nats: Nats) -> tokio::task::JoinHandle<()> {
                 }
                 Query::Nodes { .. } | Query::Node { .. } => QueryReply::Nodes(vec![]),
                 Query::Jobs { .. } | Query::Job { .. } => QueryReply::Jobs(vec![]),
+                Query::WouldFit(_) => QueryReply::Error("nothing is held here".into()),
             };
             nats.reply(message.reply.unwrap(), &answer).await.unwrap();
         }

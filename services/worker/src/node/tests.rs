@@ -115,6 +115,7 @@ fn assignment(n: u128, gpus: &[u8]) -> Assignment {
         requeues: 0,
         history: vec![],
         why: String::new(),
+        choice: None,
     }
 }
 

@@ -61,6 +61,7 @@ fn row(number: u128, placed_at_ms: u64, ended_at_ms: u64, outcome: AttemptOutcom
         outcome,
         detail: String::new(),
         why: String::new(),
+        choice: None,
     }
 }
 

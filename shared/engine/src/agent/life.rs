@@ -377,6 +377,7 @@ impl Life {
             outcome,
             detail: detail.to_owned(),
             why: assignment.why.clone(),
+            choice: assignment.choice.clone(),
         }
     }
 

@@ -47,6 +47,7 @@ fn assignment(n: u128) -> Assignment {
         requeues: 0,
         history: Vec::new(),
         why: String::new(),
+        choice: None,
         epoch: 1,
     }
 }

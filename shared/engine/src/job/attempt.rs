@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttemptId, JobId, JobSpec};
+use super::{AttemptId, Choice, JobId, JobSpec};
 
 /// How one attempt ended, or that it has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,9 +45,24 @@ pub struct AttemptSummary {
     /// Why the attempt ended so, in words; empty when there is nothing to add.
     #[serde(default)]
     pub detail: String,
-    /// Why this node was chosen.
+    /// Why this node was chosen, in words. Empty on its way over NATS where `choice` says it.
     #[serde(default)]
     pub why: String,
+    /// The same in numbers; none in rows of builds that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Box<Choice>>,
+}
+
+impl AttemptSummary {
+    /// Why this node was chosen, in words; empty when that is not known.
+    pub fn why_words(&self) -> String {
+        self.choice.as_ref().map_or_else(|| self.why.clone(), |choice| choice.words())
+    }
+
+    /// The row as people and programs outside read it: with the words.
+    pub fn say(&mut self) {
+        self.why = self.why_words();
+    }
 }
 
 /// Where a job stands. The last four are terminal.
@@ -119,11 +134,21 @@ pub struct Assignment {
     /// Earlier attempts.
     #[serde(default)]
     pub history: Vec<AttemptSummary>,
+    /// Why its node was chosen, in words; empty where `choice` says it.
     #[serde(default)]
     pub why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Box<Choice>>,
     /// The lease under which it was placed; 0 when that was not said.
     #[serde(default, skip_serializing_if = "crate::unset::is_default")]
     pub epoch: u64,
+}
+
+impl Assignment {
+    /// Why its node was chosen, in words; empty when that is not known.
+    pub fn why_words(&self) -> String {
+        self.choice.as_ref().map_or_else(|| self.why.clone(), |choice| choice.words())
+    }
 }
 
 /// How one attempt ended on a worker.
@@ -176,6 +201,8 @@ pub const MAX_HISTORY: usize = 16;
 /// What is kept of the words about how an attempt ended, and of why its node was chosen, in bytes: a path travels with each message of its job.
 pub const MAX_DETAIL_BYTES: usize = 1024;
 const MAX_WHY_BYTES: usize = 256;
+/// What is kept of the names of a policy and of a runner-up: those of ours are shorter.
+const MAX_NAME_BYTES: usize = 64;
 
 /// Cuts a text to at most so many bytes, between two characters.
 pub fn cut(text: &mut String, most_bytes: usize) {
@@ -186,6 +213,12 @@ pub fn cut(text: &mut String, most_bytes: usize) {
 pub fn push_history(history: &mut Vec<AttemptSummary>, mut row: AttemptSummary) {
     cut(&mut row.detail, MAX_DETAIL_BYTES);
     cut(&mut row.why, MAX_WHY_BYTES);
+    if let Some(choice) = &mut row.choice {
+        cut(&mut choice.policy, MAX_NAME_BYTES);
+        if let Some(second) = &mut choice.runner_up {
+            cut(&mut second.node, MAX_NAME_BYTES);
+        }
+    }
     if history.len() >= MAX_HISTORY {
         history.remove(0);
     }
@@ -228,6 +261,7 @@ mod tests {
             outcome: AttemptOutcome::Lost,
             detail: String::new(),
             why: String::new(),
+            choice: None,
         };
         let mut history = Vec::new();
         for n in 0..20 {

@@ -66,6 +66,7 @@ mod tests {
             outcome: AttemptOutcome::Lost,
             detail: detail.into(),
             why: String::new(),
+            choice: None,
         }
     }
 

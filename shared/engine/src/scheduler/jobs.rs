@@ -116,7 +116,7 @@ impl Scheduler {
     fn wait(&mut self, job: JobId, now_ms: u64) {
         if let Some(held) = self.jobs.get_mut(&job) {
             let class = self.planner.class(&task_class(&held.spec));
-            held.state = HeldState::Waiting { since_ms: now_ms, class };
+            held.state = HeldState::Waiting { since_ms: now_ms, placed_before: self.counters.placed, class };
             if self.planner.turns(class).next().is_none() {
                 // Its number may have been another class's.
                 self.rejects.get_mut().remove(&class);
@@ -349,6 +349,7 @@ impl Scheduler {
             progress_permille: 0,
             delivered_again: false,
             why: assignment.why.clone(),
+            choice: assignment.choice.clone(),
             placement,
         });
         let held = Held {

@@ -13,6 +13,7 @@ mod clock_tests;
 mod counters;
 mod durations;
 mod epoch;
+mod explain;
 mod fencing;
 pub mod flight;
 #[cfg(test)]
@@ -43,21 +44,23 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, JobId, JobSpec, Path, Priority};
+use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, Choice, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
 pub use call::Call;
 pub use counters::{Counters, GpuTime, Recent, Totals};
 pub use durations::{BOUNDS_MS, Durations};
 pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
+pub use explain::{MAX_WOULD_FIT, Spot, WouldFit, check_would_fit};
 pub use gpu_slot::GpuSlot;
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
 pub use place::WaitingReasons;
+pub use planning::{machine_of, task_class_of, turn_of};
 pub use policy::PolicyName;
 pub use sync::{PendingMessage, SyncPart, SyncedNode};
 pub use violation::Violation;
-pub use why::{Reject, RejectReason, WhyWaiting};
+pub use why::{PlaceInLine, Reject, RejectReason, WhyWaiting};
 
 /// Every duration that the scheduler knows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +144,7 @@ pub enum Note {
         job: JobId,
         attempt: AttemptId,
         node: String,
-        why: String,
+        choice: Box<Choice>,
         /// Before this attempt.
         path: Path,
     },
@@ -175,7 +178,9 @@ pub struct RunningState {
     pub progress_permille: u16,
     /// JetStream delivered its job again while it was believed to run: the news of its failure may be on the way.
     pub delivered_again: bool,
+    /// Why there, in words: of an attempt that was adopted from a leader that did not say it in numbers.
     pub why: String,
+    pub choice: Option<Box<Choice>>,
     /// What it holds in the planner's books.
     placement: Placement,
 }
@@ -188,6 +193,8 @@ pub enum HeldState {
     /// It waits for room.
     Waiting {
         since_ms: u64,
+        /// How many placements there had been when it began to wait.
+        placed_before: u64,
         /// What it asks of a node, as the planner knows it.
         class: ClassId,
     },
@@ -523,6 +530,7 @@ impl RunningState {
             outcome,
             detail: detail.to_owned(),
             why: self.why.clone(),
+            choice: self.choice.clone(),
         }
     }
 }

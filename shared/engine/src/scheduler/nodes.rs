@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use faultline_planner::NodeId;
 
 use super::gpu_slot::GpuSlot;
-use super::planning::{machine, task_class};
+use super::planning::{machine_of, task_class};
 use super::refusals::Refusals;
 use super::sync::{Hearing, Stranger};
 use super::{Action, Held, HeldState, NodeState, Scheduler};
@@ -132,7 +132,7 @@ impl Scheduler {
         if let Some(before) = self.planner.node(&spec.node) {
             self.planner.leave(before);
         }
-        self.planner.join(&machine(spec)).unwrap_or_else(|invalid| unreachable!("its GPUs were counted and it has left: {invalid}"))
+        self.planner.join(&machine_of(spec)).unwrap_or_else(|invalid| unreachable!("its GPUs were counted and it has left: {invalid}"))
     }
 
     /// A node that runs something says something else of itself: what it runs is booked anew.

@@ -1,46 +1,17 @@
-//! The placement pass: the planner decides, and what it decided becomes attempts. Why a job went where it went, and why another one still
-//! waits, is put into words here.
+//! The placement pass: the planner decides, and what it decided becomes attempts. Why jobs still wait is counted here, class by class.
 
-use faultline_planner::{ClassId, Decision, Limits, Placed};
+use faultline_planner::{ClassId, Decision, Limits, Placed, Why};
 use rand::RngExt;
 
 use super::why::{Reject, WhyWaiting, rejects, summarise};
-use super::{Action, GpuSlot, HeldState, NodeState, Note, PolicyName, RunningState, Scheduler};
-use crate::job::{Assignment, AttemptId, GPU_MILLI, JobId};
-use crate::words::{plural, span};
+use super::{Action, HeldState, Note, RunningState, Scheduler};
+use crate::job::{Assignment, AttemptId, Choice, JobId, RunnerUp};
+use crate::words::span;
 
 /// For how long an answer of all nodes is given again.
 const REASONS_AGE_MS: u64 = 2_000;
 /// How many classes of jobs all nodes are asked about for one answer: with 10,000 nodes, some milliseconds.
 const LOOKS_FOR_REASONS: usize = 64;
-
-impl NodeState {
-    /// Thousandths of its GPUs that are free, and in all. A GPU that is out of service has nothing free.
-    fn gpu_milli(&self) -> (u32, u32) {
-        let free = |slot: &GpuSlot| if slot.out_of_service { 0 } else { GPU_MILLI.saturating_sub(slot.used_milli) };
-        (self.slots.iter().map(free).sum(), self.slots.iter().map(|_| GPU_MILLI).sum())
-    }
-
-    /// What spoke for this node before the job was placed there.
-    fn why(&self, policy: PolicyName) -> String {
-        let (free_milli, all_milli) = self.gpu_milli();
-        let name = policy.as_str();
-        match policy {
-            PolicyName::LeastLoaded => {
-                let part = |free: u32, all: u32| if all == 0 { 1.0 } else { f64::from(free) / f64::from(all) };
-                let running = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
-                let free_part = part(free_milli, all_milli).min(part(self.spec.slots.saturating_sub(running), self.spec.slots));
-                format!("{name}: {:.0} % free", free_part * 100.0)
-            }
-            PolicyName::FirstFit => format!("{name}: the lowest name"),
-            PolicyName::RoundRobin => format!("{name}: its turn"),
-            PolicyName::Random => format!("{name}: drawn"),
-            PolicyName::BestFit | PolicyName::DotProduct | PolicyName::GpuPacking | PolicyName::GpuClustering => {
-                format!("{name}: {:.2} GPUs were free", f64::from(free_milli) / 1000.0)
-            }
-        }
-    }
-}
 
 impl Scheduler {
     /// Places what can be placed, as much as one pass may. Does nothing while a new leader still listens, or while workers refuse its
@@ -78,9 +49,9 @@ impl Scheduler {
         let node_name = self.planner.node_name(placed.node()).to_owned();
         let gpus: Vec<u8> = placed.gpus().iter().map(|gpu| gpu as u8).collect();
         let placed_at_ms = self.cluster_time(now_ms);
+        let choice = Box::new(self.choice(&placed.why));
         let (Some(held), Some(node)) = (self.jobs.get_mut(&job), self.nodes.get_mut(&node_name)) else { return };
         let attempt = AttemptId::new(placed_at_ms, self.rng.random());
-        let why = format!("{}, best of {} of {}", node.why(self.policy), placed.why.fitting, plural(placed.why.nodes.into(), "node"));
         self.waiting[held.spec.priority as usize] -= 1;
         node.book(&gpus, &held.spec);
         node.attempts.insert(attempt, job);
@@ -108,11 +79,12 @@ impl Scheduler {
             failures: held.path.failures,
             requeues: held.path.requeues,
             history: held.path.history.clone(),
-            why: why.clone(),
+            why: String::new(),
+            choice: Some(choice.clone()),
             epoch: self.epoch,
         };
         actions.push(Action::Assign { worker: node.spec.worker.clone(), assignment: Box::new(assignment) });
-        actions.push(Action::Note(Note::Placed { job, attempt, node: node_name.clone(), why: why.clone(), path: held.path.clone() }));
+        actions.push(Action::Note(Note::Placed { job, attempt, node: node_name.clone(), choice: choice.clone(), path: held.path.clone() }));
         held.state = HeldState::Running(RunningState {
             attempt,
             node: node_name.clone(),
@@ -124,15 +96,35 @@ impl Scheduler {
             seen_at_ms: None,
             progress_permille: 0,
             delivered_again: false,
-            why,
+            why: String::new(),
+            choice: Some(choice),
             placement: placed.placement,
         });
         self.check_booked(&node_name, &gpus, actions);
     }
 
+    /// What the planner says of a node, with names.
+    pub(super) fn choice(&self, why: &Why) -> Choice {
+        let runner_up = why.runner_up.map(|(node, score)| RunnerUp { node: self.planner.node_name(node).to_owned(), score });
+        Choice {
+            policy: self.policy_name().to_owned(),
+            score: why.score,
+            full_score: self.planner.full_score(),
+            runner_up,
+            fitting: why.fitting,
+            nodes: why.nodes,
+        }
+    }
+
     /// Why a job still waits; `None` when it does not, or is not here.
     pub fn why_waiting(&self, job: JobId, now_ms: u64) -> Option<WhyWaiting> {
         WaitingReasons { scheduler: self, now_ms, max_age_ms: 0, looks_left: 1 }.of(job)
+    }
+
+    /// The same as it was up to two seconds ago, with the job's place in the order. Goes through all jobs before it.
+    pub fn why_waiting_in_full(&self, job: JobId, now_ms: u64) -> Option<WhyWaiting> {
+        let why = self.waiting_reasons(now_ms).of(job)?;
+        Some(WhyWaiting { place: self.place_in_line(job), ..why })
     }
 
     /// The same for many jobs, as it was up to two seconds ago.
@@ -155,7 +147,7 @@ impl WaitingReasons<'_> {
     pub fn of(&mut self, job: JobId) -> Option<WhyWaiting> {
         let (scheduler, now_ms) = (self.scheduler, self.now_ms);
         let (since_ms, rejects, summary) = match &scheduler.jobs.get(&job)?.state {
-            HeldState::Waiting { since_ms, class } => {
+            HeldState::Waiting { since_ms, class, .. } => {
                 let rejects = self.rejects(*class);
                 let summary = match &rejects {
                     _ if now_ms < scheduler.ready_at_ms => "a new leader listens before it places".to_owned(),
@@ -176,7 +168,7 @@ impl WaitingReasons<'_> {
             }
             HeldState::Running(_) => return None,
         };
-        Some(WhyWaiting { since_ms: scheduler.cluster_time(since_ms), rejects, summary })
+        Some(WhyWaiting { since_ms: scheduler.cluster_time(since_ms), rejects, summary, place: None })
     }
 
     /// `None` when it is not known and would take one look too many.

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::super::tests::{SETTLED, alive, assignments, beat, delivery, leader, node, spec, submit};
-use super::super::{Beat, NodeSpec, RunningSign, SchedulerConfig};
+use super::super::{Beat, GpuSlot, NodeSpec, NodeState, PolicyName, RunningSign, SchedulerConfig};
 use super::*;
-use crate::job::{AttemptOutcome, EndedAttempt, JobSpec, Told};
+use crate::job::{AttemptOutcome, EndedAttempt, GPU_MILLI, JobSpec, Told};
 use crate::node::{GpuTelemetry, Health};
 
 /// Whether the node would take the job now, by what the scheduler itself has written down.
@@ -208,15 +208,15 @@ fn the_reason_for_a_node_is_what_it_was_like_before_the_job_came() {
         for number in 1..=3 {
             actions.extend(submit(&mut scheduler, spec(number, 500), SETTLED));
         }
-        assignments(&actions)[2].why.clone()
+        assignments(&actions)[2].why_words()
     };
     // The third of three jobs: two of the three nodes can be heard.
     assert_eq!(why(PolicyName::LeastLoaded), "least-loaded: 75 % free, best of 2 of 3 nodes");
-    assert_eq!(why(PolicyName::BestFit), "best-fit: 1.00 GPUs were free, best of 2 of 3 nodes");
-    assert_eq!(why(PolicyName::FirstFit), "first-fit: the lowest name, best of 2 of 3 nodes");
+    assert_eq!(why(PolicyName::BestFit), "best-fit: score 96.88 of 100, best of 2 of 3 nodes");
+    assert_eq!(why(PolicyName::FirstFit), "first-fit: the first by name, best of 2 of 3 nodes");
     assert_eq!(why(PolicyName::RoundRobin), "round-robin: its turn, best of 2 of 3 nodes");
     assert_eq!(why(PolicyName::Random), "random: drawn, best of 2 of 3 nodes");
-    assert_eq!(why(PolicyName::GpuPacking), "gpu-packing: 1.00 GPUs were free, best of 2 of 3 nodes");
+    assert_eq!(why(PolicyName::GpuPacking), "gpu-packing: score 49 of 100, best of 2 of 3 nodes");
 }
 
 #[test]

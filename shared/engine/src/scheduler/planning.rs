@@ -4,7 +4,7 @@
 use faultline_planner::{MAX_NODE_GPUS, Machine, Planner, Settings, TaskClass, TieRule, Turn};
 
 use super::policy::PolicyName;
-use crate::job::JobSpec;
+use crate::job::{Demand, JobId, JobSpec, Priority};
 use crate::node::NodeSpec;
 
 /// Of equal nodes the lowest name is taken, so that the order in which nodes registered decides nothing.
@@ -14,20 +14,25 @@ pub(super) fn new_planner(policy: PolicyName, seed: u64) -> Planner {
 }
 
 pub(super) fn task_class(spec: &JobSpec) -> TaskClass {
+    task_class_of(&spec.demand, &spec.kind)
+}
+
+/// What a job with this demand and of this kind asks of a node.
+pub fn task_class_of(demand: &Demand, kind: &str) -> TaskClass {
     let short = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     TaskClass {
         cpu_milli: 0,
         memory_mib: 0,
-        gpus: short(spec.demand.gpu_count()),
-        gpu_milli: short(spec.demand.milli_per_gpu()),
-        gpu_memory_mib: spec.demand.gpu_memory_mib,
-        models: spec.demand.models.clone(),
-        kind: spec.kind.clone(),
+        gpus: short(demand.gpu_count()),
+        gpu_milli: short(demand.milli_per_gpu()),
+        gpu_memory_mib: demand.gpu_memory_mib,
+        models: demand.models.clone(),
+        kind: kind.to_owned(),
     }
 }
 
-/// Of a node with more GPUs than the planner knows, the others stay free.
-pub(super) fn machine(spec: &NodeSpec) -> Machine {
+/// The node as the planner knows it. Of one with more GPUs than it knows, the others stay free.
+pub fn machine_of(spec: &NodeSpec) -> Machine {
     let gpu = |gpu: &crate::node::GpuDescriptor| faultline_planner::Gpu { model: gpu.model.clone(), memory_mib: gpu.memory_mib };
     Machine {
         name: spec.node.clone(),
@@ -45,6 +50,11 @@ pub(super) fn machine(spec: &NodeSpec) -> Machine {
 /// step longer, so no job starves behind a stream of urgent work. The times are those at which JetStream stored the jobs: one clock for all
 /// of them. Submitters' clocks decide nothing.
 pub(super) fn turn(spec: &JobSpec, stored_at_ms: u64, aging_ms: u64) -> Turn {
-    let order = stored_at_ms.saturating_add(aging_ms.saturating_mul(spec.priority as u64));
-    Turn { order, job: spec.id.to_bytes() }
+    turn_of(spec.id, spec.priority, stored_at_ms, aging_ms)
+}
+
+/// The same of a job of which no more is known.
+pub fn turn_of(job: JobId, priority: Priority, stored_at_ms: u64, aging_ms: u64) -> Turn {
+    let order = stored_at_ms.saturating_add(aging_ms.saturating_mul(priority as u64));
+    Turn { order, job: job.to_bytes() }
 }

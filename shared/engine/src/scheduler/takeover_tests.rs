@@ -213,6 +213,7 @@ fn untold(outcome: AttemptOutcome) -> EndedAttempt {
         outcome,
         detail: "no answer".into(),
         why: String::new(),
+        choice: None,
     };
     EndedAttempt {
         job: assignment.spec.id,

@@ -414,6 +414,7 @@ fn row() -> AttemptSummary {
         outcome: AttemptOutcome::Lost,
         detail: String::new(),
         why: String::new(),
+        choice: None,
     }
 }
 

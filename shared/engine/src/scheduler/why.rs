@@ -85,6 +85,30 @@ pub struct WhyWaiting {
     pub rejects: Vec<Reject>,
     /// For people.
     pub summary: String,
+    /// Where it stands in the order; only of a job that waits for room, and only where one job is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceInLine>,
+}
+
+/// Where a job that waits for room stands, and what may come of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlaceInLine {
+    /// How many jobs wait here for room, this one among them.
+    pub waiting: u64,
+    /// How many of them go before it.
+    pub ahead: u64,
+    /// How many of those ask for the same as it does.
+    pub ahead_alike: u64,
+    /// No node has room for it, so that jobs behind it go ahead when they fit. Otherwise it has yet to be tried.
+    pub stands_aside: bool,
+    /// How many jobs have been placed since it began to wait.
+    pub placed_meanwhile: u64,
+    /// How many nodes could run it if they were open and empty, of how many.
+    pub able: u32,
+    pub nodes: u32,
+    /// When it is given up because no node could ever run it, unless the nodes change before; none while one could.
+    #[serde(default)]
+    pub given_up_at_ms: Option<u64>,
 }
 
 /// The planner's count of refusals as it travels, in the order of the reasons.

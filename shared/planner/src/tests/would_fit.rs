@@ -4,7 +4,7 @@ use super::against_scan::{Act, Scan, a_machine, a_task, an_act, settings};
 use super::{gpu_task, machine, turn};
 use crate::class::{Closed, Reason};
 use crate::decision::{Decision, Limits, Placed};
-use crate::gpus::{GpuSet, WHOLE_GPU_MILLI};
+use crate::gpus::GpuSet;
 use crate::node::NodeId;
 use crate::planner::Planner;
 use crate::settings::{PolicyName, Settings};
@@ -63,10 +63,11 @@ proptest! {
         prop_assert!(!refused_before || would.placed.is_empty(), "tasks of this class wait already");
         let really = passes(planner);
         let draws = settings.policy == PolicyName::Random || settings.tie == TieRule::Random && settings.policy != PolicyName::RoundRobin;
-        // GPUs that are drawn decide how many tasks fit that take a part of several.
-        let parts_are_drawn = settings.policy == PolicyName::Random && task.gpus > 1 && task.gpu_milli < WHOLE_GPU_MILLI;
-        if draws {
-            prop_assert!(parts_are_drawn || would.placed.len() == really.len());
+        if settings.policy == PolicyName::Random {
+            // How many fit depends on which GPUs are drawn.
+            prop_assert_eq!(would.placed.is_empty(), really.is_empty());
+        } else if draws {
+            prop_assert_eq!(would.placed.len(), really.len());
         } else if settings.tie == TieRule::LeastRecentlyUsed {
             // Nodes that never got a task are equal in every respect, and any of them may be called the runner-up.
             prop_assert_eq!(would.placed.iter().map(without_name).collect::<Vec<_>>(), really.iter().map(without_name).collect::<Vec<_>>());

@@ -143,7 +143,7 @@ impl From<&AttemptSummary> for Row {
             ended_at_ms: row.ended_at_ms,
             outcome: OUTCOMES.iter().position(|outcome| *outcome == row.outcome).unwrap_or(0) as u8,
             detail: row.detail.clone(),
-            why: row.why.clone(),
+            why: row.why_words(),
         }
     }
 }
@@ -161,6 +161,7 @@ fn summary(row: Row) -> Result<AttemptSummary, Unreadable> {
         outcome: numbered(&OUTCOMES, row.outcome)?,
         detail: row.detail,
         why: row.why,
+        choice: None,
     })
 }
 

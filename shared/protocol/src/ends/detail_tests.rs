@@ -18,6 +18,7 @@ fn row(outcome: AttemptOutcome) -> AttemptSummary {
         outcome,
         detail: if outcome == AttemptOutcome::Committed { String::new() } else { "why it ended so".into() },
         why: "best-fit: 2 of 8 GPUs were free".into(),
+        choice: None,
     }
 }
 

@@ -25,6 +25,7 @@ pub use jobs::{DeadLetter, JobState, LedgerSnapshot, LedgerState, OpenMarker, Qu
 pub use nodes::{Goodbye, Heartbeat, NodeRegistration, RunningBrief, Verdict};
 pub use query::{
     CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply,
+    WouldFitQuery,
 };
 pub use record::{OPEN, Record, RecordState, is_returned};
 pub use work::{AssignBatch, Assignment, EndedAttempt, EndedBatch, EpochRefused, NodeSync, NodeSyncPart, RunningAttempt, WorkerSync};

@@ -1,8 +1,8 @@
 //! `sched.query` and `sched.cancel`: what the leading scheduler answers. The same types are the REST API's.
 
-use faultline_engine::job::{AttemptOutcome, AttemptSummary, Demand, JobId, Priority, Submission};
+use faultline_engine::job::{AttemptOutcome, AttemptSummary, Demand, InvalidJob, JobId, Priority, Submission};
 use faultline_engine::node::{GpuTelemetry, Health, NodeSpec};
-use faultline_engine::scheduler::WhyWaiting;
+use faultline_engine::scheduler::{WhyWaiting, WouldFit, check_would_fit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -34,6 +34,26 @@ pub enum Query {
     Job {
         job: JobId,
     },
+    /// What would become of jobs that were submitted now. Submits and books nothing.
+    WouldFit(WouldFitQuery),
+}
+
+/// Equal jobs that are not submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WouldFitQuery {
+    pub demand: Demand,
+    /// Empty for one that every node runs.
+    #[serde(default)]
+    pub kind: String,
+    pub count: u32,
+}
+
+impl WouldFitQuery {
+    /// # Errors
+    /// Names the field that cannot be meant.
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        check_would_fit(&self.demand, &self.kind, self.count)
+    }
 }
 
 message!(Query, "query");
@@ -44,6 +64,7 @@ pub enum QueryReply {
     Stats(Box<ClusterStats>),
     Nodes(Vec<NodeView>),
     Jobs(Vec<JobView>),
+    WouldFit(Box<WouldFit>),
     /// The query could not be answered: in words.
     Error(String),
 }
@@ -111,6 +132,12 @@ impl JobView {
 }
 
 impl JobView {
+    /// As people and programs outside read it: with the words for why each node was chosen, which do not travel over NATS.
+    pub fn said(mut self) -> Self {
+        self.attempts.iter_mut().for_each(AttemptSummary::say);
+        self
+    }
+
     /// How it stands, in the words of the glossary.
     pub fn state_words(&self) -> &'static str {
         match self.state {

@@ -2,6 +2,7 @@
 //! default here, because the old files do not have it; a value that is there already never changes.
 
 mod chaos;
+mod explain;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ fn lost_attempt() -> AttemptSummary {
         outcome: AttemptOutcome::Lost,
         detail: "the node is dead: silent for 5.2 s, phi 11.3".into(),
         why: "least-loaded: 8 of 8 GPUs free".into(),
+        choice: None,
     }
 }
 
@@ -105,6 +107,7 @@ fn assignment() -> Assignment {
         requeues: 1,
         history: vec![lost_attempt()],
         why: "least-loaded: 7 of 8 GPUs free".into(),
+        choice: None,
         epoch: 0,
     }
 }
@@ -560,6 +563,7 @@ fn queries() -> Vec<Sample> {
         since_ms: T,
         rejects: vec![Reject { reason: RejectReason::GpuShareTaken, nodes: 6 }, Reject { reason: RejectReason::NotAlive, nodes: 2 }],
         summary: "6 nodes: GPU share taken; 2 nodes: not alive".into(),
+        place: None,
     };
     let job = JobView {
         id: job_id(),
@@ -580,9 +584,10 @@ fn queries() -> Vec<Sample> {
         waiting: Some(why),
         submission: None,
     };
+    let explained = explain::all(assignment(), job.clone());
     let told = job.clone().with_submission(Some(Submission::from(&resubmitted())));
     let answer = CancelAnswer { job: job_id(), outcome: CancelOutcome::AlreadyEnded, detail: "it is committed already".into() };
-    vec![
+    let mut all = vec![
         sample("", Query::Jobs { after: Some(job_id()), limit: 200 }),
         sample("stats", Query::Stats),
         sample("nodes", Query::Nodes { after: None, limit: 50 }),
@@ -595,5 +600,7 @@ fn queries() -> Vec<Sample> {
         sample("error", QueryReply::Error("no such node".into())),
         sample("", CancelRequest { jobs: vec![job_id()], by: "cli".into() }),
         sample("", CancelReply { answers: vec![answer] }),
-    ]
+    ];
+    all.extend(explained);
+    all
 }

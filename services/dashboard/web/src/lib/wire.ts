@@ -30,6 +30,7 @@ export type AttemptOutcome = 'running' | 'committed' | 'failed' | 'timed_out' | 
 /** One row of a job's path. */
 export interface AttemptSummary {
   attempt: AttemptId;
+  choice?: Choice | null;
   /** Why the attempt ended so, in words; empty when there is nothing to add. */
   detail?: string;
   ended_at_ms?: number | null;
@@ -42,7 +43,7 @@ export interface AttemptSummary {
   outcome: AttemptOutcome;
   placed_at_ms: number;
   started_at_ms?: number | null;
-  /** Why this node was chosen. */
+  /** Why this node was chosen, in words. Empty on its way over NATS where `choice` says it. */
   why?: string;
 }
 export type BTreeMap = Record<string, boolean | number | string>;
@@ -264,6 +265,20 @@ export interface ChaosState {
   running?: ChaosProgress | null;
   /** Runs that have ended since `up` started, as far as it keeps them: another number means that there is another report. */
   runs_ended: number;
+}
+/** Why a node was chosen for an attempt, in numbers. Scores are of the policy: only their order counts. */
+export interface Choice {
+  /** How many nodes had room for the job. */
+  fitting: number;
+  /** The score of a node that everything speaks for; 0 where the policy scores all nodes alike. */
+  full_score?: number;
+  /** How many nodes there were. */
+  nodes: number;
+  /** The policy in force. */
+  policy: string;
+  runner_up?: RunnerUp | null;
+  /** The node's score before the job was placed there. The highest gets the job. */
+  score?: number;
 }
 /** One clause of a hypothesis and what was measured. */
 export interface ClauseResult {
@@ -491,6 +506,22 @@ export interface EventsPage {
   items: NumberedEvent[];
   /** Ask with `after` set to this for what comes next. */
   next_after: number;
+}
+/** Why a job waits, or runs where it does. */
+export interface Explanation {
+  attempt?: AttemptSummary | null;
+  job: JobId;
+  /** For people. */
+  lines: ExplanationLine[];
+  name: string;
+  state: JobState;
+  waiting?: WhyWaiting | null;
+}
+/** One thing about a job. */
+export interface ExplanationLine {
+  /** Such as `why not yet`. */
+  about: string;
+  words: string;
 }
 /** What brought a fault about. */
 export type FaultCause = 'hazard' | 'ordered' | 'correlated' | 'observed';
@@ -1000,6 +1031,24 @@ export interface PhaseFigures {
   throughput_per_s: number;
   to_ms: number;
 }
+/** Where a job that waits for room stands, and what may come of it. */
+export interface PlaceInLine {
+  /** How many nodes could run it if they were open and empty, of how many. */
+  able: number;
+  /** How many of them go before it. */
+  ahead: number;
+  /** How many of those ask for the same as it does. */
+  ahead_alike: number;
+  /** When it is given up because no node could ever run it, unless the nodes change before; none while one could. */
+  given_up_at_ms?: number | null;
+  nodes: number;
+  /** How many jobs have been placed since it began to wait. */
+  placed_meanwhile: number;
+  /** No node has room for it, so that jobs behind it go ahead when they fit. Otherwise it has yet to be tried. */
+  stands_aside: boolean;
+  /** How many jobs wait here for room, this one among them. */
+  waiting: number;
+}
 /** Who goes first when GPUs are short. The order of the variants is the order of service. */
 export type Priority = 'urgent' | 'high' | 'normal' | 'low';
 /** A process that was started in the place of one that ended. */
@@ -1110,6 +1159,11 @@ export interface RunStarted {
   run: string;
   seed: number;
 }
+/** The second best node. */
+export interface RunnerUp {
+  node: string;
+  score: number;
+}
 export interface RunningBrief {
   attempt: AttemptId;
   /** The lease under which it was placed. */
@@ -1164,6 +1218,12 @@ export interface SessionReply {
 /** The token, as it is in the file of `--token-file`. */
 export interface SignIn {
   token: string;
+}
+/** Where a job would run. */
+export interface Spot {
+  /** Indexes of the GPUs on the node. */
+  gpus: number[];
+  node: string;
 }
 /** Percentiles of some durations, in milliseconds, by nearest rank. */
 export interface Spread {
@@ -1348,6 +1408,7 @@ export interface VerdictMark {
 }
 /** Why a job still waits. */
 export interface WhyWaiting {
+  place?: PlaceInLine | null;
   /** Why each node said no when it was last asked; empty when that is not known. */
   rejects: Reject[];
   since_ms: number;
@@ -1366,4 +1427,23 @@ export interface Window {
   /** There were more than 5,000 bars: the youngest are here. */
   truncated: boolean;
   verdicts: VerdictMark[];
+}
+/** What would become of equal jobs that were submitted now. */
+export interface WouldFit {
+  /** How many nodes could run one if they were open and empty, of how many. */
+  able: number;
+  choice?: Choice | null;
+  /** How many were asked about. */
+  count: number;
+  nodes: number;
+  /** Why each node refuses the next one; empty when there is room for all. */
+  rejects: Reject[];
+  /** Where those would run that there is room for, in the order in which they would be placed; not all of them when the answer would be too long. */
+  spots: Spot[];
+  /** How many of them would start now. */
+  starts: number;
+  /** For people. */
+  summary: string;
+  /** Jobs that wait and have yet to be tried: they go first. */
+  untried?: number;
 }

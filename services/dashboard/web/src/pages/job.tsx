@@ -1,11 +1,12 @@
 // One job: its path with an attempt a row, why it was placed there or waits, and its messages on NATS.
 
+import { Fragment } from 'preact';
 import { get, post } from '../lib/api';
 import { bytes, clock, fixed, instant, jobStateWords, plural, shortId, span, words } from '../lib/format';
 import { showParam } from '../lib/params';
 import { go, inspect } from '../lib/route';
 import { serviceNow } from '../lib/store';
-import type { AttemptSummary, JobDetail, Loss, StoredMessage, Submission } from '../lib/wire';
+import type { AttemptSummary, Explanation, JobDetail, Loss, StoredMessage, Submission } from '../lib/wire';
 import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Icon } from '../ui/icons';
@@ -72,9 +73,14 @@ export function JobPage({ id }: { id: string }) {
         <Panel title="Path" class="span-8">
           <Path job={job} />
         </Panel>
-        <Panel title="Job" class="span-4">
-          <Facts job={job} />
-        </Panel>
+        <div class="stack span-4">
+          <Panel title="Why">
+            <Why id={job.id} />
+          </Panel>
+          <Panel title="Job">
+            <Facts job={job} />
+          </Panel>
+        </div>
       </div>
       <Panel
         title={
@@ -87,6 +93,28 @@ export function JobPage({ id }: { id: string }) {
         <Messages messages={job.messages} />
       </Panel>
     </>
+  );
+}
+
+/** Why it waits, or runs where it does, in the words of the service. */
+function Why({ id }: { id: string }) {
+  const loaded = useLoad(`why ${id}`, (signal) => get<Explanation>(`/jobs/${encodeURIComponent(id)}/explain`, signal), 2000);
+  if (!loaded.data) {
+    return loaded.error !== null ? (
+      <Failed what="Why cannot be said" error={loaded.error} retry={loaded.reload} />
+    ) : (
+      <Loading rows={4} />
+    );
+  }
+  return (
+    <dl class="facts">
+      {loaded.data.lines.map(({ about, words: said }) => (
+        <Fragment key={about}>
+          <dt>{about.charAt(0).toUpperCase() + about.slice(1)}</dt>
+          <dd>{said}</dd>
+        </Fragment>
+      ))}
+    </dl>
   );
 }
 
