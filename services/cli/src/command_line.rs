@@ -40,7 +40,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Give it work", &["submit", "jobs", "job", "explain", "cancel", "resubmit", "rate", "mix"]),
     ("Look at it", &["top", "nodes", "node", "incidents", "report", "record", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
-    ("Plan it", &["would-fit", "lab"]),
+    ("Plan it", &["would-fit", "what-if", "lab"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),
     ("Help and tools", &["glossary", "options", "completions", "man", "decode"]),
 ];

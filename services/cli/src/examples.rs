@@ -267,6 +267,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "what-if",
+        &[
+            ("faultline what-if", "every policy beside the cluster as it is"),
+            ("faultline what-if --policy best-fit --policy fgd", "two of them"),
+        ],
+    ),
+    (
         "resubmit",
         &[
             (concat!("faultline resubmit ", id!()), "the same job once more"),

@@ -20,6 +20,7 @@ mod report;
 mod resubmit;
 mod submit;
 mod wait;
+mod what_if;
 
 use clap::Subcommand;
 
@@ -51,6 +52,8 @@ pub(crate) enum ClusterCommand {
     },
     /// Say whether jobs would start now, where, and what is in the way, without submitting any; exit code 1 when not all would
     WouldFit(explain::WouldFitFlags),
+    /// Place the jobs that run and wait now by other policies, in this process, and compare; changes nothing
+    WhatIf(what_if::WhatIfFlags),
     /// Submit a job once more: a new job with the same parameters, demand and limits
     Resubmit(resubmit::ResubmitFlags),
     /// List the nodes
@@ -127,6 +130,7 @@ pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<()
             let query = flags.query()?;
             on_link(session, async |link| explain::would_fit(link, query.clone()).await).await
         }
+        ClusterCommand::WhatIf(flags) => on_link(session, async |link| what_if::run(link, &flags).await).await,
         ClusterCommand::Explain { id } => on_link(session, async |link| explain::explain(link, &id).await).await,
         ClusterCommand::Jobs(flags) => on_link(session, async |link| jobs::list(link, &flags).await).await,
         ClusterCommand::Job { id } => on_link(session, async |link| job::show(link, &id).await).await,
