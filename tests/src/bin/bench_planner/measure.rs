@@ -12,6 +12,10 @@ use crate::args::Args;
 use crate::cluster;
 use crate::cpu::CpuClock;
 
+/// Questions about what would fit.
+const QUESTIONS: usize = 16;
+/// Tasks of one question.
+const ASKED_TASKS: usize = 1_000;
 /// Jobs of each class that wait at the beginning, at least.
 const BACKLOG: usize = 2_048;
 
@@ -46,6 +50,8 @@ pub(crate) struct Measured {
     /// A job's end and the pass after it; where nothing else has changed.
     pub(crate) freed_place: Option<Duration>,
     pub(crate) index_bytes_per_node: f64,
+    /// The longest of some questions about what would fit.
+    pub(crate) longest_question: Duration,
 }
 
 struct Bench {
@@ -88,6 +94,7 @@ pub(crate) fn measure(args: &Args, policy: PolicyName, nodes: u32, classes: u32,
         longest_pass: longest_pass.or(bench.timed_pass).unwrap_or_default(),
         freed_place,
         index_bytes_per_node: bench.planner.index_bytes() as f64 / f64::from(nodes),
+        longest_question: bench.longest_question(),
     })
 }
 
@@ -134,6 +141,15 @@ impl Bench {
         let pass = self.planner.pass(Limits::default());
         self.timed_pass = start.map(|(longest, start)| longest.max(self.clock.now() - start));
         pass
+    }
+
+    fn longest_question(&self) -> Duration {
+        let ask = |task: &TaskClass| {
+            let start = self.clock.now();
+            std::hint::black_box(self.planner.would_fit(task, ASKED_TASKS));
+            self.clock.now() - start
+        };
+        self.tasks.iter().cycle().take(QUESTIONS).map(ask).max().unwrap_or_default()
     }
 
     /// Jobs of random classes come, all find room, and the oldest end.

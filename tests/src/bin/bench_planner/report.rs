@@ -16,6 +16,7 @@ pub(crate) fn line(measured: &Measured, tie: TieRule) -> Value {
         "placements_per_s": measured.placements_per_s.round(),
         "longest_pass_us": measured.longest_pass.as_micros(),
         "freed_place_us": measured.freed_place.map(|took| (took.as_secs_f64() * 1e8).round() / 100.0),
+        "longest_question_us": measured.longest_question.as_micros(),
         "index_bytes_per_node": measured.index_bytes_per_node.round(),
     })
 }
@@ -57,6 +58,13 @@ pub(crate) fn table(all: &[Measured], memory: &Memory) -> String {
     if let Some((one, took)) = freed.and_then(|one| Some((one, one.freed_place?))) {
         let what = format!("{}, {} nodes, {} classes", one.policy.as_str(), one.nodes, one.classes);
         text.push_str(&format!("A freed place cost {:.1} us at most ({what}).\n", took.as_secs_f64() * 1e6));
+    }
+    if let Some(one) = all.iter().max_by_key(|one| one.longest_question) {
+        let what = format!("{}, {} nodes, {}", one.policy.as_str(), one.nodes, one.load.as_str());
+        text.push_str(&format!(
+            "The longest question about what would fit took {:.2} ms ({what}).\n",
+            one.longest_question.as_secs_f64() * 1e3
+        ));
     }
     text
 }
