@@ -51,7 +51,7 @@ pub fn line(action: &Action) -> String {
         Action::ListPending => "list what is pending".to_owned(),
         Action::RaiseEpoch { above } => format!("raise the epoch above {above}"),
         Action::Report(violation) => format!("report {violation:?}"),
-        Action::Note(Note::Placed { job, attempt, node, why, .. }) => format!("note {job} as {attempt} on {node}: {why}"),
+        Action::Note(Note::Placed { job, attempt, node, choice, .. }) => format!("note {job} as {attempt} on {node}: {}", choice.words()),
         Action::Note(Note::Lost { job, attempt, node, reason, .. }) => format!("note {job} lost as {attempt} on {node}: {reason}"),
     }
 }
