@@ -62,3 +62,18 @@ pub fn young_interval_ms(write_ms: u64, mean_between_failures_ms: f64) -> Option
     let interval_ms = (2.0 * write_ms as f64 * mean_between_failures_ms).sqrt();
     interval_ms.is_finite().then_some((interval_ms.round() as u64).max(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slowdowns_and_intervals_by_hand() {
+        assert_eq!(bounded_slowdown(90_000, 10_000), 10.0);
+        // A job of a second that waits as long counts as one of ten.
+        assert_eq!(bounded_slowdown(1_000, 1_000), 1.0);
+        // 10 s to write and a failure every 3.09 h: 7.9 minutes.
+        assert_eq!(young_interval_ms(10_000, 3.09 * 3_600_000.0), Some(471_678));
+        assert_eq!(young_interval_ms(10_000, f64::INFINITY), None);
+    }
+}
