@@ -159,15 +159,23 @@ impl Rules<'_> {
     }
 
     /// The shortest beginning of the list that is enough, without all those that are not needed. What fits with some jobs gone fits with more of
-    /// them gone, therefore halving finds the beginning.
+    /// them gone, therefore doubling and halving find the beginning.
     fn fewest(&self, mut victims: Vec<Running>, trial: &mut impl Trial) -> Option<Vec<Running>> {
-        victims.iter().for_each(|job| trial.take_out(job.job));
-        if victims.is_empty() || !self.hold(&victims) || !trial.fits() {
-            victims.iter().rev().for_each(|job| trial.put_back(job.job));
-            return None;
+        // So many are taken out; so many are known not to be enough.
+        let (mut out, mut too_few) = (0, 0);
+        let mut enough = 0;
+        while enough == 0 {
+            if out == victims.len() {
+                victims.iter().rev().for_each(|job| trial.put_back(job.job));
+                return None;
+            }
+            too_few = out;
+            out = (2 * out).clamp(1, victims.len());
+            victims[too_few..out].iter().for_each(|job| trial.take_out(job.job));
+            if self.hold(&victims[..out]) && trial.fits() {
+                enough = out;
+            }
         }
-        // So many are taken out; so many are known to be enough, and so many not to be.
-        let (mut out, mut enough, mut too_few) = (victims.len(), victims.len(), 0);
         while enough - too_few > 1 {
             let half = too_few + (enough - too_few) / 2;
             victims[half.min(out)..out].iter().rev().for_each(|job| trial.put_back(job.job));

@@ -171,7 +171,7 @@ impl Dispatcher {
         let (waited, held) = (self.amounts_of(request.class, request.tasks), self.amounts_of(request.class, tasks));
         if let Some(shares) = &mut self.shares {
             shares.starts(request.queue, &waited, &held, request.preemptible, now_ms);
-            self.stops.something_changed();
+            self.stops.started(request);
         }
     }
 
@@ -181,7 +181,7 @@ impl Dispatcher {
         let held = self.amounts_of(request.class, tasks);
         if let Some(shares) = &mut self.shares {
             shares.ends(request.queue, &held, request.preemptible, now_ms);
-            self.stops.something_changed();
+            self.stops.ended(request);
         }
     }
 

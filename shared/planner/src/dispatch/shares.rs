@@ -354,6 +354,15 @@ impl Shares {
         by_quota() || (by_share() && (is_too_large() || keeps_more()))
     }
 
+    /// Whether it is possible at all that the queue takes something back for a job of this size, as things are now.
+    pub(crate) fn may_take(&self, queue: u32, amounts: &Amounts) -> bool {
+        let Some(at) = self.numbers.get(&queue).copied() else { return false };
+        let after = self.books.held[at].plus(amounts);
+        let may = !self.queues[at].is_over_quota(&after) || self.level_of(at, &after) <= 1.0 + EQUAL;
+        let mut others = (0..self.queues.len()).filter(|other| *other != at);
+        may && others.any(|other| self.queues[other].is_over_quota(&self.books.held[other]))
+    }
+
     /// Whether a queue may hold this for a job that stops others: on all levels within its quota or its fair share, or no larger a part of it than
     /// now. A job could otherwise take the place of a smaller one with a lower priority, and be stopped for the excess by another queue.
     pub(crate) fn may_grow(&self, queue: u32, after: &Books) -> bool {

@@ -13,6 +13,7 @@ use super::lines::{Key, LineId};
 use super::pass::{Attempt, Passing};
 use super::preempt::{Choice, Running, Trial, Wanting, choose};
 use super::request::JobNumber;
+use super::shares::Shares;
 
 /// The planner's books, on which stops are tried out.
 struct Bench<'a> {
@@ -86,6 +87,13 @@ impl Dispatcher {
         let Some(priority) = self.jobs.get(&job).map(|job| job.request.priority) else { return nothing };
         let amounts = self.amounts_of(gang.class, gang.tasks);
         let wanting = Wanting { queue: demand.queue, priority, preemptible: demand.preemptible, amounts };
+        let preemption = &self.settings.preemption;
+        let from_own = preemption.by_priority && self.stops.has_lower(demand.queue, priority);
+        let may_take = |shares: &Shares| shares.may_take(demand.queue, &amounts);
+        let from_others = preemption.reclaim && self.shares.as_ref().is_some_and(may_take);
+        if !from_own && !from_others {
+            return nothing;
+        }
         let mut running: Vec<Running> = self.jobs.iter().filter_map(|(number, job)| self.as_running(*number, job)).collect();
         running.sort_unstable_by_key(|running| running.job);
         let Some(shares) = &self.shares else { return nothing };

@@ -1,8 +1,8 @@
 //! What is remembered about stopping jobs for others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::request::JobNumber;
+use super::request::{JobNumber, Request};
 
 #[derive(Debug, Default)]
 pub(super) struct Stops {
@@ -10,12 +10,33 @@ pub(super) struct Stops {
     in_vain: HashMap<JobNumber, Option<u64>>,
     /// Stopped, and not yet known what is left of them.
     stopped: HashSet<JobNumber>,
+    /// How many jobs run that can be stopped, by queue and priority.
+    running: BTreeMap<(u32, u8), u32>,
 }
 
 impl Stops {
     /// All that may help a job for which none was found.
     pub(super) fn something_changed(&mut self) {
         self.in_vain.clear();
+    }
+
+    pub(super) fn started(&mut self, request: &Request) {
+        if request.preemptible {
+            *self.running.entry((request.queue, request.priority)).or_default() += 1;
+        }
+        self.something_changed();
+    }
+
+    pub(super) fn ended(&mut self, request: &Request) {
+        if let Some(running) = self.running.get_mut(&(request.queue, request.priority)).filter(|_| request.preemptible) {
+            *running -= 1;
+        }
+        self.something_changed();
+    }
+
+    /// Whether jobs of the queue run that have a lower priority.
+    pub(super) fn has_lower(&self, queue: u32, priority: u8) -> bool {
+        self.running.range((queue, 0)..(queue, priority)).any(|(_, running)| *running > 0)
     }
 
     pub(super) fn set_in_vain(&mut self, job: JobNumber, again_ms: Option<u64>) {

@@ -171,9 +171,9 @@ fn past_usage_makes_room_for_the_other_queue() {
         assert!(next_ms < 10_000, "{changes:?}");
     }
     // Both have half of the weights. The holder has none left once it used two thirds: 1/2 + 3 x (1/2 - 2/3) = 0. That is after log2(3) half-lives,
-    // 1,585 ms; looks are 1 ms after its start and every 15 ms from then on. Then the other one holds all of it, and as long after it is its turn.
-    let first_again = (3182, vec![(second, first), (first, first)]);
-    assert_eq!(changes, [(1591, vec![(first, second), (second, second)]), first_again]);
+    // 1,585 ms, and 15 ms lie between two looks. Then the other one holds all of it, and as long after it is its turn.
+    let first_again = (3180, vec![(second, first), (first, first)]);
+    assert_eq!(changes, [(1590, vec![(first, second), (second, second)]), first_again]);
 }
 
 #[test]
