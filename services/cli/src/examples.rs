@@ -170,6 +170,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("faultline lab repro ettr", "one result"), ("faultline lab repro all --full --traces traces", "all of them with every seed")],
     ),
     ("lab policies", &[("faultline lab policies", "placements, ties, orders, and ways to block")]),
+    ("lab replay-decisions", &[("faultline lab replay-decisions decisions", "the terms of all leaders that were recorded there")]),
     ("lab presets", &[("faultline lab presets", "the questions"), ("faultline lab presets spares >mine.toml", "a file to change")]),
     (
         "lab fill",
