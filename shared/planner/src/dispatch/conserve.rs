@@ -164,12 +164,12 @@ impl Dispatcher {
             behind.clear();
         }
         let others: Vec<&Planned> = before.iter().chain(behind.iter()).collect();
-        match (self.find_slot(key, line, others, passing), own) {
+        let own_ms = own.as_ref().map(|own| own.from_ms);
+        match (self.find_slot(key, line, others, own_ms, passing), own) {
             (Some((at_ms, tasks)), _) if at_ms == passing.now_ms => {
                 self.start(key, tasks, passing);
                 Slot::Started
             }
-            (Some((at_ms, _)), Some(own)) if own.from_ms <= at_ms => Slot::Later(own),
             (Some((from_ms, tasks)), _) => {
                 let placements = tasks.iter().map(|task| task.placement).collect();
                 Slot::Later(Planned { job: key.job, from_ms, to_ms: self.would_end_ms(key.job, from_ms), placements })
@@ -179,19 +179,24 @@ impl Dispatcher {
         }
     }
 
-    /// The earliest time at which the job fits for as long as it is expected to run, beside what runs and what is planned. At that time its tasks
-    /// are placed: they are booked if it is now.
-    fn find_slot(&mut self, key: Key, line: LineId, others: Vec<&Planned>, passing: &mut Passing) -> Option<(u64, Vec<Placed>)> {
+    /// The earliest time, and earlier than `before_ms`, at which the job fits for as long as it is expected to run, beside what runs and what is
+    /// planned. At that time its tasks are placed: they are booked if it is now.
+    fn find_slot(
+        &mut self,
+        key: Key,
+        line: LineId,
+        others: Vec<&Planned>,
+        before_ms: Option<u64>,
+        passing: &mut Passing,
+    ) -> Option<(u64, Vec<Placed>)> {
         let gang = self.lines.demand(line).gang;
         let now_ms = passing.now_ms;
         let mut enters = others.clone();
         enters.sort_by_key(|plan| Reverse(plan.from_ms));
         // What is over its time can end at any moment, but has not.
-        let runs = self.ends.iter().filter_map(|(ends_ms, _, job)| {
-            Some(((*ends_ms).max(now_ms + 1), self.jobs.get(job).and_then(Job::run)?.placements.as_slice()))
-        });
-        let mut leaves: Vec<(u64, &[Placement])> = runs.chain(others.iter().map(|plan| (plan.to_ms, plan.placements.as_slice()))).collect();
-        leaves.sort_by_key(|(to_ms, _)| Reverse(*to_ms));
+        let mut runs = self.ends.iter().map(|(ends_ms, _, job)| ((*ends_ms).max(now_ms + 1), *job)).peekable();
+        let mut leaves = others;
+        leaves.sort_by_key(|plan| Reverse(plan.to_ms));
         self.planner.room(gang.class, &mut passing.budget);
         let known = self.planner.classes[gang.class.at()].as_ref()?;
         let (world, class) = (&mut self.planner.world, &known.class);
@@ -202,8 +207,11 @@ impl Dispatcher {
             while let Some(plan) = enters.pop_if(|plan| plan.from_ms < until_ms) {
                 trial.book(world, &plan.placements);
             }
-            while let Some((_, placements)) = leaves.pop_if(|(to_ms, _)| *to_ms <= at_ms) {
-                trial.remove(world, placements);
+            while let Some((_, job)) = runs.next_if(|(ends_ms, _)| *ends_ms <= at_ms) {
+                trial.remove(world, self.jobs.get(&job).and_then(Job::run).map_or(&[], |run| &run.placements));
+            }
+            while let Some(plan) = leaves.pop_if(|plan| plan.to_ms <= at_ms) {
+                trial.remove(world, &plan.placements);
             }
             for (placement, _) in &trial.0[first..] {
                 tally.set(world, placement.node, world.capacity(class, placement.node).into());
@@ -211,9 +219,10 @@ impl Dispatcher {
             if let Some(place) = tally.find(world) {
                 break Some(tally.choose_fullest(world, place, gang.tasks.into()));
             }
-            match leaves.last() {
-                Some((to_ms, _)) => at_ms = *to_ms,
-                None => break None,
+            let ends_ms = runs.peek().map(|(ends_ms, _)| *ends_ms);
+            match ends_ms.into_iter().chain(leaves.last().map(|plan| plan.to_ms)).min() {
+                Some(next_ms) if before_ms.is_none_or(|before_ms| next_ms < before_ms) => at_ms = next_ms,
+                _ => break None,
             }
         };
         let mut tasks = Vec::new();
