@@ -5,7 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::class::TaskClass;
-use crate::dispatch::{Blocking, InvalidQueues, OrderName};
+use crate::dispatch::InvalidQueues;
 use crate::tie::TieRule;
 
 /// The policies, by name.
@@ -79,19 +79,20 @@ pub enum InvalidSettings {
     UnknownPolicy(String),
     #[error("unknown tie rule `{0}`: use {names}", names = names(&TieRule::ALL.map(TieRule::as_str)))]
     UnknownTie(String),
-    #[error("unknown order `{0}`: use {names}", names = names(&OrderName::ALL.map(OrderName::as_str)))]
-    UnknownOrder(String),
-    #[error("unknown blocking `{0}`: use {names}", names = names(&Blocking::ALL.map(Blocking::as_str)))]
-    UnknownBlocking(String),
+    #[error("unknown order `{given}`: use {known}")]
+    UnknownOrder { given: String, known: String },
+    #[error("unknown blocking `{given}`: use {known}")]
+    UnknownBlocking { given: String, known: String },
     #[error("policy `fgd` has no target workload: give at least one class of tasks that comes at least once")]
     NoTarget,
     #[error("blocking `{0}` knows one queue only, and stops no job: leave out queues, history, and preemption, or use another blocking")]
-    OneQueueOnly(Blocking),
+    OneQueueOnly(&'static str),
     #[error(transparent)]
     Queues(#[from] InvalidQueues),
 }
 
-fn names(all: &[&str]) -> String {
+/// A list in words.
+pub(crate) fn names(all: &[&str]) -> String {
     match all {
         [others @ .., last] => format!("{} or {last}", others.join(", ")),
         [] => String::new(),

@@ -10,51 +10,16 @@ use crate::node::Placement;
 use crate::world::World;
 
 use super::Dispatcher;
+use super::calendar::Planned;
 use super::decision::Dispatch;
 use super::job::Job;
 use super::lines::{Key, LineId};
 use super::pass::Passing;
-use super::plan::Tally;
 use super::request::JobNumber;
+use super::tally::Tally;
 
 /// How many waiting jobs have a time at once. Those behind them wait, whatever would fit.
 const PLANNED_AT_ONCE: usize = 100;
-
-/// When and where a job is going to run.
-#[derive(Debug)]
-struct Planned {
-    job: JobNumber,
-    from_ms: u64,
-    to_ms: u64,
-    placements: Vec<Placement>,
-}
-
-/// All that is planned.
-#[derive(Debug, Default)]
-pub(super) struct Calendar {
-    planned: Vec<Planned>,
-    is_stale: bool,
-}
-
-impl Calendar {
-    /// The nodes changed: no plan holds any more.
-    pub(super) fn forget(&mut self) {
-        *self = Self { planned: Vec::new(), is_stale: true };
-    }
-
-    /// Something changed.
-    pub(super) fn touch(&mut self) {
-        self.is_stale = true;
-    }
-
-    pub(super) fn starts_ms(&self) -> impl Iterator<Item = u64> + '_ {
-        self.planned.iter().map(|planned| planned.from_ms)
-    }
-
-    pub(super) fn start_of(&self, job: JobNumber) -> Option<u64> {
-        self.planned.iter().find(|planned| planned.job == job).map(|planned| planned.from_ms)
-    }
-}
 
 /// What came of planning a job.
 enum Slot {

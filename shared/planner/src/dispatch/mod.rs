@@ -1,6 +1,7 @@
 //! Which job goes next: orders, gangs, reservations, and queues on top of the placement of single tasks.
 
 mod books;
+mod calendar;
 mod conserve;
 mod decision;
 mod gang;
@@ -14,11 +15,13 @@ mod preempt;
 mod queues;
 mod request;
 mod reservations;
+mod reserving;
 mod room;
 mod settings;
 mod shares;
 mod stopping;
 mod stops;
+mod tally;
 mod users;
 mod why;
 
@@ -34,7 +37,7 @@ use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::settings::InvalidSettings;
 
-use conserve::Calendar;
+use calendar::Calendar;
 use gang::Gang;
 use job::{Job, Run, State};
 use lines::{Demand, Key, Lines};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::class::TaskClass;
-use crate::settings::InvalidSettings;
+use crate::settings::{InvalidSettings, names};
 
 /// The orders, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -72,7 +72,10 @@ impl FromStr for OrderName {
     type Err = InvalidSettings;
 
     fn from_str(text: &str) -> Result<Self, InvalidSettings> {
-        Self::ALL.into_iter().find(|order| order.as_str() == text).ok_or_else(|| InvalidSettings::UnknownOrder(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|order| order.as_str() == text)
+            .ok_or_else(|| InvalidSettings::UnknownOrder { given: text.to_owned(), known: names(&Self::ALL.map(Self::as_str)) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::settings::{InvalidSettings, Settings};
+use crate::settings::{InvalidSettings, Settings, names};
 
 use super::order::OrderName;
 use super::preempt::PreemptionSettings;
@@ -63,7 +63,10 @@ impl FromStr for Blocking {
     type Err = InvalidSettings;
 
     fn from_str(text: &str) -> Result<Self, InvalidSettings> {
-        Self::ALL.into_iter().find(|blocking| blocking.as_str() == text).ok_or_else(|| InvalidSettings::UnknownBlocking(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|blocking| blocking.as_str() == text)
+            .ok_or_else(|| InvalidSettings::UnknownBlocking { given: text.to_owned(), known: names(&Self::ALL.map(Self::as_str)) })
     }
 }
 
@@ -111,7 +114,7 @@ impl DispatchSettings {
             return Ok(None);
         }
         if matches!(self.blocking, Blocking::EasyShortest | Blocking::Conservative | Blocking::Sticky | Blocking::ByTime) {
-            return Err(InvalidSettings::OneQueueOnly(self.blocking));
+            return Err(InvalidSettings::OneQueueOnly(self.blocking.as_str()));
         }
         Ok(Some(Shares::new(&self.queues, self.history)?))
     }
