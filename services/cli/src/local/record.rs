@@ -142,6 +142,6 @@ mod tests {
             (4, "recording failed: nothing of this stretch is kept; /api/v1/past lists what is kept".into())
         );
         assert!(said(401, body).to_string().ends_with("--token-file"));
-        assert!(said(200, "<html>").to_string().contains("no dashboard of Faultline"));
+        assert!(said(200, "<html>").to_string().contains("not from a Faultline dashboard"));
     }
 }

@@ -1,11 +1,11 @@
 //! An experiment with the files that it names: everything that its runs are made from.
 
-use faultline_planner::{DispatchSettings, Dispatcher, PolicyName, Settings, TaskClass};
+use faultline_planner::{DispatchSettings, Dispatcher, HistorySettings, PolicyName, PreemptionSettings, Settings, TaskClass};
 
-use super::file::{ClusterTable, FaultsTable, File, JobsTable, Rows};
+use super::file::{ClusterTable, FaultsTable, File, JobsTable, PolicyTable, Rows};
 use super::jobs;
 use super::problem::{Lines, Problem};
-use super::queues;
+use super::queues::{self, Preempt};
 use super::values::Placement;
 use crate::Setup;
 use crate::cluster::{Cluster, NodeModel};
@@ -366,4 +366,19 @@ fn words_of(path: &str, report: &ReadReport, gpus: u64) -> Vec<String> {
     }
     words.extend(report.notes.iter().map(|note| format!("{path}: {note}")));
     words
+}
+
+impl PolicyTable {
+    fn preemption(&self) -> PreemptionSettings {
+        let preempt = self.preempt.map(|choice| choice.value).unwrap_or_default();
+        PreemptionSettings {
+            by_priority: matches!(preempt, Preempt::ByPriority | Preempt::Both),
+            reclaim: matches!(preempt, Preempt::Reclaim | Preempt::Both),
+            min_run_ms: self.min_run.map_or(0, |span| span.ms),
+        }
+    }
+
+    fn history(&self) -> Option<HistorySettings> {
+        self.usage_half_life.map(|span| HistorySettings { half_life_ms: span.ms, ..HistorySettings::default() })
+    }
 }

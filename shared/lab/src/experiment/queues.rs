@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use faultline_planner::{Bounds, HistorySettings, PreemptionSettings, QueueSettings};
+use faultline_planner::{Bounds, QueueSettings};
 use serde::{Deserialize, Serialize};
-
-use super::file::PolicyTable;
 
 /// `[queue.NAME]`, as a queue of the workload is called.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -66,23 +64,10 @@ pub(super) fn settings(tables: &BTreeMap<String, QueueTable>, workload: &[String
     tables.iter().map(of).collect()
 }
 
-impl PolicyTable {
-    pub(super) fn preemption(&self) -> PreemptionSettings {
-        let preempt = self.preempt.map(|choice| choice.value).unwrap_or_default();
-        PreemptionSettings {
-            by_priority: matches!(preempt, Preempt::ByPriority | Preempt::Both),
-            reclaim: matches!(preempt, Preempt::Reclaim | Preempt::Both),
-            min_run_ms: self.min_run.map_or(0, |span| span.ms),
-        }
-    }
-
-    pub(super) fn history(&self) -> Option<HistorySettings> {
-        self.usage_half_life.map(|span| HistorySettings { half_life_ms: span.ms, ..HistorySettings::default() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use faultline_planner::{HistorySettings, PreemptionSettings};
+
     use super::super::{Experiment, parse};
     use super::*;
 
