@@ -66,7 +66,7 @@ pub(super) fn settings(tables: &BTreeMap<String, QueueTable>, workload: &[String
 
 #[cfg(test)]
 mod tests {
-    use faultline_planner::{HistorySettings, PreemptionSettings};
+    use faultline_planner::PreemptionSettings;
 
     use super::super::{Experiment, parse};
     use super::*;

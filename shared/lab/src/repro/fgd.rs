@@ -18,7 +18,7 @@ const DEMAND_PERCENT: u64 = 130;
 const POLICIES: [PolicyName; 6] =
     [PolicyName::Random, PolicyName::DotProduct, PolicyName::GpuClustering, PolicyName::GpuPacking, PolicyName::BestFit, PolicyName::Fgd];
 
-/// A list of tasks with its published allocations in percent, in the order of [`POLICIES`].
+/// A list of tasks with its published allocations in percent, in the order of the columns of the published table.
 #[derive(Debug, Clone, Copy)]
 pub struct Trace {
     pub name: &'static str,
