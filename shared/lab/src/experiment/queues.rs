@@ -130,8 +130,8 @@ usage_half_life = "7 d"
     #[test]
     fn queues_that_make_no_sense_are_told_with_their_line() {
         let told = |from: &str, to: &str| load(&FILE.replacen(from, to, 1)).unwrap_err();
-        let unknown = told("\"research\"", "\"resarch\"");
-        assert_eq!(unknown, "line 17: queue.vision.parent: unknown queue `resarch`: add `[queue.resarch]`, or take the parent out");
+        let unknown = told("\"research\"", "\"sales\"");
+        assert_eq!(unknown, "line 17: queue.vision.parent: unknown queue `sales`: add `[queue.sales]`, or take the parent out");
         assert_eq!(
             told("gpus = 24", "gpus = 8"),
             "line 20: policy.mine: queue `research` has a quota of 16000 GPU milli above its limit of 8000: lower the quota or raise the limit"
