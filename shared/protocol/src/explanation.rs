@@ -114,6 +114,10 @@ fn order(place: &PlaceInLine) -> String {
     let (at, all) = (count(place.ahead + 1), count(place.waiting));
     match place.ahead {
         0 => format!("place {at} of {all}: it is tried first"),
+        1 => {
+            let asks = if place.ahead_alike == 1 { "the same" } else { "something else" };
+            format!("place {at} of {all}: 1 job goes before it, which asks for {asks}")
+        }
         ahead => {
             let alike = match place.ahead_alike {
                 0 => "none of them asks for the same".to_owned(),

@@ -74,6 +74,9 @@ fn a_waiting_job_is_told_why_not_yet_and_what_goes_before_it() {
             "possible on: 2 of 3 nodes could run it if they were open and empty",
         ]
     );
+    let second = |ahead_alike| PlaceInLine { ahead: 1, ahead_alike, ..place() };
+    assert_eq!(lines(&waits(Some(second(1))))[2], "order: place 2 of 31: 1 job goes before it, which asks for the same");
+    assert_eq!(lines(&waits(Some(second(0))))[2], "order: place 2 of 31: 1 job goes before it, which asks for something else");
     let first = PlaceInLine { ahead: 0, ahead_alike: 0, able: 0, given_up_at_ms: Some(17_200), ..place() };
     assert_eq!(
         lines(&waits(Some(first)))[2..],

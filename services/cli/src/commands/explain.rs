@@ -1,6 +1,5 @@
 //! `explain` and `would-fit`: why a job waits or runs where it does, and what would become of jobs that are not submitted.
 
-use anyhow::anyhow;
 use faultline_client::Leader;
 use faultline_engine::job::{Demand, JobRef};
 use faultline_engine::scheduler::{MAX_WOULD_FIT, WouldFit};
@@ -66,11 +65,11 @@ fn rows(lines: &[ExplanationLine]) -> impl Iterator<Item = (&'static str, String
     lines.iter().map(|line| (line.about, line.words.clone()))
 }
 
-/// Exit code 1 unless all would start at once.
+/// Exit code 5 unless all would start at once.
 fn verdict(answer: &WouldFit) -> Result<(), Failure> {
     match answer.starts {
         starts if starts == answer.count => Ok(()),
-        0 => Err(Failure::Failed(anyhow!("{} would not start now", plural(answer.count.into(), "job")))),
-        starts => Err(Failure::Failed(anyhow!("{starts} of {} would start now", plural(answer.count.into(), "job")))),
+        0 => Err(Failure::CheckFailed(format!("{} would not start now", plural(answer.count.into(), "job")))),
+        starts => Err(Failure::CheckFailed(format!("{starts} of {} would start now", plural(answer.count.into(), "job")))),
     }
 }

@@ -18,7 +18,7 @@ use crate::output::Output;
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum LabCommand {
-    /// Run an experiment: all its policies and seeds, in virtual time; exit code 1 when an expectation does not hold
+    /// Run an experiment: all its policies and seeds, in virtual time; exit code 5 when an expectation does not hold
     Run(run::RunFlags),
     /// Check an experiment's file without running it
     Check {
@@ -35,7 +35,7 @@ pub(crate) enum LabCommand {
         #[arg(value_name = "DIR")]
         folder: std::path::PathBuf,
     },
-    /// Compute published results again, and show both; exit code 1 when one differs
+    /// Compute published results again, and show both; exit code 5 when one differs
     Repro(repro::ReproFlags),
     /// List what a policy is made of: placements, ties, orders, and ways to block
     Policies,

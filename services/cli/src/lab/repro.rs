@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use faultline_lab::repro::{Effort, Failed, TARGETS, Target};
 use serde::Serialize;
 
@@ -78,7 +77,7 @@ pub(super) fn run(out: &Output, flags: &ReproFlags) -> Result<(), Failure> {
     if differ == 0 {
         Ok(())
     } else {
-        Err(Failure::Failed(anyhow!("{} of {} differ by more than the tolerance", differ, plural(rows.len() as u64, "figure"))))
+        Err(Failure::CheckFailed(format!("{} of {} differ by more than the tolerance", differ, plural(rows.len() as u64, "figure"))))
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) async fn carry_out(out: &Output, text: &Text, how: &HowFlags) -> Resu
         return Err(Failure::Failed(anyhow!("interrupted: {ended} of {} are in {}", plural(all as u64, "run"), folder.display())));
     }
     let failed: Vec<&str> = view.expectations.iter().filter(|one| !one.holds).map(|one| one.text.as_str()).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Failed(anyhow!("failed expectations: {}", failed.join("; ")))) }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::CheckFailed(format!("failed expectations: {}", failed.join("; ")))) }
 }
 
 /// `lab-NAME` for `path/NAME.toml`.
