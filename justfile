@@ -120,6 +120,11 @@ scenarios *N:
 bench-dashboard *ARGS:
     @exec scripts/bench.sh bench_dashboard "$@"
 
+# How fast the lab is: months of jobs, a year of faults, a million jobs; on openb too when `just traces` has fetched it.
+[no-exit-message]
+bench-lab *TRACES: build
+    @exec python3 scripts/bench-lab.py "$(scripts/target-dir.sh)/release/faultline" "$@"
+
 # Malformed messages on every subject while jobs run: --messages 1000000, --seed N. Fails when a process ends, grows too much or loses a job.
 [no-exit-message]
 attack *ARGS:
