@@ -66,7 +66,9 @@ fn state(job: &JobView, attempt: Option<&AttemptSummary>, now_ms: u64) -> String
             let since_ms = attempt.map_or(now_ms, |row| row.started_at_ms.unwrap_or(row.placed_at_ms));
             format!("running on {place}, for {}", span(now_ms.saturating_sub(since_ms)))
         }
-        (JobState::Queued, _, Some(why)) => format!("{}, for {}", job.state_words(), span(now_ms.saturating_sub(why.since_ms))),
+        (JobState::Queued, _, Some(why)) => {
+            format!("{}, held by this leader for {}", job.state_words(), span(now_ms.saturating_sub(why.since_ms)))
+        }
         (JobState::Queued, ..) => job.state_words().to_owned(),
         (_, Some(place), _) => format!("{}; it ran on {place}", job.state_words()),
         (_, None, _) => format!("{}; it never ran", job.state_words()),
@@ -75,7 +77,7 @@ fn state(job: &JobView, attempt: Option<&AttemptSummary>, now_ms: u64) -> String
 
 fn waiting(why: Option<&WhyWaiting>, now_ms: u64) -> Vec<ExplanationLine> {
     let Some(WhyWaiting { summary, place, .. }) = why else {
-        let words = "no scheduler has taken it from the queue yet, or its submitter died before it queued it";
+        let words = "not known: no leading scheduler holds it now. It waits in the queue until one takes it, or its submitter died before it queued it";
         return vec![line("why not yet", words)];
     };
     let mut lines = vec![line("why not yet", summary.clone())];
@@ -83,7 +85,7 @@ fn waiting(why: Option<&WhyWaiting>, now_ms: u64) -> Vec<ExplanationLine> {
     lines.push(line("order", order(place)));
     if place.stands_aside && place.able > 0 {
         let words = format!(
-            "until a node has room for it; jobs behind it go ahead when they fit, and {} been placed since it began to wait",
+            "until a node has room for it; jobs behind it go ahead when they fit, and {} been placed since this leader has held it",
             match place.placed_meanwhile {
                 0 => "none has".to_owned(),
                 placed => format!("{} {}", count(placed), agree(placed, "has", "have")),

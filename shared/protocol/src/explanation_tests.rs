@@ -67,10 +67,10 @@ fn a_waiting_job_is_told_why_not_yet_and_what_goes_before_it() {
     assert_eq!(
         lines(&waits(Some(place()))),
         [
-            "state: queued, for 8.0 s",
+            "state: queued, held by this leader for 8.0 s",
             "why not yet: 3 nodes: GPU share taken",
             "order: place 14 of 31: 13 jobs go before it, 4 of them ask for the same",
-            "stands aside: until a node has room for it; jobs behind it go ahead when they fit, and 9 have been placed since it began to wait",
+            "stands aside: until a node has room for it; jobs behind it go ahead when they fit, and 9 have been placed since this leader has held it",
             "possible on: 2 of 3 nodes could run it if they were open and empty",
         ]
     );
@@ -88,7 +88,10 @@ fn a_waiting_job_is_told_why_not_yet_and_what_goes_before_it() {
     assert_eq!(lines(&waits(None)).len(), 2, "it waits for its retry, or a leader of an earlier version answers");
     assert_eq!(
         lines(&job(JobState::Queued)),
-        ["state: queued", "why not yet: no scheduler has taken it from the queue yet, or its submitter died before it queued it"]
+        [
+            "state: queued",
+            "why not yet: not known: no leading scheduler holds it now. It waits in the queue until one takes it, or its submitter died before it queued it"
+        ]
     );
 }
 

@@ -50,7 +50,7 @@ pub(crate) enum ClusterCommand {
         #[arg(value_parser = parse::job_ref)]
         id: faultline_engine::job::JobRef,
     },
-    /// Say whether jobs would start now, where, and what is in the way, without submitting any; exit code 1 when not all would
+    /// Say whether jobs would start now, where, and what is in the way, without submitting any; exit code 5 when not all would
     WouldFit(explain::WouldFitFlags),
     /// Place the jobs that run and wait now by other policies, in this process, and compare; changes nothing
     WhatIf(what_if::WhatIfFlags),

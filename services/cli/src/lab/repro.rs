@@ -44,7 +44,7 @@ pub(super) fn run(out: &Output, flags: &ReproFlags) -> Result<(), Failure> {
         }
     };
     let effort = if flags.full { Effort::Full } else { Effort::Usual };
-    let mut rows = Vec::new();
+    let (mut rows, mut skipped) = (Vec::new(), Vec::new());
     for target in &targets {
         note!("{}: {}", target.name, target.source);
         match target.rows(&beside(&flags.traces), effort) {
@@ -58,12 +58,15 @@ pub(super) fn run(out: &Output, flags: &ReproFlags) -> Result<(), Failure> {
                 tolerance: row.tolerance,
                 agrees: row.agrees(),
             })),
-            Err(error @ Failed::Missing { .. }) if targets.len() > 1 => note!("{}: skipped: {error}", target.name),
+            Err(error @ Failed::Missing { .. }) if targets.len() > 1 => {
+                note!("{}: skipped: {error}", target.name);
+                skipped.push(target.name);
+            }
             Err(error) => return Err(Failure::Usage(error.to_string())),
         }
     }
     out.rows(&rows, |rows| {
-        let mut shown = table(&["RESULT", "FIGURE", "UNIT", "PUBLISHED", "HERE", "DIFFERENCE", "TOLERANCE", "VERDICT"]);
+        let mut shown = table(&["RESULT", "FIGURE", "UNIT", "REFERENCE", "HERE", "DIFFERENCE", "TOLERANCE", "VERDICT"]);
         for row in rows {
             let (word, feeling) = if row.agrees { ("agrees", Mood::Good) } else { ("DIFFERS", Mood::Bad) };
             let number = |value: f64| figure(decimals(value));
@@ -73,6 +76,9 @@ pub(super) fn run(out: &Output, flags: &ReproFlags) -> Result<(), Failure> {
         }
         shown
     })?;
+    if !skipped.is_empty() {
+        note!("{} of {} were skipped: {}", skipped.len(), plural(targets.len() as u64, "result"), skipped.join(", "));
+    }
     let differ = rows.iter().filter(|row| !row.agrees).count() as u64;
     if differ == 0 {
         Ok(())

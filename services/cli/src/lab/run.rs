@@ -86,11 +86,22 @@ pub(super) fn check(out: &Output, experiment: &str) -> Result<(), Failure> {
     })
 }
 
+/// What an earlier run left is replaced. Other files may have the same names: a trace is called `jobs.csv` as well.
+fn refuse_others(folder: &Path) -> Result<(), Failure> {
+    let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty || folder.join(batch::MANIFEST).exists() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(Failure::Usage(format!("writing to {folder} failed: it has files that no run of the lab made; name another folder with --out")))
+}
+
 /// Plays it, writes the folder, shows the verdict.
 pub(super) async fn carry_out(out: &Output, text: &Text, how: &HowFlags) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let experiment = Arc::new(text.load(how.seeds)?);
     let folder = how.out.clone().unwrap_or_else(|| default_folder(&text.name));
+    refuse_others(&folder)?;
     std::fs::create_dir_all(&folder)
         .map_err(|error| Failure::Usage(format!("making {} failed: {error}; name another folder with --out", folder.display())))?;
     let threads = how.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);

@@ -2,6 +2,9 @@
 
 use super::class::Class;
 
+/// A window that needs more rows gets rows twice as long.
+const MAX_ROWS: usize = 1 << 14;
+
 /// Rows of equal length from the beginning of the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Series {
@@ -25,6 +28,13 @@ impl Series {
         self.rows.iter().enumerate().map(|(at, row)| (self.from_ms + at as u64 * self.row_ms, row))
     }
 
+    /// Each two rows become one.
+    fn merge_rows(&mut self) {
+        self.row_ms = self.row_ms.saturating_mul(2);
+        let merged = |pair: &[[u128; Class::COUNT]]| std::array::from_fn(|class| pair.iter().map(|row| row[class]).sum());
+        self.rows = self.rows.chunks(2).map(merged).collect();
+    }
+
     /// Spreads a stretch over the rows that it lies in. `parts`: milliseconds of it by class; the last class takes what the others leave, so
     /// that each row's sum is exact.
     pub(super) fn spread(&mut self, from_ms: u64, to_ms: u64, milli: u64, parts: &[(Class, u64)]) {
@@ -36,6 +46,10 @@ impl Series {
         let mut at_ms = from_ms;
         while at_ms < to_ms {
             let row = (at_ms.saturating_sub(self.from_ms) / self.row_ms) as usize;
+            if row >= MAX_ROWS {
+                self.merge_rows();
+                continue;
+            }
             let end_ms = to_ms.min(self.from_ms + (row as u64 + 1) * self.row_ms);
             if self.rows.len() <= row {
                 self.rows.resize(row + 1, [0; Class::COUNT]);
@@ -50,5 +64,22 @@ impl Series {
             self.rows[row][rest.at()] += u128::from(left_ms) * u128::from(milli);
             at_ms = end_ms;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_window_gets_longer_rows_and_loses_nothing() {
+        let mut series = Series::new(0, 10);
+        series.spread(0, 10, 3, &[(Class::Lost, 4), (Class::Productive, 6)]);
+        series.spread(1_000_000, 1_000_040, 5, &[(Class::Productive, 40)]);
+        assert_eq!(series.row_ms(), 80);
+        assert!(series.rows().count() <= MAX_ROWS);
+        let sum = |class: Class| series.rows().map(|(_, row)| row[class.at()]).sum::<u128>();
+        assert_eq!((sum(Class::Lost), sum(Class::Productive)), (12, 18 + 200));
+        assert_eq!(series.rows().next().map(|(_, row)| row[Class::Lost.at()]), Some(12));
     }
 }

@@ -101,7 +101,7 @@ pub struct PlaceInLine {
     pub ahead_alike: u64,
     /// No node has room for it, so that jobs behind it go ahead when they fit. Otherwise it has yet to be tried.
     pub stands_aside: bool,
-    /// How many jobs have been placed since it began to wait.
+    /// How many jobs have been placed since this leader has held it.
     pub placed_meanwhile: u64,
     /// How many nodes could run it if they were open and empty, of how many.
     pub able: u32,

@@ -11,7 +11,11 @@ use crate::tables::Metric;
 /// The most nodes, and the most jobs of a generator.
 const MAX_NODES: u64 = 1_000_000;
 const MAX_JOBS: u32 = 10_000_000;
+/// With less a year of virtual time passes between two jobs.
+const MIN_LOAD: f64 = 1e-4;
 const MAX_LOAD: f64 = 100.0;
+/// A fault every minute and a half.
+const MAX_FAULTS_PER_NODE_DAY: f64 = 1e3;
 
 /// Everything that does not make sense, in the order of its lines.
 pub(super) fn check(file: &File, text: &str) -> Vec<Problem> {
@@ -103,7 +107,7 @@ fn workload(found: &mut Found, table: &WorkloadTable) {
     found.within("workload.node_gpus", node_gpus.map(f64::from), 1.0, faultline_planner::MAX_NODE_GPUS as f64);
     if let Some(scale) = scale {
         for (name, value) in [("time", scale.time), ("jobs", scale.jobs), ("gpus", scale.gpus)] {
-            found.within(&format!("workload.scale.{name}"), Some(value), 1e-6, 1e6);
+            found.within(&format!("workload.scale.{name}"), Some(value), 1e-6, if name == "time" { 1e6 } else { 1e3 });
         }
     }
     if let Some(generator) = generator {
@@ -116,8 +120,7 @@ fn workload(found: &mut Found, table: &WorkloadTable) {
 
 fn of_generator(found: &mut Found, generator: &Generator) {
     found.within("workload.generator.jobs", Some(f64::from(generator.jobs)), 1.0, f64::from(MAX_JOBS));
-    found.positive("workload.generator.load", Some(generator.load));
-    found.within("workload.generator.load", Some(generator.load), 0.0, MAX_LOAD);
+    found.within("workload.generator.load", Some(generator.load), MIN_LOAD, MAX_LOAD);
     found.within("workload.generator.users", Some(f64::from(generator.users)), 1.0, 1e6);
     found.within("workload.generator.queues", Some(f64::from(generator.queues)), 1.0, 1e4);
     for (gpus, share) in &generator.gpus {
@@ -145,7 +148,7 @@ fn faults(found: &mut Found, at: &str, table: &FaultsTable) {
     if repair.is_some() && pipeline.is_some() {
         found.add(&path("repair"), "`pipeline` says how long repairs take: take one of the two out");
     }
-    found.positive(&path("per_node_day"), *per_node_day);
+    found.within(&path("per_node_day"), *per_node_day, 0.0, MAX_FAULTS_PER_NODE_DAY);
     found.positive(&path("time_scale"), *time_scale);
     found.within(&path("misdiagnosis"), *misdiagnosis, 0.0, 1.0);
     if let Some(pipeline) = pipeline {

@@ -34,7 +34,38 @@ pub fn warnings(tables: &Tables) -> Vec<String> {
         found.extend(load(tables));
         found.extend(open_tail(tables));
     }
+    found.extend(impossible(tables));
+    found.extend(given_up(tables));
     found
+}
+
+/// Policies for which this metric is above 0, with its mean.
+fn counted(tables: &Tables, metric: &str) -> Vec<String> {
+    let values = tables.policies().iter().filter_map(|policy| Some((policy, tables.of_all(policy, metric)?)));
+    values.filter(|(_, value)| *value > 0.0).map(|(policy, value)| format!("{policy} {}", count(value.ceil() as u64))).collect()
+}
+
+fn impossible(tables: &Tables) -> Option<String> {
+    let found = counted(tables, "jobs_impossible");
+    (!found.is_empty()).then(|| {
+        format!(
+            "Jobs ask for more than the whole cluster has, and were given up when they were submitted ({}). They count in `jobs`, `jobs_impossible`, and `offered_load` only; add nodes, or leave them out of the workload.",
+            list(&found)
+        )
+    })
+}
+
+/// Without a horizon a run ends when no job is left, or none can be expected to end.
+fn given_up(tables: &Tables) -> Option<String> {
+    let experiment: toml::Table = toml::from_str(&tables.manifest.contents.experiment).unwrap_or_default();
+    let has_horizon = experiment.get("run").and_then(|run| run.get("horizon")).is_some();
+    let found = counted(tables, "jobs_open");
+    (!has_horizon && !found.is_empty()).then(|| {
+        format!(
+            "Runs were given up with jobs that had not ended ({}): for a year none started for the first time, kept progress, or ended. Set `run.horizon`, take checkpoints, or add nodes.",
+            list(&found)
+        )
+    })
 }
 
 fn load(tables: &Tables) -> Vec<String> {

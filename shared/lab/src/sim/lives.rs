@@ -36,9 +36,18 @@ impl Simulation<'_> {
         };
         self.jobs.rows.push(new_row(JobNumber::from(number), job.submit_ms));
         self.jobs.lives[number as usize] = Some(Box::new(Life { waits_since_ms: self.now_ms, ..Life::default() }));
+        let (dispatcher, kind) = (&self.dispatcher, (job.class, job.tasks, job.min_tasks, job.topology));
+        if !*self.possible.entry(kind).or_insert_with(|| dispatcher.could_ever_run(&request)) {
+            return self.end(number, End::Impossible);
+        }
         self.demand.waits(class, job);
         self.dispatcher.submit(JobNumber::from(number), request);
         self.is_stale = true;
+    }
+
+    /// Something came of what was done.
+    fn moved(&mut self) {
+        (self.moved_ms, self.begins_again) = (self.now_ms, false);
     }
 
     pub(super) fn start(&mut self, number: u32, tasks: &[Placed]) {
@@ -74,7 +83,9 @@ impl Simulation<'_> {
         self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Handover);
         (life.handover_ms, life.was_hit_by_fault) = (0, false);
         life.run = Some(run);
-        self.moved_ms = self.now_ms;
+        if attempt == 1 {
+            self.moved();
+        }
         self.events.push(plan.ends_ms(), Event::Done { job: number, attempt });
         if setup.faults.exposure == Exposure::Working {
             self.events.push(plan.useful_from_ms, Event::Works { job: number, attempt });
@@ -133,7 +144,7 @@ impl Simulation<'_> {
             self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, 0, !life.was_shrunk);
         }
         self.jobs.ended += 1;
-        self.moved_ms = self.now_ms;
+        self.moved();
         self.is_stale = true;
     }
 
@@ -149,6 +160,9 @@ impl Simulation<'_> {
             let durable_ms = if forgets_loss { made_ms } else { run.plan.durable_ms(self.now_ms) };
             life.kept_ms += (u128::from(durable_ms) * u128::from(run.tasks) / u128::from(all_tasks)) as u64;
             life.made_ms += made_ms;
+            if durable_ms > 0 {
+                self.moved();
+            }
         }
     }
 
@@ -203,6 +217,7 @@ impl Simulation<'_> {
         self.tell(number);
         self.release(number, AttemptEnd::Fault, culprit, Ending::Interrupted(cause));
         self.jobs.rows[number as usize].interrupted += 1;
+        self.begins_again = true;
         let remaining = self.wait_again(number);
         self.dispatcher.interrupted(JobNumber::from(number), self.now_ms, remaining);
     }
@@ -219,18 +234,6 @@ impl Simulation<'_> {
         // What the submitter believed, less what is done already.
         let estimate_ms = job.estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms.min(job.work_ms)).max(1));
         Remaining { estimate_ms }
-    }
-
-    /// Jobs that no set of nodes could run, looked for when nothing else goes on.
-    pub(super) fn give_up_impossible(&mut self) {
-        if self.dispatcher.running() > 0 || self.dispatcher.waiting() == 0 {
-            return;
-        }
-        for job in self.dispatcher.impossible() {
-            self.dispatcher.withdraw(job);
-            self.demand.starts(job as u32, &self.setup.workload.jobs[job as usize]);
-            self.end(job as u32, End::Impossible);
-        }
     }
 
     /// The window closes: what runs or waits stays open.

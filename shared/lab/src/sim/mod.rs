@@ -17,8 +17,10 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use faultline_engine::goodput::Books;
-use faultline_planner::{Dispatch, Dispatcher, Limits};
+use faultline_planner::{Dispatch, Dispatcher, Limits, Topology};
 
 use crate::external::{InvalidProgram, Program};
 use crate::faults::Weather;
@@ -32,7 +34,8 @@ use planted::Bug;
 use trail::Trail;
 use watch::Watch;
 
-/// Without a horizon a run ends when nothing has started or ended for a year although jobs wait: they never will.
+/// Without a horizon a run ends when for a year no job has started for the first time, kept progress, or ended, although jobs wait or begin
+/// again and again: they never will.
 const NEVER_MS: u64 = 366 * 86_400_000;
 
 /// A pass is not cut short: nothing else waits for the loop.
@@ -65,8 +68,12 @@ pub(crate) struct Simulation<'a> {
     planted: Option<Bug>,
     /// Whether something happened that the dispatcher may make use of.
     is_stale: bool,
-    /// When a job started or ended last.
+    /// When a job started for the first time, kept progress, or ended last.
     moved_ms: u64,
+    /// Since then, a job has begun again.
+    begins_again: bool,
+    /// By class, tasks, least tasks, and topology: whether the whole cluster could run such a job.
+    possible: HashMap<(u32, u32, u32, Option<Topology>), bool>,
 }
 
 impl<'a> Simulation<'a> {
@@ -93,6 +100,8 @@ impl<'a> Simulation<'a> {
             planted: None,
             is_stale: true,
             moved_ms: 0,
+            begins_again: false,
+            possible: HashMap::new(),
         };
         simulation.schedule_faults();
         Ok(simulation)
@@ -104,7 +113,9 @@ impl<'a> Simulation<'a> {
         while (self.setup.horizon_ms.is_some() || self.jobs.left() > 0) && self.dispatcher.planner().outside_failed().is_none() {
             let next_ms = [self.jobs.next_arrival_ms(), self.events.next_ms()].into_iter().flatten().min();
             let Some(next_ms) = next_ms.filter(|next_ms| *next_ms <= horizon_ms) else { break };
-            if self.setup.horizon_ms.is_none() && self.jobs.next_arrival_ms().is_none() && next_ms - self.moved_ms > NEVER_MS {
+            let goes_on = self.setup.horizon_ms.is_some() || self.jobs.next_arrival_ms().is_some();
+            let is_stuck = self.dispatcher.running() == 0 || self.begins_again;
+            if !goes_on && is_stuck && next_ms - self.moved_ms > NEVER_MS {
                 break;
             }
             self.now_ms = next_ms;
@@ -166,7 +177,6 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        self.give_up_impossible();
         self.classify_free();
     }
 

@@ -147,3 +147,39 @@ fn a_wrong_diagnosis_takes_a_healthy_node_out_and_leaves_the_broken_one_in() {
     assert_eq!(never.totals.of(Class::Quarantined), 0);
     assert!(down < never.totals.of(Class::Down) / 2);
 }
+
+const DAY_MS: u64 = 86_400_000;
+
+#[test]
+fn a_job_may_run_for_years() {
+    let cluster = Cluster::uniform(2, &NodeModel::eight_gpus("H100"), 4, 4);
+    let jobs = vec![job(0, 36_500 * DAY_MS), job(0, 1_000)];
+    let outcome = run(&Setup::new(cluster, workload(jobs, 8), DispatchSettings::default())).unwrap();
+    assert_eq!(outcome.jobs[0].end_ms, Some(36_500 * DAY_MS));
+    assert!(outcome.totals.is_exact());
+}
+
+/// Without checkpoints it would need 54 days without a fault of 512 nodes, each of which fails every 154 days.
+#[test]
+fn a_job_that_begins_again_and_again_is_given_up_after_a_year() {
+    let cluster = Cluster::uniform(600, &NodeModel::eight_gpus("H100"), 4, 4);
+    let gang = Job { tasks: 512, min_tasks: 512, ..job(0, 54 * DAY_MS) };
+    let setup = Setup::new(cluster, workload(vec![gang], 8), DispatchSettings::default());
+    let outcome = run(&Setup { faults: Faults::constant(0.0065, 3_600_000), ..setup }).unwrap();
+    assert_eq!((outcome.jobs[0].end, outcome.jobs[0].end_ms), (End::Open, None));
+    let years = outcome.end_ms as f64 / (366.0 * DAY_MS as f64);
+    assert!((0.9..1.1).contains(&years) && outcome.jobs[0].interrupted > 100, "{years}");
+}
+
+#[test]
+fn a_job_that_no_cluster_could_run_ends_when_it_is_submitted_and_blocks_no_other() {
+    let cluster = Cluster::uniform(2, &NodeModel::eight_gpus("H100"), 4, 4);
+    let large = Job { tasks: 3, min_tasks: 3, ..job(100, 1_000) };
+    let jobs = vec![job(0, 5_000), large.clone(), job(200, 1_000), Job { submit_ms: 300, ..large }];
+    let dispatch = DispatchSettings { blocking: faultline_planner::Blocking::Strict, ..DispatchSettings::default() };
+    let outcome = run(&Setup::new(cluster, workload(jobs, 8), dispatch)).unwrap();
+    let ends: Vec<(End, Option<u64>)> = outcome.jobs.iter().map(|row| (row.end, row.end_ms)).collect();
+    let given_up = |at_ms| (End::Impossible, Some(at_ms));
+    assert_eq!(ends, [(End::Committed, Some(5_000)), given_up(100), (End::Committed, Some(1_200)), given_up(300)]);
+    assert_eq!(outcome.violations, []);
+}

@@ -3,9 +3,10 @@
 use crate::class::Reason;
 
 use super::Dispatcher;
+use super::gang::Gang;
 use super::job::Job;
 use super::lines::LineId;
-use super::request::JobNumber;
+use super::request::{JobNumber, Request};
 use super::shares::Bound;
 
 /// What stands between a waiting job and its start.
@@ -53,6 +54,12 @@ impl Dispatcher {
     /// Without shares all jobs are of one queue.
     fn is_of_queue(&self, line: LineId, queue: u32) -> bool {
         self.shares.is_none() || self.lines.demand(line).queue == queue
+    }
+
+    /// Whether a job like this one would fit on all nodes together if they were open and empty.
+    pub fn could_ever_run(&self, request: &Request) -> bool {
+        let Request { class, tasks, min_tasks, topology, .. } = *request;
+        self.planner.could_ever_run(&Gang { class, tasks, min_tasks, topology })
     }
 
     /// Waiting jobs that would not fit on all nodes together if they were open and empty, ascending. None while there is no node.
