@@ -104,7 +104,7 @@ fn a_job_that_was_placed_is_told_why_there() {
     let ended = JobView { attempts: again, ..job(JobState::Committed) };
     assert_eq!(lines(&ended), ["state: committed; it ran on gpu-node-01, GPU 0 and 1", here[0], here[1], "waited: 300 ms"]);
     let back = JobView { attempts: vec![attempt(AttemptOutcome::Failed, 1_000)], ..waits(None) };
-    assert_eq!(lines(&back)[0], "state: waiting for a retry, for 8.0 s");
+    assert_eq!(lines(&back)[0], "state: waiting for a retry, held by this leader for 8.0 s");
     assert_eq!(lines(&back)[2], "why there before: least-loaded: 75 % free, best of 2 of 3 nodes");
     let never = JobView { reason: "no node could ever run it".into(), ..job(JobState::Dead) };
     assert_eq!(lines(&never), ["state: given up; it never ran", "reason: no node could ever run it"]);

@@ -64,7 +64,7 @@ async fn exit_codes_tell_results_from_mistakes() {
     let out = folder.path().join("made").to_string_lossy().into_owned();
     let fails = written(folder.path(), &SMALL.replace("> 1 %", "> 99 %"));
     let failure = lab(&["run", &fails, "--out", &out]).await.unwrap_err();
-    assert!(failure.code() == 1 && failure.to_string() == "failed expectations: goodput.best-fit > 99 %", "{failure}");
+    assert!(failure.code() == 5 && failure.to_string() == "failed expectations: goodput.best-fit > 99 %", "{failure}");
     let wrong = written(folder.path(), &SMALL.replace("load = 0.8", "load = -1.0\nlooad = 2"));
     let failure = lab(&["check", &wrong]).await.unwrap_err();
     assert!(

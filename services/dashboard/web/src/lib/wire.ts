@@ -1042,7 +1042,7 @@ export interface PlaceInLine {
   /** When it is given up because no node could ever run it, unless the nodes change before; none while one could. */
   given_up_at_ms?: number | null;
   nodes: number;
-  /** How many jobs have been placed since it began to wait. */
+  /** How many jobs have been placed since this leader has held it. */
   placed_meanwhile: number;
   /** No node has room for it, so that jobs behind it go ahead when they fit. Otherwise it has yet to be tried. */
   stands_aside: boolean;
