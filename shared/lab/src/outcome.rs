@@ -93,6 +93,29 @@ pub struct JobRow {
     pub stalled_ms: u64,
 }
 
+impl JobRow {
+    /// Of a job that has only been submitted.
+    pub(crate) fn new(job: JobNumber, submit_ms: u64) -> Self {
+        Self {
+            job,
+            submit_ms,
+            first_start_ms: None,
+            end_ms: None,
+            end: End::Open,
+            attempts: 0,
+            interrupted: 0,
+            preempted: 0,
+            wait_ms: 0,
+            run_ms: 0,
+            productive_ms: 0,
+            lost_ms: 0,
+            checkpoint_ms: 0,
+            restore_ms: 0,
+            stalled_ms: 0,
+        }
+    }
+}
+
 /// Why an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttemptEnd {

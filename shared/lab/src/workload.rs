@@ -46,6 +46,29 @@ pub struct Job {
     pub fate: Fate,
 }
 
+impl Job {
+    /// A job of one task that can be preempted and passes, and of which nothing else is known.
+    pub fn new(submit_ms: u64, class: u32, work_ms: u64) -> Self {
+        Self {
+            submit_ms,
+            tasks: 1,
+            min_tasks: 1,
+            class,
+            work_ms,
+            estimate_ms: None,
+            start_ms: 0,
+            checkpoint: None,
+            grace_ms: 0,
+            queue: 0,
+            user: 0,
+            priority: 0,
+            preemptible: true,
+            topology: None,
+            fate: Fate::Passed,
+        }
+    }
+}
+
 /// Periodic checkpoints of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {

@@ -3,25 +3,7 @@ use faultline_engine::job::{AttemptId, Choice, Priority, RunnerUp};
 use super::*;
 
 fn job(state: JobState) -> JobView {
-    JobView {
-        id: JobId::new(0, 1),
-        name: "train".into(),
-        kind: "sleep".into(),
-        priority: Priority::Normal,
-        state,
-        submitted_at_ms: 1_000,
-        ended_at_ms: None,
-        demand: None,
-        node: None,
-        progress_permille: 0,
-        failures: 0,
-        requeues: 0,
-        attempts: Vec::new(),
-        result: String::new(),
-        reason: String::new(),
-        waiting: None,
-        submission: None,
-    }
+    JobView { state, ..JobView::queued(JobId::new(0, 1), "train".into(), "sleep".into(), Priority::Normal, 1_000) }
 }
 
 fn attempt(outcome: AttemptOutcome, placed_at_ms: u64) -> AttemptSummary {

@@ -146,25 +146,7 @@ pub(super) fn view_of_record(record: &JobRecord) -> Option<JobView> {
 }
 
 pub(super) fn view_of_marker(marker: OpenMarker) -> JobView {
-    JobView {
-        id: marker.job,
-        name: marker.name,
-        kind: marker.kind,
-        priority: marker.priority,
-        state: JobState::Queued,
-        submitted_at_ms: marker.submitted_at_ms,
-        ended_at_ms: None,
-        demand: None,
-        node: None,
-        progress_permille: 0,
-        failures: 0,
-        requeues: 0,
-        attempts: Vec::new(),
-        result: String::new(),
-        reason: String::new(),
-        waiting: None,
-        submission: None,
-    }
+    JobView::queued(marker.job, marker.name, marker.kind, marker.priority, marker.submitted_at_ms)
 }
 
 pub(super) fn view_of_terminal(record: TerminalRecord) -> JobView {

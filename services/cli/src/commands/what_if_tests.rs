@@ -21,23 +21,11 @@ fn job(number: u64, gpu_milli: u32, on: Option<(&str, u8)>) -> JobView {
     };
     let waiting = WhyWaiting { since_ms: 0, rejects: Vec::new(), summary: String::new(), place: None };
     JobView {
-        id: JobId::new(number, number.into()),
-        name: "job".into(),
-        kind: "sleep".into(),
-        priority: Priority::Normal,
         state: if on.is_some() { JobState::Running } else { JobState::Queued },
-        submitted_at_ms: number,
-        ended_at_ms: None,
         demand: Some(Demand { gpu_milli, ..Demand::default() }),
-        node: None,
-        progress_permille: 0,
-        failures: 0,
-        requeues: 0,
         attempts: on.map(attempt).into_iter().collect(),
-        result: String::new(),
-        reason: String::new(),
         waiting: on.is_none().then_some(waiting),
-        submission: None,
+        ..JobView::queued(JobId::new(number, number.into()), "job".into(), "sleep".into(), Priority::Normal, number)
     }
 }
 

@@ -372,24 +372,15 @@ impl JobTable {
         if let Some(end) = &entry.end {
             return ended_view(end);
         }
-        let mut view = entry.leader.clone().unwrap_or_else(|| JobView {
-            id: job,
-            name: entry.name().to_owned(),
-            kind: entry.kind().to_owned(),
-            priority: entry.priority().unwrap_or(Priority::Normal),
-            state: JobState::Queued,
-            submitted_at_ms: if entry.arrived_ms > 0 { entry.arrived_ms } else { job.unix_ms() },
-            ended_at_ms: None,
-            demand: None,
-            node: None,
-            progress_permille: 0,
-            failures: entry.failures,
-            requeues: entry.requeues,
-            attempts: entry.history.clone(),
-            result: String::new(),
-            reason: String::new(),
-            waiting: None,
-            submission: None,
+        let mut view = entry.leader.clone().unwrap_or_else(|| {
+            let priority = entry.priority().unwrap_or(Priority::Normal);
+            let submitted_at_ms = if entry.arrived_ms > 0 { entry.arrived_ms } else { job.unix_ms() };
+            JobView {
+                failures: entry.failures,
+                requeues: entry.requeues,
+                attempts: entry.history.clone(),
+                ..JobView::queued(job, entry.name().to_owned(), entry.kind().to_owned(), priority, submitted_at_ms)
+            }
         });
         self.overlay(&mut view);
         view.said()

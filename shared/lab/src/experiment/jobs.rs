@@ -8,7 +8,7 @@ use rand_distr::{Distribution, Exp1, Normal};
 
 use super::file::{Estimate, Generator, JobTable, JobsTable, Resample, Scale, WorkloadTable};
 use crate::streams::{Purpose, stream};
-use crate::workload::{Checkpoint, Fate, Job, Workload};
+use crate::workload::{Checkpoint, Job, Workload};
 
 const DAY_MS: u64 = 86_400_000;
 /// What a job of a trace is copied by does not depend on the seed: every seed has the same trace.
@@ -97,30 +97,14 @@ pub(super) fn gpu_milli(text: &str) -> Option<u32> {
     (milli < 1_000 || milli % 1_000 == 0).then_some(milli)
 }
 
-fn plain(submit_ms: u64, (tasks, class): (u32, u32), work_ms: u64) -> Job {
-    Job {
-        submit_ms,
-        tasks,
-        min_tasks: tasks,
-        class,
-        work_ms,
-        estimate_ms: None,
-        start_ms: 0,
-        checkpoint: None,
-        grace_ms: 0,
-        queue: 0,
-        user: 0,
-        priority: 0,
-        preemptible: true,
-        topology: None,
-        fate: Fate::Passed,
-    }
+fn of_size((tasks, class): (u32, u32), work_ms: u64) -> Job {
+    Job { tasks, min_tasks: tasks, ..Job::new(0, class, work_ms) }
 }
 
 /// One job at the beginning.
 pub(super) fn single(job: &JobTable, node_gpus: u32) -> Workload {
     let mut sizes = Sizes::new(node_gpus);
-    let jobs = vec![plain(0, sizes.of(job.gpus * 1_000), job.work.ms)];
+    let jobs = vec![of_size(sizes.of(job.gpus * 1_000), job.work.ms)];
     Workload { jobs, classes: sizes.classes, queues: vec![String::new()], users: vec![String::new()], names: Vec::new() }
 }
 
@@ -140,7 +124,7 @@ pub(super) fn generated(generator: &Generator, node_gpus: u32, cluster_gpus: u64
         jobs.push(Job {
             user: owner % generator.users,
             queue: owner % generator.users % generator.queues,
-            ..plain(0, sizes.of(gpus), work_ms)
+            ..of_size(sizes.of(gpus), work_ms)
         });
         gpu_ms += work_ms as f64 * f64::from(gpus) / 1_000.0;
         at.push(gaps);
@@ -232,7 +216,7 @@ mod tests {
     }
 
     fn days(of: &[u64]) -> Workload {
-        let jobs = of.iter().map(|day| plain(day * DAY_MS + 5, (1, 0), 1_000)).collect();
+        let jobs = of.iter().map(|day| Job::new(day * DAY_MS + 5, 0, 1_000)).collect();
         let names = (0..of.len()).map(|at| at.to_string()).collect();
         Workload { jobs, names, classes: vec![TaskClass::default()], queues: vec![String::new()], users: vec![String::new()] }
     }

@@ -11,27 +11,14 @@ use super::*;
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::{Detector, Faults};
 use crate::setup::Setup;
-use crate::workload::{Fate, Job, Workload};
+use crate::workload::{Job, Workload};
 
 /// Jobs of one to eight GPUs on four nodes that fail.
 fn setup() -> Setup {
     let classes = [1, 2, 4, 8].map(|gpus| TaskClass { gpus, gpu_milli: 1000, ..TaskClass::default() });
-    let job = |number: u64| Job {
-        submit_ms: number * 60_000,
-        tasks: 1,
-        min_tasks: 1,
-        class: (number % 4) as u32,
-        work_ms: 300_000 + number * 7_919 % 600_000,
-        estimate_ms: None,
-        start_ms: 0,
-        checkpoint: None,
-        grace_ms: 0,
-        queue: 0,
-        user: 0,
-        priority: 0,
-        preemptible: false,
-        topology: None,
-        fate: Fate::Passed,
+    let job = |number: u64| {
+        let work_ms = 300_000 + number * 7_919 % 600_000;
+        Job { preemptible: false, ..Job::new(number * 60_000, (number % 4) as u32, work_ms) }
     };
     let workload = Workload {
         jobs: (0..300).map(job).collect(),

@@ -142,21 +142,14 @@ impl Builder {
         self.gpu_milli_ms += gpu_milli_ms;
         self.count_status(parsed.status, gpu_milli_ms);
         let job = Job {
-            submit_ms: parsed.submit_ms,
             tasks: parsed.tasks,
             min_tasks: parsed.tasks,
-            class: self.classes.number(&parsed.class),
-            work_ms: parsed.work_ms,
             estimate_ms: parsed.estimate_ms,
-            start_ms: 0,
-            checkpoint: None,
-            grace_ms: 0,
             queue: self.queues.number(parsed.queue),
             user: self.users.number(parsed.user),
             priority: parsed.priority,
-            preemptible: true,
-            topology: None,
             fate: parsed.fate,
+            ..Job::new(parsed.submit_ms, self.classes.number(&parsed.class), parsed.work_ms)
         };
         self.jobs.push((job, parsed.name.to_owned()));
     }

@@ -39,10 +39,15 @@ pub fn warnings(tables: &Tables) -> Vec<String> {
     found
 }
 
-/// Policies for which this metric is above 0, with its mean.
-fn counted(tables: &Tables, metric: &str) -> Vec<String> {
+/// Policies whose mean of a metric is such, each with the mean in words.
+fn policies_with(tables: &Tables, metric: &str, holds: impl Fn(f64) -> bool, words: impl Fn(f64) -> String) -> Vec<String> {
     let values = tables.policies().iter().filter_map(|policy| Some((policy, tables.of_all(policy, metric)?)));
-    values.filter(|(_, value)| *value > 0.0).map(|(policy, value)| format!("{policy} {}", count(value.ceil() as u64))).collect()
+    values.filter(|(_, value)| holds(*value)).map(|(policy, value)| format!("{policy} {}", words(value))).collect()
+}
+
+/// Policies with jobs that this metric counts.
+fn counted(tables: &Tables, metric: &str) -> Vec<String> {
+    policies_with(tables, metric, |jobs| jobs > 0.0, |jobs| count(jobs.ceil() as u64))
 }
 
 fn impossible(tables: &Tables) -> Option<String> {
@@ -70,11 +75,7 @@ fn given_up(tables: &Tables) -> Option<String> {
 
 fn load(tables: &Tables) -> Vec<String> {
     let mut found = Vec::new();
-    let where_ = |metric: &str, holds: &dyn Fn(f64) -> bool| -> Vec<String> {
-        let values = tables.policies().iter().filter_map(|policy| Some((policy, tables.of_all(policy, metric)?)));
-        values.filter(|(_, value)| holds(*value)).map(|(policy, value)| format!("{policy} {}", percent(value))).collect()
-    };
-    let idle = where_("queue_share", &|share| share < LITTLE_QUEUE);
+    let idle = policies_with(tables, "queue_share", |share| share < LITTLE_QUEUE, percent);
     if !idle.is_empty() {
         found.push(format!(
             "The load is too low to show much: jobs waited in less than {} of the time ({}). Use fewer nodes, or compress time with `scale.time`.",
@@ -82,7 +83,7 @@ fn load(tables: &Tables) -> Vec<String> {
             list(&idle)
         ));
     }
-    let full = where_("offered_load", &|load| load > 1.0);
+    let full = policies_with(tables, "offered_load", |load| load > 1.0, percent);
     if !full.is_empty() {
         found.push(format!(
             "The load is too high: the jobs ask for more GPU time than the cluster has ({}). Queues grow as long as the run lasts, and waits measure its length.",

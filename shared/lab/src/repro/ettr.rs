@@ -9,7 +9,7 @@ use super::{Row, mean_and_error, over_seeds};
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::{Detector, Faults};
 use crate::setup::{InvalidSetup, Setup};
-use crate::workload::{Checkpoint, Fate, Interval, Job, Workload};
+use crate::workload::{Checkpoint, Interval, Job, Workload};
 use crate::{outcome::Outcome, run};
 
 const DAY_MS: u64 = 86_400_000;
@@ -77,23 +77,7 @@ impl Case {
 
 /// One job of so many nodes with eight GPUs.
 pub(super) fn one_gang(nodes: u32, work_ms: u64, start_ms: u64, checkpoint: Checkpoint) -> Workload {
-    let job = Job {
-        submit_ms: 0,
-        tasks: nodes,
-        min_tasks: nodes,
-        class: 0,
-        work_ms,
-        estimate_ms: None,
-        start_ms,
-        checkpoint: Some(checkpoint),
-        grace_ms: 0,
-        queue: 0,
-        user: 0,
-        priority: 0,
-        preemptible: false,
-        topology: None,
-        fate: Fate::Passed,
-    };
+    let job = Job { tasks: nodes, min_tasks: nodes, start_ms, checkpoint: Some(checkpoint), preemptible: false, ..Job::new(0, 0, work_ms) };
     let class = TaskClass { gpus: NODE_GPUS as u16, gpu_milli: 1000, ..TaskClass::default() };
     Workload { jobs: vec![job], classes: vec![class], queues: vec!["train".into()], users: vec!["team".into()], names: Vec::new() }
 }

@@ -6,7 +6,7 @@ use faultline_engine::goodput::Account;
 use faultline_planner::{JobNumber, Placed};
 
 use super::plan::Plan;
-use crate::outcome::{End, JobRow};
+use crate::outcome::JobRow;
 use crate::workload::Workload;
 
 /// An attempt that holds GPUs.
@@ -108,28 +108,8 @@ impl Jobs {
     /// Rows of all jobs; one that has not arrived has not waited.
     pub(super) fn into_rows(mut self) -> Vec<JobRow> {
         let arrived = self.rows.len();
-        self.rows.extend((arrived..self.arrivals.len()).map(|job| new_row(job as JobNumber, self.arrivals[job])));
+        self.rows.extend((arrived..self.arrivals.len()).map(|job| JobRow::new(job as JobNumber, self.arrivals[job])));
         self.rows
-    }
-}
-
-pub(super) fn new_row(job: JobNumber, submit_ms: u64) -> JobRow {
-    JobRow {
-        job,
-        submit_ms,
-        first_start_ms: None,
-        end_ms: None,
-        end: End::Open,
-        attempts: 0,
-        interrupted: 0,
-        preempted: 0,
-        wait_ms: 0,
-        run_ms: 0,
-        productive_ms: 0,
-        lost_ms: 0,
-        checkpoint_ms: 0,
-        restore_ms: 0,
-        stalled_ms: 0,
     }
 }
 

@@ -5,11 +5,11 @@ use faultline_planner::{JobNumber, Placed, Remaining, Request};
 
 use super::Simulation;
 use super::events::Event;
-use super::jobs::{Life, Run, State, held, new_row, scaled};
+use super::jobs::{Life, Run, State, held, scaled};
 use super::plan::{Plan, Rounds};
 use super::planted::Bug;
 use crate::faults::Exposure;
-use crate::outcome::{AttemptEnd, End, Violation};
+use crate::outcome::{AttemptEnd, End, JobRow, Violation};
 use crate::workload::{Fate, Interval, Job};
 
 impl Simulation<'_> {
@@ -34,7 +34,7 @@ impl Simulation<'_> {
             submitted_ms: job.submit_ms,
             estimate_ms: job.estimate_ms,
         };
-        self.jobs.rows.push(new_row(JobNumber::from(number), job.submit_ms));
+        self.jobs.rows.push(JobRow::new(JobNumber::from(number), job.submit_ms));
         self.jobs.lives[number as usize] = Some(Box::new(Life { waits_since_ms: self.now_ms, ..Life::default() }));
         let (dispatcher, kind) = (&self.dispatcher, (job.class, job.tasks, job.min_tasks, job.topology));
         if !*self.possible.entry(kind).or_insert_with(|| dispatcher.could_ever_run(&request)) {

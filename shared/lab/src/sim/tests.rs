@@ -12,23 +12,7 @@ use crate::outcome::Violation;
 use crate::workload::{Checkpoint, Fate, Interval, Job, Workload};
 
 pub(super) fn job(submit_ms: u64, work_ms: u64) -> Job {
-    Job {
-        submit_ms,
-        tasks: 1,
-        min_tasks: 1,
-        class: 0,
-        work_ms,
-        estimate_ms: Some(work_ms),
-        start_ms: 0,
-        checkpoint: None,
-        grace_ms: 0,
-        queue: 0,
-        user: 0,
-        priority: 0,
-        preemptible: false,
-        topology: None,
-        fate: Fate::Passed,
-    }
+    Job { estimate_ms: Some(work_ms), preemptible: false, ..Job::new(submit_ms, 0, work_ms) }
 }
 
 pub(super) fn workload(jobs: Vec<Job>, gpus: u16) -> Workload {

@@ -99,23 +99,7 @@ mod tests {
     use crate::outcome::AttemptEnd;
 
     fn job(job: u64, submit_ms: u64, end: End) -> JobRow {
-        JobRow {
-            job,
-            submit_ms,
-            first_start_ms: None,
-            end_ms: None,
-            end,
-            attempts: 0,
-            interrupted: 0,
-            preempted: 0,
-            wait_ms: 0,
-            run_ms: 0,
-            productive_ms: 0,
-            lost_ms: 0,
-            checkpoint_ms: 0,
-            restore_ms: 0,
-            stalled_ms: 0,
-        }
+        JobRow { end, ..JobRow::new(job, submit_ms) }
     }
 
     fn attempt(job: u64, start_ms: u64, end_ms: Option<u64>) -> AttemptRow {

@@ -62,22 +62,6 @@ impl Dispatcher {
         self.planner.could_ever_run(&Gang { class, tasks, min_tasks, topology })
     }
 
-    /// Waiting jobs that would not fit on all nodes together if they were open and empty, ascending. None while there is no node.
-    pub fn impossible(&self) -> Vec<JobNumber> {
-        if self.planner.nodes() == 0 {
-            return Vec::new();
-        }
-        let mut impossible: Vec<JobNumber> = Vec::new();
-        for line in self.lines.aside() {
-            let gang = self.lines.demand(*line).gang;
-            if !self.planner.could_ever_run(&gang) {
-                impossible.extend(self.lines.jobs(*line).map(|(key, _)| key.job));
-            }
-        }
-        impossible.sort_unstable();
-        impossible
-    }
-
     /// What a running job was given, in the order of its tasks.
     pub fn tasks_of(&self, job: JobNumber) -> &[crate::node::Placement] {
         self.jobs.get(&job).and_then(Job::run).map_or(&[], |run| &run.placements)

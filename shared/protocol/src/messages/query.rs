@@ -125,13 +125,34 @@ pub struct JobView {
 }
 
 impl JobView {
+    /// A job that waits, and of which no more is known.
+    pub fn queued(id: JobId, name: String, kind: String, priority: Priority, submitted_at_ms: u64) -> Self {
+        Self {
+            id,
+            name,
+            kind,
+            priority,
+            state: JobState::Queued,
+            submitted_at_ms,
+            ended_at_ms: None,
+            demand: None,
+            node: None,
+            progress_permille: 0,
+            failures: 0,
+            requeues: 0,
+            attempts: Vec::new(),
+            result: String::new(),
+            reason: String::new(),
+            waiting: None,
+            submission: None,
+        }
+    }
+
     /// The job with what was submitted.
     pub fn with_submission(self, submission: Option<Submission>) -> Self {
         Self { demand: submission.as_ref().map(|submission| submission.demand.clone()).or(self.demand), submission, ..self }
     }
-}
 
-impl JobView {
     /// As people and programs outside read it: with the words for why each node was chosen, which do not travel over NATS.
     pub fn said(mut self) -> Self {
         self.attempts.iter_mut().for_each(AttemptSummary::say);

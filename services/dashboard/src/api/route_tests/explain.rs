@@ -18,25 +18,7 @@ fn waiting() -> JobView {
         given_up_at_ms: None,
     };
     let why = WhyWaiting { since_ms: 0, rejects: Vec::new(), summary: "8 nodes: GPU share taken".into(), place: Some(place) };
-    JobView {
-        id: JobId::new(0, 5),
-        name: "train".into(),
-        kind: "sleep".into(),
-        priority: Priority::Normal,
-        state: JobState::Queued,
-        submitted_at_ms: 0,
-        ended_at_ms: None,
-        demand: None,
-        node: None,
-        progress_permille: 0,
-        failures: 0,
-        requeues: 0,
-        attempts: Vec::new(),
-        result: String::new(),
-        reason: String::new(),
-        waiting: Some(why),
-        submission: None,
-    }
+    JobView { waiting: Some(why), ..JobView::queued(JobId::new(0, 5), "train".into(), "sleep".into(), Priority::Normal, 0) }
 }
 
 #[tokio::test]

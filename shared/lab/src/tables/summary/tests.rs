@@ -1,49 +1,25 @@
 use faultline_planner::TaskClass;
 
 use super::*;
-use crate::workload::Fate;
 
 const MINUTE_MS: u64 = 60_000;
 
 fn job(submit_ms: u64, class: u32, work_ms: u64, user: u32) -> Job {
-    Job {
-        submit_ms,
-        tasks: 1,
-        min_tasks: 1,
-        class,
-        work_ms,
-        estimate_ms: None,
-        start_ms: 0,
-        checkpoint: None,
-        grace_ms: 0,
-        queue: 0,
-        user,
-        priority: 0,
-        preemptible: true,
-        topology: None,
-        fate: Fate::Passed,
-    }
+    Job { user, ..Job::new(submit_ms, class, work_ms) }
 }
 
 fn row(job: u64, submit_ms: u64, first_start_ms: Option<u64>, end_ms: Option<u64>, end: End) -> JobRow {
     let [wait_ms, run_ms] =
         [first_start_ms.unwrap_or(20 * MINUTE_MS) - submit_ms, end_ms.zip(first_start_ms).map_or(0, |(end, start)| end - start)];
     JobRow {
-        job,
-        submit_ms,
         first_start_ms,
         end_ms,
         end,
         attempts: u32::from(first_start_ms.is_some()),
-        interrupted: 0,
-        preempted: 0,
         wait_ms,
         run_ms,
         productive_ms: run_ms,
-        lost_ms: 0,
-        checkpoint_ms: 0,
-        restore_ms: 0,
-        stalled_ms: 0,
+        ..JobRow::new(job, submit_ms)
     }
 }
 
