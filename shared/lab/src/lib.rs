@@ -9,6 +9,7 @@ pub mod experiment;
 pub mod external;
 pub mod faults;
 pub mod outcome;
+mod parallel;
 pub mod presets;
 pub mod read;
 pub mod report;
@@ -24,5 +25,6 @@ pub mod workload;
 mod traces;
 
 pub use outcome::Violation;
+pub use parallel::in_parallel;
 pub use setup::{InvalidSetup, Passes, Setup};
 pub use sim::run;

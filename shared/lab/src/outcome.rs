@@ -1,6 +1,6 @@
 //! What a run came to: the rows that tables, statistics, and reports are made from.
 
-use faultline_engine::goodput::{Series, Totals};
+use faultline_engine::goodput::{Series, Spent, Totals};
 use faultline_planner::JobNumber;
 use thiserror::Error;
 
@@ -113,6 +113,15 @@ impl JobRow {
             restore_ms: 0,
             stalled_ms: 0,
         }
+    }
+
+    /// Where its running time has gone so far.
+    pub(crate) fn set_spent(&mut self, spent: &Spent) {
+        self.productive_ms = spent.productive_ms;
+        self.lost_ms = spent.lost_ms;
+        self.checkpoint_ms = spent.checkpoint_ms;
+        self.restore_ms = spent.restore_ms;
+        self.stalled_ms = spent.stalled_ms;
     }
 }
 

@@ -17,6 +17,14 @@ pub struct Workload {
     pub names: Vec<String>,
 }
 
+impl Workload {
+    /// Other jobs of the same classes, queues, and users, without names.
+    pub(crate) fn with_jobs(&self, jobs: Vec<Job>) -> Self {
+        let Self { classes, queues, users, .. } = self;
+        Self { jobs, classes: classes.clone(), queues: queues.clone(), users: users.clone(), names: Vec::new() }
+    }
+}
+
 /// One job. Durations are in milliseconds, instants in milliseconds since the beginning of the workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {

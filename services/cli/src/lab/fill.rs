@@ -1,12 +1,11 @@
 //! `faultline lab fill`: tasks that never end, until no more fit.
 
-use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use clap::ValueEnum;
+use faultline_lab::in_parallel;
 use faultline_lab::read::{Source, nodes, openb_tasks};
+use faultline_lab::statistics::{mean, sd};
 use faultline_planner::{Filled, InvalidFill, Machine, PolicyName, Scores, Settings, TaskClass, TieRule, fill};
 use serde::Serialize;
 
@@ -118,9 +117,8 @@ fn fill_view(flags: &FillFlags) -> Result<FillView, Failure> {
         InvalidFill::NoDemand => Failure::Usage(format!("{}: {error}", flags.tasks.display())),
         InvalidFill::Machine(_) | InvalidFill::Settings(_) => Failure::Usage(error.to_string()),
     })?;
-    let mean = |of: fn(&RunView) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
-    let mean_allocation_percent = mean(|run| run.allocation_percent);
-    let squares: f64 = runs.iter().map(|run| (run.allocation_percent - mean_allocation_percent).powi(2)).sum();
+    let of_runs = |of: fn(&RunView) -> f64| runs.iter().map(of).collect::<Vec<f64>>();
+    let allocations = of_runs(|run| run.allocation_percent);
     Ok(FillView {
         policy: flags.policy.as_str(),
         tie: flags.tie.as_str(),
@@ -128,9 +126,9 @@ fn fill_view(flags: &FillFlags) -> Result<FillView, Failure> {
         nodes: machines.len(),
         gpus: machines.iter().map(|machine| machine.gpus.len() as u64).sum(),
         tasks: tasks.len(),
-        mean_allocation_percent: rounded(mean_allocation_percent),
-        sd_allocation_percent: (runs.len() > 1).then(|| rounded((squares / (runs.len() - 1) as f64).sqrt())),
-        mean_fragmentation_percent: rounded(mean(|run| run.fragmentation_percent)),
+        mean_allocation_percent: rounded(mean(&allocations)),
+        sd_allocation_percent: sd(&allocations).map(rounded),
+        mean_fragmentation_percent: rounded(mean(&of_runs(|run| run.fragmentation_percent))),
         runs,
     })
 }
@@ -138,25 +136,11 @@ fn fill_view(flags: &FillFlags) -> Result<FillView, Failure> {
 /// The runs are independent of each other: as many at once as there are processors, in the order of their seeds.
 fn fill_all(flags: &FillFlags, machines: &[Machine], tasks: &[TaskClass]) -> Result<Vec<RunView>, InvalidFill> {
     let seeds: Vec<u64> = (flags.seeds.first..=flags.seeds.last).collect();
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(seeds.len());
-    let work = || {
-        let mut done = Vec::new();
-        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let scores = if flags.scores == ScoresFlag::Cut { Scores::Cut } else { Scores::Exact };
-            let settings = Settings { policy: flags.policy, tie: flags.tie, scores, target: Vec::new(), seed: *seed };
-            done.push(view(*seed, &fill(machines, tasks, &settings, flags.demand)?));
-        }
-        Ok(done)
-    };
-    let mut runs = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let done = running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done.collect::<Result<Vec<Vec<RunView>>, InvalidFill>>()
-    })?
-    .concat();
-    runs.sort_by_key(|run| run.seed);
-    Ok(runs)
+    let scores = if flags.scores == ScoresFlag::Cut { Scores::Cut } else { Scores::Exact };
+    in_parallel(&seeds, |seed| {
+        let settings = Settings { policy: flags.policy, tie: flags.tie, scores, target: Vec::new(), seed: *seed };
+        Ok(view(*seed, &fill(machines, tasks, &settings, flags.demand)?))
+    })
 }
 
 fn view(seed: u64, filled: &Filled) -> RunView {

@@ -80,11 +80,6 @@ impl Account {
         self.since_ms
     }
 
-    /// Thousandths of GPUs that it holds.
-    pub fn milli(&self) -> u64 {
-        self.milli
-    }
-
     pub fn spent(&self) -> &Spent {
         &self.spent
     }

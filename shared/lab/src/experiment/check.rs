@@ -2,7 +2,7 @@
 
 use faultline_engine::fault::FaultPreset;
 
-use super::expect::Expect;
+use super::expect::{Expect, unknown_metric};
 use super::file::{ClusterTable, FaultsTable, File, Generator, JobsTable, PolicyTable, WorkloadTable};
 use super::jobs::gpu_milli;
 use super::problem::{Lines, Problem};
@@ -183,8 +183,7 @@ fn of_policy(found: &mut Found, name: &str, table: &PolicyTable) {
 
 fn run(found: &mut Found, file: &File) {
     if let Some(judge) = file.run.judge.as_deref().filter(|judge| Metric::named(judge).is_none()) {
-        let names: Vec<&str> = crate::tables::METRICS.iter().map(|metric| metric.name).collect();
-        found.add("run.judge", format!("unknown metric `{judge}`: use one of {}", names.join(", ")));
+        found.add("run.judge", unknown_metric(judge));
     }
     if file.run.warm_up.zip(file.run.horizon).is_some_and(|(warm_up, horizon)| warm_up >= horizon) {
         found.add("run.warm_up", "the run ends before the warm-up does: write a shorter one than `horizon`");

@@ -124,7 +124,7 @@ fn subject(text: &str) -> Result<(&str, Of), String> {
     Ok((metric.trim(), Of::Policy(policy.trim().to_owned())))
 }
 
-fn unknown_metric(name: &str) -> String {
+pub(super) fn unknown_metric(name: &str) -> String {
     format!("unknown metric `{name}`: use one of {}", METRICS.iter().map(|metric| metric.name).collect::<Vec<_>>().join(", "))
 }
 

@@ -47,7 +47,7 @@ pub(super) fn cut_and_scaled(mut workload: Workload, table: &WorkloadTable) -> W
 pub(super) fn resampled(workload: &Workload, resample: Resample, seed: u64) -> Workload {
     let Some(last) = workload.jobs.last().filter(|_| resample == Resample::Days) else { return workload.clone() };
     let days = last.submit_ms / DAY_MS + 1;
-    let mut drawn = Workload { jobs: Vec::new(), names: Vec::new(), ..workload.clone() };
+    let mut drawn = workload.with_jobs(Vec::new());
     for day in 0..days {
         let source = stream(seed, Purpose::Arrival, day, 0).random_range(0..days);
         let from = workload.jobs.partition_point(|job| job.submit_ms < source * DAY_MS);

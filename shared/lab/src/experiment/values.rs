@@ -227,10 +227,6 @@ impl Seeds {
     pub fn all(self) -> impl Iterator<Item = u64> {
         self.first..=self.last
     }
-
-    pub fn count(self) -> u64 {
-        self.last - self.first + 1
-    }
 }
 
 impl FromStr for Seeds {

@@ -2,13 +2,10 @@
 //! its GPUs; how much of the GPUs is allocated then is the mean of ten seeds. Published figures are those of FGD's artifact
 //! (hkust-adsl/kubernetes-scheduler-simulator). docs/planner.md has the definitions, and what the tie rule does.
 
-use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use faultline_planner::{InvalidFill, Machine, PolicyName, Scores, Settings, TaskClass, TieRule, fill};
 
 use super::{Row, mean_and_error};
+use crate::in_parallel;
 
 /// Seeds of the artifact; ours draw other sequences from them.
 const SEEDS: std::ops::RangeInclusive<u64> = 42..=51;
@@ -41,24 +38,11 @@ pub const TRACES: [Trace; 5] = [
 /// Allocations of all policies on a trace.
 pub fn rows(trace: &Trace, machines: &[Machine], tasks: &[TaskClass]) -> Result<Vec<Row>, InvalidFill> {
     let runs: Vec<(usize, u64)> = (0..POLICIES.len()).flat_map(|policy| SEEDS.map(move |seed| (policy, seed))).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((policy, seed)) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let settings =
-                Settings { policy: POLICIES[*policy], tie: TieRule::First, scores: Scores::Cut, target: Vec::new(), seed: *seed };
-            let filled = fill(machines, tasks, &settings, DEMAND_PERCENT)?;
-            done.push((*policy, 100.0 * filled.allocated_gpu_milli as f64 / filled.capacity_gpu_milli as f64));
-        }
-        Ok(done)
-    };
-    let done = thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let done = running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done.collect::<Result<Vec<Vec<(usize, f64)>>, InvalidFill>>()
-    })?
-    .concat();
+    let done = in_parallel(&runs, |(policy, seed)| -> Result<_, InvalidFill> {
+        let settings = Settings { policy: POLICIES[*policy], tie: TieRule::First, scores: Scores::Cut, target: Vec::new(), seed: *seed };
+        let filled = fill(machines, tasks, &settings, DEMAND_PERCENT)?;
+        Ok((*policy, 100.0 * filled.allocated_gpu_milli as f64 / filled.capacity_gpu_milli as f64))
+    })?;
     let row = |(at, policy): (usize, PolicyName)| {
         let values: Vec<f64> = done.iter().filter(|(of, _)| *of == at).map(|(_, percent)| *percent).collect();
         // The published standard deviation of these two is 0.3 to 0.7, that of the others 0.1 to 0.3.

@@ -59,7 +59,7 @@ fn of_cluster(reading: &Reading, cluster: &str) -> Workload {
         (WINDOW_S.0..WINDOW_S.1).contains(&submit_s) && workload.queues[job.queue as usize] == cluster
     };
     let jobs = workload.jobs.iter().filter(is_inside).map(|job| Job { estimate_ms: Some(job.work_ms), ..job.clone() });
-    Workload { jobs: jobs.collect(), names: Vec::new(), ..workload.clone() }
+    workload.with_jobs(jobs.collect())
 }
 
 fn setup(workload: Workload, nodes: usize, order: OrderName) -> Setup {

@@ -8,19 +8,16 @@
 //! backfilling it computes that start once, and lets others ahead that end before it ([`Blocking::ByTime`]). Its WFP3 and UNICEF read the time a job
 //! waited before the job has a start, so that the latest submission goes first: the figures `as published` have this mistake on purpose.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use faultline_engine::goodput::bounded_slowdown;
 use faultline_planner::{Blocking, DispatchSettings, OrderName};
 
 use super::Row;
 use crate::cluster::Cluster;
 use crate::outcome::{JobRow, Outcome};
-use crate::run;
 use crate::setup::{InvalidSetup, Passes, Setup};
 use crate::statistics::mean;
 use crate::workload::{Job, Workload};
+use crate::{in_parallel, run};
 
 const PROCESSORS: usize = 256;
 const STARTS: [usize; 10] = [1981, 2756, 4299, 8850, 3316, 2714, 5228, 7762, 4022, 7085];
@@ -64,30 +61,20 @@ const TABLE: [Cell; 14] = [
 
 /// The table, then EASY. `workload` is lublin_256 as [`crate::read::jobs`] reads it.
 pub fn rows(workload: &Workload) -> Result<Vec<Row>, InvalidSetup> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Row)>, InvalidSetup> {
-        let mut done = Vec::new();
-        while let Some((at, cell)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, TABLE.get(at)?))) {
-            done.push((at, row(cell, workload)?));
-        }
-        Ok(done)
-    };
-    let threads = thread::available_parallelism().map_or(1, |threads| threads.get().min(TABLE.len()));
-    let (mut rows, easy) = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let easy = easy(workload);
-        let done = running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done.collect::<Result<Vec<_>, _>>().map(|rows| (rows.concat(), easy))
+    // EASY is the last one.
+    let cells: Vec<Option<&Cell>> = TABLE.iter().map(Some).chain([None]).collect();
+    let rows = in_parallel(&cells, |cell| match cell {
+        Some(cell) => row(cell, workload).map(|row| vec![row]),
+        None => easy(workload),
     })?;
-    rows.sort_by_key(|(at, _)| *at);
-    Ok(rows.into_iter().map(|(_, row)| row).chain(easy?).collect())
+    Ok(rows.concat())
 }
 
 /// Consecutive jobs. Without an estimate, the run time stands for it, as in the artifact.
 fn part(workload: &Workload, start: usize, count: usize) -> Workload {
     let jobs = workload.jobs.iter().skip(start).take(count);
     let jobs = jobs.map(|job| Job { estimate_ms: Some(job.estimate_ms.unwrap_or(job.work_ms)), ..job.clone() });
-    Workload { jobs: jobs.collect(), names: Vec::new(), ..workload.clone() }
+    workload.with_jobs(jobs.collect())
 }
 
 fn setup(workload: Workload, order: OrderName, blocking: Blocking, passes: Passes) -> Setup {

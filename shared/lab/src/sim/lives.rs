@@ -176,11 +176,7 @@ impl Simulation<'_> {
         self.trail.ended(self.now_ms, number, run.row, end, culprit);
         let (row, spent) = (&mut self.jobs.rows[number as usize], life.account.spent());
         row.run_ms += self.now_ms - run.start_ms;
-        row.productive_ms = spent.productive_ms;
-        row.lost_ms = spent.lost_ms;
-        row.checkpoint_ms = spent.checkpoint_ms;
-        row.restore_ms = spent.restore_ms;
-        row.stalled_ms = spent.stalled_ms;
+        row.set_spent(spent);
         self.jobs.running.remove(&number);
         self.rest(&run);
         self.nodes.let_go(number, &run.holdings);
@@ -247,11 +243,7 @@ impl Simulation<'_> {
                 Some(run) => row.run_ms += self.now_ms - run.start_ms,
                 None => row.wait_ms += self.now_ms - life.waits_since_ms,
             }
-            row.productive_ms = spent.productive_ms;
-            row.lost_ms = spent.lost_ms;
-            row.checkpoint_ms = spent.checkpoint_ms;
-            row.restore_ms = spent.restore_ms;
-            row.stalled_ms = spent.stalled_ms;
+            row.set_spent(spent);
             self.watch.job_over(row, &self.setup.workload.jobs[number as usize], life.made_ms, spent.open_ms, false);
         }
     }

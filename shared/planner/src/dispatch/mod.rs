@@ -156,11 +156,6 @@ impl Dispatcher {
         self.jobs.len() - self.lines.len()
     }
 
-    /// The jobs that run, in no order.
-    pub fn running_jobs(&self) -> impl Iterator<Item = JobNumber> + '_ {
-        self.jobs.iter().filter(|(_, job)| job.run().is_some()).map(|(number, _)| *number)
-    }
-
     /// A job waits from now on. False when it did already, or runs.
     pub fn submit(&mut self, job: JobNumber, request: Request) -> bool {
         if self.jobs.contains_key(&job) {
@@ -220,12 +215,6 @@ impl Dispatcher {
         if let Some(Job { state: State::Running(run), .. }) = self.jobs.get_mut(&job) {
             run.checkpointed_ms = Some(at_ms);
         }
-    }
-
-    /// How much of the job's work would be lost if it were interrupted now: since its start, or since its last checkpoint.
-    pub fn at_risk_ms(&self, job: JobNumber, now_ms: u64) -> Option<u64> {
-        let run = self.jobs.get(&job)?.run()?;
-        Some(now_ms.saturating_sub(run.checkpointed_ms.unwrap_or(run.started_ms)))
     }
 
     fn wait(&mut self, job: JobNumber, request: Request, expected_ms: Option<u64>, attained_gpu_milli_ms: u128, now_ms: u64) {
