@@ -38,8 +38,18 @@ pub enum OrderName {
 }
 
 impl OrderName {
-    pub const ALL: [OrderName; 9] =
-        [Self::Fifo, Self::Sjf, Self::Srtf, Self::Las, Self::Wfp3, Self::Uni, Self::F1, Self::Wfp3AsPublished, Self::UniAsPublished];
+    pub const ALL: [OrderName; 10] = [
+        Self::Fifo,
+        Self::Sjf,
+        Self::Srtf,
+        Self::Las,
+        Self::Fair,
+        Self::Wfp3,
+        Self::Uni,
+        Self::F1,
+        Self::Wfp3AsPublished,
+        Self::UniAsPublished,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -162,6 +172,14 @@ fn largest_first(number: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_order_can_be_named() {
+        for order in OrderName::ALL {
+            assert_eq!(order.as_str().parse(), Ok(order));
+        }
+        assert_eq!("fair".parse(), Ok(OrderName::Fair));
+    }
 
     fn job(submit_s: u64, estimate_s: u64, processors: f64) -> Facts {
         Facts {
