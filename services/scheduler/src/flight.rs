@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::settings::Settings;
 
-/// Lines that wait for the disk. A leader does not wait for it: when there is no room for another line, the recording ends.
+/// Lines that wait for the disk. A leader does not wait for it: when this many wait, the recording ends.
 const WAITING_LINES: usize = 1 << 14;
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
 

@@ -136,7 +136,7 @@ impl Snapshot {
         Ok(used.outcome(None, 0, self.waiting.len(), &self.nodes, &planner, &ids))
     }
 
-    /// None for `fgd` while there is no job for which it could keep room.
+    /// None for `fgd` while it knows of no job to keep room for.
     fn under(&self, policy: PolicyName, seed: u64) -> Result<Option<Outcome>, Failure> {
         if policy == PolicyName::Fgd && self.target().is_empty() {
             return Ok(None);

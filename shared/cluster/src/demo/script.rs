@@ -112,7 +112,7 @@ pub(super) struct Script {
     at: Option<usize>,
     since_ms: u64,
     scene_ms: u64,
-    /// Without a viewer: there is no last scene, and the demo ends when the others are over.
+    /// Without a viewer: the last scene is left out, and the demo ends when the others are over.
     alone: bool,
 }
 

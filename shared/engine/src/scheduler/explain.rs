@@ -32,7 +32,7 @@ pub struct WouldFit {
     pub starts: u32,
     /// Where those would run that there is room for, in the order in which they would be placed; not all of them when the answer would be too long.
     pub spots: Vec<Spot>,
-    /// Why the first of them would go where it would; none when there is no room for it.
+    /// Why the first of them would go where it would; none when it does not fit.
     #[serde(default)]
     pub choice: Option<Choice>,
     /// Why each node refuses the next one; empty when there is room for all.

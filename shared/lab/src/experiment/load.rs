@@ -30,7 +30,7 @@ pub struct Experiment {
     pub file: File,
     pub variants: Vec<Variant>,
     pub inputs: Vec<Input>,
-    /// For whoever reads the results.
+    /// What readers of the results must know.
     pub notes: Vec<String>,
     pub warm_up_ms: u64,
     pub rows: Rows,
@@ -165,7 +165,7 @@ fn notes(file: &File) -> Vec<String> {
         );
     }
     if file.workload.scale.is_some_and(|scale| scale.time != 1.0 || scale.jobs != 1.0 || scale.gpus != 1.0) {
-        notes.push("The workload is scaled: it is no longer what happened.".to_owned());
+        notes.push("The workload is scaled, so it differs from what happened.".to_owned());
     }
     notes
 }

@@ -22,7 +22,7 @@ const PREFIX: &str = "exec:";
 /// How long an answer may take unless something else is set.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// A program and how it is called, written as `exec:python3 my_policy.py`. Words are separated by spaces; there is no shell and no quoting.
+/// A program and how it is called, written as `exec:python3 my_policy.py`. Words are separated by spaces; it is started without a shell, and quotes mean nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     pub words: Vec<String>,
