@@ -38,7 +38,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Run a cluster", &["demo", "up", "status", "scale", "down"]),
     ("Give it work", &["submit", "jobs", "job", "explain", "cancel", "resubmit", "rate", "mix"]),
-    ("Look at it", &["top", "nodes", "node", "incidents", "report", "record", "events", "audit"]),
+    ("Look at it", &["top", "nodes", "node", "incidents", "goodput", "report", "record", "events", "audit"]),
     ("Break it, mend it", &["kill", "link", "fault", "faults", "chaos", "scenario", "drain", "undrain"]),
     ("Plan it", &["would-fit", "what-if", "lab"]),
     ("Set it up", &["doctor", "config", "setup", "nats-config"]),

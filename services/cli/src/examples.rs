@@ -59,6 +59,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "goodput",
+        &[
+            ("faultline goodput", "where the GPU time of the last hour went, and what failures cost"),
+            ("faultline goodput --last 5m -o json", "the last five minutes for a program, with rows of ten seconds"),
+        ],
+    ),
+    (
         "report",
         &[
             ("faultline report", "a post-mortem of the last incident"),

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod flight;
+mod goodput;
 mod intake;
 mod leadership;
 mod ledger;

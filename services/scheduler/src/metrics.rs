@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use faultline_engine::goodput::Class;
+use faultline_engine::goodput::history::Row;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
@@ -38,13 +40,14 @@ struct Term {
     totals: Totals,
     counters: Counters,
     ledger: LedgerSnapshot,
+    goodput: Row,
 }
 
 const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Family {
     Family { name, help, kind, labels }
 }
 
-const FAMILIES: [Family; 26] = [
+const FAMILIES: [Family; 27] = [
     family("faultline_scheduler_epoch", Kind::Gauge, &[], "The epoch under which this scheduler leads."),
     family("faultline_jobs_queued", Kind::Gauge, &["priority"], "Jobs that wait, in the stream or with the leader."),
     family(
@@ -76,6 +79,12 @@ const FAMILIES: [Family; 26] = [
         Kind::Counter,
         &["outcome"],
         "GPU time that attempts held from placement to end, by how they ended; committed is the goodput.",
+    ),
+    family(
+        "faultline_gpu_class_seconds",
+        Kind::Gauge,
+        &["class"],
+        "GPU time of this leader's term by what it went into; the classes sum to all there was. Work that is not judged yet is open.",
     ),
     family("faultline_queue_wait_seconds", Kind::Histogram, &[], "From a job's submission to its first placement."),
     family("faultline_placement_seconds", Kind::Histogram, &[], "From the moment at which the leader could place a job to its placement."),
@@ -152,7 +161,17 @@ impl SchedulerMetrics {
             }
         }
         let totals = scheduler.totals();
-        *self.term() = Some(Term { epoch, in_stream: in_stream.messages, queued, totals, counters: scheduler.counters().clone(), ledger });
+        let counters = scheduler.counters().clone();
+        let mut term = self.term();
+        let goodput = term.take().map(|before| before.goodput).unwrap_or_default();
+        *term = Some(Term { epoch, in_stream: in_stream.messages, queued, totals, counters, ledger, goodput });
+    }
+
+    /// The same of GPU time.
+    pub(crate) fn on_goodput(&self, goodput: &Row) {
+        if let Some(term) = self.term().as_mut() {
+            term.goodput.clone_from(goodput);
+        }
     }
 }
 
@@ -204,6 +223,9 @@ impl Term {
             ("cancelled", time.cancelled_milli_ms),
         ] {
             out.put("faultline_gpu_seconds_total", &[outcome], milli_ms as f64 / 1e6);
+        }
+        for class in Class::ALL {
+            out.put("faultline_gpu_class_seconds", &[class.as_str()], self.goodput.of(class) as f64 / 1e6);
         }
         for (name, durations) in [
             ("faultline_queue_wait_seconds", &counters.wait),

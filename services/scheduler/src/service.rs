@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cancel::{self, Known, MAX_CANCELS};
 use crate::flight::Flight;
+use crate::goodput::{self, Earlier, STORE_EVERY_S};
 use crate::intake::{self, Input, Room, read_delivery};
 use crate::ledger::LedgerTask;
 use crate::metrics::SchedulerMetrics;
@@ -158,6 +159,9 @@ struct Leader {
     since_ms: u64,
     ledger: watch::Receiver<LedgerSnapshot>,
     in_stream: watch::Receiver<InStream>,
+    /// Where GPU time went before this term.
+    earlier: Earlier,
+    seconds: u64,
     metrics: SchedulerMetrics,
     room: Room,
     placed_before: u64,
@@ -200,6 +204,8 @@ impl Leader {
             since_ms: now_ms,
             ledger,
             in_stream,
+            earlier: Earlier::read(nats).await,
+            seconds: 0,
             room,
             placed_before: 0,
             window: MIN_WINDOW,
@@ -252,6 +258,12 @@ impl Leader {
         self.window = last_second.clamp(MIN_WINDOW, MAX_WINDOW);
         let in_stream = *self.in_stream.borrow();
         self.metrics.on_second(&self.scheduler, self.performer.epoch, in_stream, self.ledger.borrow().clone(), self.now_ms());
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(STORE_EVERY_S) {
+            let history = self.earlier.until_now(&self.scheduler, &self.settings.name, self.now_ms());
+            self.metrics.on_goodput(&history.term);
+            self.performer.spawn(goodput::store(self.performer.nats.clone(), history));
+        }
     }
 
     fn on_deliveries(&mut self, messages: Vec<Delivered>) -> Vec<Action> {
@@ -455,6 +467,7 @@ impl Leader {
                     leader_since_ms: self.scheduler.cluster_time(self.since_ms),
                     jobs_in_stream: self.in_stream.borrow().messages,
                     ledger: self.ledger.borrow().clone(),
+                    earlier: &self.earlier,
                     now_ms: self.now_ms(),
                     most_bytes: self.performer.nats.most_bytes(),
                 };

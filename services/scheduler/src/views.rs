@@ -10,6 +10,8 @@ use faultline_protocol::messages::{
 };
 use serde::Serialize;
 
+use crate::goodput::Earlier;
+
 /// What the engine does not know and a reply wants.
 pub(crate) struct Surroundings<'a> {
     pub(crate) leader: &'a str,
@@ -17,6 +19,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) leader_since_ms: u64,
     pub(crate) jobs_in_stream: u64,
     pub(crate) ledger: LedgerSnapshot,
+    pub(crate) earlier: &'a Earlier,
     /// By the leader's own time.
     pub(crate) now_ms: u64,
     /// What a reply may take.
@@ -56,6 +59,7 @@ pub(crate) fn answer(query: &Query, scheduler: &Scheduler, around: &Surroundings
             page(scheduler.job(*job).map(view).into_iter(), around, QueryReply::Jobs)
         }
         Query::WouldFit(query) => would_fit(query, scheduler, around),
+        Query::Goodput => QueryReply::Goodput(Box::new(around.earlier.until_now(scheduler, around.leader, around.now_ms))),
     }
 }
 

@@ -105,10 +105,11 @@ impl HostedNode {
     /// Ends all tasks silently.
     pub(crate) fn abort_all(&mut self) {
         for task in std::mem::take(&mut self.tasks).into_values() {
-            task.stop.cancel();
+            // First the task, or it would still tell that it was stopped.
             if let Some(handle) = task.handle {
                 handle.abort();
             }
+            task.stop.cancel();
         }
     }
 

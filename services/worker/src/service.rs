@@ -429,7 +429,7 @@ impl Worker {
     }
 
     async fn on_ended(&mut self, ended: Vec<EndedAttempt>) {
-        self.agent.on_ended(&ended);
+        let ended = self.agent.on_ended(ended);
         for attempt in &ended {
             self.metrics.on_ended(attempt.outcome);
             if let Some(node) = self.nodes.get_mut(&attempt.node) {

@@ -6,7 +6,7 @@ use faultline_engine::job::JobId;
 use faultline_engine::scheduler::WouldFit;
 use faultline_protocol::codec::Message;
 use faultline_protocol::messages::{
-    CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, WouldFitQuery,
+    CancelReply, CancelRequest, ClusterStats, GoodputHistory, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply, WouldFitQuery,
 };
 use faultline_protocol::subjects;
 use faultline_runtime::connect::{Nats, RequestError};
@@ -159,6 +159,14 @@ impl<'a> Leader<'a> {
         }
     }
 
+    /// Where GPU time went in the last hour.
+    pub async fn goodput(self) -> Result<GoodputHistory, ClientError> {
+        match self.ask(&Query::Goodput).await? {
+            QueryReply::Goodput(history) => Ok(*history),
+            other => odd(&other),
+        }
+    }
+
     /// Asks for cancellation of at most [`MAX_QUERY_ROWS`] jobs.
     pub async fn cancel(self, jobs: &[JobId], by: &str) -> Result<CancelReply, ClientError> {
         let request = CancelRequest { jobs: jobs.to_vec(), by: by.to_owned() };
@@ -172,6 +180,7 @@ fn odd<T>(reply: &QueryReply) -> Result<T, ClientError> {
         QueryReply::Nodes(_) => "nodes",
         QueryReply::Jobs(_) => "jobs",
         QueryReply::WouldFit(_) => "what would fit",
+        QueryReply::Goodput(_) => "GPU time",
         QueryReply::Error(_) => "an error",
     };
     Err(ClientError::Unexpected(format!("it answered with {kind}")))

@@ -249,6 +249,16 @@ impl Planner {
         self.classes[class.at()].as_ref().map_or(0, |known| self.world.able(&known.class))
     }
 
+    /// The node's shape: nodes of one shape are alike when nothing runs there.
+    pub fn shape_of(&self, node: NodeId) -> u32 {
+        self.world.hot(node).shape
+    }
+
+    /// Whether a node of this shape could run a task of this class if it were open and empty.
+    pub fn accepts(&self, class: ClassId, shape: u32) -> bool {
+        self.classes[class.at()].as_ref().is_some_and(|known| known.class.by_shape(shape).is_ok())
+    }
+
     /// How many tasks of this class the node could take now, one after the other.
     pub fn capacity(&self, class: ClassId, node: NodeId) -> u32 {
         self.classes[class.at()].as_ref().map_or(0, |known| self.world.capacity(&known.class, node))

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod codec;
 pub mod ends;
 pub mod explanation;
+pub mod goodput;
 pub mod messages;
 pub mod streams;
 pub mod subjects;

@@ -32,6 +32,8 @@ pub const KEY_IN_FORCE: &str = "in-force";
 /// Where `faultline demo` says what it shows.
 pub const KEY_DEMO: &str = "demo";
 pub const KEY_LEDGER: &str = "snapshot";
+/// Where GPU time went in the last hour.
+pub const KEY_GOODPUT: &str = "goodput";
 
 /// Without an acknowledgement or a sign of progress for this long, JetStream delivers a job again.
 pub const ACK_WAIT: Duration = Duration::from_secs(15);

@@ -15,6 +15,7 @@ mod experiments;
 mod explain;
 mod former_store;
 mod golden;
+mod goodput;
 mod gpu_faults;
 mod hardening;
 mod harness;

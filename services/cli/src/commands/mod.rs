@@ -9,6 +9,7 @@ pub(crate) mod decode;
 mod events;
 mod explain;
 pub(crate) mod faults;
+mod goodput;
 mod ids;
 pub(crate) mod incidents;
 mod job;
@@ -68,6 +69,8 @@ pub(crate) enum ClusterCommand {
     Events(events::EventsFlags),
     /// Show what failed in the last hour, by cause: how it was noticed, where the work went, and that nothing was lost
     Incidents(incidents::IncidentsFlags),
+    /// Show where GPU time went in the last hour: committed, lost and why, broken, or free and why; and what failures cost
+    Goodput(goodput::GoodputFlags),
     /// Write a post-mortem of an incident or of an experiment
     Report(report::ReportFlags),
     /// Show or change how many jobs a minute are generated
@@ -139,6 +142,10 @@ pub(crate) async fn run(command: ClusterCommand, session: &Session) -> Result<()
         ClusterCommand::Node { name } => on_link(session, async |link| nodes::show(link, &name).await).await,
         ClusterCommand::Events(flags) => on_link(session, async |link| events::run(link, &flags).await).await,
         ClusterCommand::Incidents(flags) => on_link(session, async |link| incidents::run(link, &flags).await).await,
+        ClusterCommand::Goodput(flags) => {
+            flags.check()?;
+            on_link(session, async |link| goodput::run(link, &flags).await).await
+        }
         ClusterCommand::Report(flags) => on_link(session, async |link| report::run(link, &flags).await).await,
         ClusterCommand::Mix(command) => on_link(session, async |link| control::mix(link, command).await).await,
         ClusterCommand::Cancel(flags) => on_link(session, async |link| control::cancel(link, &flags).await).await,

@@ -35,7 +35,7 @@ pub(crate) async fn would_fit(State(app): State<App>, pairs: Pairs) -> Result<Js
     match app.cluster.query(Query::WouldFit(query)).await? {
         QueryReply::WouldFit(answer) => Ok(Json(*answer)),
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason).into()),
-        QueryReply::Stats(_) | QueryReply::Nodes(_) | QueryReply::Jobs(_) => {
+        QueryReply::Stats(_) | QueryReply::Nodes(_) | QueryReply::Jobs(_) | QueryReply::Goodput(_) => {
             Err(ClusterError::Failed("the scheduler answered another question".into()).into())
         }
     }

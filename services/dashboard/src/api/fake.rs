@@ -83,6 +83,7 @@ impl Cluster for FakeCluster {
                 Query::Jobs { .. } => QueryReply::Jobs(self.held.lock().unwrap().values().cloned().collect()),
                 Query::Stats => QueryReply::Stats(Box::default()),
                 Query::Nodes { .. } | Query::Node { .. } => QueryReply::Nodes(vec![]),
+                Query::Goodput => QueryReply::Goodput(Box::default()),
                 Query::WouldFit(query) => {
                     let count = query.count;
                     self.asked_to_fit.lock().unwrap().push(query);

@@ -146,7 +146,7 @@ async fn ask_leader(app: &App, job: JobId) -> Result<Option<JobView>, ClusterErr
     match app.cluster.query(Query::Job { job }).await? {
         QueryReply::Jobs(rows) => Ok(rows.into_iter().find(|row| row.id == job).map(JobView::said)),
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason)),
-        QueryReply::Stats(_) | QueryReply::Nodes(_) | QueryReply::WouldFit(_) => {
+        QueryReply::Stats(_) | QueryReply::Nodes(_) | QueryReply::WouldFit(_) | QueryReply::Goodput(_) => {
             Err(ClusterError::Failed("the scheduler answered another question".into()))
         }
     }

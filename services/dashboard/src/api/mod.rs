@@ -7,6 +7,7 @@ mod events;
 mod explain;
 pub(crate) mod extract;
 mod faults;
+mod goodput;
 mod incidents;
 mod jobs;
 mod kept;
@@ -73,6 +74,7 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
         .routes(routes!(control::stats))
         .routes(routes!(control::rate, control::set_rate))
         .routes(routes!(events::events))
+        .routes(routes!(goodput::goodput))
         .routes(routes!(incidents::list))
         .routes(routes!(incidents::one))
         .routes(routes!(kept::list))

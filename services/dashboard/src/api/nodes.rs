@@ -107,7 +107,7 @@ async fn ask_leader(app: &App, node: String) -> Result<NodeItem, ApiError> {
             rows.into_iter().find(|row| row.spec.node == node).map(NodeItem::from).ok_or_else(|| unknown_node(&node))
         }
         QueryReply::Error(reason) => Err(ClusterError::Failed(reason).into()),
-        QueryReply::Stats(_) | QueryReply::Jobs(_) | QueryReply::WouldFit(_) => {
+        QueryReply::Stats(_) | QueryReply::Jobs(_) | QueryReply::WouldFit(_) | QueryReply::Goodput(_) => {
             Err(ClusterError::Failed("the scheduler answered another question".into()).into())
         }
     }

@@ -53,7 +53,7 @@ impl Pairs {
         Ok((!value.is_empty()).then_some(value))
     }
 
-    fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
+    pub(super) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
     where
         T: FromStr,
         T::Err: Display,
@@ -127,7 +127,7 @@ impl Pairs {
         Ok(PageOf { page, per_page: self.bounded("per_page", DEFAULT_PER_PAGE, MAX_PER_PAGE)? })
     }
 
-    fn finish(self) -> Result<(), ApiError> {
+    pub(super) fn finish(self) -> Result<(), ApiError> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => {

@@ -3,6 +3,7 @@
 mod admission;
 mod breaking;
 mod explain;
+mod goodput;
 mod past;
 mod submission;
 

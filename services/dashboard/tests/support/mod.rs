@@ -168,6 +168,7 @@ pub(crate) async fn fake_leader(nats: Nats) -> tokio::task::JoinHandle<()> {
                 }
                 Query::Nodes { .. } | Query::Node { .. } => QueryReply::Nodes(vec![]),
                 Query::Jobs { .. } | Query::Job { .. } => QueryReply::Jobs(vec![]),
+                Query::Goodput => QueryReply::Goodput(Box::default()),
                 Query::WouldFit(_) => QueryReply::Error("nothing is held here".into()),
             };
             nats.reply(message.reply.unwrap(), &answer).await.unwrap();

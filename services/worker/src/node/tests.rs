@@ -56,8 +56,9 @@ impl Machine {
             retry_delay_ms: 0,
             told: Told::ByWorker,
             row: None,
+            ran_ms: None,
         };
-        self.agent.on_ended(&[ended]);
+        self.agent.on_ended(vec![ended]);
         self.hosted.finish(AttemptId::new(0, n));
     }
 }

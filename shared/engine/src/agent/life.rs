@@ -134,6 +134,8 @@ pub struct Life {
     config: AttemptConfig,
     assignment: Arc<Assignment>,
     started_at_ms: u64,
+    /// How long its executor worked, once that has come to an end.
+    worked_ms: Option<u64>,
     state: State,
 }
 
@@ -141,7 +143,7 @@ impl Life {
     /// `started_at_ms`: the start in Unix time.
     pub fn new(config: AttemptConfig, assignment: Arc<Assignment>, started_at_ms: u64) -> Self {
         let state = State::Working { answered_ms: 0, asking: Asking::Next { at_ms: PROGRESS_EVERY_MS } };
-        Self { config, assignment, started_at_ms, state }
+        Self { config, assignment, started_at_ms, worked_ms: None, state }
     }
 
     pub fn assignment(&self) -> &Assignment {
@@ -235,6 +237,7 @@ impl Life {
         if !matches!(self.state, State::Working { .. }) {
             return Vec::new();
         }
+        self.worked_ms = Some(now_ms);
         match executed {
             Executed::Done { result } => {
                 let record = Arc::new(self.committed_record(result, now_ms));
@@ -392,6 +395,7 @@ impl Life {
             retry_delay_ms,
             told: Told::ByWorker,
             row: None,
+            ran_ms: Some(self.worked_ms.unwrap_or(now_ms)),
         }
     }
 }

@@ -150,6 +150,7 @@ impl Agent {
                     retry_delay_ms: delay_ms,
                     told: Told::Refused,
                     row: None,
+                    ran_ms: Some(0),
                 }));
                 actions.push(AgentAction::Nak { ack_subject: assignment.ack_subject.clone(), delay_ms });
             }
@@ -181,17 +182,12 @@ impl Agent {
         Ok(actions)
     }
 
-    /// Attempts are over: what they held is free. The reports go to the scheduler.
-    pub fn on_ended(&mut self, ended: &[EndedAttempt]) {
-        for attempt in ended {
-            if let Some(node) = self.nodes.get_mut(&attempt.node) {
-                node.finish(attempt.attempt);
-            }
-            if attempt.row.is_some() {
-                self.untold.push_back(attempt.clone());
-            }
-        }
+    /// Attempts are over: what they held is free. Returns what the scheduler is to hear: of what a machine dropped when it died, nothing.
+    pub fn on_ended(&mut self, ended: Vec<EndedAttempt>) -> Vec<EndedAttempt> {
+        self.untold.extend(ended.iter().filter(|attempt| attempt.row.is_some()).cloned());
         self.untold.drain(..self.untold.len().saturating_sub(MAX_UNTOLD));
+        let mut is_here = |attempt: &EndedAttempt| self.nodes.get_mut(&attempt.node).is_some_and(|node| node.finish(attempt.attempt));
+        ended.into_iter().filter(|attempt| is_here(attempt)).collect()
     }
 
     /// The worker is told to stop: nothing new is taken, attempts finish.

@@ -136,13 +136,13 @@ impl AgentNode {
         if self.spec.kinds.iter().any(|offered| offered == kind || offered == class) { Ok(()) } else { Err(Refusal::UnknownKind) }
     }
 
-    /// Forgets an attempt, if it is (still) here.
-    pub(super) fn finish(&mut self, attempt: AttemptId) {
-        if let Some(hosted) = self.running.remove(&attempt) {
-            for gpu in &hosted.assignment.gpus {
-                self.booked_milli[usize::from(*gpu)] -= hosted.assignment.spec.demand.milli_per_gpu();
-            }
+    /// Forgets an attempt, and says whether it was (still) here.
+    pub(super) fn finish(&mut self, attempt: AttemptId) -> bool {
+        let Some(hosted) = self.running.remove(&attempt) else { return false };
+        for gpu in &hosted.assignment.gpus {
+            self.booked_milli[usize::from(*gpu)] -= hosted.assignment.spec.demand.milli_per_gpu();
         }
+        true
     }
 
     pub(super) fn drop_attempts(&mut self) -> Vec<Arc<Assignment>> {

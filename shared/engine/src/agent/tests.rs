@@ -111,7 +111,7 @@ fn an_end_that_the_history_may_not_have_is_told_to_each_new_leader() {
     let actions = [stopped, unwritten.on_failure_written(false, 20), written.on_failure_written(true, 20)].concat();
     let ended: Vec<EndedAttempt> =
         actions.into_iter().filter_map(|action| if let AttemptAction::Report(ended) = action { Some(ended) } else { None }).collect();
-    agent.on_ended(&ended);
+    agent.on_ended(ended);
     for epoch in [6, 7] {
         let untold = agent.on_sync(epoch, 0).unwrap().untold;
         let rows: Vec<_> = untold.iter().filter_map(|ended| ended.row.as_ref()).map(|row| (row.outcome, row.gpus.len())).collect();
@@ -164,6 +164,18 @@ fn a_dead_node_is_silent_and_comes_back_as_another() {
 }
 
 #[test]
+fn what_a_machine_dropped_when_it_died_has_no_end_that_it_tells() {
+    let mut agent = agent();
+    agent.on_assignments(1, vec![assignment(1)], 0).unwrap();
+    let mut life = life(60_000, 0);
+    agent.node_mut("gpu-node-01").unwrap().on_crash();
+    let actions = life.on_stop(900);
+    let [AttemptAction::StopWork, AttemptAction::Report(ended)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(ended.outcome, AttemptOutcome::Cancelled);
+    assert_eq!(agent.on_ended(vec![ended.clone()]), []);
+}
+
+#[test]
 fn a_finished_attempt_commits_acknowledges_and_frees() {
     let mut agent = agent();
     agent.on_assignments(1, vec![assignment(1)], 0).unwrap();
@@ -177,7 +189,7 @@ fn a_finished_attempt_commits_acknowledges_and_frees() {
     let actions = life.on_commit_answer(CommitAnswer::Answered(Commit::Committed), 6_201);
     let [AttemptAction::Ack, AttemptAction::Report(ended)] = &actions[..] else { panic!("{actions:?}") };
     assert!(life.is_over() && ended.outcome == AttemptOutcome::Committed);
-    agent.on_ended(std::slice::from_ref(ended));
+    assert_eq!(agent.on_ended(vec![ended.clone()]), std::slice::from_ref(ended));
     agent.sanity_check();
     assert_eq!(agent.running(), 0);
 }

@@ -2,7 +2,7 @@
 
 use super::account::{Account, Phase, Span};
 use super::class::{Class, Group, LossCause};
-use super::series::Series;
+use super::series::{Series, Stretch};
 use super::totals::Totals;
 
 /// What a node's free GPUs are good for.
@@ -188,6 +188,13 @@ impl Books {
         self.judge(account, &pending, Class::Open, None);
     }
 
+    /// Rows of the series that end by then go; the totals stay.
+    pub fn forget_rows_before(&mut self, ms: u64) {
+        if let Some(series) = &mut self.series {
+            series.forget_before(ms);
+        }
+    }
+
     /// The window closes. The totals are exact when all accounts were closed before, or ended.
     pub fn close(&mut self, now_ms: u64) -> &Totals {
         self.advance(now_ms);
@@ -205,7 +212,7 @@ impl Books {
                 let class = self.all_free.filter(|_| class.group() == Group::Free && class != Class::Reserved).unwrap_or(class);
                 self.totals.add(class, u128::from(milli) * u128::from(for_ms));
                 if let Some(series) = &mut self.series {
-                    series.spread(self.at_ms, now_ms, milli, &[(class, for_ms)]);
+                    series.spread(Stretch { from_ms: self.at_ms, to_ms: now_ms, milli }, &[(class, for_ms)], None);
                 }
             }
         }
@@ -255,7 +262,8 @@ impl Books {
         *class.1 += for_ms;
         self.totals.add(class.0, u128::from(account.milli) * u128::from(for_ms));
         if let Some(series) = &mut self.series {
-            series.spread(from_ms, from_ms + for_ms, account.milli, &[(class.0, for_ms)]);
+            let stretch = Stretch { from_ms, to_ms: from_ms + for_ms, milli: account.milli };
+            series.spread(stretch, &[(class.0, for_ms)], None);
         }
     }
 
@@ -285,7 +293,8 @@ impl Books {
             if let Some(series) = &mut self.series {
                 let checkpoint = (Class::Checkpoint, span.checkpoint_ms);
                 let straggling = (Class::Straggling, span.straggling_ms());
-                series.spread(span.from_ms, span.to_ms, span.milli, &[checkpoint, straggling, (class, span.useful_ms)]);
+                let stretch = Stretch { from_ms: span.from_ms, to_ms: span.to_ms, milli: span.milli };
+                series.spread(stretch, &[checkpoint, straggling, (class, span.useful_ms)], cause);
             }
         }
     }

@@ -8,6 +8,7 @@
 mod account;
 mod books;
 mod class;
+pub mod history;
 mod ratios;
 mod series;
 mod totals;

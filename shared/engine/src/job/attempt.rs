@@ -169,6 +169,9 @@ pub struct EndedAttempt {
     /// Its row of the job's path, when the history may not have it: the worker repeats this end to a new leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<Box<AttemptSummary>>,
+    /// For how long it worked, by the worker's monotonic clock. A worker of an older version does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_ms: Option<u64>,
 }
 
 /// Who tells the history of an attempt that came to no result.

@@ -83,7 +83,7 @@ impl Scheduler {
             Call::Delivered(delivery) => self.on_delivered(delivery, now_ms),
             Call::RecordRead { job, read } => self.on_record_read(job, read, now_ms),
             Call::Ended(ended) => self.on_ended(&ended, now_ms),
-            Call::Unsendable { job, attempt, reason } => self.on_unsendable(job, attempt, reason),
+            Call::Unsendable { job, attempt, reason } => self.on_unsendable(job, attempt, reason, now_ms),
             Call::Cancelled { job } => self.on_cancelled(job, now_ms),
             Call::Pending(pending) => self.on_pending(&pending, now_ms),
             Call::Synced(synced) => self.on_synced(synced, now_ms),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::epoch::{MAX_EPOCH, Refusals, Refused};
 use super::sync::Reclaim;
 use super::{Action, HeldState, Scheduler};
+use crate::goodput::LossCause;
 use crate::job::{AttemptId, JobId};
 
 impl Scheduler {
@@ -56,7 +57,8 @@ impl Scheduler {
             .filter(is_refused)
             .collect();
         for job in jobs {
-            self.lose(job, "its worker refused the assignment: it has heard of a higher epoch", now_ms, now_ms, &mut actions);
+            let reason = "its worker refused the assignment: it has heard of a higher epoch";
+            self.lose(job, reason, LossCause::SchedulerError, now_ms, now_ms, &mut actions);
         }
         actions
     }

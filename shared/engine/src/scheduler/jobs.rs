@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::goodput::AttemptEnd;
 use super::planning::{task_class, turn};
 use super::{Action, Held, HeldState, Note, RunningState, Scheduler};
+use crate::goodput::LossCause;
 use crate::job::{AttemptId, AttemptOutcome, EndedAttempt, JobId, JobSpec, JobState, Path, RunningAttempt, Told};
 use crate::words::{agree, plural};
 
@@ -74,7 +76,8 @@ impl Scheduler {
                 let seen = running.seen_at_ms.unwrap_or(running.since_ms);
                 if now_ms.saturating_sub(seen) > self.config.recently_seen_ms {
                     self.kill(id, "delivered again", &mut actions);
-                    self.lose(id, "no sign of it for so long that JetStream delivered the job again", seen, now_ms, &mut actions);
+                    let reason = "no sign of it for so long that JetStream delivered the job again";
+                    self.lose(id, reason, LossCause::NodeFault, seen, now_ms, &mut actions);
                     // The message is here already: no need to ask for it.
                     actions.retain(|action| !matches!(action, Action::Nak { .. }));
                     if let Some(held) = self.jobs.get_mut(&id) {
@@ -215,7 +218,7 @@ impl Scheduler {
             // A zombie committed: whatever runs of this job now runs for nothing.
             if ended.outcome == AttemptOutcome::Committed {
                 self.kill(ended.job, "another attempt has committed", &mut actions);
-                self.forget(ended.job);
+                self.forget(ended.job, AttemptEnd::now(LossCause::Duplicate, now_ms), now_ms);
             } else {
                 let comes_back = matches!(held.state, HeldState::ReadingBack | HeldState::Returning { .. });
                 self.untold.keep(ended);
@@ -229,12 +232,14 @@ impl Scheduler {
         if let HeldState::Running(running) = &held.state {
             self.counters.gpu_time.add(ended.outcome, running.gpu_milli_ms(&held.spec, now_ms));
         }
+        let end = AttemptEnd::told(ended, now_ms);
         if job_is_over {
-            self.forget(ended.job);
+            self.forget(ended.job, end, now_ms);
             return actions;
         }
         let until_ms = now_ms + ended.retry_delay_ms;
-        let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms }) else {
+        let HeldState::Running(mut running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms })
+        else {
             return actions;
         };
         self.watchdog.give_up(running.attempt, now_ms);
@@ -272,30 +277,30 @@ impl Scheduler {
             actions.push(Action::ReadBack { job: ended.job });
         }
         let spec = held.spec.clone();
-        self.release(&running, &spec);
+        self.release(&mut running, &spec, end, now_ms);
         self.review(&running.node, now_ms);
         actions
     }
 
     /// No message can carry the assignment of this attempt: its job is given up, alone.
-    pub fn on_unsendable(&mut self, job: JobId, attempt: AttemptId, reason: String) -> Vec<Action> {
+    pub fn on_unsendable(&mut self, job: JobId, attempt: AttemptId, reason: String, now_ms: u64) -> Vec<Action> {
         let Some(held) = self.jobs.get(&job) else { return Vec::new() };
         let HeldState::Running(running) = &held.state else { return Vec::new() };
         if running.attempt != attempt {
             return Vec::new();
         }
-        let (running, spec) = (running.clone(), held.spec.clone());
-        self.release(&running, &spec);
+        let (mut running, spec) = (running.clone(), held.spec.clone());
+        self.release(&mut running, &spec, AttemptEnd::now(LossCause::SchedulerError, now_ms), now_ms);
         self.die(job, reason, String::new())
     }
 
     /// Drops a job from the books, with whatever it holds.
-    fn forget(&mut self, job: JobId) {
+    fn forget(&mut self, job: JobId, end: AttemptEnd, now_ms: u64) {
         self.unqueue(job);
-        if let Some(held) = self.jobs.remove(&job)
-            && let HeldState::Running(running) = &held.state
+        if let Some(mut held) = self.jobs.remove(&job)
+            && let HeldState::Running(running) = &mut held.state
         {
-            self.release(running, &held.spec);
+            self.release(running, &held.spec, end, now_ms);
         }
     }
 
@@ -309,7 +314,7 @@ impl Scheduler {
             }
             actions.push(Action::Ack { ack_subject: held.ack_subject.clone() });
         }
-        self.forget(job);
+        self.forget(job, AttemptEnd::now(LossCause::Cancel, now_ms), now_ms);
         actions
     }
 
@@ -334,8 +339,8 @@ impl Scheduler {
             actions.push(kill(&worker, "its GPU was given to another attempt"));
             return;
         }
-        let (node, gpus) = (node.id, assignment.gpus.iter().map(|gpu| usize::from(*gpu)));
-        self.forget(id);
+        let (node, number, gpus) = (node.id, node.number, assignment.gpus.iter().map(|gpu| usize::from(*gpu)));
+        self.unqueue(id);
         let placement = self.planner.adopt(node, &task_class(&assignment.spec), gpus);
         let state = HeldState::Running(RunningState {
             attempt: assignment.attempt,
@@ -351,6 +356,8 @@ impl Scheduler {
             why: assignment.why.clone(),
             choice: assignment.choice.clone(),
             placement,
+            account: self.goodput.adopt(number, &assignment.spec, now_ms),
+            before_term_ms: running.elapsed_ms.unwrap_or(0).saturating_sub(now_ms.saturating_sub(self.elected_at_ms)),
         });
         let held = Held {
             spec: assignment.spec.clone(),

@@ -18,6 +18,7 @@ mod fencing;
 pub mod flight;
 #[cfg(test)]
 mod flight_tests;
+mod goodput;
 mod gpu_slot;
 mod invariants;
 mod jobs;
@@ -44,6 +45,8 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
+use self::goodput::AttemptEnd;
+use crate::goodput::{Account, LossCause};
 use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, Choice, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
@@ -52,6 +55,7 @@ pub use counters::{Counters, GpuTime, Recent, Totals};
 pub use durations::{BOUNDS_MS, Durations};
 pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
 pub use explain::{MAX_WOULD_FIT, Spot, WouldFit, check_would_fit};
+pub use goodput::Goodput;
 pub use gpu_slot::GpuSlot;
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
@@ -183,6 +187,10 @@ pub struct RunningState {
     pub choice: Option<Box<Choice>>,
     /// What it holds in the planner's books.
     placement: Placement,
+    /// What it did with what it holds.
+    account: Account,
+    /// How long it had run when this term began.
+    before_term_ms: u64,
 }
 
 /// Where a job stands that the scheduler holds.
@@ -232,6 +240,8 @@ pub struct NodeState {
     pub spec: NodeSpec,
     /// Its number in the planner.
     id: NodeId,
+    /// Its number in the books of GPU time.
+    number: usize,
     /// The moment at which it is looked at again, where one is listed.
     look_at_ms: Option<u64>,
     pub health: Health,
@@ -299,6 +309,7 @@ pub struct Scheduler {
     rejects: RefCell<BTreeMap<ClassId, (u64, Vec<Reject>)>>,
     last_full_pass_ms: u64,
     counters: Counters,
+    goodput: goodput::Accounting,
 }
 
 impl Scheduler {
@@ -328,6 +339,7 @@ impl Scheduler {
             rejects: RefCell::default(),
             last_full_pass_ms: now_ms,
             counters: Counters::default(),
+            goodput: goodput::Accounting::new(now_ms),
             config,
         }
     }
@@ -432,6 +444,7 @@ impl Scheduler {
         }
         self.look_again(now_ms);
         self.place(now_ms, &mut actions);
+        self.classify_free(now_ms);
         actions
     }
 
@@ -464,7 +477,8 @@ impl Scheduler {
         }
         for job in overstayed {
             self.kill(job, "ran past its time limit and its worker did not stop it", actions);
-            self.lose(job, "ran past its time limit and its worker did not stop it", now_ms, now_ms, actions);
+            let reason = "ran past its time limit and its worker did not stop it";
+            self.lose(job, reason, LossCause::TimeLimit, now_ms, now_ms, actions);
         }
     }
 
@@ -477,7 +491,8 @@ impl Scheduler {
     }
 
     /// Takes a running attempt out of the books of its node.
-    fn release(&mut self, running: &RunningState, spec: &JobSpec) {
+    fn release(&mut self, running: &mut RunningState, spec: &JobSpec, end: AttemptEnd, now_ms: u64) {
+        self.settle_account(running, spec, end, now_ms);
         self.planner.release(&running.placement);
         if let Some(node) = self.nodes.get_mut(&running.node)
             && node.attempts.remove(&running.attempt).is_some()
@@ -488,9 +503,10 @@ impl Scheduler {
 
     /// An attempt is gone through no fault of its job: it costs a requeue, and JetStream is asked for the message.
     /// `last_sign_ms`: when the attempt's node last gave a sign of life.
-    fn lose(&mut self, job: JobId, reason: &str, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+    fn lose(&mut self, job: JobId, reason: &str, cause: LossCause, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(held) = self.jobs.get_mut(&job) else { return };
-        let HeldState::Running(running) = std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms: now_ms })
+        let HeldState::Running(mut running) =
+            std::mem::replace(&mut held.state, HeldState::Returning { since_ms: now_ms, until_ms: now_ms })
         else {
             unreachable!("only running attempts are lost");
         };
@@ -510,7 +526,8 @@ impl Scheduler {
         self.counters.requeue.push(now_ms.saturating_sub(last_sign_ms));
         self.counters.detection.push(now_ms.saturating_sub(last_sign_ms));
         self.counters.gpu_time.lost_milli_ms += running.gpu_milli_ms(&spec, now_ms);
-        self.release(&running, &spec);
+        let end = AttemptEnd { last_sign_ms, ..AttemptEnd::now(cause, now_ms) };
+        self.release(&mut running, &spec, end, now_ms);
     }
 }
 

@@ -11,6 +11,7 @@ use super::planning::{machine_of, task_class};
 use super::refusals::Refusals;
 use super::sync::{Hearing, Stranger};
 use super::{Action, Held, HeldState, NodeState, Scheduler};
+use crate::goodput::LossCause;
 use crate::job::{AttemptId, GPU_MILLI, JobId, JobSpec};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
@@ -38,11 +39,12 @@ pub struct RunningSign {
 }
 
 impl NodeState {
-    fn new(spec: NodeSpec, id: NodeId, draining: bool, now_ms: u64) -> Self {
+    fn new(spec: NodeSpec, id: NodeId, number: usize, draining: bool, now_ms: u64) -> Self {
         Self {
             slots: spec.gpus.iter().cloned().map(GpuSlot::new).collect(),
             spec,
             id,
+            number,
             look_at_ms: None,
             health: Health::Alive,
             judged_at_ms: 0,
@@ -118,7 +120,8 @@ impl Scheduler {
             Some(known) if known.spec.gpus == spec.gpus && known.spec.incarnation == spec.incarnation => self.join_again(&name, spec),
             Some(_) | None => {
                 let id = self.join(&spec);
-                self.nodes.insert(name.clone(), NodeState::new(spec, id, draining, now_ms));
+                let number = self.goodput.number(&name);
+                self.nodes.insert(name.clone(), NodeState::new(spec, id, number, draining, now_ms));
                 self.hear_early_sync(&name, now_ms, &mut actions);
             }
         }
@@ -157,6 +160,7 @@ impl Scheduler {
             self.lose_all(node, NODE_LEFT, now_ms, &mut actions);
             if let Some(gone) = self.nodes.remove(node) {
                 self.planner.leave(gone.id);
+                self.goodput.left(node, now_ms);
             }
             self.nodes_changed_at_ms = now_ms;
         }
@@ -266,7 +270,8 @@ impl Scheduler {
             known.refusals.on_unknown(now_ms);
         }
         for job in missing {
-            self.lose(job, "its worker does not know it: the assignment or the news of its end was lost", now_ms, now_ms, actions);
+            let reason = "its worker does not know it: the assignment or the news of its end was lost";
+            self.lose(job, reason, LossCause::Network, now_ms, now_ms, actions);
         }
     }
 
@@ -322,7 +327,7 @@ impl Scheduler {
     fn lose_all_since(&mut self, node: &str, reason: &str, last_sign_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
         let jobs: Vec<JobId> = self.nodes.get(node).map(|known| known.attempts.values().copied().collect()).unwrap_or_default();
         for job in jobs {
-            self.lose(job, reason, last_sign_ms, now_ms, actions);
+            self.lose(job, reason, LossCause::NodeFault, last_sign_ms, now_ms, actions);
         }
     }
 }

@@ -82,7 +82,18 @@ fn act(scheduler: &mut Scheduler, step: &Step, number: u128, now_ms: u64) {
             let Some((attempt, job)) = running.collect::<Vec<_>>().get(*pick).copied() else { return };
             let outcome = if *told == Told::Refused { AttemptOutcome::Lost } else { AttemptOutcome::Committed };
             let (node, detail) = (String::new(), String::new());
-            let ended = EndedAttempt { job, attempt, node, outcome, detail, at_ms: now_ms, retry_delay_ms: 0, told: *told, row: None };
+            let ended = EndedAttempt {
+                job,
+                attempt,
+                node,
+                outcome,
+                detail,
+                at_ms: now_ms,
+                retry_delay_ms: 0,
+                told: *told,
+                row: None,
+                ran_ms: None,
+            };
             scheduler.on_ended(&ended, now_ms);
         }
         Step::Beat { node, broken, leaving, honest } => {
@@ -165,6 +176,7 @@ fn silence_closes_a_node_and_the_end_of_a_pause_opens_it_at_their_moments() {
         retry_delay_ms: 0,
         told: Told::Refused,
         row: None,
+        ran_ms: None,
     };
     scheduler.on_ended(&refused, SETTLED);
     assert!(assignments(&submit(&mut scheduler, spec(2, 100), SETTLED + 10)).is_empty());

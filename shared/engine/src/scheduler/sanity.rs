@@ -56,6 +56,8 @@ impl Scheduler {
                 assert_eq!(self.planner.gpu_used(node.id, index), planned, "the planner's books of GPU {index} of {name} are wrong");
                 assert!(milli <= GPU_MILLI && mib <= slot.gpu.memory_mib, "GPU {index} of {name} is oversubscribed");
             }
+            let booked: u32 = node.slots.iter().map(|slot| slot.used_milli).sum();
+            assert_eq!(self.goodput.booked_milli(node.number), booked, "the books of GPU time have another share of {name}");
             assert!(node.attempts.len() <= node.spec.slots as usize || node.spec.slots == 0, "{name} runs more than its slots");
         }
     }

@@ -225,6 +225,7 @@ fn untold(outcome: AttemptOutcome) -> EndedAttempt {
         retry_delay_ms: 0,
         told: Told::Unanswered,
         row: Some(Box::new(row)),
+        ran_ms: Some(12_000),
     }
 }
 

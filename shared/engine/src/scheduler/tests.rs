@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::goodput::history;
 use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt, Told};
 use crate::node::{GpuDescriptor, GpuTelemetry};
 
@@ -105,6 +106,7 @@ fn ended(assignment: &Assignment, outcome: AttemptOutcome) -> EndedAttempt {
         retry_delay_ms: 500,
         told: Told::ByWorker,
         row: None,
+        ran_ms: None,
     }
 }
 
@@ -169,8 +171,8 @@ fn a_job_whose_assignment_no_message_can_carry_is_given_up_alone() {
     let actions = submit(&mut scheduler, spec(1, 100), SETTLED);
     let placed = assignments(&actions)[0].clone();
     submit(&mut scheduler, spec(2, 100), SETTLED);
-    assert_eq!(scheduler.on_unsendable(placed.spec.id, AttemptId::new(0, 9), "of another attempt".into()), []);
-    let actions = scheduler.on_unsendable(placed.spec.id, placed.attempt, "too large".into());
+    assert_eq!(scheduler.on_unsendable(placed.spec.id, AttemptId::new(0, 9), "of another attempt".into(), SETTLED), []);
+    let actions = scheduler.on_unsendable(placed.spec.id, placed.attempt, "too large".into(), SETTLED);
     assert!(
         matches!(&actions[..], [Action::Die { job, reason, .. }] if job.spec.id == placed.spec.id && reason == "too large"),
         "{actions:?}"
@@ -525,6 +527,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn gpu_milli(scheduler: &Scheduler) -> u64 {
+    scheduler.nodes().map(|node| node.slots.len() as u64 * 1000).sum()
+}
+
 proptest! {
     /// Whatever happens in whatever order: no GPU is oversubscribed, no index contradicts another, and a job leaves the
     /// books only by an acknowledgement, its death, its end or its cancellation.
@@ -536,8 +542,11 @@ proptest! {
         for index in 1..=4_u8 {
             scheduler.on_registered(node(index, 2, 1), now_ms);
         }
+        let (mut books_began_ms, mut gpu_milli_ms) = (2_000, 0);
         for step in steps {
             now_ms += 1;
+            gpu_milli_ms += gpu_milli(&scheduler) * (now_ms - books_began_ms);
+            books_began_ms = now_ms;
             let name = |node: u8| format!("gpu-node-{node:02}");
             match step {
                 Step::Submit { job, milli, redelivered } => drop(scheduler.on_delivered(delivery(spec(job, milli), redelivered), now_ms)),
@@ -548,7 +557,7 @@ proptest! {
                 Step::End { pick, outcome } => {
                     let attempt = scheduler.nodes().flat_map(|node| node.attempts.iter().map(|(attempt, job)| (*attempt, *job))).nth(pick);
                     if let Some((attempt, job)) = attempt {
-                        let ended = EndedAttempt { job, attempt, node: String::new(), outcome, detail: String::new(), at_ms: now_ms, retry_delay_ms: 10, told: Told::ByWorker, row: None };
+                        let ended = EndedAttempt { job, attempt, node: String::new(), outcome, detail: String::new(), at_ms: now_ms, retry_delay_ms: 10, told: Told::ByWorker, row: None, ran_ms: None };
                         scheduler.on_ended(&ended, now_ms);
                     }
                 }
@@ -571,6 +580,11 @@ proptest! {
             scheduler.sanity_check();
             let actions = scheduler.advance(now_ms);
             scheduler.sanity_check();
+            let goodput = scheduler.goodput(now_ms);
+            let waited = gpu_milli(&scheduler) * (now_ms - books_began_ms);
+            prop_assert_eq!(goodput.term.classes.iter().sum::<u64>(), gpu_milli_ms + waited + goodput.overbooked, "GPU time is in no class, or in two");
+            prop_assert_eq!(goodput.overbooked, 0);
+            prop_assert_eq!(history::total(&goodput.rows).sum(), history::total([&goodput.term]).sum());
             for assignment in assignments(&actions) {
                 prop_assert_eq!(scheduler.node(&assignment.node).unwrap().health, Health::Alive);
                 prop_assert!(!scheduler.node(&assignment.node).unwrap().draining);

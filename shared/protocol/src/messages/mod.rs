@@ -4,6 +4,7 @@ mod chaos;
 mod control;
 mod events;
 pub mod exec;
+mod goodput;
 mod jobs;
 mod nodes;
 mod query;
@@ -21,6 +22,7 @@ pub use control::{
     RateSetting, SyncOrder, check_rate, preset_rate,
 };
 pub use events::{ClusterEvent, EventBatch, EventKind, FaultCause, FaultDepth, FaultTruth, Level, possible_time};
+pub use goodput::GoodputHistory;
 pub use jobs::{DeadLetter, JobState, LedgerSnapshot, LedgerState, OpenMarker, QueuedJob, TerminalRecord};
 pub use nodes::{Goodbye, Heartbeat, NodeRegistration, RunningBrief, Verdict};
 pub use query::{

@@ -6,6 +6,7 @@ use faultline_engine::scheduler::{WhyWaiting, WouldFit, check_would_fit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::goodput::GoodputHistory;
 use super::jobs::{JobState, LedgerSnapshot};
 use super::nodes::{RunningBrief, Verdict};
 use crate::codec::message;
@@ -36,6 +37,8 @@ pub enum Query {
     },
     /// What would become of jobs that were submitted now. Submits and books nothing.
     WouldFit(WouldFitQuery),
+    /// Where GPU time went in the last hour.
+    Goodput,
 }
 
 /// Equal jobs that are not submitted.
@@ -65,6 +68,7 @@ pub enum QueryReply {
     Nodes(Vec<NodeView>),
     Jobs(Vec<JobView>),
     WouldFit(Box<WouldFit>),
+    Goodput(Box<GoodputHistory>),
     /// The query could not be answered: in words.
     Error(String),
 }

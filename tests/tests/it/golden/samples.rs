@@ -3,6 +3,7 @@
 
 mod chaos;
 mod explain;
+mod goodput;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -362,6 +363,7 @@ fn work_and_nodes() -> Vec<Sample> {
         retry_delay_ms: 750,
         told: Told::ByWorker,
         row: None,
+        ran_ms: None,
     };
     let unanswered = EndedAttempt { outcome: AttemptOutcome::Lost, told: Told::Unanswered, retry_delay_ms: 0, ..ended.clone() };
     let sync = NodeSync {
@@ -384,7 +386,8 @@ fn work_and_nodes() -> Vec<Sample> {
     vec![
         sample("", AssignBatch { epoch: 3, assignments: vec![assignment()] }),
         former("traceparent", AssignBatch { epoch: 3, assignments: vec![assignment()] }),
-        sample("", EndedBatch { worker: "worker-01".into(), ended: vec![ended] }),
+        sample("", EndedBatch { worker: "worker-01".into(), ended: vec![ended.clone()] }),
+        sample("ran", EndedBatch { worker: "worker-01".into(), ended: vec![EndedAttempt { ran_ms: Some(1_580), ..ended }] }),
         sample("unanswered", EndedBatch { worker: "worker-01".into(), ended: vec![unanswered] }),
         sample("", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![sync.clone()], refused: None }),
         former("traceparent", WorkerSync { worker: "worker-01".into(), epoch: 3, nodes: vec![sync.clone()], refused: None }),
@@ -602,5 +605,6 @@ fn queries() -> Vec<Sample> {
         sample("", CancelReply { answers: vec![answer] }),
     ];
     all.extend(explained);
+    all.extend(goodput::all());
     all
 }

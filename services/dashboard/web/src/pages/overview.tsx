@@ -5,6 +5,7 @@ import { count, fixed, plural, span } from '../lib/format';
 import { incidents, index, stats } from '../lib/store';
 import type { StatsReply } from '../lib/wire';
 import { Chart, type Line } from '../ui/chart';
+import { GoodputPanel } from '../ui/goodput';
 import { HeatMap } from '../ui/heat';
 import { Icon } from '../ui/icons';
 import { IncidentCard } from '../ui/incident';
@@ -69,6 +70,7 @@ export function Overview() {
             </div>
           </div>
           {isLarge && <HeatMap />}
+          <GoodputPanel />
         </div>
         <Incidents />
       </div>
