@@ -37,8 +37,20 @@ pub struct FaultRow {
     /// When the node worked again.
     pub until_ms: Option<u64>,
     pub origin: FaultOrigin,
+    pub extent: FaultExtent,
     /// How many attempts it interrupted.
     pub interrupted: u32,
+}
+
+/// What a fault does to its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultExtent {
+    /// It is down.
+    Node,
+    /// One of its GPUs is broken.
+    Gpu(u8),
+    /// It is slow.
+    Slow,
 }
 
 /// Where a fault came from.
@@ -83,6 +95,8 @@ pub struct JobRow {
     /// Attempts that a fault interrupted, and those that were preempted.
     pub interrupted: u32,
     pub preempted: u32,
+    /// How many times it got or lost tasks while it ran.
+    pub resized: u32,
     /// Milliseconds of waiting over all attempts, of running, and of each part of running.
     pub wait_ms: u64,
     pub run_ms: u64,
@@ -91,6 +105,7 @@ pub struct JobRow {
     pub checkpoint_ms: u64,
     pub restore_ms: u64,
     pub stalled_ms: u64,
+    pub straggling_ms: u64,
 }
 
 impl JobRow {
@@ -105,6 +120,7 @@ impl JobRow {
             attempts: 0,
             interrupted: 0,
             preempted: 0,
+            resized: 0,
             wait_ms: 0,
             run_ms: 0,
             productive_ms: 0,
@@ -112,6 +128,7 @@ impl JobRow {
             checkpoint_ms: 0,
             restore_ms: 0,
             stalled_ms: 0,
+            straggling_ms: 0,
         }
     }
 
@@ -122,6 +139,7 @@ impl JobRow {
         self.checkpoint_ms = spent.checkpoint_ms;
         self.restore_ms = spent.restore_ms;
         self.stalled_ms = spent.stalled_ms;
+        self.straggling_ms = spent.straggling_ms;
     }
 }
 
@@ -134,6 +152,8 @@ pub enum AttemptEnd {
     /// A node or GPU of it failed.
     Fault,
     Preempted,
+    /// It went on with other tasks: the next row is the same attempt.
+    Resized,
     /// It ran when the run ended.
     Open,
 }
@@ -169,6 +189,10 @@ pub enum Violation {
     CommittedWork { job: u32, productive_ms: u64, work_ms: u64 },
     #[error("job {job} made {made_ms} ms of progress, of which {judged_ms} ms are accounted for")]
     WorkNotConserved { job: u32, made_ms: u64, judged_ms: u64 },
+    #[error("at {at_ms} ms job {job} got a GPU of node {node} that is known to be broken")]
+    BrokenGpu { at_ms: u64, job: u32, node: u32 },
+    #[error("jobs made {made} GPU milli ms of progress, of which {kept} were kept; {judged} and {productive} are accounted for")]
+    ProgressNotConserved { made: u128, judged: u128, kept: u128, productive: u128 },
     #[error("{milli} GPU milli of node {node} are booked at the end, and other shares run there")]
     Leaked { node: u32, milli: u64 },
     #[error("the classes of GPU time sum to {sum}, and there was {capacity}")]

@@ -23,6 +23,8 @@ pub enum Purpose {
     Arrival,
     Work,
     Estimate,
+    /// What a fault does to its node.
+    Extent,
 }
 
 /// A generator for the `count`-th time that something of this purpose is drawn for this job or node.

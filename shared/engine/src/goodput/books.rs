@@ -34,6 +34,8 @@ struct Node {
     capacity_milli: u32,
     /// The part of the free GPUs that is broken although the node is up.
     broken_milli: u32,
+    /// The part of the free GPUs that is broken without anyone knowing, although the node is up.
+    unseen_milli: u32,
     booked_milli: u32,
     condition: Condition,
     free_class: Class,
@@ -41,7 +43,7 @@ struct Node {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { capacity_milli: 0, broken_milli: 0, booked_milli: 0, condition: Condition::Up, free_class: Class::NoDemand }
+        Self { capacity_milli: 0, broken_milli: 0, unseen_milli: 0, booked_milli: 0, condition: Condition::Up, free_class: Class::NoDemand }
     }
 }
 
@@ -111,6 +113,11 @@ impl Books {
         });
     }
 
+    /// So much of the free GPUs of a node is broken from now on while the node is up, and known to be, and so much without being known.
+    pub fn broken(&mut self, now_ms: u64, node: usize, known_milli: u32, unseen_milli: u32) {
+        self.change(now_ms, node, |node| (node.broken_milli, node.unseen_milli) = (known_milli, unseen_milli));
+    }
+
     /// What the free GPUs of a node that is up are, from now on: a class of [`Group::Free`].
     pub fn free_class(&mut self, now_ms: u64, node: usize, class: Class) {
         debug_assert_eq!(class.group(), Group::Free);
@@ -148,8 +155,14 @@ impl Books {
     /// enter each of them, at the cost of one.
     pub fn rounds(&mut self, account: &mut Account, rounds: u64, work_ms: u64, write_ms: u64) {
         debug_assert_eq!(account.phase, Phase::FULL);
+        self.slow_rounds(account, rounds, work_ms, work_ms, write_ms);
+    }
+
+    /// The same at the speed of the phase: the work of a round takes `for_ms`.
+    pub fn slow_rounds(&mut self, account: &mut Account, rounds: u64, work_ms: u64, for_ms: u64, write_ms: u64) {
+        debug_assert!(matches!(account.phase, Phase::Work { .. }) && work_ms <= for_ms);
         let (useful_ms, checkpoint_ms) = (rounds * work_ms, rounds * write_ms);
-        let (from_ms, to_ms) = (account.since_ms, account.since_ms + useful_ms + checkpoint_ms);
+        let (from_ms, to_ms) = (account.since_ms, account.since_ms + rounds * for_ms + checkpoint_ms);
         if rounds > 0 {
             account.durable();
             account.kept.push(Span { from_ms, to_ms, milli: account.milli, useful_ms, checkpoint_ms });
@@ -173,6 +186,23 @@ impl Books {
                 self.judge(account, &pending, Class::Lost, Some(cause));
             }
         }
+    }
+
+    /// The attempt goes on and holds other shares from now on, in a new phase. What it did is not judged by this.
+    pub fn exchange(
+        &mut self,
+        now_ms: u64,
+        account: &mut Account,
+        gives: impl IntoIterator<Item = (usize, u32)>,
+        takes: impl IntoIterator<Item = (usize, u32)>,
+        phase: Phase,
+    ) {
+        self.end_phase(now_ms, account);
+        for (node, milli) in gives {
+            self.change(now_ms, node, |node| node.booked_milli -= milli);
+            account.milli -= u64::from(milli);
+        }
+        self.start(now_ms, account, takes, phase);
     }
 
     /// The job ends without a commit while it holds nothing: what its checkpoints have is lost.
@@ -235,9 +265,12 @@ impl Books {
 
     fn count(&mut self, node: &Node, in_: bool) {
         let apply = |level: &mut u64, milli: u32| *level = if in_ { *level + u64::from(milli) } else { *level - u64::from(milli) };
-        let broken_milli = if node.condition == Condition::Up { node.broken_milli.min(node.free_milli()) } else { 0 };
+        let is_up = node.condition == Condition::Up;
+        let broken_milli = if is_up { node.broken_milli.min(node.free_milli()) } else { 0 };
+        let unseen_milli = if is_up { node.unseen_milli.min(node.free_milli() - broken_milli) } else { 0 };
         apply(&mut self.free[Class::Down.at()], broken_milli);
-        apply(&mut self.free[node.class().at()], node.free_milli() - broken_milli);
+        apply(&mut self.free[Class::DownUnseen.at()], unseen_milli);
+        apply(&mut self.free[node.class().at()], node.free_milli() - broken_milli - unseen_milli);
         apply(&mut self.capacity_milli, node.capacity_milli);
         apply(&mut self.overbooked_milli, node.booked_milli.saturating_sub(node.capacity_milli));
     }

@@ -120,21 +120,25 @@ proptest! {
     }
 
     #[test]
-    fn rounds_are_what_entering_each_of_them_is(rounds in 0..20_u64, work_ms in 1..500_u64, write_ms in 0..90_u64, rest_ms in 0..400_u64) {
+    fn rounds_are_what_entering_each_of_them_is(
+        rounds in 0..20_u64, work_ms in 1..500_u64, write_ms in 0..90_u64, rest_ms in 0..400_u64, speed_milli in 200..1001_u16,
+    ) {
+        let for_ms = (work_ms * 1000).div_ceil(speed_milli.into());
+        let work = Phase::Work { speed_milli };
         let play = |at_once: bool| {
             let mut books = Books::new(0, Some(333));
             let mut account = Account::default();
             books.node(0, 0, 8000, Condition::Up, 0);
-            books.start(0, &mut account, [(0, 3000)], Phase::FULL);
+            books.start(0, &mut account, [(0, 3000)], work);
             let mut at_ms = 0;
             if at_once {
-                books.rounds(&mut account, rounds, work_ms, write_ms);
-                at_ms = rounds * (work_ms + write_ms);
+                books.slow_rounds(&mut account, rounds, work_ms, for_ms, write_ms);
+                at_ms = rounds * (for_ms + write_ms);
             } else {
                 for _ in 0..rounds {
-                    books.enter(at_ms + work_ms, &mut account, Phase::Checkpoint);
-                    at_ms += work_ms + write_ms;
-                    books.enter(at_ms, &mut account, Phase::FULL);
+                    books.enter(at_ms + for_ms, &mut account, Phase::Checkpoint);
+                    at_ms += for_ms + write_ms;
+                    books.enter(at_ms, &mut account, work);
                     account.durable();
                 }
             }
@@ -202,4 +206,29 @@ fn a_job_that_ends_without_a_commit_loses_what_its_checkpoints_have() {
     let totals = books.close(400);
     assert_eq!((totals.lost_by(LossCause::Cancel), totals.of(Class::Checkpoint)), (300_000, 30_000));
     assert!(totals.is_exact());
+}
+
+/// One node of four GPUs. A job has two of them, and a third one for a while; a free GPU breaks, and is found out.
+#[test]
+fn an_attempt_that_gets_and_gives_back_a_gpu_by_hand() {
+    let mut books = Books::new(0, None);
+    let mut account = Account::default();
+    books.node(0, 0, 4000, Condition::Up, 0);
+    books.start(0, &mut account, [(0, 2000)], Phase::FULL);
+    books.exchange(10, &mut account, [(0, 2000)], [(0, 3000)], Phase::Checkpoint);
+    books.enter(15, &mut account, Phase::FULL);
+    account.durable();
+    books.broken(20, 0, 0, 1000);
+    books.broken(23, 0, 1000, 0);
+    // The job gives a GPU back without a checkpoint: what it did since the last one is lost.
+    books.end(35, &mut account, [(0, 3000)], Ending::Interrupted(LossCause::Preemption));
+    books.start(35, &mut account, [(0, 2000)], Phase::FULL);
+    books.broken(40, 0, 0, 0);
+    books.end(45, &mut account, [(0, 2000)], Ending::Committed);
+    let totals = books.close(50).clone();
+    assert!(totals.is_exact());
+    let of = |class: Class| totals.of(class) / 1000;
+    assert_eq!((of(Class::Productive), of(Class::Lost), of(Class::Checkpoint)), (2 * 10 + 2 * 10, 3 * 20, 3 * 5));
+    assert_eq!((of(Class::DownUnseen), of(Class::Down)), (3, 17));
+    assert_eq!(of(Class::NoDemand), 2 * 10 + 5 + 5 + 5 + 2 * 5 + 4 * 5);
 }

@@ -136,11 +136,14 @@ fn of_generator(found: &mut Found, generator: &Generator) {
 }
 
 fn jobs(found: &mut Found, at: &str, table: &JobsTable) {
+    found.positive(&format!("{at}.elastic"), table.elastic);
+    found.within(&format!("{at}.elastic"), table.elastic.filter(|share| *share > 0.0), 0.0, 1.0);
     found.within(&format!("{at}.estimate_error"), table.estimate_error, 0.0, 5.0);
 }
 
 fn faults(found: &mut Found, at: &str, table: &FaultsTable) {
-    let FaultsTable { preset, per_node_day, time_scale, trace: _, detector: _, repair, pipeline, retirement, misdiagnosis } = table;
+    let FaultsTable { preset, per_node_day, time_scale, trace: _, detector: _, repair, pipeline, .. } = table;
+    let FaultsTable { retirement, one_gpu, slow, slow_speed, misdiagnosis, .. } = table;
     let path = |name: &str| format!("{at}.{name}");
     if per_node_day.is_some() && preset.is_some_and(|preset| preset.value != FaultPreset::Off) {
         found.add(&path("per_node_day"), "`preset` has a rate of its own: take one of the two out");
@@ -150,6 +153,12 @@ fn faults(found: &mut Found, at: &str, table: &FaultsTable) {
     }
     found.within(&path("per_node_day"), *per_node_day, 0.0, MAX_FAULTS_PER_NODE_DAY);
     found.positive(&path("time_scale"), *time_scale);
+    found.within(&path("one_gpu"), *one_gpu, 0.0, 1.0);
+    found.within(&path("slow"), *slow, 0.0, 1.0);
+    if one_gpu.unwrap_or(0.0) + slow.unwrap_or(0.0) > 1.0 {
+        found.add(&path("slow"), "with `one_gpu` more than all faults: write shares that sum to 1 at most");
+    }
+    found.within(&path("slow_speed"), *slow_speed, 0.001, 1.0);
     found.within(&path("misdiagnosis"), *misdiagnosis, 0.0, 1.0);
     if let Some(pipeline) = pipeline {
         for (name, value) in [

@@ -174,6 +174,8 @@ pub struct JobsTable {
     pub grace: Option<Span>,
     pub preemptible: Option<bool>,
     pub estimate: Option<Choice<Estimate>>,
+    /// Gangs run with this share of their tasks at least, rounded up; left out, with all of them.
+    pub elastic: Option<f64>,
     /// Estimates are multiplied by a lognormal factor with this standard deviation of its logarithm.
     pub estimate_error: Option<f64>,
 }
@@ -205,6 +207,11 @@ pub struct FaultsTable {
     pub repair: Option<Span>,
     pub pipeline: Option<RepairTable>,
     pub retirement: Option<RetirementTable>,
+    /// The share of a node's own faults that break one GPU only.
+    pub one_gpu: Option<f64>,
+    /// The share of a node's own faults that only slow it down, and how fast it is then.
+    pub slow: Option<f64>,
+    pub slow_speed: Option<f64>,
     /// How likely another node of a gang is blamed, 0 to 1.
     pub misdiagnosis: Option<f64>,
 }
@@ -244,6 +251,8 @@ pub struct PolicyTable {
     /// Whether jobs are stopped for others, and how long one runs at least before.
     pub preempt: Option<Choice<Preempt>>,
     pub min_run: Option<Span>,
+    /// Elastic jobs get and lose tasks while they run, each at most once in so long; left out, they keep those that they started with.
+    pub resize_min: Option<Span>,
     /// What queues used counts half as much after so long; left out, only what they hold counts.
     pub usage_half_life: Option<Span>,
     pub spares: Option<u32>,

@@ -172,6 +172,9 @@ pub(super) fn furnished(mut workload: Workload, table: &JobsTable, seed: u64) ->
         job.start_ms = job.start_ms.max(ms(table.start));
         job.grace_ms = job.grace_ms.max(ms(table.grace));
         job.preemptible = table.preemptible.unwrap_or(true);
+        if let Some(share) = table.elastic {
+            job.min_tasks = ((f64::from(job.tasks) * share).ceil() as u32).clamp(1, job.tasks);
+        }
         let exact_ms = job.work_ms + job.start_ms;
         let estimate_ms = match table.estimate.map(|choice| choice.value).unwrap_or_default() {
             Estimate::Trace => Some(job.estimate_ms.unwrap_or(exact_ms)),

@@ -10,7 +10,7 @@ use super::values::Placement;
 use crate::Setup;
 use crate::cluster::{Cluster, NodeModel};
 use crate::external::Command;
-use crate::faults::{Faults, Pipeline, RecordedFault, Repair, Retirement, read_recorded};
+use crate::faults::{Faults, Pipeline, RecordedFault, Repair, Retirement, Slow, read_recorded};
 use crate::read::{self, ReadError, ReadReport, ReadSettings, Source};
 use crate::tables::{Input, sha256};
 use crate::workload::Workload;
@@ -274,6 +274,7 @@ impl Loading<'_> {
             queues: queues::settings(&file.queue, trace.map_or(&[], |trace| &trace.queues)),
             history: table.history(),
             preemption: table.preemption(),
+            resize_min_ms: table.resize_min.map(|span| span.ms),
             ..DispatchSettings::default()
         };
         let makes_sense = Dispatcher::new(&DispatchSettings { placement: Settings::default(), ..dispatch.clone() });
@@ -309,6 +310,9 @@ impl Loading<'_> {
         }
         faults.retirement =
             table.retirement.as_ref().map(|retirement| Retirement { faults: retirement.faults as usize, within_ms: retirement.within.ms });
+        faults.one_gpu = table.one_gpu.unwrap_or(0.0);
+        let speed_milli = (table.slow_speed.unwrap_or(1.0) * 1_000.0).round() as u16;
+        faults.slow = table.slow.filter(|share| *share > 0.0).map(|share| Slow { share, speed_milli });
         faults.misdiagnosis = table.misdiagnosis.unwrap_or(0.0);
         if let Some(path) = &table.trace {
             faults.recorded = self.recorded(&format!("{at}.trace"), path, cluster)?;

@@ -9,6 +9,9 @@ use super::values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word}
 use crate::faults::Detector;
 use crate::read::Processors;
 
+/// How fast a slow node is.
+const SLOW_SPEED: f64 = 0.5;
+
 /// How a metric is chosen when the file names none.
 const JUDGE: &str = "goodput";
 
@@ -22,6 +25,7 @@ impl JobsTable {
             on_preemption: self.on_preemption.or(base.on_preemption),
             grace: self.grace.or(base.grace),
             preemptible: self.preemptible.or(base.preemptible),
+            elastic: self.elastic.or(base.elastic),
             estimate: self.estimate.or(base.estimate),
             estimate_error: self.estimate_error.or(base.estimate_error),
         }
@@ -36,6 +40,7 @@ impl JobsTable {
             on_preemption: Some(false),
             grace: Some(Span::seconds(0)),
             preemptible: Some(true),
+            elastic: None,
             estimate: Some(Choice { value: Estimate::Trace }),
             estimate_error: Some(0.0),
         }
@@ -56,6 +61,9 @@ impl FaultsTable {
             repair: if says_repair { self.repair } else { base.repair },
             pipeline: if says_repair { self.pipeline.clone() } else { base.pipeline.clone() },
             retirement: self.retirement.clone().or_else(|| base.retirement.clone()),
+            one_gpu: self.one_gpu.or(base.one_gpu),
+            slow: self.slow.or(base.slow),
+            slow_speed: self.slow_speed.or(base.slow_speed),
             misdiagnosis: self.misdiagnosis.or(base.misdiagnosis),
         }
     }
@@ -71,6 +79,7 @@ impl FaultsTable {
             time_scale: Some(1.0),
             detector: Some(DetectorName { detector: if self.is_on() { Detector::PhiAccrual } else { Detector::Instant } }),
             repair: self.per_node_day.map(|_| Span::minutes(120)),
+            slow_speed: self.slow.map(|_| SLOW_SPEED),
             misdiagnosis: Some(0.0),
             ..FaultsTable::default()
         };

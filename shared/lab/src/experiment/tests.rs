@@ -104,6 +104,12 @@ fn what_is_wrong_is_told_with_line_field_and_remedy() {
         ),
         ("judge = \"jct_mean_s\"", "judge = \"joy\"", "line 49: run.judge: unknown metric `joy`: use one of goodput, "),
         ("preset = \"rsc-1\"", "preset = \"rsc-1\"\nper_node_day = 0.1", "line 29: faults.per_node_day: `preset` has a rate of its own"),
+        ("estimate_error = 0.5", "estimate_error = 0.5\nelastic = 1.5", "line 26: jobs.elastic: 1.5 is out of range: write 0 to 1"),
+        (
+            "detector = \"phi-accrual\"",
+            "detector = \"phi-accrual\"\none_gpu = 0.7\nslow = 0.4",
+            "line 31: faults.slow: with `one_gpu` more than all faults",
+        ),
         ("[policy.fgd]", "[policy.\"f g d\"]", "line 37: policy.f g d: the name is not plain"),
         ("[workload]", "[workload", "line 13: "),
     ];

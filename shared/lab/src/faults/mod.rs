@@ -14,6 +14,10 @@ pub(crate) use clock::{Clock, Weather};
 pub(crate) use repair::Course;
 
 use faultline_engine::fault::{FaultPreset, Hazard, Lemons, OutageRates, Surges};
+use rand::RngExt;
+
+use crate::outcome::FaultExtent;
+use crate::streams::{Purpose, stream};
 
 /// Everything about faults that a run is made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +32,10 @@ pub struct Faults {
     pub surges: Option<Surges>,
     /// Failures of what several racks share.
     pub outages: Option<OutageRates>,
+    /// The share of a node's own faults that break one of its GPUs and leave the others, 0 to 1.
+    pub one_gpu: f64,
+    /// Own faults that only slow their node down.
+    pub slow: Option<Slow>,
     pub exposure: Exposure,
     pub repair: Repair,
     pub detector: Detector,
@@ -57,6 +65,15 @@ pub struct Defects {
     pub extra: f64,
 }
 
+/// Faults that only slow a node down until they are repaired. Nothing is placed elsewhere because of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slow {
+    /// Their share in a node's own faults, 0 to 1.
+    pub share: f64,
+    /// In thousandths of the full speed, at least 1.
+    pub speed_milli: u16,
+}
+
 /// A node that failed so often within this time is taken out of service for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retirement {
@@ -73,6 +90,8 @@ impl Faults {
             defects: None,
             surges: None,
             outages: None,
+            one_gpu: 0.0,
+            slow: None,
             exposure: Exposure::Always,
             repair: Repair::After(0),
             detector: Detector::Instant,
@@ -101,9 +120,26 @@ impl Faults {
         }
     }
 
-    /// The mean time between two faults of one node, infinite when none ever comes. What is recorded does not count.
+    /// What a node's own fault does: the so-manieth, from 0.
+    pub(crate) fn extent(&self, seed: u64, node: usize, count: u32, gpus: usize) -> FaultExtent {
+        let slow = self.slow.map_or(0.0, |slow| slow.share);
+        if self.one_gpu + slow <= 0.0 {
+            return FaultExtent::Node;
+        }
+        let mut rng = stream(seed, Purpose::Extent, node as u64, count.into());
+        let drawn = rng.random::<f64>();
+        if drawn < slow {
+            FaultExtent::Slow
+        } else if drawn < slow + self.one_gpu && gpus > 0 {
+            FaultExtent::Gpu(rng.random_range(0..gpus) as u8)
+        } else {
+            FaultExtent::Node
+        }
+    }
+
+    /// The mean time between two faults of one node that end what runs there, infinite when none ever comes. What is recorded does not count.
     pub fn mean_between_faults_ms(&self) -> f64 {
-        let own = 1.0 / self.hazard.mean_ms();
+        let own = (1.0 - self.slow.map_or(0.0, |slow| slow.share)) / self.hazard.mean_ms();
         let defects = self.defects.map_or(0.0, |defects| defects.share * defects.extra * own);
         let shared = self
             .outages

@@ -32,8 +32,9 @@ impl Simulation<'_> {
         self.dispatcher.close(self.nodes.id(number), Some(Closed::Draining));
         self.demand.changes(number);
         self.books.node(self.now_ms, number, self.setup.cluster.gpu_milli(number), Condition::Quarantined, 0);
+        let id = self.nodes.id(number);
         for job in self.nodes.running(number).to_vec() {
-            self.interrupt(job, LossCause::SchedulerError);
+            self.lose(job, number as u32, LossCause::SchedulerError, |task| task.node == id);
         }
         self.events.push(self.now_ms + for_ms, Event::Cleared { node: number as u32, life });
     }
@@ -42,6 +43,7 @@ impl Simulation<'_> {
     pub(super) fn on_cleared(&mut self, number: usize, life: u32) {
         if self.nodes.clear(number, life) {
             self.books.node(self.now_ms, number, self.setup.cluster.gpu_milli(number), Condition::Up, 0);
+            self.tell_broken_gpus(number);
             self.make_spare(number);
         }
     }

@@ -22,6 +22,12 @@ pub(crate) enum Event {
     Cleared { node: u32, life: u32 },
     /// Outages are computed up to here.
     LookAhead,
+    /// The scheduler learns that a GPU of a node is broken. `fault`: the row of the fault.
+    GpuSeen { node: u32, fault: u32 },
+    /// The GPU works again.
+    GpuMended { node: u32, fault: u32 },
+    /// The node is as fast as before.
+    SlowEnds { node: u32, fault: u32 },
 }
 
 /// What breaks a node from outside.

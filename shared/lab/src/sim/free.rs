@@ -32,7 +32,8 @@ impl Simulation<'_> {
     }
 
     fn recount_free(&mut self, node: usize) {
-        let free_milli = self.setup.cluster.gpu_milli(node).saturating_sub(self.watch.held(node).gpu_milli as u32);
+        let (known_milli, _) = self.broken_free_milli(node);
+        let free_milli = self.setup.cluster.gpu_milli(node).saturating_sub(self.watch.held(node).gpu_milli as u32 + known_milli);
         let is_open = self.nodes.is_open(node);
         let demand = &mut self.demand;
         demand.is_changed[node] = false;

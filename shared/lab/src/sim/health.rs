@@ -11,7 +11,7 @@ use super::jobs::Run;
 use super::nodes::{Broken, Place};
 use super::planted::Bug;
 use crate::faults::{Course, Exposure};
-use crate::outcome::{FaultOrigin, FaultRow};
+use crate::outcome::{FaultExtent, FaultOrigin, FaultRow};
 use crate::streams::{Purpose, stream};
 
 /// Outages are computed so far ahead at a time.
@@ -42,7 +42,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn expose(&mut self, number: usize) {
+    pub(super) fn expose(&mut self, number: usize) {
         let node = &mut self.nodes.all[number];
         node.clock.expose(self.now_ms);
         if let Some(at_ms) = node.clock.fails_ms(&mut self.weather) {
@@ -68,7 +68,7 @@ impl Simulation<'_> {
     /// The attempt begins to make progress, where only working nodes wear out. Of its nodes only the first that fails is of interest: then
     /// all of them rest.
     pub(super) fn on_works(&mut self, job: u32, attempt: u32) {
-        let Some(run) = self.jobs.begin_work(job, attempt) else { return };
+        let Some(run) = self.jobs.begin_work(job, attempt, self.now_ms) else { return };
         let mut first: Option<(u64, u32)> = None;
         for (number, _) in &run.holdings {
             let node = &mut self.nodes.all[*number as usize];
@@ -117,6 +117,12 @@ impl Simulation<'_> {
         };
         let drawn_for = if by_call_order { self.nodes.rows.len() } else { number };
         node.clock.failed(self.setup.seed, drawn_for);
+        let own = node.own_faults;
+        node.own_faults += 1;
+        let extent = faults.extent(self.setup.seed, number, own, self.setup.cluster.machines[number].gpus.len());
+        if extent != FaultExtent::Node {
+            return self.break_part(number, origin, extent, own);
+        }
         let course = faults.repair.course(self.setup.seed, number as u64, u64::from(node.life));
         let until_ms = (!course.from_detection).then(|| self.now_ms + course.for_ms);
         self.break_down(number, origin, course, until_ms);
@@ -154,6 +160,7 @@ impl Simulation<'_> {
             seen_ms: None,
             until_ms: None,
             origin,
+            extent: FaultExtent::Node,
             interrupted: running.len() as u32,
         });
         let delay_ms =
@@ -206,8 +213,9 @@ impl Simulation<'_> {
             Place::Blamed => {}
             Place::Retired => node.place = Place::Retired,
         }
+        let id = self.nodes.id(number);
         for job in running {
-            self.interrupt(job, cause);
+            self.lose(job, number as u32, cause, |task| task.node == id);
         }
         if let Some(other) = blamed {
             self.blame(other, course.for_ms);
@@ -239,6 +247,9 @@ impl Simulation<'_> {
         let is_retired = node.place == Place::Retired;
         let condition = if is_retired { Condition::Quarantined } else { Condition::Up };
         self.books.node(self.now_ms, number, node.gpu_milli, condition, 0);
+        if !self.nodes.all[number].broken_gpus.is_empty() {
+            self.tell_broken_gpus(number);
+        }
         if !is_retired {
             self.make_spare(number);
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use faultline_engine::goodput::Account;
-use faultline_planner::{JobNumber, Placed};
+use faultline_planner::{JobNumber, Placement};
 
 use super::plan::Plan;
 use crate::outcome::JobRow;
-use crate::workload::Workload;
+use crate::workload::{Job, Workload};
 
 /// An attempt that holds GPUs.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) tasks: u32,
     pub(super) state: State,
+    /// Where its tasks are.
+    pub(super) placements: Vec<Placement>,
     /// Its nodes, ascending, with how many of its tasks are there.
     pub(super) holdings: Vec<(u32, u32)>,
     /// Thousandths of GPUs of one task.
@@ -29,7 +31,13 @@ pub(super) struct Run {
 impl Run {
     /// What it holds of the GPUs of each node, in thousandths.
     pub(super) fn milli(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        self.holdings.iter().map(|(node, tasks)| (*node as usize, tasks * self.task_milli))
+        self.milli_of(&self.holdings)
+    }
+
+    /// The same with other tasks.
+    pub(super) fn milli_of<'a>(&self, holdings: &'a [(u32, u32)]) -> impl Iterator<Item = (usize, u32)> + use<'a> {
+        let task_milli = self.task_milli;
+        holdings.iter().map(move |(node, tasks)| (*node as usize, tasks * task_milli))
     }
 }
 
@@ -48,10 +56,14 @@ pub(super) struct Life {
     pub(super) account: Account,
     pub(super) run: Option<Box<Run>>,
     pub(super) waits_since_ms: u64,
-    /// Work that lies in a durable checkpoint, as it passes with all tasks.
-    pub(super) kept_ms: u64,
+    /// Work that lies in a durable checkpoint, times the tasks that did it.
+    pub(super) kept_task_ms: u128,
+    /// The same of work that its present attempt did since then.
+    pub(super) unsaved_task_ms: u128,
     /// Progress of all attempts, whatever became of it, as it passed.
     pub(super) made_ms: u64,
+    /// The same times the tasks that made it.
+    pub(super) made_task_ms: u128,
     /// How long its next attempt waits for the last checkpoint of a job that made room for it.
     pub(super) handover_ms: u64,
     /// Some attempt ran with fewer tasks than all.
@@ -98,10 +110,10 @@ impl Jobs {
     }
 
     /// The attempt makes progress from now on, unless it is over or stalled.
-    pub(super) fn begin_work(&mut self, job: u32, attempt: u32) -> Option<&Run> {
+    pub(super) fn begin_work(&mut self, job: u32, attempt: u32, now_ms: u64) -> Option<&Run> {
         let run = self.lives[job as usize].as_mut()?.run.as_mut()?;
-        let begins = run.attempt == attempt && run.state == State::Runs;
-        run.is_working = begins;
+        let begins = run.attempt == attempt && run.state == State::Runs && !run.is_working && run.plan.useful_from_ms <= now_ms;
+        run.is_working |= begins;
         begins.then_some(run)
     }
 
@@ -113,14 +125,22 @@ impl Jobs {
     }
 }
 
-/// As it passes with other tasks than all: linear, rounded up.
-pub(super) fn scaled(ms: u64, tasks: u32, of: u32) -> u64 {
-    if tasks == of { ms } else { (u128::from(ms) * u128::from(of)).div_ceil(u128::from(tasks)) as u64 }
+impl Life {
+    /// The work that lies in a durable checkpoint, as it passes with all tasks.
+    pub(super) fn kept_ms(&self, job: &Job) -> u64 {
+        (self.kept_task_ms / u128::from(job.tasks)) as u64
+    }
+
+    /// What is left to do, as it passes with so many tasks: linear, rounded up.
+    pub(super) fn left_ms(&self, job: &Job, tasks: u32) -> u64 {
+        let left = (u128::from(job.work_ms) * u128::from(job.tasks)).saturating_sub(self.kept_task_ms + self.unsaved_task_ms);
+        left.div_ceil(u128::from(tasks)) as u64
+    }
 }
 
 /// How many of the tasks are on each node, ascending.
-pub(super) fn held(tasks: &[Placed]) -> Vec<(u32, u32)> {
-    let mut holdings: Vec<(u32, u32)> = tasks.iter().map(|task| (task.node().at() as u32, 1)).collect();
+pub(super) fn held(tasks: &[Placement]) -> Vec<(u32, u32)> {
+    let mut holdings: Vec<(u32, u32)> = tasks.iter().map(|task| (task.node.at() as u32, 1)).collect();
     if holdings.len() > 1 {
         holdings.sort_unstable();
         holdings.dedup_by(|next, kept| {

@@ -8,9 +8,11 @@ mod health;
 mod jobs;
 mod lives;
 mod nodes;
+mod parts;
 mod plan;
 mod planted;
 mod preemption;
+mod resize;
 mod trail;
 mod watch;
 
@@ -20,7 +22,7 @@ mod tests;
 use std::collections::HashMap;
 
 use faultline_engine::goodput::Books;
-use faultline_planner::{Dispatch, Dispatcher, Limits, Topology};
+use faultline_planner::{Dispatch, Dispatcher, Limits, Placement, Topology};
 
 use crate::external::{InvalidProgram, Program};
 use crate::faults::Weather;
@@ -111,7 +113,7 @@ impl<'a> Simulation<'a> {
         let horizon_ms = self.setup.horizon_ms.unwrap_or(u64::MAX);
         self.pass();
         while (self.setup.horizon_ms.is_some() || self.jobs.left() > 0) && self.dispatcher.planner().outside_failed().is_none() {
-            let next_ms = [self.jobs.next_arrival_ms(), self.events.next_ms()].into_iter().flatten().min();
+            let next_ms = [self.jobs.next_arrival_ms(), self.events.next_ms(), self.dispatcher.settles_ms()].into_iter().flatten().min();
             let Some(next_ms) = next_ms.filter(|next_ms| *next_ms <= horizon_ms) else { break };
             let goes_on = self.setup.horizon_ms.is_some() || self.jobs.next_arrival_ms().is_some();
             let is_stuck = self.dispatcher.running() == 0 || self.begins_again;
@@ -125,6 +127,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn play_instant(&mut self) {
+        self.is_stale |= self.dispatcher.settles_ms() == Some(self.now_ms);
         while let Some(job) = self.jobs.arrive(self.now_ms) {
             self.submit(job);
             self.pass_after_event();
@@ -147,6 +150,9 @@ impl<'a> Simulation<'a> {
             Event::Mended { node, life } => self.on_mended(node as usize, life),
             Event::Cleared { node, life } => self.on_cleared(node as usize, life),
             Event::LookAhead => self.look_ahead(),
+            Event::GpuSeen { node, fault } => self.on_gpu_seen(node as usize, fault),
+            Event::GpuMended { node, fault } => self.on_gpu_mended(node as usize, fault),
+            Event::SlowEnds { node, fault } => self.on_slow_ends(node as usize, fault),
         }
     }
 
@@ -167,7 +173,13 @@ impl<'a> Simulation<'a> {
             self.is_stale = pass.unfinished;
             for (at, decision) in pass.decisions.iter().enumerate() {
                 match decision {
-                    Dispatch::Start { job, tasks } => self.start(*job as u32, tasks),
+                    Dispatch::Start { job, tasks } => {
+                        let tasks: Vec<Placement> = tasks.iter().map(|task| task.placement).collect();
+                        self.start(*job as u32, &tasks);
+                    }
+                    Dispatch::Resize { job, tasks, for_job } => {
+                        self.resize_by_choice(*job as u32, tasks, for_job.map(|for_job| for_job as u32));
+                    }
                     Dispatch::Preempt { job, for_job } => {
                         let starts = |later: &Dispatch| matches!(later, Dispatch::Start { job: other, .. } if other == job);
                         let starts_again = pass.decisions[at..].iter().any(starts);

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use faultline_engine::goodput::{Books, Class, Condition};
-use faultline_planner::{Closed, Dispatcher, NodeId};
+use faultline_planner::{Closed, Dispatcher, NodeId, Placement};
 
+use super::plan::FULL_SPEED;
 use crate::faults::{Clock, Course};
 use crate::outcome::{FaultOrigin, FaultRow};
 use crate::setup::{InvalidSetup, Setup};
@@ -25,6 +26,22 @@ pub(super) struct Node {
     pub(super) working: u32,
     /// When it failed, as far as retirement looks back.
     pub(super) failed_ms: VecDeque<u64>,
+    /// How many faults of its own it has had, whatever they did.
+    pub(super) own_faults: u32,
+    pub(super) broken_gpus: Vec<BrokenGpu>,
+    /// The rows of faults that make it slow.
+    pub(super) slowed_by: Vec<u32>,
+    pub(super) speed_milli: u16,
+}
+
+/// A GPU that is broken while its node goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BrokenGpu {
+    pub(super) gpu: usize,
+    /// The row of the fault.
+    pub(super) fault: u32,
+    pub(super) course: Course,
+    pub(super) is_seen: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +114,10 @@ impl Nodes {
                 running: Vec::new(),
                 working: 0,
                 failed_ms: VecDeque::new(),
+                own_faults: 0,
+                broken_gpus: Vec::new(),
+                slowed_by: Vec::new(),
+                speed_milli: FULL_SPEED,
             });
         }
         Ok(nodes)
@@ -146,13 +167,15 @@ impl Nodes {
         self.all[number].id
     }
 
-    /// The job has tasks there from now on. One of the nodes that is broken without anyone knowing.
-    pub(super) fn hold(&mut self, job: u32, nodes: &[u32]) -> Option<u32> {
+    /// The job has these tasks from now on, on these nodes. One of the nodes that is broken there without anyone knowing.
+    pub(super) fn hold(&mut self, job: u32, nodes: &[u32], tasks: &[Placement]) -> Option<u32> {
         let mut dead = None;
         for number in nodes {
             let node = &mut self.all[*number as usize];
             node.running.push(job);
-            dead = dead.or(node.broken.map(|_| *number));
+            let is_on = |broken: &BrokenGpu| tasks.iter().any(|task| uses(task, node.id, broken.gpu));
+            let is_broken = node.broken.is_some() || node.broken_gpus.iter().any(is_on);
+            dead = dead.or(is_broken.then_some(*number));
         }
         dead
     }
@@ -166,7 +189,24 @@ impl Nodes {
         }
     }
 
+    /// Whether some of the tasks are on a GPU of the node that is known to be broken.
+    pub(super) fn has_known_broken(&self, number: usize, tasks: &[Placement]) -> bool {
+        let node = &self.all[number];
+        let is_there = |broken: &BrokenGpu| broken.is_seen && tasks.iter().any(|task| uses(task, node.id, broken.gpu));
+        node.broken_gpus.iter().any(is_there)
+    }
+
+    /// The speed of the slowest of these nodes.
+    pub(super) fn speed_of(&self, holdings: &[(u32, u32)]) -> u16 {
+        holdings.iter().map(|(node, _)| self.all[*node as usize].speed_milli).min().unwrap_or(FULL_SPEED)
+    }
+
     pub(super) fn into_rows(self) -> Vec<FaultRow> {
         self.rows
     }
+}
+
+/// Whether the task is on this GPU of this node.
+pub(super) fn uses(task: &Placement, node: NodeId, gpu: usize) -> bool {
+    task.node == node && task.gpus.iter().any(|other| other == gpu)
 }

@@ -48,12 +48,12 @@ impl Simulation<'_> {
         let checkpoint = job.checkpoint.filter(|checkpoint| checkpoint.on_preemption)?;
         let life = self.jobs.lives[number as usize].as_mut()?;
         let run = life.run.as_ref()?;
-        let progress = run.plan.progress(self.now_ms)?;
-        let wait_ms = checkpoint.write_ms - progress.writing_ms.unwrap_or(0).min(checkpoint.write_ms);
+        run.plan.progress(self.now_ms)?;
+        let wait_ms = run.plan.save_ms(self.now_ms, checkpoint.write_ms);
         if wait_ms > job.grace_ms {
             return None;
         }
-        life.kept_ms += (u128::from(progress.work_ms) * u128::from(run.tasks) / u128::from(job.tasks)) as u64;
+        life.kept_task_ms += std::mem::take(&mut life.unsaved_task_ms);
         self.books.enter(self.now_ms, &mut life.account, Phase::Handover);
         life.account.durable();
         Some(wait_ms)

@@ -1,4 +1,6 @@
 mod anything;
+mod elastic;
+mod parts;
 mod preemption;
 mod queues;
 
@@ -8,7 +10,7 @@ use faultline_planner::{DispatchSettings, TaskClass};
 use super::*;
 use crate::cluster::{Cluster, NodeModel};
 use crate::faults::Faults;
-use crate::outcome::Violation;
+use crate::outcome::{AttemptEnd, Violation};
 use crate::workload::{Checkpoint, Fate, Interval, Job, Workload};
 
 pub(super) fn job(submit_ms: u64, work_ms: u64) -> Job {

@@ -52,7 +52,14 @@ impl Trail {
     pub(super) fn ended(&mut self, now_ms: u64, job: u32, row: Option<u32>, end: AttemptEnd, culprit: Option<u32>) {
         [now_ms, u64::from(job), end as u64].into_iter().for_each(|word| self.hash.add(word));
         if let Some(row) = row.and_then(|row| self.attempts.get_mut(row as usize)) {
-            (row.end_ms, row.end, row.culprit) = (Some(now_ms), end, culprit);
+            (row.end_ms, row.end, row.culprit) = (Some(now_ms), end, row.culprit.or(culprit));
+        }
+    }
+
+    /// The node whose fault ended the attempt, or this part of it.
+    pub(super) fn blame(&mut self, row: Option<u32>, culprit: u32) {
+        if let Some(row) = row.and_then(|row| self.attempts.get_mut(row as usize)) {
+            row.culprit = Some(culprit);
         }
     }
 

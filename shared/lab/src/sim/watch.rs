@@ -1,8 +1,9 @@
 //! What must hold in every run, checked along the way: a run that breaks one of these says so, and none of its figures is to be believed.
 
-use faultline_engine::goodput::Totals;
+use faultline_engine::goodput::{Class, Totals};
 use faultline_planner::TaskClass;
 
+use super::jobs::Life;
 use crate::cluster::Cluster;
 use crate::outcome::{End, JobRow, Violation};
 use crate::workload::Job;
@@ -23,12 +24,15 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct Watch {
     held: Vec<Held>,
+    /// Milliseconds x thousandths of GPUs of all progress, and of what was kept of it, counted apart from the books.
+    made: u128,
+    kept: u128,
     violations: Vec<Violation>,
 }
 
 impl Watch {
     pub(super) fn new(cluster: &Cluster) -> Self {
-        Self { held: cluster.machines.iter().map(|_| Held::default()).collect(), violations: Vec::new() }
+        Self { held: cluster.machines.iter().map(|_| Held::default()).collect(), made: 0, kept: 0, violations: Vec::new() }
     }
 
     pub(super) fn held(&self, node: usize) -> &Held {
@@ -74,15 +78,20 @@ impl Watch {
         }
     }
 
-    /// A job is over. `made_ms`: its progress, counted apart from the books.
-    pub(super) fn job_over(&mut self, row: &JobRow, job: &Job, made_ms: u64, open_ms: u64, was_whole: bool) {
+    /// A job is over, or the run is.
+    pub(super) fn job_over(&mut self, row: &JobRow, job: &Job, class: &TaskClass, life: &Life, open_ms: u64) {
+        let task_milli = u128::from(class.gpus) * u128::from(class.gpu_milli);
+        self.made += life.made_task_ms * task_milli;
+        self.kept += life.kept_task_ms * task_milli;
         let number = row.job as u32;
         let judged_ms = row.productive_ms + row.lost_ms + open_ms;
-        if judged_ms != made_ms {
-            self.violated(Violation::WorkNotConserved { job: number, made_ms, judged_ms });
+        if judged_ms != life.made_ms {
+            self.violated(Violation::WorkNotConserved { job: number, made_ms: life.made_ms, judged_ms });
         }
-        if row.end == End::Committed && was_whole && row.productive_ms != job.work_ms {
-            self.violated(Violation::CommittedWork { job: number, productive_ms: row.productive_ms, work_ms: job.work_ms });
+        // With fewer tasks than all it may take a millisecond more than its work, rounded up.
+        let productive_ms = if life.was_shrunk { life.kept_ms(job) } else { row.productive_ms };
+        if row.end == End::Committed && productive_ms != job.work_ms {
+            self.violated(Violation::CommittedWork { job: number, productive_ms, work_ms: job.work_ms });
         }
     }
 
@@ -93,6 +102,11 @@ impl Watch {
             if milli != self.held[node].gpu_milli {
                 self.violated(Violation::Leaked { node: node as u32, milli });
             }
+        }
+        let (productive, open) = (totals.of(Class::Productive), totals.of(Class::Open));
+        let judged = productive + totals.of(Class::Lost) + open;
+        if (judged, productive) != (self.made, self.kept) {
+            self.violated(Violation::ProgressNotConserved { made: self.made, judged, kept: self.kept, productive });
         }
         if !totals.is_exact() || totals.overbooked() > 0 || totals.capacity() != expected {
             self.violated(Violation::NotAPartition { sum: totals.sum(), capacity: expected });

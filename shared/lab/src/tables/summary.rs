@@ -165,6 +165,7 @@ fn attempt_end_name(end: AttemptEnd) -> &'static str {
         AttemptEnd::Killed => "killed",
         AttemptEnd::Fault => "fault",
         AttemptEnd::Preempted => "preempted",
+        AttemptEnd::Resized => "resized",
         AttemptEnd::Open => "open",
     }
 }

@@ -34,6 +34,10 @@ pub(super) struct Run {
     /// `u64::MAX` when nothing is known about it.
     pub(super) ends_ms: u64,
     pub(super) placements: Vec<Placement>,
+    /// When it got the tasks that it has.
+    pub(super) resized_ms: u64,
+    /// Until then what it attained has been counted.
+    pub(super) counted_ms: u64,
     /// Work up to here is safe.
     pub(super) checkpointed_ms: Option<u64>,
 }

@@ -16,6 +16,7 @@ mod queues;
 mod request;
 mod reservations;
 mod reserving;
+mod resize;
 mod room;
 mod settings;
 mod shares;
@@ -43,6 +44,7 @@ use job::{Job, Run, State};
 use lines::{Demand, Key, Lines};
 use order::Facts;
 use reservations::Reservations;
+use resize::Elastic;
 use shares::Shares;
 use stops::Stops;
 use users::Users;
@@ -75,6 +77,7 @@ pub struct Dispatcher {
     /// What is whose; `None` while there is one queue without bounds, and nothing is stopped for anything.
     shares: Option<Shares>,
     stops: Stops,
+    elastic: Elastic,
     /// For the order `fair`.
     users: Option<Users>,
     /// When it was asked last.
@@ -85,7 +88,7 @@ impl Dispatcher {
     pub fn new(settings: &DispatchSettings) -> Result<Self, InvalidSettings> {
         Ok(Self {
             planner: Planner::new(&settings.placement)?,
-            settings: settings.clone(),
+            settings: settings.checked()?,
             jobs: HashMap::new(),
             lines: Lines::default(),
             ends: BTreeSet::new(),
@@ -94,6 +97,7 @@ impl Dispatcher {
             calendar: Calendar::default(),
             shares: settings.shares()?,
             stops: Stops::default(),
+            elastic: Elastic::default(),
             users: (settings.order == OrderName::Fair).then(|| Users::new(settings.history)),
             asked_ms: 0,
         })
@@ -120,6 +124,7 @@ impl Dispatcher {
         self.reservations.left(node);
         self.calendar.forget();
         self.stops.something_changed();
+        self.elastic.something_changed();
         self.planner.leave(node);
     }
 
@@ -139,6 +144,7 @@ impl Dispatcher {
         self.calendar.forget();
         self.reservations.cluster_changed();
         self.stops.something_changed();
+        self.elastic.something_changed();
     }
 
     /// The class's number. It stays while a job of it waits or runs, so it is asked for just before a job is submitted.
@@ -205,7 +211,7 @@ impl Dispatcher {
         let Some(Job { request, attained_gpu_milli_ms, state, .. }) = self.jobs.remove(&job) else { return false };
         let State::Running(run) = state else { return false };
         let gpu_milli = u128::from(self.planner.gpu_milli_of(request.class)) * run.placements.len() as u128;
-        let attained = attained_gpu_milli_ms + gpu_milli * u128::from(now_ms.saturating_sub(run.started_ms));
+        let attained = attained_gpu_milli_ms + gpu_milli * u128::from(now_ms.saturating_sub(run.counted_ms));
         self.wait(job, request, remaining.estimate_ms, attained, now_ms);
         true
     }
@@ -263,6 +269,8 @@ impl Dispatcher {
         placements.iter().for_each(|placement| self.planner.release(placement));
         let (request, tasks) = (*request, placements.len() as u32);
         self.count_end(&request, tasks, now_ms);
+        self.is_not_resized(job);
+        self.elastic.something_changed();
         self.reservations.freed();
         self.calendar.touch();
         true

@@ -16,6 +16,7 @@ impl Dispatcher {
     pub(super) fn may_offer(&self) -> bool {
         self.settings.blocking == Blocking::Skip
             && self.settings.reserve_after_ms.is_none()
+            && self.settings.resize_min_ms.is_none()
             && self.shares.is_none()
             && !self.settings.order.changes_with_time()
             && self.lines.first_active().is_none()

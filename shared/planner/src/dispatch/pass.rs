@@ -12,6 +12,7 @@ use super::job::{Run, State};
 use super::lines::{Key, LineId};
 use super::order;
 use super::request::{JobNumber, Request};
+use super::resize::stretched;
 use super::settings::Blocking;
 use super::users::{Claim, Users};
 use super::{Dispatcher, Job};
@@ -53,30 +54,35 @@ impl Dispatcher {
         let (starts_left, budget) = (limits.decisions, limits.scores);
         let mut passing = Passing { now_ms, starts_left, budget, pass: DispatchPass::default() };
         self.asked_ms = now_ms;
+        self.settle(now_ms);
         self.ask_again(&mut passing);
-        if self.lines.len() == 0 {
-            return passing.pass;
+        if self.lines.len() > 0 {
+            self.start_waiting(&mut passing);
         }
-        self.reorder(now_ms);
-        self.serve_the_starved(&mut passing);
+        self.grow(&mut passing);
+        passing.pass
+    }
+
+    fn start_waiting(&mut self, passing: &mut Passing) {
+        self.reorder(passing.now_ms);
+        self.serve_the_starved(passing);
         match self.settings.blocking {
-            _ if self.shares.is_some() => self.pass_by_shares(&mut passing),
-            Blocking::Strict => self.pass_strictly(&mut passing),
-            Blocking::StrictPerPool => self.pass_strictly_per_pool(&mut passing),
-            Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(&mut passing),
-            Blocking::Skip => self.backfill(&mut passing),
-            Blocking::Easy | Blocking::EasyShortest => self.pass_easily(&mut passing),
-            Blocking::Conservative => self.pass_conservatively(&mut passing),
+            _ if self.shares.is_some() => self.pass_by_shares(passing),
+            Blocking::Strict => self.pass_strictly(passing),
+            Blocking::StrictPerPool => self.pass_strictly_per_pool(passing),
+            Blocking::Skip if self.reservations.is_empty() => self.pass_skipping(passing),
+            Blocking::Skip => self.backfill(passing),
+            Blocking::Easy | Blocking::EasyShortest => self.pass_easily(passing),
+            Blocking::Conservative => self.pass_conservatively(passing),
             Blocking::Sticky => {
-                self.first_until_it_starts(&mut passing);
+                self.first_until_it_starts(passing);
             }
             Blocking::ByTime => {
-                if let Some(start_ms) = self.first_until_it_starts(&mut passing) {
-                    self.go_ahead_until(start_ms, &mut passing);
+                if let Some(start_ms) = self.first_until_it_starts(passing) {
+                    self.go_ahead_until(start_ms, passing);
                 }
             }
         }
-        passing.pass
     }
 
     /// Lines that stand aside are tried on each node that gained, and on no other.
@@ -95,8 +101,12 @@ impl Dispatcher {
         {
             return;
         }
+        let others_make_room = !nodes.is_empty() && self.others_may_make_room();
         let (world, classes) = (&self.planner.world, &self.planner.classes);
         self.lines.rejoin(|demand| {
+            if others_make_room {
+                return true;
+            }
             let Some(known) = &classes[demand.gang.class.at()] else { return false };
             nodes.iter().any(|node| world.fits(&known.class, *node))
         });
@@ -289,10 +299,10 @@ impl Dispatcher {
         }
     }
 
-    /// When it would end if it started now.
+    /// When it would end if it started now, with the fewest tasks that it runs with.
     pub(super) fn would_end_ms(&self, job: u64, now_ms: u64) -> u64 {
-        let expected_ms = self.jobs.get(&job).and_then(|job| job.expected_ms);
-        expected_ms.map_or(u64::MAX, |expected_ms| now_ms.saturating_add(expected_ms))
+        let Some(Job { request, expected_ms: Some(expected_ms), .. }) = self.jobs.get(&job) else { return u64::MAX };
+        now_ms.saturating_add(stretched(*expected_ms, request.min_tasks, request.tasks))
     }
 
     /// Starts the job where it fits beside the reservations of others.
@@ -313,16 +323,31 @@ impl Dispatcher {
         if passing.is_full() {
             return Attempt::OutOfBudget;
         }
+        let mut attempt = self.attempt_where_it_fits(key, line, view, passing);
+        if !matches!(attempt, Attempt::Started | Attempt::OutOfBudget)
+            && self.others_may_make_room()
+            && self.make_room(key.job, line, view, passing)
+        {
+            // Others have been resized for it, so it must not be interrupted.
+            let budget = std::mem::replace(&mut passing.budget, usize::MAX);
+            attempt = self.attempt_where_it_fits(key, line, view, passing);
+            passing.budget = budget;
+            debug_assert_eq!(attempt, Attempt::Started, "jobs lose tasks only for one that then starts");
+        }
+        if attempt == Attempt::NoRoom {
+            self.lines.step_aside(line);
+        }
+        attempt
+    }
+
+    fn attempt_where_it_fits(&mut self, key: Key, line: LineId, view: View, passing: &mut Passing) -> Attempt {
         let Ok(gang) = self.within_bounds(line) else { return Attempt::Bound };
         match self.planner.try_gang(&gang, view, &mut passing.budget) {
             Tried::Placed(tasks) => {
                 self.start(key, tasks, passing);
                 Attempt::Started
             }
-            Tried::NoRoom if view == View::All => {
-                self.lines.step_aside(line);
-                Attempt::NoRoom
-            }
+            Tried::NoRoom if view == View::All => Attempt::NoRoom,
             Tried::NoRoom => Attempt::HeldBack,
             Tried::OutOfBudget => {
                 passing.pass.unfinished = true;
@@ -338,14 +363,17 @@ impl Dispatcher {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         debug_assert!((job.request.min_tasks as usize..=job.request.tasks as usize).contains(&tasks.len()), "a gang starts whole");
         let started_ms = passing.now_ms;
-        let ends_ms = job.expected_ms.map_or(u64::MAX, |expected_ms| started_ms.saturating_add(expected_ms));
+        let takes_ms = |expected_ms: u64| stretched(expected_ms, tasks.len() as u32, job.request.tasks);
+        let ends_ms = job.expected_ms.map_or(u64::MAX, |expected_ms| started_ms.saturating_add(takes_ms(expected_ms)));
         let placements = tasks.iter().map(|placed| placed.placement).collect();
-        job.state = State::Running(Run { started_ms, ends_ms, placements, checkpointed_ms: None });
+        let (resized_ms, counted_ms) = (started_ms, started_ms);
+        job.state = State::Running(Run { started_ms, ends_ms, placements, resized_ms, counted_ms, checkpointed_ms: None });
         if self.settings.looks_ahead() {
             self.ends.insert((ends_ms, started_ms, number));
         }
         let request = job.request;
         self.count_start(&request, tasks.len() as u32, started_ms);
+        self.may_be_resized(number, &request, started_ms);
         self.stops.forget(number);
         self.reservations.over(number, &mut self.planner);
         passing.pass.decisions.push(Dispatch::Start { job: number, tasks });

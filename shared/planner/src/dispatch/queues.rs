@@ -185,6 +185,17 @@ impl Dispatcher {
         }
     }
 
+    /// It runs with so many tasks instead of so many.
+    pub(super) fn count_resize(&mut self, request: &Request, from: u32, to: u32, now_ms: u64) {
+        self.user_holds(request, from, -1.0, now_ms);
+        self.user_holds(request, to, 1.0, now_ms);
+        let (before, after) = (self.amounts_of(request.class, from), self.amounts_of(request.class, to));
+        if let Some(shares) = &mut self.shares {
+            shares.resized(request.queue, &before, &after, request.preemptible, now_ms);
+            self.stops.something_changed();
+        }
+    }
+
     fn user_holds(&mut self, request: &Request, tasks: u32, times: f64, now_ms: u64) {
         let Some(users) = &mut self.users else { return };
         let processors = self.planner.task_of(request.class).map_or(0.0, |task| order::processors(task, tasks));

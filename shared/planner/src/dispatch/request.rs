@@ -39,6 +39,8 @@ pub struct Request {
     /// Higher goes first.
     pub priority: u8,
     pub preemptible: bool,
+    /// Whether it can get or lose tasks while it runs, between `min_tasks` and `tasks`.
+    pub resizable: bool,
     /// Stays when the job is interrupted and waits again.
     pub submitted_ms: u64,
     /// How long the job is expected to run from its start, for orders and reservations. Without one it never ends for a reservation.

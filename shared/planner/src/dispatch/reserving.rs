@@ -26,6 +26,7 @@ impl Dispatcher {
             .chain(starves)
             .chain(self.calendar.starts_ms().filter(|at_ms| *at_ms < u64::MAX))
             .chain(self.stops.next_ms())
+            .chain(self.settles_ms())
             .chain(self.shares_change_ms())
             .filter(|at_ms| *at_ms > self.asked_ms)
             .min()

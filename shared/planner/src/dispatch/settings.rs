@@ -88,6 +88,8 @@ pub struct DispatchSettings {
     /// Whether what queues used in the past counts.
     pub history: Option<HistorySettings>,
     pub preemption: PreemptionSettings,
+    /// Elastic jobs that run get and lose tasks, each at most once in so long. `None`: they keep those that they started with.
+    pub resize_min_ms: Option<u64>,
 }
 
 impl Default for DispatchSettings {
@@ -102,6 +104,7 @@ impl Default for DispatchSettings {
             queues: Vec::new(),
             history: None,
             preemption: PreemptionSettings::default(),
+            resize_min_ms: None,
         }
     }
 }
@@ -117,6 +120,15 @@ impl DispatchSettings {
             return Err(InvalidSettings::OneQueueOnly(self.blocking.as_str()));
         }
         Ok(Some(Shares::new(&self.queues, self.history)?))
+    }
+
+    /// The same, if it makes sense.
+    pub(super) fn checked(&self) -> Result<Self, InvalidSettings> {
+        let plans_alone = matches!(self.blocking, Blocking::Conservative | Blocking::Sticky | Blocking::ByTime);
+        if self.resize_min_ms.is_some() && plans_alone {
+            return Err(InvalidSettings::NoResizes(self.blocking.as_str()));
+        }
+        Ok(self.clone())
     }
 
     /// Whether expected ends matter.

@@ -140,6 +140,13 @@ impl Shares {
         self.is_stale = true;
     }
 
+    /// A job that held so much holds this from now on.
+    pub(crate) fn resized(&mut self, queue: u32, before: &Amounts, after: &Amounts, preemptible: bool, now_ms: u64) {
+        self.ends(queue, before, preemptible, now_ms);
+        let at = self.at(queue);
+        self.books.take(&self.queues[at].path, after, preemptible);
+    }
+
     fn advance(&mut self, now_ms: u64) {
         if let Some(history) = self.history {
             for (queue, held) in self.queues.iter_mut().zip(&self.books.held) {

@@ -2,6 +2,7 @@
 
 mod by_count;
 mod examples;
+mod resizing;
 mod sharing;
 mod starving;
 mod worlds;
@@ -48,6 +49,7 @@ impl Desk {
             user: 0,
             priority: 0,
             preemptible: true,
+            resizable: true,
             submitted_ms: self.now_ms,
             estimate_ms: Some(ask.ms),
         }

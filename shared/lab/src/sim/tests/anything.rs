@@ -5,7 +5,7 @@ use faultline_planner::{Blocking, Level, OrderName, PolicyName, PreemptionSettin
 use proptest::prelude::*;
 
 use super::*;
-use crate::faults::{Defects, Detector, Exposure, Pipeline, RecordedFault, Repair, Retirement};
+use crate::faults::{Defects, Detector, Exposure, Pipeline, RecordedFault, Repair, Retirement, Slow};
 use crate::setup::Passes;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -56,12 +56,14 @@ fn faults() -> impl Strategy<Value = Faults> {
     let detector = prop_oneof![Just(Detector::Instant), Just(Detector::PhiAccrual), Just(Detector::After(900_000))];
     let means = OutageRates { rack_mean_ms: 1e8, power_mean_ms: 2e8, switch_mean_ms: f64::INFINITY, repair: time };
     let recorded = prop::collection::vec((0..5_usize, 0..300_u64, 0..60_u64), 0..6);
-    (hazard, repair, detector, any::<[bool; 6]>(), recorded).prop_map(move |(hazard, repair, detector, with, recorded)| Faults {
+    (hazard, repair, detector, any::<[bool; 8]>(), recorded).prop_map(move |(hazard, repair, detector, with, recorded)| Faults {
         hazard,
         lemons: with[0].then_some(Lemons { one_in: 3, times: 9.0 }),
         defects: with[1].then_some(Defects { share: 0.3, extra: 4.0 }),
         surges: with[2].then_some(Surges { window_ms: 5e6, variance: 3.0 }),
         outages: with[3].then_some(means),
+        one_gpu: if with[6] { 0.4 } else { 0.0 },
+        slow: with[7].then_some(Slow { share: 0.3, speed_milli: 333 }),
         exposure: if with[4] { Exposure::Working } else { Exposure::Always },
         repair,
         detector,
@@ -78,13 +80,16 @@ fn setups() -> impl Strategy<Value = Setup> {
     let policy = prop::sample::select(vec![PolicyName::LeastLoaded, PolicyName::FirstFit, PolicyName::BestFit, PolicyName::Random]);
     let order = prop::sample::select(vec![OrderName::Fifo, OrderName::Sjf, OrderName::Srtf, OrderName::Las]);
     let blocking = prop::sample::select(vec![Blocking::Skip, Blocking::Strict, Blocking::StrictPerPool, Blocking::Easy]);
-    let dispatch = (policy, order, blocking, any::<[bool; 3]>()).prop_map(|(policy, order, blocking, with)| {
-        let mut dispatch = DispatchSettings { order, blocking, ..DispatchSettings::default() };
-        (dispatch.placement.policy, dispatch.placement.tie) = (policy, if with[0] { TieRule::Random } else { TieRule::First });
-        dispatch.reserve_after_ms = with[1].then_some(5 * HOUR_MS);
-        dispatch.preemption = PreemptionSettings { by_priority: with[2], ..PreemptionSettings::default() };
-        dispatch
-    });
+    let dispatch = (policy, order, blocking, any::<[bool; 3]>(), prop::option::of(0..90_u64)).prop_map(
+        |(policy, order, blocking, with, resize_min)| {
+            let mut dispatch = DispatchSettings { order, blocking, ..DispatchSettings::default() };
+            (dispatch.placement.policy, dispatch.placement.tie) = (policy, if with[0] { TieRule::Random } else { TieRule::First });
+            dispatch.reserve_after_ms = with[1].then_some(5 * HOUR_MS);
+            dispatch.resize_min_ms = resize_min.map(|minutes| minutes * 60_000);
+            dispatch.preemption = PreemptionSettings { by_priority: with[2], ..PreemptionSettings::default() };
+            dispatch
+        },
+    );
     let rest = (0..3_usize, prop::option::of(1..90_u64), any::<bool>(), any::<u64>());
     (jobs(), faults(), dispatch, rest).prop_map(|(jobs, faults, dispatch, (spares, horizon_h, each_event, seed))| {
         let classes = [(1, 300), (1, 1000), (4, 1000), (8, 1000)];

@@ -177,7 +177,7 @@ fn dispatched(jobs: &[Job], nodes: u32, order: OrderName, blocking: Blocking) ->
                     assert_eq!(tasks.len(), jobs[job as usize].tasks as usize);
                     started.push(job as usize);
                 }
-                Dispatch::Preempt { .. } => panic!("nothing is stopped for anything"),
+                Dispatch::Preempt { .. } | Dispatch::Resize { .. } => panic!("nothing is stopped for anything"),
                 Dispatch::Reserve { job, at_ms, .. } => {
                     let at_ms = at_ms.expect("all have an estimate");
                     // Jobs end when they are expected to, or earlier: nothing but what goes before it postpones the start of the first.

@@ -39,7 +39,7 @@ impl Desk {
         let of = |decision| match decision {
             Dispatch::Preempt { job, for_job } => Some((job, for_job)),
             Dispatch::Start { job, .. } => Some((job, job)),
-            Dispatch::Reserve { .. } => None,
+            Dispatch::Reserve { .. } | Dispatch::Resize { .. } => None,
         };
         self.settle().into_iter().filter_map(of).collect()
     }
@@ -332,6 +332,7 @@ proptest! {
                                     owner.running.insert(job, tasks.len());
                                     started_now.insert(job);
                                 }
+                                Dispatch::Resize { .. } => panic!("nothing is resized"),
                                 Dispatch::Reserve { .. } => prop_assert!(for_whom.is_none()),
                             }
                         }

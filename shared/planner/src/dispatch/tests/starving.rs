@@ -50,7 +50,7 @@ fn run(jobs: &[Job], settings: &DispatchSettings, nodes: &[usize]) -> (usize, u6
         }
         for decision in desk.decide() {
             match decision {
-                Dispatch::Preempt { .. } => panic!("nothing is stopped for anything"),
+                Dispatch::Preempt { .. } | Dispatch::Resize { .. } => panic!("nothing is stopped for anything"),
                 Dispatch::Reserve { job, at_ms, .. } => {
                     let at_ms = at_ms.expect("all have an estimate");
                     if settings.blocking == Blocking::Conservative || now_ms >= submitted[&job].0 + after_ms {

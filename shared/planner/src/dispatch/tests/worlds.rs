@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::node::Placement;
 use crate::settings::{PolicyName, Settings};
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ struct Attempt {
     gpus: u16,
     gpu_milli: u16,
     tasks: Vec<(NodeId, Vec<usize>)>,
+    /// When it started or was resized last.
+    since_ms: u64,
 }
 
 /// The books of the test: who holds what, by job.
@@ -129,8 +132,29 @@ impl World {
             }
         }
         let there = tasks.iter().map(|placed| (placed.node(), placed.gpus().iter().collect())).collect();
-        self.running.insert(job, Attempt { request, gpus, gpu_milli, tasks: there });
+        self.running.insert(job, Attempt { request, gpus, gpu_milli, tasks: there, since_ms: self.now_ms });
         // Nothing over capacity: taking away below zero would have panicked.
+        self.nodes.keys().for_each(|node| drop(self.free(*node)));
+    }
+
+    /// A running job keeps what it has and gets more, or keeps a part, and not again after a short while.
+    fn resized(&mut self, job: JobNumber, tasks: &[Placement], shrinks: bool) {
+        let now_ms = self.now_ms;
+        let attempt = self.running.get_mut(&job).unwrap();
+        let there: Vec<(NodeId, Vec<usize>)> = tasks.iter().map(|task| (task.node, task.gpus.iter().collect())).collect();
+        let (fewer, more) = if shrinks { (&there, &attempt.tasks) } else { (&attempt.tasks, &there) };
+        assert!(fewer.len() < more.len() && fewer.iter().all(|task| more.contains(task)));
+        assert!((attempt.request.min_tasks..=attempt.request.tasks).contains(&(there.len() as u32)));
+        assert!(now_ms - attempt.since_ms >= self.settings.resize_min_ms.unwrap());
+        let added = there.iter().filter(|(node, _)| !shrinks && !attempt.tasks.iter().any(|(other, _)| other == node));
+        assert!(added.clone().all(|(node, _)| !self.nodes[node].closed));
+        let kept = self.reserved.values().flat_map(|(_, nodes)| nodes);
+        assert!(!kept.clone().any(|kept| added.clone().any(|(node, _)| node == kept)), "{job} grows on nodes that are kept");
+        (attempt.tasks, attempt.since_ms) = (there, now_ms);
+        if let Some(Topology { level, required: true }) = self.running[&job].request.topology {
+            let first = self.domain(tasks[0].node, Some(level));
+            assert!(tasks.iter().all(|task| self.domain(task.node, Some(level)) == first));
+        }
         self.nodes.keys().for_each(|node| drop(self.free(*node)));
     }
 
@@ -138,8 +162,13 @@ impl World {
         for passes in 0.. {
             assert!(passes < 1_000, "it comes to no end");
             let pass = self.dispatcher.pass(self.now_ms, crate::decision::Limits { decisions: 5, scores: 60 });
+            let starts: Vec<JobNumber> = pass.decisions.iter().filter_map(started_by).collect();
             for decision in pass.decisions {
                 match decision {
+                    Dispatch::Resize { job, tasks, for_job } => {
+                        assert!(for_job.is_none_or(|other| starts.contains(&other)), "{job} loses tasks for one that does not start");
+                        self.resized(job, &tasks, for_job.is_some());
+                    }
                     Dispatch::Start { job, tasks } => self.started(job, &tasks, !pass.unfinished),
                     Dispatch::Preempt { .. } => panic!("nothing is stopped for anything"),
                     Dispatch::Reserve { job, at_ms, nodes } => {
@@ -202,6 +231,7 @@ impl World {
                     user: 0,
                     priority,
                     preemptible: true,
+                    resizable: true,
                     submitted_ms,
                     estimate_ms: ms,
                 };
@@ -242,7 +272,17 @@ impl World {
                         .filter(|(_, job)| job.tasks.iter().any(|(other, _)| *other == node))
                         .map(|(job, _)| *job)
                         .collect();
-                    there.into_iter().for_each(|job| self.stop(job, true));
+                    for job in there {
+                        match self.dispatcher.lose_tasks(job, self.now_ms, |task| task.node == node) {
+                            Some(left) => {
+                                let attempt = self.running.get_mut(&job).unwrap();
+                                attempt.tasks.retain(|(other, _)| *other != node);
+                                attempt.since_ms = self.now_ms;
+                                assert_eq!(left.len(), attempt.tasks.len());
+                            }
+                            None => self.stop(job, true),
+                        }
+                    }
                     self.nodes.remove(&node);
                     self.reserved.values_mut().for_each(|(_, nodes)| nodes.retain(|other| *other != node));
                 }
@@ -257,6 +297,10 @@ impl World {
         }
         self.pass();
     }
+}
+
+fn started_by(decision: &Dispatch) -> Option<JobNumber> {
+    if let Dispatch::Start { job, .. } = decision { Some(*job) } else { None }
 }
 
 fn an_act() -> impl Strategy<Value = Act> {
@@ -285,10 +329,13 @@ fn settings() -> impl Strategy<Value = DispatchSettings> {
     let policy = prop_oneof![Just(PolicyName::FirstFit), Just(PolicyName::LeastLoaded), Just(PolicyName::Random)];
     let order = prop_oneof![Just(OrderName::Fifo), Just(OrderName::Sjf)];
     let reserve_after_ms = proptest::option::weighted(0.4, 0_u64..80);
-    (policy, order, proptest::sample::select(&Blocking::ALL[..]), reserve_after_ms).prop_map(
-        |(policy, order, blocking, reserve_after_ms)| {
+    let resize_min_ms = proptest::option::weighted(0.5, 0_u64..40);
+    (policy, order, proptest::sample::select(&Blocking::ALL[..]), reserve_after_ms, resize_min_ms).prop_map(
+        |(policy, order, blocking, reserve_after_ms, resize_min_ms)| {
+            let knows_resizes = !matches!(blocking, Blocking::Conservative | Blocking::Sticky | Blocking::ByTime);
+            let resize_min_ms = resize_min_ms.filter(|_| knows_resizes);
             let placement = Settings { policy, seed: 7, ..Settings::default() };
-            DispatchSettings { placement, order, blocking, reserve_after_ms, ..DispatchSettings::default() }
+            DispatchSettings { placement, order, blocking, reserve_after_ms, resize_min_ms, ..DispatchSettings::default() }
         },
     )
 }
