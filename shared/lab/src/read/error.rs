@@ -47,6 +47,8 @@ pub enum ReadError {
     NotText { file: String, line: u64 },
     #[error("{file}, line 1: missing column `{column}`: the first line has {there}; name the columns {needed} there")]
     MissingColumn { file: String, column: String, there: String, needed: String },
+    #[error("{file}, line 1: two columns are called `{column}`, and which one is meant is unknown: rename one, or take it out")]
+    DuplicateColumn { file: String, column: String },
     #[error("{file} has no rows behind its first line: add at least one")]
     NoRows { file: String },
     #[error("{file} has an unknown format: its first line is `{first_line}`; name the format: {known}")]

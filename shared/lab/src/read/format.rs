@@ -43,6 +43,58 @@ impl Format {
         }
     }
 
+    /// What it is a format of, and where such files come from.
+    pub fn source(self) -> (&'static str, &'static str) {
+        match self {
+            Format::Openb => ("tasks of Alibaba's cluster-trace-gpu-v2023", "https://github.com/alibaba/clusterdata"),
+            Format::Swf => ("Standard Workload Format", "https://www.cs.huji.ac.il/labs/parallel/workload/swf.html"),
+            Format::PhillyCsv => {
+                ("jobs of Microsoft's Philly as the Sia artifact (SOSP'23) has them", "https://github.com/siasosp23/artifacts")
+            }
+            Format::PhillyJson => ("cluster_job_log of Microsoft's Philly (ATC'19)", "https://github.com/msr-fiddle/philly-traces"),
+            Format::Helios => ("jobs of SenseTime's Helios (SC'21)", "https://github.com/S-Lab-System-Group/HeliosData"),
+            Format::Sacct => ("what Slurm's `sacct -P` prints", "https://slurm.schedmd.com/sacct.html"),
+            Format::Jobs => ("Faultline's own table, which `faultline lab record` writes", "docs/traces.md"),
+        }
+    }
+
+    /// How the first line shows that a file has it.
+    pub fn known_by(self) -> &'static str {
+        match self {
+            Format::Openb => "columns num_gpu and gpu_milli",
+            Format::Swf => "`;` in front, or 18 numbers",
+            Format::PhillyCsv => "columns timestamp, duration, and num_gpus",
+            Format::PhillyJson => "`[` in front",
+            Format::Helios => "columns job_id, gpu_num, and submit_time",
+            Format::Sacct => "columns JobID and State between `|`",
+            Format::Jobs => "columns submit_s and duration_s",
+        }
+    }
+
+    /// The columns or fields that must be there, and others that are read.
+    pub fn columns(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Format::Openb => (
+                &["cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "creation_time", "deletion_time", "scheduled_time"],
+                &["name", "gpu_spec", "qos", "pod_phase"],
+            ),
+            Format::Swf => (&["18 numbers a line: 2, 4, 5, and 8 are needed"], &["9", "10", "11", "12", "15", "17", "18"]),
+            Format::PhillyCsv => (&["timestamp", "duration", "num_gpus"], &["cluster"]),
+            Format::PhillyJson => (&["jobid", "submitted_time", "attempts"], &["status", "vc", "user"]),
+            Format::Helios => {
+                (&["job_id", "gpu_num", "state", "submit_time", "start_time", "duration"], &["user", "vc", "cpu_num", "node_num"])
+            }
+            Format::Sacct => (
+                &["JobID", "Submit", "Start", "End", "State"],
+                &["User", "Partition", "Elapsed", "ElapsedRaw", "Timelimit", "TimelimitRaw", "NNodes", "NCPUS", "AllocTRES", "ReqTRES"],
+            ),
+            Format::Jobs => (
+                &["submit_s", "duration_s", "gpu_milli"],
+                &["tasks", "cpu_milli", "memory_mib", "models", "user", "queue", "name", "priority", "estimate_s", "status"],
+            ),
+        }
+    }
+
     /// The format that the first line shows.
     pub fn of(source: &Source) -> Result<Self, ReadError> {
         let line = source.first_line();

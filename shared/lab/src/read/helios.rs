@@ -24,6 +24,7 @@ pub(super) fn read(source: &Source, settings: &ReadSettings) -> Result<Reading, 
 }
 
 fn job<'a>(row: &'a Row<'_>, settings: &ReadSettings) -> Result<Result<Parsed<'a>, Dropped>, BadRow> {
+    row.whole()?;
     let submitted = row.text("submit_time")?;
     let submit_ms =
         instant_ms(submitted).ok_or_else(|| row.unexpected("submit_time", submitted, "use a date such as 2020-04-01 00:00:04"))?;

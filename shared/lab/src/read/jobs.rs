@@ -1,6 +1,7 @@
 //! Faultline's own table of jobs. Only `submit_s`, `duration_s`, and `gpu_milli` must be there.
 
 use faultline_planner::{MAX_NODE_GPUS, TaskClass, WHOLE_GPU_MILLI};
+use serde::Serialize;
 
 use super::builder::{Builder, LARGEST, MAX_TASKS, Parsed, Reading};
 use super::error::{BadRow, ReadError};
@@ -9,6 +10,22 @@ use super::openb::models;
 use super::source::Source;
 use super::table::{Row, Table};
 use crate::workload::Fate;
+
+/// A row of the table, for those who write one. Field names are the columns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TraceRow {
+    pub name: String,
+    pub submit_s: f64,
+    pub duration_s: f64,
+    pub tasks: u32,
+    pub gpu_milli: u32,
+    /// Joined by `|`; any when empty.
+    pub models: String,
+    pub user: String,
+    pub priority: u8,
+    pub estimate_s: Option<f64>,
+    pub status: &'static str,
+}
 
 pub(super) fn read(source: &Source) -> Result<Reading, ReadError> {
     let mut table = Table::commas(source, &["submit_s", "duration_s", "gpu_milli"])?;
@@ -23,6 +40,7 @@ pub(super) fn read(source: &Source) -> Result<Reading, ReadError> {
 }
 
 fn job<'a>(row: &'a Row<'_>) -> Result<Parsed<'a>, BadRow> {
+    row.whole()?;
     let status = row.optional("status");
     Ok(Parsed {
         name: row.optional("name"),

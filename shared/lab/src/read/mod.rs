@@ -28,6 +28,7 @@ mod tests;
 pub use builder::Reading;
 pub use error::{BadRow, Place, ReadError};
 pub use format::Format;
+pub use jobs::TraceRow;
 pub use nodes::nodes;
 pub use openb::tasks as openb_tasks;
 pub use report::{Dropped, DroppedRows, ReadReport, StatusShare};

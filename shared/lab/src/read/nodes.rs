@@ -31,6 +31,7 @@ pub fn nodes(source: &Source) -> Result<Vec<Machine>, ReadError> {
 }
 
 fn openb(row: &Row<'_>) -> Result<Machine, BadRow> {
+    row.whole()?;
     let name = row.text("sn")?.to_owned();
     let gpus: usize = row.number("gpu", 0, MAX_NODE_GPUS)?;
     let model = if gpus == 0 { row.optional("model") } else { row.text("model")? };
@@ -48,6 +49,7 @@ fn openb(row: &Row<'_>) -> Result<Machine, BadRow> {
 
 /// An empty field or missing column: processors, memory, and slots without bound, a GPU of any model, no rack.
 fn own(row: &Row<'_>) -> Result<Machine, BadRow> {
+    row.whole()?;
     let bound = |column: &str| if row.optional(column).is_empty() { Ok(None) } else { row.number(column, 0, LARGEST).map(Some) };
     let gpu = Gpu { model: row.optional("model").to_owned(), memory_mib: row.number_or("gpu_memory_mib", 0, 0, LARGEST)? };
     Ok(Machine {

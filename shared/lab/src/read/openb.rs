@@ -57,6 +57,7 @@ pub(super) fn read(source: &Source) -> Result<Reading, ReadError> {
 
 /// A task with its submission and its run time.
 fn times(row: &Row<'_>) -> Result<Result<(TaskClass, u64, u64), Dropped>, BadRow> {
+    row.whole()?;
     let class = demand(row)?;
     let submit_ms = row.seconds_ms("creation_time")?;
     if row.optional("scheduled_time").is_empty() {
@@ -73,6 +74,7 @@ fn times(row: &Row<'_>) -> Result<Result<(TaskClass, u64, u64), Dropped>, BadRow
 }
 
 fn demand(row: &Row<'_>) -> Result<TaskClass, BadRow> {
+    row.whole()?;
     let gpus = row.number("num_gpu", 0, MAX_NODE_GPUS as u16)?;
     let gpu_milli = row.number("gpu_milli", 0, WHOLE_GPU_MILLI)?;
     if gpus > 0 && gpu_milli == 0 {

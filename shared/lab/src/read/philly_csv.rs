@@ -22,6 +22,7 @@ pub(super) fn read(source: &Source, settings: &ReadSettings) -> Result<Reading, 
 }
 
 fn job<'a>(row: &'a Row<'_>, settings: &ReadSettings) -> Result<Parsed<'a>, BadRow> {
+    row.whole()?;
     let timestamp = row.text("timestamp")?;
     let submit_ms =
         instant_ms(timestamp).ok_or_else(|| row.unexpected("timestamp", timestamp, "use a date such as 2017-10-09 07:01:55"))?;

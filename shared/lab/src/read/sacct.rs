@@ -42,7 +42,9 @@ pub(super) fn read(source: &Source, settings: &ReadSettings) -> Result<Reading, 
     let mut first_submit_ms: HashMap<String, u64> = HashMap::new();
     for row in table.rows() {
         let row = row?;
-        note_submission(&row, &mut first_submit_ms);
+        if row.whole().is_ok() {
+            note_submission(&row, &mut first_submit_ms);
+        }
         let Some(mut job) = builder.take(job(&row)) else { continue };
         match known.get(&job.id) {
             Some(at) => {
@@ -81,6 +83,7 @@ fn is_requeued(state: &str) -> bool {
 }
 
 fn job(row: &Row<'_>) -> Result<Result<Job, Dropped>, BadRow> {
+    row.whole()?;
     let id = row.text("JobID")?;
     if id.contains('.') {
         return Ok(Err(Dropped::Step));

@@ -47,6 +47,10 @@ impl<'a> Table<'a> {
                 needed: columns.join(", "),
             });
         }
+        let is_double = |(at, name): &(usize, &str)| !name.is_empty() && header.iter().take(*at).any(|before| before == *name);
+        if let Some((_, column)) = header.iter().enumerate().find(is_double) {
+            return Err(ReadError::DuplicateColumn { file: source.name.clone(), column: short(column, 80) });
+        }
         Ok(Self { source, header, reader })
     }
 
@@ -68,6 +72,23 @@ impl Row<'_> {
     fn field(&self, column: &str) -> Option<&str> {
         let position = self.header.iter().position(|name| name == column)?;
         self.record.get(position)
+    }
+
+    /// Refuses a row that does not have the header's fields: which of them are there or too many is unknown. Empty ones at the end are none.
+    pub(super) fn whole(&self) -> Result<(), BadRow> {
+        let (has, named) = (self.record.len(), self.header.len());
+        let more = self.record.iter().skip(named).position(|field| !field.is_empty());
+        match (has < named, more) {
+            (false, None) => Ok(()),
+            (false, Some(_)) => {
+                let why = format!("the row has {has} fields, and the first line names {named}");
+                Err(self.invalid("(behind the last)", &why, "name all columns, and put quotes around what contains the separator"))
+            }
+            (true, _) => {
+                let why = format!("the row has {has} of {named} fields");
+                Err(self.invalid(self.header.get(has).unwrap_or_default(), &why, "complete the row; the file may have been cut"))
+            }
+        }
     }
 
     pub(super) fn place(&self) -> Place {

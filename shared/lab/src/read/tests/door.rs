@@ -27,6 +27,26 @@ fn formats_show_themselves_or_are_named() {
     );
 }
 
+/// What `faultline lab formats` says of columns is what readers want.
+#[test]
+fn the_columns_of_a_format_are_those_that_its_reader_needs() {
+    for format in Format::ALL.into_iter().filter(|format| !matches!(format, Format::Swf | Format::PhillyJson)) {
+        let separator = if format == Format::Sacct { "|" } else { "," };
+        let (needed, others) = format.columns();
+        let header = [needed, others].concat().join(separator);
+        assert_eq!(Format::of(&Source::new("FILE", header.as_str())), Ok(format));
+        assert!(
+            !error(&format!("{header}\n{}\n", separator.repeat(needed.len() + others.len() - 1))).contains("missing column"),
+            "{format:?}"
+        );
+        for column in needed {
+            let without: Vec<&str> = needed.iter().copied().filter(|name| name != column).collect();
+            let read = jobs(&Source::new("FILE", without.join(separator)), Some(format), &ReadSettings::default());
+            assert!(matches!(read, Err(ReadError::MissingColumn { .. })), "{format:?} without {column}");
+        }
+    }
+}
+
 #[test]
 fn a_file_without_a_usable_row_says_why() {
     assert_eq!(
@@ -42,6 +62,29 @@ fn a_file_without_a_usable_row_says_why() {
     let many = format!("submit_s,duration_s,gpu_milli\n0,1,1000\n{}", "0,-1,1\n".repeat(25));
     let report = read(&many).unwrap().report;
     assert_eq!((report.rows, report.used, report.bad_rows.len(), dropped(&report)), (26, 1, 10, vec![(Dropped::BadField, 25)]));
+}
+
+/// A value in the wrong column is worse than none.
+#[test]
+fn a_table_has_each_column_once_and_each_row_as_many_fields() {
+    let twice = "submit_s,duration_s,gpu_milli,duration_s\n0,1,1000,2\n";
+    assert_eq!(
+        error(twice),
+        "FILE, line 1: two columns are called `duration_s`, and which one is meant is unknown: rename one, or take it out"
+    );
+    let rows = "submit_s,duration_s,gpu_milli,user\n0,1,1000,a\n1,1,1000,b,1000\n2,1,1000\n3,1,1000,d,,\n4,1,1000,e\n";
+    let report = read(rows).unwrap().report;
+    assert_eq!((report.rows, report.used, dropped(&report)), (5, 3, vec![(Dropped::BadField, 2)]));
+    let told: Vec<String> = report.bad_rows.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "line 3, field `(behind the last)`: the row has 5 fields, and the first line names 4; name all columns, and put quotes around what contains the separator",
+            "line 4, field `user`: the row has 3 of 4 fields; complete the row; the file may have been cut"
+        ]
+    );
+    let nodes = nodes(&Source::new("FILE", "name,gpus\na,8,9\n")).unwrap_err().to_string();
+    assert!(nodes.starts_with("FILE, line 2, field `(behind the last)`: the row has 3 fields"), "{nodes}");
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn nodes_come_in_two_tables() {
     let all = columns.replace(',', ", ");
     assert_eq!(error(""), format!("FILE, line 1: missing column `sn`: the first line has no columns; name the columns {all} there"));
     assert_eq!(error(&format!("{columns}\n")), "FILE has no rows behind its first line: add at least one");
-    assert_eq!(error(&format!("{columns}\na,1,1,1\n")), "FILE, line 2, field `model`: it is empty; fill it in");
+    assert_eq!(error(&format!("{columns}\na,1,1,1,\n")), "FILE, line 2, field `model`: it is empty; fill it in");
     assert_eq!(
         error("name,gpus\na,1\na,2\n"),
         "FILE, line 3, field `name`: `a` is also the node of row 1; give each node a name of its own"
