@@ -132,6 +132,7 @@ pub fn folder(experiment: &Experiment, mut played: Vec<Played>, took: Took) -> F
         notes: experiment.notes.clone(),
         expectations: expectations(experiment, &summary),
         complete,
+        draws: experiment.file.draws(),
     };
     let manifest = Manifest::new(contents, took);
     let tables_read = Tables { manifest, summary, compare: compared, classes, usage, jobs };

@@ -122,5 +122,13 @@ fn what_was_stopped_keeps_what_is_there() {
     let made = folder(&experiment, all.into_inner().unwrap(), Took::default());
     assert_eq!(made.tables.manifest.contents.runs.len(), 4);
     assert!(!made.tables.manifest.contents.complete);
-    assert!(report::warnings(&made.tables)[0].contains("was stopped"));
+    let warning = &report::warnings(&made.tables)[0];
+    assert!(warning.contains("was stopped") && warning.contains("over the 1 seed that all policies with a run have"), "{warning}");
+    let of_first = |policy: &str| {
+        let mut lines = made.tables.summary.iter().filter(|line| line.policy == policy && line.metric == "goodput");
+        lines.find(|line| line.seed == 1).and_then(|line| line.value)
+    };
+    for policy in made.tables.policies() {
+        assert_eq!(made.tables.of_all(policy, "goodput"), of_first(policy), "{policy}: the second seed has run with one policy only");
+    }
 }

@@ -17,7 +17,7 @@ const MAX_LOAD: f64 = 100.0;
 /// A fault every minute and a half.
 const MAX_FAULTS_PER_NODE_DAY: f64 = 1e3;
 
-/// Everything that does not make sense, in the order of its lines.
+/// Everything that does not make sense.
 pub(super) fn check(file: &File, text: &str) -> Vec<Problem> {
     let lines = Lines::of(text);
     let mut found = Found { lines: &lines, problems: Vec::new() };
@@ -37,7 +37,6 @@ pub(super) fn check(file: &File, text: &str) -> Vec<Problem> {
         of_policy(&mut found, name, policy);
     }
     run(&mut found, file);
-    found.problems.sort_by_key(|problem| problem.line);
     found.problems
 }
 
@@ -172,6 +171,9 @@ fn faults(found: &mut Found, at: &str, table: &FaultsTable) {
     if retirement.as_ref().is_some_and(|retirement| retirement.faults == 0) {
         found.add(&path("retirement.faults"), "0 faults would retire every node: write 1 or more");
     }
+    if retirement.as_ref().is_some_and(|retirement| retirement.within.ms == 0) {
+        found.add(&path("retirement.within"), "no two faults are within no time: write a longer duration");
+    }
 }
 
 fn of_policy(found: &mut Found, name: &str, table: &PolicyTable) {
@@ -196,6 +198,9 @@ fn run(found: &mut Found, file: &File) {
     }
     if file.run.warm_up.zip(file.run.horizon).is_some_and(|(warm_up, horizon)| warm_up >= horizon) {
         found.add("run.warm_up", "the run ends before the warm-up does: write a shorter one than `horizon`");
+    }
+    if file.run.horizon.is_some_and(|horizon| horizon.ms == 0) {
+        found.add("run.horizon", "a run of no length has no figures: write a longer duration, or leave it out");
     }
     for (at, text) in file.expect.that.iter().enumerate() {
         let path = format!("expect.that.{at}");

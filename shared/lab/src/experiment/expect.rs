@@ -3,13 +3,14 @@
 //! `goodput.fgd >= 0.9` is about the mean over the seeds. `diff(fgd, best-fit).goodput > 0` holds when the whole paired 95 % interval of the
 //! difference does: one lucky seed is not enough.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use super::values::Span;
 use crate::report::{difference_in_words, in_words};
 use crate::statistics::{Interval, mean, paired};
-use crate::tables::{Expectation, Group, METRICS, Metric, SummaryLine};
+use crate::tables::{Expectation, Group, METRICS, Metric, SummaryLine, over_shared_seeds};
 
 /// One expectation.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,27 +60,27 @@ impl Expect {
         }
     }
 
-    /// Whether it holds for these runs, and the figures that decided.
+    /// Whether it holds for these runs, over the seeds that the policies share, and the figures that decided.
     pub fn check(&self, text: &str, summary: &[SummaryLine]) -> Expectation {
+        let shared = over_shared_seeds(summary, Group::All, "", self.metric.name);
+        let of = |policy: &str| -> Vec<f64> { shared.get(policy).into_iter().flat_map(BTreeMap::values).copied().collect() };
         let (holds, because) = match &self.of {
-            Of::Policy(policy) => self.of_policy(&values(summary, policy, self.metric)),
-            Of::Difference(a, b) => self.of_difference(&values(summary, a, self.metric), &values(summary, b, self.metric)),
+            Of::Policy(policy) => self.of_policy(&of(policy)),
+            Of::Difference(a, b) => self.of_difference(&of(a), &of(b)),
         };
         Expectation { text: text.to_owned(), holds, because }
     }
 
-    fn of_policy(&self, values: &[(u64, f64)]) -> (bool, String) {
+    fn of_policy(&self, values: &[f64]) -> (bool, String) {
         if values.is_empty() {
             return (false, "no run has a value".to_owned());
         }
-        let mean = mean(&values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+        let mean = mean(values);
         (self.is.holds(mean, self.bound), in_words(self.metric, mean))
     }
 
-    fn of_difference(&self, a: &[(u64, f64)], b: &[(u64, f64)]) -> (bool, String) {
-        let of_b = |seed: &u64| b.iter().find(|(other, _)| other == seed).map(|(_, value)| *value);
-        let (a, b): (Vec<f64>, Vec<f64>) = a.iter().filter_map(|(seed, value)| Some((*value, of_b(seed)?))).unzip();
-        let Some(difference) = paired(&a, &b) else {
+    fn of_difference(&self, a: &[f64], b: &[f64]) -> (bool, String) {
+        let Some(difference) = paired(a, b) else {
             return (false, "fewer than two seeds have both values: no interval".to_owned());
         };
         let Interval { mean, low, high } = difference.interval;
@@ -87,11 +88,6 @@ impl Expect {
         let because = format!("{} ({} to {})", words(mean), words(low), words(high));
         (self.is.holds(low, self.bound) && self.is.holds(high, self.bound), because)
     }
-}
-
-fn values(summary: &[SummaryLine], policy: &str, metric: &Metric) -> Vec<(u64, f64)> {
-    let of_it = summary.iter().filter(|line| line.policy == policy && line.group == Group::All && line.metric == metric.name);
-    of_it.filter_map(|line| Some((line.seed, line.value?))).collect()
 }
 
 impl FromStr for Expect {
@@ -105,11 +101,61 @@ impl FromStr for Expect {
         let (left, right) = (text[..at].trim(), text[at + sign.len()..].trim());
         let (metric, of) = subject(left)?;
         let metric = Metric::named(metric).ok_or_else(|| unknown_metric(metric))?;
-        let bound = bound(metric, right).ok_or_else(|| {
-            let example = if metric.is_duration() { "`2 h`" } else { "`0.9` or `90 %`" };
-            format!("invalid bound `{right}` in `{text}`: write a number, such as {example}")
-        })?;
-        Ok(Self { metric, of, is, bound })
+        if let Of::Difference(a, b) = &of
+            && a == b
+        {
+            return Err(format!("`{left}` is of one policy with itself, which is always 0: name two policies"));
+        }
+        let bound = bound(metric, right)
+            .ok_or_else(|| format!("invalid bound `{right}` in `{text}`: write a number, such as {}", example(metric)))?;
+        let expect = Self { metric, of, is, bound };
+        expect.check_bound(right)?;
+        Ok(expect)
+    }
+}
+
+impl Expect {
+    /// A bound that no run, or every run, keeps says nothing.
+    fn check_bound(&self, written: &str) -> Result<(), String> {
+        let Self { metric, of, is, bound } = self;
+        let (lowest, highest) = match of {
+            Of::Policy(_) => metric.range(),
+            Of::Difference(..) => (metric.range().0 - metric.range().1, metric.range().1 - metric.range().0),
+        };
+        let always = match is {
+            Comparison::Less => highest < *bound,
+            Comparison::AtMost => highest <= *bound,
+            Comparison::More => lowest > *bound,
+            Comparison::AtLeast => lowest >= *bound,
+        };
+        let never = match is {
+            Comparison::Less => lowest >= *bound,
+            Comparison::AtMost => lowest > *bound,
+            Comparison::More => highest <= *bound,
+            Comparison::AtLeast => highest < *bound,
+        };
+        if !always && !never {
+            return Ok(());
+        }
+        let what = if always { "always holds" } else { "can never hold" };
+        let (which, is_share) = (if matches!(of, Of::Policy(_)) { "" } else { "a difference of " }, highest <= 1.0);
+        let range = if is_share { format!("is from {lowest} to {highest}") } else { format!("is never below {lowest}") };
+        let percent = is_share && !written.ends_with('%') && (1.0..=100.0).contains(&bound.abs()) && *bound != 1.0;
+        let remedy = if percent {
+            format!("write `{}` or `{bound} %`", bound / 100.0)
+        } else {
+            format!("write another bound, such as {}", example(metric))
+        };
+        Err(format!("the bound `{written}` {what}, because {which}{} {range}: {remedy}", metric.name))
+    }
+}
+
+/// A bound that this metric could have.
+fn example(metric: &Metric) -> &'static str {
+    match metric {
+        metric if metric.is_share() => "`0.9` or `90 %`",
+        metric if metric.is_duration() => "`2 h`",
+        _ => "`1.5`",
     }
 }
 
@@ -128,11 +174,11 @@ pub(super) fn unknown_metric(name: &str) -> String {
     format!("unknown metric `{name}`: use one of {}", METRICS.iter().map(|metric| metric.name).collect::<Vec<_>>().join(", "))
 }
 
-/// A plain number, a percentage, or for durations one with a unit.
+/// A plain number, for shares a percentage, or for durations one with a unit.
 fn bound(metric: &Metric, text: &str) -> Option<f64> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     if let Some(percent) = text.strip_suffix('%') {
-        return number(percent).map(|percent| percent / 100.0);
+        return number(percent).filter(|_| metric.is_share()).map(|percent| percent / 100.0);
     }
     number(text).or_else(|| {
         let (sign, size) = text.strip_prefix('-').map_or((1.0, text), |size| (-1.0, size));
@@ -194,5 +240,32 @@ mod tests {
         assert!(wrong("speed.fgd >= 1").contains("use one of goodput, "));
         assert!(wrong("goodput.fgd >= fast").contains("`0.9` or `90 %`") && wrong("goodput.fgd > 2 h").contains("invalid bound"));
         assert!(wrong("diff(fgd).goodput > 1").contains("invalid difference"));
+    }
+
+    #[test]
+    fn bounds_that_say_nothing_are_refused() {
+        let wrong = |text: &str| text.parse::<Expect>().unwrap_err();
+        let percent = wrong("goodput.fgd >= 90");
+        assert_eq!(percent, "the bound `90` can never hold, because goodput is from 0 to 1: write `0.9` or `90 %`");
+        let never =
+            ["goodput.fgd > 1", "ettr.fgd >= 101 %", "goodput.fgd < 0", "jct_mean_s.fgd <= -5 s", "slowdown_mean.fgd < 1", "jobs.a < 0"];
+        let always = ["goodput.fgd >= 0", "goodput.fgd <= 1", "goodput.fgd < 95", "jct_mean_s.fgd >= 0", "diff(a, b).goodput <= 1"];
+        for (what, texts) in [("can never hold", never.as_slice()), ("always holds", always.as_slice())] {
+            for text in texts {
+                assert!(wrong(text).contains(what), "{text}: {}", wrong(text));
+            }
+        }
+        assert!(wrong("jct_mean_s.fgd > 50 %").contains("write a number, such as `2 h`"));
+        assert!(wrong("diff(fgd, fgd).goodput > 0").contains("of one policy with itself, which is always 0: name two policies"));
+        for text in [
+            "goodput.a > 0",
+            "goodput.a <= 0",
+            "offered_load.a > 1.2",
+            "diff(a, b).jct_mean_s > -1 h",
+            "diff(a, b).goodput > -1 %",
+            "jobs_open.a <= 0",
+        ] {
+            assert!(text.parse::<Expect>().is_ok(), "{text}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use faultline_engine::fault::FaultPreset;
 use faultline_planner::{Blocking, OrderName, Scores, TieRule};
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::Segment;
+use toml::de::DeTable;
 
 use super::problem::{Lines, Problem, line_at};
 use super::queues::{Preempt, QueueTable};
@@ -328,31 +329,79 @@ words! {
     Rows { "first-seed" => Rows::FirstSeed, "all" => Rows::All }
 }
 
-/// Reads the text, or says everything that does not fit: what is wrong is told and taken out until the rest fits.
-pub(super) fn read(text: &str) -> Result<File, Vec<Problem>> {
-    let mut values: toml::Table = toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| line_at(text, span.start));
-        let problem = format!("{}; correct that line", error.message().trim_end_matches('.'));
-        vec![Problem { line, field: String::new(), problem }]
-    })?;
+/// What takes the place of a field that must be there and is not, or is of another kind, so that the rest can be read.
+const STAND_INS: [(&str, fn() -> toml::Value); 13] = [
+    ("title", || "untitled".into()),
+    ("cluster", || toml::Table::new().into()),
+    ("workload", || toml::Table::new().into()),
+    ("count", || 1_000_000.into()),
+    ("gpus", || 1.into()),
+    ("jobs", || 1.into()),
+    ("load", || 1.0.into()),
+    ("work", || "1 h".into()),
+    ("automatic", || "1 h".into()),
+    ("manual", || "1 h".into()),
+    ("escalated", || 0.5.into()),
+    ("faults", || 1.into()),
+    ("within", || "1 d".into()),
+];
+
+/// What became of a text.
+pub(super) struct Read {
+    /// `None` when too little of it makes sense.
+    pub(super) file: Option<File>,
+    pub(super) problems: Vec<Problem>,
+    /// Paths that were taken out, or for which something stands in.
+    pub(super) replaced: Vec<String>,
+}
+
+/// Reads the text, and says everything that does not fit: what is wrong is told and taken out, or something stands in for it, until the rest fits.
+pub(super) fn read(text: &str) -> Read {
+    let (_, errors) = DeTable::parse_recoverable(text);
+    let mut values: toml::Table = match toml::from_str(text) {
+        Ok(values) => values,
+        Err(error) => {
+            let errors = if errors.is_empty() { vec![error] } else { errors };
+            let mut problems: Vec<Problem> = errors.iter().map(|error| no_toml(text, error)).collect();
+            // What follows in a line is often wrong because of the first.
+            problems.dedup_by_key(|problem| problem.line);
+            return Read { file: None, problems, replaced: Vec::new() };
+        }
+    };
     let lines = Lines::of(text);
-    let mut problems = Vec::new();
+    let (mut problems, mut replaced) = (Vec::new(), Vec::new());
     loop {
         let error = match serde_path_to_error::deserialize(toml::Value::Table(values.clone())) {
-            Ok(file) if problems.is_empty() => return Ok(in_order(file, &lines)),
-            Ok(_) => break,
+            Ok(file) => return Read { file: Some(in_order(file, &lines)), problems, replaced },
             Err(error) => error,
         };
         let path: Vec<String> = error.path().iter().filter_map(part).collect();
-        let message = error.inner().message().trim();
-        let remedy = if message.starts_with("missing field") { "; add it" } else { "" };
-        problems.push(lines.problem(&path.join("."), format!("{message}{remedy}")));
-        if !take_out(&mut values, &path) {
-            break;
+        let (at, message) = (path.join("."), error.inner().message().trim());
+        let goes_on = match message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            None => {
+                problems.push(lines.problem(&at, message));
+                take_out(&mut values, &path, replaced.contains(&at))
+            }
+            Some(name) => {
+                // What was taken out because of its kind is not missing as well.
+                let full = [path.as_slice(), &[name.to_owned()]].concat().join(".");
+                if !replaced.contains(&full) {
+                    problems.push(lines.problem(&at, format!("{message}; add it")));
+                }
+                replaced.push(full);
+                stand_in(&mut values, &path, name)
+            }
+        };
+        replaced.push(at);
+        if !goes_on {
+            return Read { file: None, problems, replaced };
         }
     }
-    problems.sort_by_key(|problem| problem.line);
-    Err(problems)
+}
+
+fn no_toml(text: &str, error: &toml::de::Error) -> Problem {
+    let line = error.span().map(|span| line_at(text, span.start));
+    Problem { line, field: String::new(), problem: format!("{}; correct that line", error.message().trim_end_matches('.')) }
 }
 
 fn in_order(mut file: File, lines: &Lines) -> File {
@@ -369,14 +418,47 @@ fn part(segment: &Segment) -> Option<String> {
     }
 }
 
-fn take_out(table: &mut toml::Table, path: &[String]) -> bool {
-    match path {
-        [] => false,
-        [key] => table.remove(key).is_some(),
-        [key, rest @ ..] => match table.get_mut(key) {
-            Some(toml::Value::Table(inner)) => take_out(inner, rest),
-            Some(_) => table.remove(key).is_some(),
-            None => false,
-        },
+/// The list or table at a path.
+fn inside<'a>(values: &'a mut toml::Table, path: &[String]) -> Option<Inside<'a>> {
+    let mut at = Inside::Table(values);
+    for part in path {
+        let value = match at {
+            Inside::Table(table) => table.get_mut(part)?,
+            Inside::List(list) => list.get_mut(part.parse::<usize>().ok()?)?,
+        };
+        at = match value {
+            toml::Value::Table(table) => Inside::Table(table),
+            toml::Value::Array(list) => Inside::List(list),
+            _ => return None,
+        };
+    }
+    Some(at)
+}
+
+enum Inside<'a> {
+    Table(&'a mut toml::Table),
+    List(&'a mut Vec<toml::Value>),
+}
+
+/// Whether it was there. In lists something stands in for it, so that the others keep their positions; when that does not fit either, the list goes.
+fn take_out(values: &mut toml::Table, path: &[String], is_known: bool) -> bool {
+    let Some((last, before)) = path.split_last() else { return false };
+    match inside(values, before) {
+        Some(Inside::Table(table)) => table.remove(last).is_some(),
+        Some(Inside::List(list)) if !is_known => {
+            let item = last.parse::<usize>().ok().and_then(|number| list.get_mut(number));
+            item.map(|item| *item = toml::Value::from("")).is_some()
+        }
+        Some(Inside::List(_)) => take_out(values, before, is_known),
+        None => false,
+    }
+}
+
+/// Whether something could stand in for a field that is missing.
+fn stand_in(values: &mut toml::Table, path: &[String], name: &str) -> bool {
+    let known = STAND_INS.iter().find(|(field, _)| *field == name);
+    match (known, inside(values, path)) {
+        (Some((_, value)), Some(Inside::Table(table))) => table.insert(name.to_owned(), value()).is_none(),
+        _ => false,
     }
 }

@@ -65,16 +65,33 @@ impl Experiment {
     pub fn load(file: &File, text: &str, read: ReadFile) -> Result<Self, Vec<Problem>> {
         let filled = file.filled();
         let mut loading = Loading { lines: Lines::of(text), read, inputs: Vec::new(), notes: Vec::new() };
-        let cluster = loading.cluster(&filled.cluster).map_err(|problem| vec![problem])?;
-        let trace = loading.trace(&filled, &cluster).map_err(|problem| vec![problem])?;
-        let mut variants = Vec::new();
+        let (cluster, trace) = (loading.cluster(&filled.cluster), loading.trace(&filled));
+        let (cluster, trace) = match (cluster, trace) {
+            (Ok(cluster), Ok(trace)) => (cluster, trace),
+            (cluster, trace) => return Err([cluster.err(), trace.err()].into_iter().flatten().collect()),
+        };
+        let trace = loading.told(trace, &filled, &cluster);
+        let (mut variants, mut problems) = (Vec::new(), Vec::new());
         for name in &filled.order {
-            variants.push(loading.variant(&filled, name, &cluster, trace.as_ref()).map_err(|problem| vec![problem])?);
+            match loading.variant(&filled, name, &cluster, trace.as_ref()) {
+                Ok(variant) => variants.push(variant),
+                Err(problem) if problems.contains(&problem) => {}
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
         }
         loading.notes.extend(notes(&filled));
         let warm_up_ms = filled.run.warm_up.map_or(0, |span| span.ms);
         let rows = filled.run.rows.map(|choice| choice.value).unwrap_or_default();
-        Ok(Self { file: filled, variants, inputs: loading.inputs, notes: loading.notes, warm_up_ms, rows, cluster, trace })
+        let experiment = Self { file: filled, variants, inputs: loading.inputs, notes: loading.notes, warm_up_ms, rows, cluster, trace };
+        if experiment.counts_no_job() {
+            let why = "no job is submitted between the warm-up and the end of the run, so nothing would count: write a shorter warm-up or a longer horizon";
+            let field = if warm_up_ms > 0 { "run.warm_up" } else { "run.horizon" };
+            return Err(vec![loading.lines.problem(field, why)]);
+        }
+        Ok(experiment)
     }
 
     /// In TOML, with every default.
@@ -90,6 +107,11 @@ impl Experiment {
         &self.cluster
     }
 
+    /// The jobs of the file that it names.
+    pub fn trace(&self) -> Option<&Workload> {
+        self.trace.as_ref()
+    }
+
     /// The jobs of a seed, before what is particular to a policy.
     pub fn workload(&self, seed: u64) -> Workload {
         let table = &self.file.workload;
@@ -99,6 +121,17 @@ impl Experiment {
             (None, None, Some(job)) => jobs::single(job, node_gpus(&self.cluster)),
             (None, None, None) => Workload::default(),
         }
+    }
+
+    /// Whether every job of the first seed comes too early or too late to count.
+    fn counts_no_job(&self) -> bool {
+        let horizon_ms = self.file.run.horizon.map(|span| span.ms);
+        if self.warm_up_ms == 0 && horizon_ms.is_none() {
+            return false;
+        }
+        let counts = |job: &crate::workload::Job| (self.warm_up_ms..horizon_ms.unwrap_or(u64::MAX)).contains(&job.submit_ms);
+        let seed = self.seeds().first().copied().unwrap_or_default();
+        !self.workload(seed).jobs.iter().any(counts)
     }
 
     /// One run.
@@ -179,6 +212,17 @@ impl Loading<'_> {
         Ok(bytes)
     }
 
+    /// The files that the command of a program names, as far as they are there: another program is another experiment.
+    fn of_program(&mut self, field: &str, command: &Command) -> Result<(), Problem> {
+        let inputs = command.files().map_err(|why| self.lines.problem(field, why))?;
+        for input in inputs {
+            if !self.inputs.contains(&input) {
+                self.inputs.push(input);
+            }
+        }
+        Ok(())
+    }
+
     fn source(&mut self, field: &str, path: &str) -> Result<Source, Problem> {
         let bytes = self.bytes(field, path)?;
         Source::from_bytes(path, bytes).map_err(|error| self.unreadable(field, &error))
@@ -220,7 +264,7 @@ impl Loading<'_> {
         Ok(Cluster { machines, spares: 0 })
     }
 
-    fn trace(&mut self, file: &File, cluster: &Cluster) -> Result<Option<Workload>, Problem> {
+    fn trace(&mut self, file: &File) -> Result<Option<(Workload, ReadReport)>, Problem> {
         let table = &file.workload;
         let Some(path) = &table.file else { return Ok(None) };
         let source = self.source("workload.file", path)?;
@@ -230,14 +274,21 @@ impl Loading<'_> {
         };
         let reading = read::jobs(&source, table.format.map(|word| word.value), &settings);
         let reading = reading.map_err(|error| self.unreadable("workload.file", &error))?;
-        self.notes.extend(words_of(path, &reading.report, cluster.all_gpu_milli() / 1_000));
         let workload = jobs::cut_and_scaled(reading.workload, table);
         if workload.jobs.is_empty() {
             return Err(self
                 .lines
                 .problem("workload.until", "no job is submitted in the window: widen it, or take `from` and `until` out"));
         }
-        Ok(Some(workload))
+        Ok(Some((workload, reading.report)))
+    }
+
+    /// Keeps what a reader of the results must know of the trace.
+    fn told(&mut self, trace: Option<(Workload, ReadReport)>, file: &File, cluster: &Cluster) -> Option<Workload> {
+        let (workload, report) = trace?;
+        let path = file.workload.file.as_deref().unwrap_or_default();
+        self.notes.extend(words_of(path, &report, cluster.all_gpu_milli() / 1_000));
+        Some(workload)
     }
 
     fn variant(&mut self, file: &File, name: &str, cluster: &Cluster, trace: Option<&Workload>) -> Result<Variant, Problem> {
@@ -280,6 +331,9 @@ impl Loading<'_> {
         let makes_sense = Dispatcher::new(&DispatchSettings { placement: Settings::default(), ..dispatch.clone() });
         makes_sense.map_err(|error| self.lines.problem(&format!("policy.{name}"), error.to_string()))?;
         let program = table.placement.as_ref().and_then(Placement::program).cloned();
+        if let Some(command) = &program {
+            self.of_program(&format!("policy.{name}.placement"), command)?;
+        }
         // These have an order of their own.
         let has_ties = program.is_none() && !matches!(dispatch.placement.policy, PolicyName::Random | PolicyName::RoundRobin);
         let tie = if has_ties { dispatch.placement.tie.to_string() } else { "none".to_owned() };

@@ -129,6 +129,24 @@ impl RunTable {
 }
 
 impl File {
+    /// Whether anything is drawn, so that runs with two seeds can differ. A program that is asked may draw as well.
+    pub fn draws(&self) -> bool {
+        let workload = &self.workload;
+        let has_error = |jobs: &JobsTable| jobs.estimate_error.is_some_and(|error| error > 0.0);
+        let of_policy = |policy: &PolicyTable| {
+            let placement = policy.placement.as_ref();
+            policy.tie.is_some_and(|tie| tie.value == TieRule::Random)
+                || placement.is_some_and(|placement| placement.program().is_some() || placement.policy() == PolicyName::Random)
+                || policy.jobs.as_ref().is_some_and(has_error)
+                || policy.faults.as_ref().is_some_and(|faults| faults.over(&self.faults).is_on())
+        };
+        workload.generator.is_some()
+            || workload.resample.is_some_and(|resample| resample.value == Resample::Days)
+            || has_error(&self.jobs)
+            || self.faults.is_on()
+            || self.policy.iter().any(|(name, policy)| of_policy(&policy.filled(name)))
+    }
+
     /// The same with every default written out.
     pub fn filled(&self) -> File {
         File {

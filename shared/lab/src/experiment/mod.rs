@@ -25,9 +25,18 @@ pub use values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word};
 
 /// Reads a file's text: all that is wrong with it, in the order of its lines, or the experiment.
 pub fn parse(text: &str) -> Result<File, Vec<Problem>> {
-    let file = file::read(text)?;
-    let problems = check::check(&file, text);
-    if problems.is_empty() { Ok(file) } else { Err(problems) }
+    let file::Read { file, mut problems, replaced } = file::read(text);
+    if let Some(file) = &file {
+        // What was taken out is not wrong for a second reason.
+        let is_within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let is_told = |field: &str| replaced.iter().any(|path| is_within(path, field) || is_within(field, path));
+        problems.extend(check::check(file, text).into_iter().filter(|problem| !is_told(&problem.field)));
+    }
+    problems.sort_by_key(|problem| problem.line);
+    match file {
+        Some(file) if problems.is_empty() => Ok(file),
+        _ => Err(problems),
+    }
 }
 
 #[cfg(test)]

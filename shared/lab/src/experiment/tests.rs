@@ -110,6 +110,8 @@ fn what_is_wrong_is_told_with_line_field_and_remedy() {
             "detector = \"phi-accrual\"\none_gpu = 0.7\nslow = 0.4",
             "line 31: faults.slow: with `one_gpu` more than all faults",
         ),
+        ("judge = ", "horizon = \"0 s\"\njudge = ", "line 49: run.horizon: a run of no length has no figures"),
+        ("\"goodput.fgd >= 0.5\"", "\"goodput.fgd >= 50\"", "line 53: expect.that.0: the bound `50` can never hold"),
         ("[policy.fgd]", "[policy.\"f g d\"]", "line 37: policy.f g d: the name is not plain"),
         ("[workload]", "[workload", "line 13: "),
     ];
@@ -118,14 +120,108 @@ fn what_is_wrong_is_told_with_line_field_and_remedy() {
         assert!(told.lines().any(|line| line.starts_with(expected)), "{to}:\n{told}");
     }
     let missing = parse("title = \"x\"\n[cluster]\nprocessors = 4\n").unwrap_err();
-    assert_eq!(missing[0].to_string(), "missing field `workload`; add it");
+    let told: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["missing field `workload`; add it", "policy: no policy: add at least one, such as `[policy.first-fit]`"]);
 }
 
-/// A person corrects all at once, not one after the other.
+/// A person corrects all at once, not one after the other: kinds, fields that must be there, lists, what makes no sense, and expectations.
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
-    let text = WHOLE.replace("\"H100\"", "7").replace("\"20 s\"", "\"soon\"").replace("\"sjf\"", "\"luck\"");
-    let lines: Vec<Option<usize>> = parse(&text).unwrap_err().iter().map(|problem| problem.line).collect();
-    assert_eq!(lines.len(), 3, "{:?}", parse(&text));
-    assert!(lines.is_sorted() && lines[0] == Some(11) && lines[1] == Some(22) && lines[2] == Some(33), "{lines:?}");
+    let changes = [
+        ("title = \"Which policy for my trace\"", "title = 5"),
+        ("count = 64", "count = \"many\""),
+        ("\"H100\"", "7"),
+        ("\"20 s\"", "\"soon\""),
+        ("restore = \"5 min\"", "restoring = \"5 min\""),
+        ("estimate_error = 0.5", "estimate_error = 50.0"),
+        ("\"sjf\"", "\"luck\""),
+        ("spares = 4", "spares = \"four\""),
+        ("\"goodput.fgd >= 0.5\"", "5"),
+        ("diff(fgd, small-first).goodput > 0", "diff(fgd, large-first).goodput > 0"),
+    ];
+    let text = changes.iter().fold(WHOLE.to_owned(), |text, (from, to)| text.replacen(from, to, 1));
+    let told: Vec<String> = parse(&text).unwrap_err().iter().map(ToString::to_string).collect();
+    let expected = [
+        "line 2: title: ",
+        "line 9: cluster.nodes.0.count: ",
+        "line 11: cluster.nodes.0.model: ",
+        "line 22: jobs.write: ",
+        "line 23: jobs.restoring: ",
+        "line 25: jobs.estimate_error: 50 is out of range",
+        "line 33: policy.small-first.order: ",
+        "line 44: policy.fgd-eager.spares: ",
+        "line 53: expect.that.0: ",
+        "line 54: expect.that.1: unknown policy `large-first`",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert!(told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected)), "{told:#?}");
+    let syntax = parse("title = x\n[cluster\n[workload]\njob = { gpus = }\n").unwrap_err();
+    let lines: Vec<Option<usize>> = syntax.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [Some(1), Some(2), Some(4)], "{syntax:?}");
+}
+
+/// What the files themselves make wrong: all of it, and a run in which nothing would count.
+#[test]
+fn what_is_wrong_with_files_is_told_at_once() {
+    let told = |text: &str, read: &dyn Fn(&str) -> Result<Vec<u8>, String>| -> Vec<String> {
+        let file = parse(text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        Experiment::load(&file, text, read).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    let files = "title = \"x\"\n[cluster]\nfile = \"nodes.csv\"\n[workload]\nfile = \"jobs.csv\"\n[policy.first-fit]\n";
+    assert_eq!(
+        told(files, &|_| Err("it is not there; make it".to_owned())),
+        [
+            "line 3: cluster.file: nodes.csv cannot be read: it is not there; make it",
+            "line 5: workload.file: jobs.csv cannot be read: it is not there; make it"
+        ]
+    );
+    let late = "title = \"x\"\n[cluster]\nprocessors = 4\n[workload]\nfile = \"jobs.csv\"\n[policy.first-fit]\n[run]\nwarm_up = \"2 h\"\n";
+    let jobs = |_: &str| Ok(b"submit_s,duration_s,gpu_milli\n0,60,1000\n3600,60,1000\n".to_vec());
+    let why = "no job is submitted between the warm-up and the end of the run, so nothing would count: write a shorter warm-up or a longer horizon";
+    assert_eq!(told(late, &jobs), [format!("line 8: run.warm_up: {why}")]);
+    let faults = late.replace("warm_up = \"2 h\"\n", "") + "[policy.one]\nspares = 9\n[policy.two]\nfaults = { trace = \"faults.csv\" }\n";
+    let read = |path: &str| if path == "jobs.csv" { jobs(path) } else { Err("it is not there; make it".to_owned()) };
+    assert_eq!(told(&faults, &read).len(), 2, "{:?}", told(&faults, &read));
+}
+
+/// Another program is another experiment, even under the same name.
+#[test]
+fn the_files_of_a_program_are_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("mine.py");
+    let text = format!(
+        "title = \"x\"\n[cluster]\nprocessors = 4\n[workload.job]\ngpus = 1\nwork = \"1 h\"\n[policy.mine]\nplacement = \"exec:python3 {} --fast\"\n",
+        script.display()
+    );
+    let inputs = |written: &str| {
+        std::fs::write(&script, written).unwrap();
+        Experiment::load(&parse(&text).unwrap(), &text, &|path| Err(format!("no {path}"))).unwrap().inputs
+    };
+    let (first, second) = (inputs("print(1)\n"), inputs("print(2)\n"));
+    assert_eq!((first.len(), first[0].path.as_str(), first[0].bytes), (1, script.to_string_lossy().as_ref(), 9));
+    assert_eq!(first[0].sha256, crate::tables::sha256(b"print(1)\n"));
+    assert_ne!(first, second);
+}
+
+#[test]
+fn an_experiment_knows_whether_its_seeds_can_differ() {
+    let file = |rest: &str| {
+        let text = format!("title = \"x\"\n[cluster]\nprocessors = 4\n[workload]\nfile = \"jobs.csv\"\n{rest}");
+        parse(&text).unwrap_or_else(|problems| panic!("{problems:?}"))
+    };
+    for alike in ["[policy.fgd]\n", "[policy.best-fit]\norder = \"sjf\"\n[faults]\npreset = \"off\"\n"] {
+        assert!(!file(alike).draws() && !file(alike).filled().draws(), "{alike}");
+    }
+    let drawn = [
+        "[policy.random]\n",
+        "[policy.fgd]\ntie = \"random\"\n",
+        "[policy.fgd]\nplacement = \"exec:a\"\n",
+        "[policy.fgd]\njobs = { estimate_error = 0.5 }\n",
+        "[policy.fgd]\nfaults = { per_node_day = 0.1 }\n",
+        "[policy.fgd]\n[faults]\npreset = \"rsc-1\"\n",
+        "resample = \"days\"\n[policy.fgd]\n",
+    ];
+    for drawn in drawn {
+        assert!(file(drawn).draws() && file(drawn).filled().draws(), "{drawn}");
+    }
 }

@@ -9,7 +9,7 @@ use faultline_planner::{Blocking, OrderName, PolicyName, TieRule};
 use jiff::{SpanRelativeTo, Unit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::external::{Command, InvalidProgram};
+use crate::external::{Command, InvalidProgram, PREFIX};
 use crate::faults::Detector;
 use crate::read::Format;
 use crate::workload::Interval;
@@ -138,7 +138,7 @@ impl FromStr for Placement {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("exec:") {
+        if text.starts_with(PREFIX) {
             return text.parse().map(Placement::Program).map_err(|error: InvalidProgram| error.to_string());
         }
         let policy: Result<PolicyName, _> = text.parse();

@@ -9,6 +9,7 @@ mod program;
 mod tests;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ use thiserror::Error;
 
 pub use program::Program;
 
+use crate::tables::Input;
+
 /// What begins the name of a placement that is a program.
-const PREFIX: &str = "exec:";
+pub(crate) const PREFIX: &str = "exec:";
 
 /// How long an answer may take unless something else is set.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -28,6 +31,19 @@ pub struct Command {
     pub words: Vec<String>,
     /// How long an answer may take.
     pub answer_within: Duration,
+}
+
+impl Command {
+    /// The files that its words name, relative to the folder that the command runs in: the program, its script, its settings. A program without
+    /// `/` in its name is looked for on PATH, and is not among them.
+    pub(crate) fn files(&self) -> Result<Vec<Input>, String> {
+        let is_path = |(at, word): &(usize, &String)| *at > 0 || word.contains('/');
+        let words = self.words.iter().enumerate().filter(is_path).map(|(_, word)| word);
+        let files = words.filter(|word| Path::new(word).is_file());
+        files
+            .map(|path| Input::of_file(path).map_err(|error| format!("{path} cannot be read: {error}; name a file that you may read")))
+            .collect()
+    }
 }
 
 impl FromStr for Command {

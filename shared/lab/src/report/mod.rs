@@ -14,13 +14,15 @@ mod verdict;
 mod warnings;
 mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::statistics::{Interval, mean, mean_interval};
-use crate::tables::{CompareLine, Group, JobLine, Manifest, SummaryLine, UsageLine};
+use crate::tables::{CompareLine, Group, JobLine, Manifest, SummaryLine, UsageLine, over_shared_seeds};
 
 pub use page::html;
 pub use verdict::{Verdict, verdict};
 pub use warnings::warnings;
-pub use words::{difference_in_words, in_words};
+pub use words::{chance, difference_in_words, in_words};
 
 /// What a report is made from.
 #[derive(Debug, Clone)]
@@ -39,16 +41,15 @@ impl Tables {
         &self.manifest.contents.policies
     }
 
-    /// A figure of all seeds of a policy.
+    /// A figure of a policy, seed by seed, over the seeds that all policies have it for.
     pub(crate) fn values(&self, policy: &str, group: Group, of: &str, metric: &str) -> Vec<f64> {
-        let is_it = |line: &&SummaryLine| line.policy == policy && line.group == group && line.of == of && line.metric == metric;
-        self.summary.iter().filter(is_it).filter_map(|line| line.value).collect()
+        over_shared_seeds(&self.summary, group, of, metric).remove(policy).into_iter().flat_map(BTreeMap::into_values).collect()
     }
 
     /// The mean over the seeds, with its interval when there are several.
     pub(crate) fn figure(&self, policy: &str, group: Group, of: &str, metric: &str) -> Option<Figure> {
         let values = self.values(policy, group, of, metric);
-        (!values.is_empty()).then(|| Figure { mean: mean(&values), interval: mean_interval(&values) })
+        (!values.is_empty()).then(|| Figure { mean: mean(&values), interval: mean_interval(&values), seeds: values.len() })
     }
 
     /// The mean over the seeds of a figure of all jobs.
@@ -61,12 +62,13 @@ impl Tables {
         self.summary.iter().find(|line| line.policy == policy).map_or("", |line| &line.tie)
     }
 
-    /// How many seeds the policies have.
+    /// The seeds that every policy with a run has run with.
     pub(crate) fn seeds(&self) -> Vec<u64> {
-        let mut seeds: Vec<u64> = self.manifest.contents.runs.iter().map(|run| run.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds
+        let mut by_policy: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        for run in &self.manifest.contents.runs {
+            by_policy.entry(&run.policy).or_default().insert(run.seed);
+        }
+        by_policy.into_values().reduce(|all, seeds| &all & &seeds).into_iter().flatten().collect()
     }
 }
 
@@ -75,6 +77,8 @@ impl Tables {
 pub(crate) struct Figure {
     pub(crate) mean: f64,
     pub(crate) interval: Option<Interval>,
+    /// How many.
+    pub(crate) seeds: usize,
 }
 
 #[cfg(test)]

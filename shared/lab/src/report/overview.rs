@@ -1,5 +1,6 @@
 //! All policies side by side: the table, the differences, and where the GPU time went.
 
+use faultline_engine::words::plural;
 use maud::{Markup, html};
 
 use super::chart::{Bar, Chart, Layer, Row, Ticks, bars, intervals};
@@ -56,6 +57,7 @@ fn cell(tables: &Tables, policy: &str, metric: &Metric) -> Markup {
         @if let Some(interval) = figure.interval.filter(|interval| interval.high > interval.low) {
             br; span.note { "± " (difference_in_words(metric, (interval.high - interval.low) / 2.0)) }
         }
+        @if figure.seeds < tables.seeds().len() { br; span.note { (figure.seeds) " of " (plural(tables.seeds().len() as u64, "seed")) } }
     }
 }
 

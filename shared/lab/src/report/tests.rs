@@ -167,6 +167,7 @@ fn tables(made: &Made) -> Tables {
         notes: vec!["trace.csv: 1,000 of 1,100 rows used; 100 dropped: 60 have no end, 40 ask for no GPU.".to_owned()],
         expectations: vec![Expectation { text: "goodput.fgd >= 0.8".to_owned(), holds: true, because: "82.1 %".to_owned() }],
         complete: true,
+        draws: true,
     };
     Tables {
         compare: compare(&policies, &summary),
@@ -215,6 +216,9 @@ fn warnings_come_when_the_load_or_the_tail_bends_the_figures() {
     let open = of(Made { open: 30.0, ..USUAL });
     assert!(open[0].contains("fgd 30 of 1,000") && open[1].starts_with("Runs were given up"), "{open:?}");
     assert!(of(Made { seeds: 3, ..USUAL })[0].starts_with("Only 3 seeds"));
+    let mut alike = tables(&USUAL);
+    alike.manifest.contents.draws = false;
+    assert!(warnings(&alike)[0].starts_with("Nothing is drawn in this experiment, so all seeds are alike"));
     let mut stopped = tables(&USUAL);
     stopped.manifest.contents.complete = false;
     assert!(warnings(&stopped)[0].contains("stopped before"));

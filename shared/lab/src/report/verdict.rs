@@ -54,13 +54,19 @@ fn between(tables: &Tables, metric: &Metric, (best, of_best): (&String, f64), (s
     let values = format!("{} against {} for {second}", in_words(metric, of_best), in_words(metric, of_second));
     let Some(line) = line_of(&tables.compare, metric, best, second) else {
         let headline = format!("{best} had the {superlative} {} in a single run: {values}.", metric.title);
-        return (headline, "One seed gives no interval, so chance may explain the difference. Use at least 10 seeds.".to_owned());
+        let reason = if tables.manifest.contents.draws {
+            "One seed gives no interval, so chance may explain the difference. Use at least 10 seeds."
+        } else {
+            "Nothing is drawn in this experiment, so that is the difference for this workload. What others would show is not known."
+        };
+        return (headline, reason.to_owned());
     };
     // The table has `a - b` in the order of the file.
     let [low, high] = if line.a == *best { [line.paired_low, line.paired_high] } else { [-line.paired_high, -line.paired_low] };
+    let difference = if line.a == *best { line.difference } else { -line.difference };
     let interval = format!(
         "Difference {} (95 % interval {} to {}, paired over {}, {} after Holm's correction)",
-        difference_in_words(metric, of_best - of_second),
+        difference_in_words(metric, difference),
         difference_in_words(metric, low),
         difference_in_words(metric, high),
         plural(line.seeds as u64, "seed"),

@@ -12,17 +12,19 @@ const MANY_OPEN: f64 = 0.005;
 /// With fewer jobs there is no load to speak of.
 const FEWEST_JOBS: f64 = 10.0;
 const ENOUGH_SEEDS: usize = 10;
+const ALIKE: &str = "Nothing is drawn in this experiment, so all seeds are alike: its figures are exact for this workload, and intervals without width say nothing about others. `resample = \"days\"` draws workloads from the trace's days.";
 
 /// One sentence or two each, with what to do.
 pub fn warnings(tables: &Tables) -> Vec<String> {
     let mut found = Vec::new();
     let contents = &tables.manifest.contents;
     if !contents.complete {
-        found
-            .push("The experiment was stopped before all runs had ended: policies are compared over the seeds that they share.".to_owned());
+        found.push(stopped(tables));
     }
     let seeds = tables.seeds().len();
-    if seeds < ENOUGH_SEEDS {
+    if !tables.manifest.contents.draws {
+        found.push(ALIKE.to_owned());
+    } else if seeds < ENOUGH_SEEDS {
         found.push(format!(
             "Only {}: intervals from fewer than {ENOUGH_SEEDS} are wide and lean on normality. Raise `seeds`.",
             plural(seeds as u64, "seed")
@@ -37,6 +39,17 @@ pub fn warnings(tables: &Tables) -> Vec<String> {
     found.extend(impossible(tables));
     found.extend(given_up(tables));
     found
+}
+
+/// Of an experiment that was interrupted: what the figures are over.
+fn stopped(tables: &Tables) -> String {
+    let runs = &tables.manifest.contents.runs;
+    let without: Vec<String> = tables.policies().iter().filter(|policy| runs.iter().all(|run| run.policy != **policy)).cloned().collect();
+    let missing = if without.is_empty() { String::new() } else { format!(" No run of {} had ended.", list(&without)) };
+    let shared = plural(tables.seeds().len() as u64, "seed");
+    format!(
+        "The experiment was stopped before all runs had ended: figures are over the {shared} that all policies with a run have.{missing}"
+    )
 }
 
 /// Policies whose mean of a metric is such, each with the mean in words.

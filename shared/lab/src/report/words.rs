@@ -57,7 +57,7 @@ fn tidy(value: f64, places: usize) -> String {
 }
 
 /// A p value: small ones by their bound.
-pub(crate) fn chance(p: f64) -> String {
+pub fn chance(p: f64) -> String {
     if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
 }
 

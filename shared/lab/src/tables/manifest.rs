@@ -1,6 +1,7 @@
 //! What a folder of tables was made from: enough to make it again, and to see that nothing differs.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -37,6 +38,13 @@ pub struct Contents {
     pub expectations: Vec<Expectation>,
     /// Whether all runs are there; not so after Ctrl-C.
     pub complete: bool,
+    /// Whether anything is drawn, so that seeds can differ.
+    #[serde(default = "yes")]
+    pub draws: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A file that was read.
@@ -91,10 +99,31 @@ impl Contents {
     }
 }
 
+impl Input {
+    /// Of a file of any size.
+    pub(crate) fn of_file(path: &str) -> std::io::Result<Self> {
+        let mut file = std::fs::File::open(path)?;
+        let (mut hash, mut bytes, mut part) = (Sha256::new(), 0, vec![0; 64 << 10]);
+        loop {
+            match file.read(&mut part)? {
+                0 => return Ok(Self { path: path.to_owned(), bytes, sha256: hexadecimal(&hash.finalize()) }),
+                read => {
+                    hash.update(&part[..read]);
+                    bytes += read as u64;
+                }
+            }
+        }
+    }
+}
+
 /// In hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -119,6 +148,7 @@ mod tests {
             notes: Vec::new(),
             expectations: Vec::new(),
             complete: true,
+            draws: true,
         };
         let manifest = Manifest::new(contents.clone(), Took { wall_ms: 5, jobs: 2 });
         assert_eq!(manifest.hash, Manifest::new(contents.clone(), Took::default()).hash);

@@ -75,6 +75,17 @@ impl Metric {
         )
     }
 
+    /// The smallest and the largest value that any run can have.
+    pub(crate) fn range(&self) -> (f64, f64) {
+        match self.name {
+            // More may be asked for than there is.
+            "offered_load" => (0.0, f64::INFINITY),
+            "slowdown_mean" => (1.0, f64::INFINITY),
+            _ if self.is_share() => (0.0, 1.0),
+            _ => (0.0, f64::INFINITY),
+        }
+    }
+
     pub fn is_duration(&self) -> bool {
         self.name.ends_with("_s")
     }
