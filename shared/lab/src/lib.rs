@@ -26,5 +26,5 @@ mod traces;
 
 pub use outcome::Violation;
 pub use parallel::in_parallel;
-pub use setup::{InvalidSetup, Passes, Setup};
+pub use setup::{Handover, InvalidSetup, Passes, Setup};
 pub use sim::run;

@@ -28,6 +28,16 @@ pub struct Setup {
     /// Whether the outcome lists all attempts.
     pub keep_attempts: bool,
     pub passes: Passes,
+    pub handover: Handover,
+}
+
+/// How long word of an attempt is on its way, as on a live cluster. Nothing unless it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Handover {
+    /// From the placement until the attempt begins.
+    pub start_ms: u64,
+    /// From the end of its work until the job has ended and its GPUs are free.
+    pub end_ms: u64,
 }
 
 /// When the dispatcher is asked.
@@ -54,6 +64,7 @@ impl Setup {
             usage_row_ms: None,
             keep_attempts: true,
             passes: Passes::EachInstant,
+            handover: Handover::default(),
         }
     }
 }

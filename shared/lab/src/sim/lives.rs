@@ -59,7 +59,7 @@ impl Simulation<'_> {
         let holdings = held(tasks);
         self.watch.started(self.now_ms, number, job, class, &holdings, &setup.cluster);
         let handover_ms = self.jobs.lives[number as usize].as_ref().map_or(0, |life| life.handover_ms);
-        let plan = self.plan(number, &holdings, handover_ms, None);
+        let plan = self.plan(number, &holdings, handover_ms + self.setup.handover.start_ms, None);
         let Some(life) = self.jobs.lives[number as usize].as_mut().filter(|life| life.run.is_none()) else {
             return self.watch.violated(Violation::NotWaiting { at_ms: self.now_ms, job: number });
         };
@@ -149,6 +149,7 @@ impl Simulation<'_> {
             rounds,
             lead_ms: 0,
             speed_milli: self.nodes.speed_of(holdings),
+            report_ms: self.setup.handover.end_ms,
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) struct Rounds {
 /// An attempt, or a part of one in which neither its tasks nor its speed change. Work is counted as it passes with these tasks at full speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Until then it waits for another job to be gone.
+    /// Until then it waits for another job to be gone, or for its assignment.
     pub(crate) handed_over_ms: u64,
     /// When a checkpoint is durable that it begins with: of what the attempt did before this part of it.
     pub(crate) saved_ms: Option<u64>,
@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// What the attempt did since its last checkpoint before this part of it.
     pub(crate) lead_ms: u64,
     pub(crate) speed_milli: u16,
+    /// How long its end is on its way.
+    pub(crate) report_ms: u64,
 }
 
 /// Where an attempt is.
@@ -68,13 +70,18 @@ impl Plan {
     }
 
     pub(crate) fn ends_ms(&self) -> u64 {
+        self.done_ms() + self.report_ms
+    }
+
+    /// When all of its work is done.
+    fn done_ms(&self) -> u64 {
         let count = self.checkpoints();
         self.useful_from_ms + self.rounds_take_ms(count) + self.takes_ms(self.work_ms - self.in_rounds_ms(count))
     }
 
     /// What was done until an instant that is not after the end; `None` while it restores.
     pub(crate) fn progress(&self, at_ms: u64) -> Option<Progress> {
-        let for_ms = at_ms.checked_sub(self.useful_from_ms)?;
+        let for_ms = at_ms.min(self.done_ms()).checked_sub(self.useful_from_ms)?;
         let Some(Rounds { work_ms, write_ms }) = self.rounds else {
             return Some(Progress { rounds: 0, work_ms: self.done_in(for_ms), writing_ms: None });
         };
@@ -128,8 +135,15 @@ impl Plan {
             account.durable();
         }
         let Some(progress) = self.progress(at_ms) else { return };
+        books.enter(self.useful_from_ms, account, Phase::Work { speed_milli: self.speed_milli });
+        self.tell_rounds(&progress, books, account);
+        if at_ms > self.done_ms() {
+            books.enter(self.done_ms(), account, Phase::Handover);
+        }
+    }
+
+    fn tell_rounds(&self, progress: &Progress, books: &mut Books, account: &mut Account) {
         let work = Phase::Work { speed_milli: self.speed_milli };
-        books.enter(self.useful_from_ms, account, work);
         let Some(Rounds { work_ms, write_ms }) = self.rounds else { return };
         let mut rounds = progress.rounds;
         if rounds > 0 && self.lead_ms > 0 {
@@ -161,6 +175,7 @@ mod tests {
             rounds: Some(Rounds { work_ms: 30_000, write_ms: 3_000 }),
             lead_ms: 0,
             speed_milli: FULL_SPEED,
+            report_ms: 0,
         };
         assert_eq!(plan.ends_ms(), 124_000);
         let at = |s: u64| plan.progress(s * 1000).map(|now| (now.rounds, now.work_ms / 1000, now.writing_ms));
@@ -175,6 +190,9 @@ mod tests {
         assert_eq!((plan.durable_ms(113_000), plan.durable_ms(124_000), plan.durable_ms(12_000)), (60_000, 90_000, 0));
         // Work that is a multiple of the interval has no checkpoint at its end.
         assert_eq!(Plan { work_ms: 90_000, ..plan }.ends_ms(), 15_000 + 90_000 + 2 * 3_000);
+        // An end that is on its way for 2 s makes no progress meanwhile.
+        let reported = Plan { report_ms: 2_000, ..plan };
+        assert_eq!((reported.ends_ms(), reported.progress(125_000)), (126_000, plan.progress(124_000)));
         assert_eq!(Plan { rounds: None, ..plan }.progress(45_000), Some(Progress { rounds: 0, work_ms: 30_000, writing_ms: None }));
     }
     #[test]
@@ -188,6 +206,7 @@ mod tests {
             rounds: Some(Rounds { work_ms: 30_000, write_ms: 3_000 }),
             lead_ms: 20_000,
             speed_milli: 500,
+            report_ms: 0,
         };
         // 10 s of work, 30 s of work, and 10 s, of which each takes twice as long; two checkpoints.
         assert_eq!(plan.ends_ms(), 5_000 + 100_000 + 6_000);

@@ -37,6 +37,18 @@ fn jobs_queue_for_one_node_first_in_first_out() {
 }
 
 #[test]
+fn word_that_is_on_its_way_holds_gpus_without_work() {
+    let jobs = vec![job(0, 1_000), job(100, 2_000)];
+    let mut setup = Setup::new(Cluster::uniform(1, &NodeModel::eight_gpus("H100"), 4, 4), workload(jobs, 8), DispatchSettings::default());
+    setup.handover = crate::Handover { start_ms: 10, end_ms: 20 };
+    let outcome = run(&setup).unwrap();
+    let ends: Vec<Option<u64>> = outcome.jobs.iter().map(|row| row.end_ms).collect();
+    assert_eq!(ends, [Some(1_030), Some(3_060)]);
+    assert_eq!((outcome.totals.of(Class::Handover), outcome.totals.of(Class::Productive)), (8_000 * 60, 8_000 * 3_000));
+    assert_eq!(outcome.violations, []);
+}
+
+#[test]
 fn a_gang_with_faults_commits_all_of_its_work() {
     let checkpoint = Checkpoint { interval: Interval::Every(600_000), write_ms: 5_000, restore_ms: 60_000, on_preemption: false };
     let gang = Job { tasks: 8, min_tasks: 8, start_ms: 60_000, checkpoint: Some(checkpoint), ..job(0, 30 * 86_400_000) };
