@@ -108,3 +108,26 @@ test('on a phone the slider has a line of its own, and an instant that is not ke
   assert.ok((await slider(page).boundingBox()).width > 300);
   assert.deepEqual(await violations(page), []);
 });
+
+test('two instants are compared: before and after a death, what differs is marked, and the figures are those of the service', async () => {
+  await eventually('all nodes are alive', async () => (await on.cluster.get('/stats')).nodes_alive === 3, 60_000);
+  const { killedMs, deadMs } = await killed(on.cluster);
+  const page = await on.open(`/compare?a=${killedMs - 2000}&b=${deadMs}`);
+  const row = (panel, name) => page.locator('.panel', { hasText: panel }).getByRole('row', { name });
+  const dead = row('Nodes in another state', 'gpu-node-02');
+  await dead.waitFor();
+  assert.match(await dead.innerText(), /alive\s+dead/);
+  assert.match(await dead.locator('mark').first().innerText(), /^dead/);
+  const [, up, upThen, difference] = /Nodes up\s+(\d+)\s+(\d+)\s+(\S+)/.exec(await row('Figures', 'Nodes up').innerText());
+  assert.deepEqual([up, upThen, difference], ['3', '2', '−1']);
+  assert.match(await row('Figures', 'Lost').innerText(), /equal/);
+  await page.getByRole('link', { name: /worker-02|gpu-node-02/ }).first().waitFor();
+  assert.deepEqual(await violations(page), []);
+  const time = page.getByRole('textbox', { name: 'Time of instant B' });
+  const before = await time.inputValue();
+  await page.getByRole('button', { name: 'Instant B −10 s' }).click();
+  await eventually('B is ten seconds earlier', async () => Number(new URL(page.url()).searchParams.get('b')) === deadMs - 10_000);
+  assert.notEqual(await time.inputValue(), before);
+  await page.getByRole('combobox', { name: 'Instant A by incident' }).selectOption({ index: 1 });
+  await eventually('A is before an incident', async () => Number(new URL(page.url()).searchParams.get('a')) !== killedMs - 2000);
+});

@@ -11,6 +11,7 @@ import { openRecording } from './lib/recording';
 import { catchLinks, path } from './lib/route';
 import { signedOut, signInByLink } from './lib/session';
 import { Chaos } from './pages/chaos';
+import { Compare } from './pages/compare';
 import { Events } from './pages/events';
 import { Incident, Incidents } from './pages/incidents';
 import { JobPage } from './pages/job';
@@ -52,6 +53,8 @@ function Page() {
       return <Events />;
     case '/incidents':
       return <Incidents />;
+    case '/compare':
+      return <Compare />;
     case '/messaging':
       return <Messaging />;
     default:

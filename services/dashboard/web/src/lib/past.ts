@@ -8,6 +8,7 @@ import { instant, isRecording } from './instant';
 import { param, setParams } from './route';
 import { Reader, segmentAt } from './segment';
 import { signedOut } from './session';
+import { snapshotOf, type Snapshot } from './snapshot';
 import { leavePast, liveNow, pastSink, showPastEvents, showPastFrame } from './store';
 import { loadHour, showSeriesAt } from './series';
 import type { IncidentsPage, IncidentView, Kept, NumberedEvent, SegmentInfo } from './wire';
@@ -57,9 +58,16 @@ export async function loadKept(): Promise<void> {
   kept.value = await get<Kept>('/past');
 }
 
-async function loadFailures(): Promise<void> {
+export async function loadFailures(): Promise<void> {
   const page = await get<IncidentsPage>('/incidents?limit=200');
   failures.value = [...page.items].sort((a, b) => a.began_ms - b.began_ms);
+}
+
+/** The state at an instant, beside what is on display; null when it is not kept. */
+export async function snapshotAt(at: number): Promise<Snapshot | null> {
+  if (!isRecording && at > (kept.peek()?.to_ms ?? 0)) await loadKept();
+  const segment = segmentAt(kept.peek()?.segments ?? [], at);
+  return segment ? snapshotOf(await bytesOf(segment), at) : null;
 }
 
 let asked = 0;

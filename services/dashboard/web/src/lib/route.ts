@@ -26,9 +26,21 @@ addEventListener(isRecording ? 'hashchange' : 'popstate', () => {
   place.value = here();
 });
 
+/** What charts and timeline share, and the pages that have them: the stretch of time that was chosen on one is the other's. */
+const RANGE = ['span', 'from', 'to'] as const;
+const RANGED = new Set(['/', '/timeline']);
+let range: [string, string][] = [];
+
+function takeRangeAlong(path: string, query: URLSearchParams): void {
+  const before = here();
+  if (RANGED.has(before.path)) range = RANGE.flatMap((name) => (before.query.has(name) ? [[name, before.query.get(name)!]] : []));
+  if (RANGED.has(path) && ![...RANGE, 'at'].some((name) => query.has(name))) for (const [name, value] of range) query.set(name, value);
+}
+
 export function go(to: string): void {
   const { pathname, search } = new URL(to, 'http://page');
   const query = new URLSearchParams(search);
+  takeRangeAlong(pathname, query);
   if (instant.peek() !== null && !query.has('t')) query.set('t', String(Math.round(instant.peek()!)));
   const next = address(pathname, query.toString());
   if (isRecording) location.hash = next;

@@ -1,4 +1,5 @@
-// The last quarter of an hour as columns, one row a second: fetched once a connection, then extended by the deltas.
+// The cluster as columns, one row a second: the last quarter of an hour, or the whole hour once a chart wants it; fetched once a connection,
+// then extended by the deltas.
 
 import { signal } from '@preact/signals';
 import { get } from './api';
@@ -6,6 +7,9 @@ import { instant } from './instant';
 import type { Columns, Marker, NumberedEvent, SeriesPoint } from './wire';
 
 export const WINDOW_S = 900;
+const HOUR_S = 3600;
+/** How much is kept here. */
+let windowS = WINDOW_S;
 const KEYS: (keyof SeriesPoint)[] = [
   't_ms',
   'arrivals_per_s',
@@ -39,7 +43,7 @@ const MARKED: Record<string, string> = {
 
 export async function loadSeries(): Promise<void> {
   try {
-    const loaded = await get<Columns>(`/series?window_s=${WINDOW_S}`);
+    const loaded = await get<Columns>(`/series?window_s=${windowS}`);
     if (instant.peek() !== null) return;
     series.value = { ...empty(), ...loaded };
     seriesVersion.value += 1;
@@ -48,18 +52,25 @@ export async function loadSeries(): Promise<void> {
   }
 }
 
+/** A chart reaches back further than what is here. */
+export function wantHour(): void {
+  if (windowS === HOUR_S) return;
+  windowS = HOUR_S;
+  if (instant.peek() === null) void loadSeries();
+}
+
 /** The whole hour, for the time machine. */
 let hour: Columns = empty();
 
 export async function loadHour(): Promise<void> {
-  hour = { ...empty(), ...(await get<Columns>('/series?window_s=3600')) };
+  hour = { ...empty(), ...(await get<Columns>(`/series?window_s=${HOUR_S}`)) };
 }
 
 /** What the charts would have shown at an instant. */
 export function showSeriesAt(at: number): void {
   const times = hour.t_ms as number[];
-  const [first, end] = [times.findIndex((t) => t >= at - WINDOW_S * 1000), times.findIndex((t) => t > at)];
-  const cut = <T>(column: T[]) => column.slice(first < 0 ? column.length : first, end < 0 ? column.length : end);
+  const end = times.findIndex((t) => t > at);
+  const cut = <T>(column: T[]) => column.slice(0, end < 0 ? column.length : end);
   const columns = Object.fromEntries(KEYS.map((key) => [key, cut(hour[key] as unknown[])]));
   const markers = hour.markers.filter((marker) => marker.t_ms <= at);
   series.value = { ...(columns as unknown as Omit<Columns, 'markers'>), markers };
@@ -70,7 +81,7 @@ export function appendPoint(point: SeriesPoint): void {
   const columns = series.peek();
   const last = columns.t_ms[columns.t_ms.length - 1];
   if (last !== undefined && last !== null && point.t_ms <= last) return;
-  const oldest = point.t_ms - WINDOW_S * 1000;
+  const oldest = point.t_ms - windowS * 1000;
   const first = columns.t_ms[0];
   const drop = first !== undefined && first !== null && first < oldest;
   for (const key of KEYS) {
@@ -82,16 +93,18 @@ export function appendPoint(point: SeriesPoint): void {
   seriesVersion.value += 1;
 }
 
-const MAX_MARKERS = 400;
+/** As many as the service keeps. */
+const MAX_MARKERS = 2000;
 
 export function markEvents(events: NumberedEvent[]): void {
   const columns = series.peek();
   const known = new Set(columns.markers.map((marker) => `${marker.t_ms} ${marker.kind} ${marker.node ?? ''}`));
   const fresh: Marker[] = events
-    .filter((event) => event.kind in MARKED)
+    .filter((event) => isMarked(event.kind))
     .map((event) => ({ t_ms: event.at_ms, kind: event.kind, node: event.node ?? null, detail: event.detail }))
     .filter((marker) => !known.has(`${marker.t_ms} ${marker.kind} ${marker.node ?? ''}`));
   if (fresh.length) columns.markers = [...columns.markers, ...fresh].slice(-MAX_MARKERS);
 }
 
+export const isMarked = (kind: string) => kind in MARKED;
 export const markerLabel = (kind: string) => MARKED[kind] ?? kind;

@@ -8,6 +8,7 @@ import { Chart, type Line } from '../ui/chart';
 import { GoodputPanel } from '../ui/goodput';
 import { HeatMap } from '../ui/heat';
 import { Icon } from '../ui/icons';
+import { EventLane } from '../ui/lane';
 import { IncidentCard } from '../ui/incident';
 import { Empty, Loading, Panel } from '../ui/parts';
 import { PageTitle } from '../ui/header';
@@ -55,6 +56,7 @@ export function Overview() {
       <div class="columns">
         <div class="beside span-8">
           {!isLarge && <HeatMap />}
+          <EventLane />
           <div class="columns">
             <div class="span-6 half">
               <Chart title="Jobs, mean of 30 s" lines={FLOW} minMax={3} />

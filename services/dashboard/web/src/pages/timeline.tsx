@@ -1,10 +1,10 @@
-// What ran where and when: rows are nodes, bars attempts. The window is in the address: `span` while it follows now, else `from` and `to`, or
-// `at` for half a minute around an instant.
+// What ran where and when: rows are nodes, bars attempts. The window is the stretch of time that the charts show too, see `range`.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, query } from '../lib/api';
 import { clock, plural, span, words } from '../lib/format';
 import { instant, isRecording } from '../lib/instant';
+import { followNow, LONGEST_MS, rangeNow, SHORTEST_MS, showRange, type Range } from '../lib/range';
 import { go, inspect, param, setParams } from '../lib/route';
 import { index, paused, serviceNow } from '../lib/store';
 import { paletteVersion } from '../lib/theme';
@@ -12,48 +12,31 @@ import type { Bar, FaultSpan, Window as Data } from '../lib/wire';
 import { now } from '../lib/connection';
 import { PageTitle } from '../ui/header';
 import { useDrawing, useLoad, useWidth } from '../ui/hooks';
+import { SpanChoice } from '../ui/lane';
 import { Icon } from '../ui/icons';
 import { Empty, Failed, Loading, State, Twin } from '../ui/parts';
 import { draw } from './timeline-draw';
 import { AXIS_HEIGHT, barAt, endOf, LABEL_WIDTH, modelOf, msOf, rowAt, windowAt, type Model, type Placed, type Scale } from './timeline-model';
 
 const DEFAULT_SPAN_MS = 120_000;
-const AROUND_MS = 30_000;
-const SHORTEST_MS = 1000;
-const LONGEST_MS = 3_600_000;
 const AHEAD_MS = 5000;
 
-interface Window {
-  from: number;
-  to: number;
-  follows: boolean;
-}
-
-function windowNow(): Window {
-  const at = Number(param('at'));
-  const [from, to] = [Number(param('from')), Number(param('to'))];
-  if (from > 0 && to > from) return { from, to, follows: false };
-  if (at > 0) return { from: at - AROUND_MS, to: at + AROUND_MS, follows: false };
-  const wide = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, Number(param('span')) || DEFAULT_SPAN_MS));
-  const end = serviceNow();
+function windowNow(): Range {
+  const range = rangeNow(DEFAULT_SPAN_MS);
   // A little room after now, so that a running bar's end is seen.
-  return { from: end - wide, to: end + wide * 0.04, follows: true };
+  return range.follows ? { ...range, to: range.to + (range.to - range.from) * 0.04 } : range;
 }
-
-const show = (from: number, to: number) => setParams({ from: String(Math.round(from)), to: String(Math.round(to)), at: null, span: null });
-const follow = (wide = DEFAULT_SPAN_MS) =>
-  setParams({ from: null, to: null, at: null, span: wide === DEFAULT_SPAN_MS ? null : String(Math.round(wide)) });
 
 function zoom(factor: number): void {
   const { from, to, follows } = windowNow();
   const wide = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, (to - from) * factor));
-  if (follows) follow(wide);
-  else show((from + to) / 2 - wide / 2, (from + to) / 2 + wide / 2);
+  if (follows) followNow(wide);
+  else showRange((from + to) / 2 - wide / 2, (from + to) / 2 + wide / 2);
 }
 
 function shift(share: number): void {
   const { from, to } = windowNow();
-  show(from + (to - from) * share, to + (to - from) * share);
+  showRange(from + (to - from) * share, to + (to - from) * share);
 }
 
 export function Timeline() {
@@ -118,6 +101,7 @@ function Tools({ follows, affected }: { follows: boolean; affected: boolean }) {
         />
         only affected nodes
       </label>
+      <SpanChoice label="Time range" />
       <div class="segmented" role="group" aria-label="Window">
         <button onClick={() => shift(-0.5)} aria-label="Earlier">
           ←
@@ -132,7 +116,7 @@ function Tools({ follows, affected }: { follows: boolean; affected: boolean }) {
           →
         </button>
       </div>
-      <button aria-pressed={follows} onClick={() => (follows ? show(from, to) : follow())}>
+      <button aria-pressed={follows} onClick={() => (follows ? showRange(from, to) : followNow())}>
         <Icon name="play" size={11} />
         {instant.value === null ? 'Follow now' : 'Follow'}
       </button>
@@ -212,7 +196,7 @@ function TimelineCanvas({ data, affected }: { data: Data; affected: boolean }) {
           onPointerMove={pointer.move}
           onPointerUp={pointer.up}
           onPointerLeave={() => setHover(null)}
-          onDblClick={() => follow()}
+          onDblClick={() => followNow()}
         />
       </div>
       {hover && <BarTip bar={hover.placed.bar} x={hover.x} y={inRows(hover.y)} width={width} />}
@@ -256,7 +240,7 @@ function usePointer({ canvas, model, width, scaleNow, inRows, brush, setBrush, s
     if (began !== undefined && Math.abs(x - began) > 6) {
       const scale = scaleNow();
       const [from, to] = [msOf(scale, Math.min(began, x)), msOf(scale, Math.max(began, x))];
-      show(from, Math.max(to, from + SHORTEST_MS));
+      showRange(from, to);
       return;
     }
     if (y <= AXIS_HEIGHT) return;
@@ -274,7 +258,7 @@ function onTimelineKey(event: KeyboardEvent): void {
     '-': () => zoom(2),
     ArrowLeft: () => shift(-0.25),
     ArrowRight: () => shift(0.25),
-    '0': () => follow(),
+    '0': () => followNow(),
   }[event.key];
   if (!action) return;
   event.preventDefault();

@@ -1,14 +1,20 @@
-// A time series on uPlot: up to three lines that differ in dash as well as in colour, a cursor shared by all charts of the page, and lines
-// where a fault began, a node died or a leader changed. What the cursor points at stands in the heading.
+// A time series on uPlot: up to three lines that differ in dash as well as in colour, a cursor and a stretch of time shared by all charts of the
+// page, and lines where a fault began, a node died or a leader changed; the lane above them says which. What the cursor points at stands in
+// the heading, whose height never changes. Dragging chooses the stretch.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
+import { chartRange } from '../lib/chart-range';
+import { savePng } from '../lib/export';
 import { clock, fixed } from '../lib/format';
-import { markerLabel, series, seriesVersion, WINDOW_S } from '../lib/series';
+import { followNow, showRange } from '../lib/range';
+import { params } from '../lib/route';
+import { isMarked, markerLabel, series, seriesVersion } from '../lib/series';
 import { colour, paletteVersion } from '../lib/theme';
+import { ticksOf } from '../lib/ticks';
 import type { SeriesPoint } from '../lib/wire';
-import { serviceNow } from '../lib/store';
 import { useDrawing, useWidth } from './hooks';
+import { Icon } from './icons';
 import { Twin } from './parts';
 
 export interface Line {
@@ -22,8 +28,12 @@ export interface Line {
   meanOf?: number;
 }
 
-const SHORTEST_WINDOW_S = 120;
-const MOST_LINES = 60;
+/** More lines than these would hide the curves. */
+const MOST_LINES = 40;
+/** Events so near to each other have one line. */
+const APART_PX = 4;
+/** Room for half a label on the right, so that none is cut off. */
+const RIGHT_PX = 26;
 
 interface Props {
   title: string;
@@ -62,46 +72,54 @@ function columnsOf(lines: Line[]): uPlot.AlignedData {
 
 function drawMarkers(plot: uPlot): void {
   const { ctx, bbox } = plot;
+  const [from, to] = [plot.scales.x!.min!, plot.scales.x!.max!];
+  const places = new Map<number, string>();
+  for (const { t_ms: ms, kind } of series.peek().markers) {
+    if (ms / 1000 < from || ms / 1000 > to || !isMarked(kind)) continue;
+    const x = plot.valToPos(ms / 1000, 'x', true);
+    places.set(Math.round(x / (APART_PX * devicePixelRatio)), kind);
+  }
+  if (places.size > MOST_LINES) return;
   ctx.save();
   ctx.lineWidth = devicePixelRatio;
-  const [from, to] = [plot.scales.x!.min!, plot.scales.x!.max!];
-  const visible = series.peek().markers.filter((marker) => marker.t_ms / 1000 >= from && marker.t_ms / 1000 <= to);
-  // A line for each of hundreds would hide the curves: then only their heads are drawn.
-  const length = visible.length > MOST_LINES ? 0 : bbox.height;
-  for (const marker of visible) {
-    const x = Math.round(plot.valToPos(marker.t_ms / 1000, 'x', true)) + 0.5;
-    const recovered = marker.kind === 'node_recovered';
-    ctx.strokeStyle = ctx.fillStyle = colour(MARKER_COLOUR[marker.kind] ?? '--ink-3');
-    ctx.globalAlpha = 0.55;
-    ctx.setLineDash(recovered ? [2 * devicePixelRatio, 3 * devicePixelRatio] : []);
+  ctx.globalAlpha = 0.45;
+  for (const [place, kind] of places) {
+    const x = place * APART_PX * devicePixelRatio + 0.5;
+    ctx.strokeStyle = colour(MARKER_COLOUR[kind] ?? '--ink-3');
+    ctx.setLineDash(kind === 'node_recovered' ? [2 * devicePixelRatio, 3 * devicePixelRatio] : []);
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + length);
+    ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.globalAlpha = 1;
-    drawFlag(ctx, x, bbox.top, recovered);
   }
   ctx.restore();
 }
 
-function drawFlag(ctx: CanvasRenderingContext2D, x: number, top: number, upwards: boolean): void {
-  const size = 4 * devicePixelRatio;
-  ctx.beginPath();
-  if (upwards) {
-    ctx.arc(x, top + size / 2, size / 2, 0, Math.PI * 2);
-  } else {
-    ctx.moveTo(x - size, top);
-    ctx.lineTo(x + size, top);
-    ctx.lineTo(x, top + size * 1.3);
-  }
-  ctx.fill();
+function timeWindow(): [number, number] {
+  const { from, to } = chartRange();
+  return [from / 1000, to / 1000];
 }
 
-/** The newest quarter of an hour; less while less is known, but two minutes at least. */
-function timeWindow(): [number, number] {
-  const now = serviceNow() / 1000;
-  const first = (series.peek().t_ms[0] ?? 0) / 1000;
-  return [Math.max(now - WINDOW_S, Math.min(first, now - SHORTEST_WINDOW_S)), now];
+/** Labels at round times; none twice, none cut off. */
+function timeAxis(plot: uPlot, _axis: number, from: number, to: number): number[] {
+  return ticksOf(from, to, plot.bbox.width / devicePixelRatio).at;
+}
+
+const timeLabels = (plot: uPlot, ticks: number[]): string[] => {
+  const { withSeconds } = ticksOf(plot.scales.x!.min!, plot.scales.x!.max!, plot.bbox.width / devicePixelRatio);
+  return ticks.map((tick) => clock(tick * 1000).slice(0, withSeconds ? 8 : 5));
+};
+
+/** The chart that is dragged in: the others follow its cursor, and must not choose too. */
+let dragged: uPlot | null = null;
+
+function onSelect(plot: uPlot): void {
+  const { left, width } = plot.select;
+  if (dragged !== plot || width < 6) return;
+  dragged = null;
+  const [from, to] = [plot.posToVal(left, 'x') * 1000, plot.posToVal(left + width, 'x') * 1000];
+  plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  showRange(from, to);
 }
 
 function optionsOf({ lines, range, minMax }: Props, width: number, height: number, onCursor: (at: number | null) => void): uPlot.Options {
@@ -116,8 +134,23 @@ function optionsOf({ lines, range, minMax }: Props, width: number, height: numbe
     height,
     pxAlign: 1,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
-    cursor: { y: false, sync: { key: 'overview' }, drag: { x: false, y: false }, points: { size: 6 } },
+    padding: [8, RIGHT_PX, 0, 0],
+    cursor: {
+      y: false,
+      sync: { key: 'overview' },
+      drag: { x: true, y: false, setScale: false },
+      points: { size: 6 },
+      bind: {
+        mousedown: (plot, _target, handler) => (event) => {
+          dragged = plot;
+          return handler(event);
+        },
+        dblclick: () => () => {
+          followNow();
+          return null;
+        },
+      },
+    },
     scales: {
       x: {
         time: true,
@@ -126,16 +159,19 @@ function optionsOf({ lines, range, minMax }: Props, width: number, height: numbe
       y: { range: range ?? ((_, __, max) => [0, Math.max(minMax ?? 1, (max ?? 0) * 1.12)]) },
     },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, ticks, _axis, _space, stepS) => ticks.map((tick) => clock(tick * 1000).slice(0, stepS < 60 ? 8 : 5)) },
+      { ...axis, size: 26, splits: timeAxis, values: timeLabels },
       { ...axis, size: 38, space: 28, grid: { ...axis.grid } },
     ],
     series: [
       {},
       ...lines.map((line) => ({ stroke: colour(line.colour), width: 1.6, dash: line.dash, spanGaps: false, points: { show: false } })),
     ],
-    hooks: { draw: [drawMarkers], setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)] },
+    hooks: { draw: [drawMarkers], setSelect: [onSelect], setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)] },
   };
 }
+
+/** Room for a value of four digits before the point, so that nothing moves when another one is read off. */
+const widthOf = ({ digits, unit }: Line) => 4 + (digits && digits + 1) + unit.length;
 
 export function Chart(props: Props) {
   const { title, lines, height = 150 } = props;
@@ -149,54 +185,63 @@ export function Chart(props: Props) {
     const made = new uPlot(optionsOf(props, width, height, setAt), columnsOf(lines), box.current);
     // The table below is the accessible form; the drawing has a name and nothing else.
     made.root.setAttribute('role', 'img');
-    made.root.setAttribute('aria-label', `${title}, last ${WINDOW_S / 60} minutes`);
+    made.root.setAttribute('aria-label', `${title} over time`);
     plot.current = made;
     return () => {
       made.destroy();
       plot.current = null;
     };
   }, [width, palette]);
-  useDrawing([seriesVersion], () => plot.current?.setData(columnsOf(lines)), []);
+  useDrawing([seriesVersion, params], () => plot.current?.setData(columnsOf(lines)), []);
 
   const all = series.value;
   void seriesVersion.value;
   const row = at ?? all.t_ms.length - 1;
   const columns = new Map(lines.map((line) => [line, columnOf(line)]));
   const valueOf = (line: Line, from: number) => columns.get(line)?.[from] ?? null;
+  const png = () => {
+    const keys = lines.map((line) => ({ text: line.label, colour: colour(line.colour), dash: line.dash ?? [] }));
+    const look = { back: colour('--surface'), ink: colour('--ink'), font: colour('--font') };
+    if (plot.current) savePng(plot.current.ctx.canvas, title, keys, look, chartRange().from);
+  };
   return (
     <section class="panel" aria-label={title}>
       <div class="chart-head">
         <h2>{title}</h2>
+        <span class="chart-key grow right">{at !== null && all.t_ms[at] ? `at ${clock(all.t_ms[at]!)}` : 'newest'}</span>
         {lines.map((line) => (
-          <span class="chart-key" key={line.key}>
+          <span class="chart-key" data-line key={line.key}>
             <svg width="18" height="8" aria-hidden="true">
               <line x1="1" x2="17" y1="4" y2="4" stroke={`var(${line.colour})`} stroke-width="2" stroke-dasharray={line.dash?.join(' ')} />
             </svg>
             {line.label}{' '}
-            <b>
+            <b style={{ minWidth: `${widthOf(line)}ch` }}>
               {fixed(valueOf(line, row), line.digits)}
               {line.unit}
             </b>
           </span>
         ))}
-        {at !== null && all.t_ms[at] && <span class="chart-key">at {clock(all.t_ms[at]!)}</span>}
       </div>
       <div class="chart" ref={box} style={{ minHeight: `${height}px` }} />
       <div class="chart-twin">
         <Twin label={`${title} as a table`}>{() => <ChartTable lines={lines} valueOf={valueOf} />}</Twin>
+        <button class="link" aria-label={`${title} as a PNG picture`} onClick={png}>
+          <Icon name="download" size={11} /> PNG
+        </button>
       </div>
     </section>
   );
 }
 
+const MOST_ROWS = 60;
+
 function ChartTable({ lines, valueOf }: { lines: Line[]; valueOf: (line: Line, row: number) => number | null }) {
   const all = series.value;
-  const step = 15;
-  const rows = all.t_ms
-    .map((_, row) => row)
-    .filter((row) => (all.t_ms.length - 1 - row) % step === 0)
-    .reverse();
-  const near = (t: number) => all.markers.filter((marker) => marker.t_ms > t - step * 1000 && marker.t_ms <= t);
+  const { from, to } = chartRange();
+  const inside = all.t_ms.map((_, row) => row).filter((row) => all.t_ms[row]! >= from && all.t_ms[row]! <= to);
+  const step = Math.max(1, Math.ceil(inside.length / MOST_ROWS));
+  const rows = inside.filter((_, place) => (inside.length - 1 - place) % step === 0).reverse();
+  const near = (t: number) => all.markers.filter((marker) => isMarked(marker.kind) && marker.t_ms > t - step * 1000 && marker.t_ms <= t);
   return (
     <table>
       <thead>

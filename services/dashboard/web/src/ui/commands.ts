@@ -27,6 +27,7 @@ const ORDERS: Record<string, (node: string) => void> = {
 function displays(): Command[] {
   const themes = (['auto', 'dark', 'light'] as Theme[]).filter((name) => name !== theme.peek());
   return [
+    { title: 'Compare two instants', run: () => go('/compare') },
     { title: 'Submit jobs', run: () => go('/jobs?submit=yes') },
     { title: paused.peek() ? 'Resume the display' : 'Pause the display', run: () => setPaused(!paused.peek()) },
     ...themes.map((name) => ({ title: `Theme: ${name}`, run: () => setTheme(name) })),

@@ -57,6 +57,13 @@ export function TimeBar() {
             Back to live
           </button>
         )}
+        <a
+          class="button"
+          href={`/compare${query({ a: at === null ? null : Math.round(at) })}`}
+          title={at === null ? 'Two instants of the last hour side by side' : 'This instant and another one side by side'}
+        >
+          Compare
+        </a>
         {!isRecording && <Record at={at} />}
       </div>
       {notice.value && (
