@@ -29,6 +29,8 @@ pub struct Setup {
     pub keep_attempts: bool,
     pub passes: Passes,
     pub handover: Handover,
+    /// What is left of a restart that is cut short comes on top of the next one: what some published simulators do.
+    pub restarts_add_up: bool,
 }
 
 /// How long word of an attempt is on its way, as on a live cluster. Nothing unless it is given.
@@ -65,6 +67,7 @@ impl Setup {
             keep_attempts: true,
             passes: Passes::EachInstant,
             handover: Handover::default(),
+            restarts_add_up: false,
         }
     }
 }

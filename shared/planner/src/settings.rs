@@ -87,6 +87,8 @@ pub enum InvalidSettings {
     NoTarget,
     #[error("blocking `{0}` knows one queue only, and stops no job: leave out queues, history, and preemption, or use another blocking")]
     OneQueueOnly(&'static str),
+    #[error("blocking `by-count` stops jobs by their remaining time: use the order `srtf` without reservations, or another blocking")]
+    SrtfOnly,
     #[error("blocking `{0}` does not know jobs that get and lose tasks while they run: leave resizing out, or use another blocking")]
     NoResizes(&'static str),
     #[error(transparent)]

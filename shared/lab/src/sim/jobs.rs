@@ -64,6 +64,8 @@ pub(super) struct Life {
     pub(super) made_ms: u64,
     /// The same times the tasks that made it.
     pub(super) made_task_ms: u128,
+    /// What is left of a restart that was cut short, where such rests add up.
+    pub(super) restart_left_ms: u64,
     /// How long its next attempt waits for the last checkpoint of a job that made room for it.
     pub(super) handover_ms: u64,
     /// Some attempt ran with fewer tasks than all.

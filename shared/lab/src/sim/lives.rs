@@ -83,7 +83,7 @@ impl Simulation<'_> {
             is_working: false,
         });
         self.books.start(self.now_ms, &mut life.account, run.milli(), Phase::Handover);
-        (life.handover_ms, life.was_hit_by_fault) = (0, false);
+        (life.handover_ms, life.restart_left_ms, life.was_hit_by_fault) = (0, 0, false);
         life.run = Some(run);
         if attempt == 1 {
             self.moved();
@@ -129,6 +129,7 @@ impl Simulation<'_> {
         let life = self.jobs.lives[number as usize].as_ref();
         let is_first = self.jobs.rows[number as usize].attempts == 0;
         let restore_ms = job.checkpoint.filter(|_| !is_first).map_or(job.start_ms, |checkpoint| checkpoint.restore_ms);
+        let restore_ms = restore_ms + life.map_or(0, |life| life.restart_left_ms);
         let tasks = holdings.iter().map(|(_, tasks)| *tasks).sum();
         let rounds = job.checkpoint.and_then(|checkpoint| {
             let every_ms = match checkpoint.interval {
@@ -282,7 +283,10 @@ impl Simulation<'_> {
         let Some(life) = &mut self.jobs.lives[number as usize] else { return Remaining::default() };
         life.waits_since_ms = self.now_ms;
         // What the submitter believed, less what is done already.
-        let estimate_ms = job.estimate_ms.map(|estimate_ms| estimate_ms.saturating_sub(life.kept_ms(job).min(job.work_ms)).max(1));
+        let restart_ms =
+            job.checkpoint.filter(|_| setup.restarts_add_up).map_or(0, |checkpoint| checkpoint.restore_ms + life.restart_left_ms);
+        let left_ms = |estimate_ms: u64| estimate_ms.saturating_sub(life.kept_ms(job).min(job.work_ms)).max(1) + restart_ms;
+        let estimate_ms = job.estimate_ms.map(left_ms);
         Remaining { estimate_ms }
     }
 

@@ -33,6 +33,7 @@ impl Simulation<'_> {
         if let (Some(wait_ms), Some(other)) = (wait_ms, other) {
             other.handover_ms = other.handover_ms.max(wait_ms);
         }
+        self.keep_restart(number);
         let cause = if after_fault { LossCause::PreemptionAfterFault } else { LossCause::Preemption };
         self.release(number, AttemptEnd::Preempted, None, Ending::Interrupted(cause));
         self.jobs.rows[number as usize].preempted += 1;
@@ -40,6 +41,11 @@ impl Simulation<'_> {
         if !starts_again {
             self.dispatcher.interrupted(number.into(), self.now_ms, remaining);
         }
+    }
+
+    fn keep_restart(&mut self, number: u32) {
+        let Some(life) = self.jobs.lives[number as usize].as_mut().filter(|_| self.setup.restarts_add_up) else { return };
+        life.restart_left_ms = life.run.as_ref().map_or(0, |run| run.plan.useful_from_ms.saturating_sub(self.now_ms));
     }
 
     /// Lets the job write a last checkpoint if its grace suffices: nothing is lost then. How long that takes.

@@ -1,9 +1,11 @@
 //! Which job goes next: orders, gangs, reservations, and queues on top of the placement of single tasks.
 
+mod admitting;
 mod books;
 mod calendar;
 mod conserve;
 mod decision;
+mod elastic;
 mod gang;
 mod job;
 mod lines;
@@ -39,12 +41,12 @@ use crate::planner::Planner;
 use crate::settings::InvalidSettings;
 
 use calendar::Calendar;
+use elastic::Elastic;
 use gang::Gang;
 use job::{Job, Run, State};
 use lines::{Demand, Key, Lines};
 use order::Facts;
 use reservations::Reservations;
-use resize::Elastic;
 use shares::Shares;
 use stops::Stops;
 use users::Users;

@@ -7,12 +7,12 @@ use crate::decision::{Limits, Placed};
 use crate::index::View;
 
 use super::decision::{Dispatch, DispatchPass};
+use super::elastic::stretched;
 use super::gang::Tried;
 use super::job::{Run, State};
 use super::lines::{Key, LineId};
 use super::order;
 use super::request::{JobNumber, Request};
-use super::resize::stretched;
 use super::settings::Blocking;
 use super::users::{Claim, Users};
 use super::{Dispatcher, Job};
@@ -77,6 +77,7 @@ impl Dispatcher {
             Blocking::Sticky => {
                 self.first_until_it_starts(passing);
             }
+            Blocking::ByCount => self.pass_by_count(passing),
             Blocking::ByTime => {
                 if let Some(start_ms) = self.first_until_it_starts(passing) {
                     self.go_ahead_until(start_ms, passing);

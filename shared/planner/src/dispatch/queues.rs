@@ -22,7 +22,7 @@ const LOOKS_A_HALF_LIFE: u64 = 64;
 
 impl Planner {
     /// What all nodes have, open or not.
-    fn amounts(&self) -> Amounts {
+    pub(super) fn amounts(&self) -> Amounts {
         let mut sum = Amounts::default();
         for (shape, nodes) in self.world.shapes().iter().zip(self.world.of_shape()).filter(|(_, nodes)| **nodes > 0) {
             let all = |one: Option<u32>| one.filter(|one| *one < UNBOUNDED).map_or(u64::MAX, |one| u64::from(one) * u64::from(*nodes));

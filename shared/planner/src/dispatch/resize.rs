@@ -2,7 +2,6 @@
 //! stopped for it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use crate::decision::Placed;
 use crate::index::View;
@@ -10,6 +9,7 @@ use crate::node::{NodeId, Placement};
 
 use super::Dispatcher;
 use super::decision::Dispatch;
+use super::elastic::stretched;
 use super::gang::{Gang, Tried};
 use super::job::{Job, Run, State};
 use super::lines::LineId;
@@ -17,33 +17,12 @@ use super::pass::Passing;
 use super::request::{JobNumber, Level, Request};
 use super::shares::{Books, Shares};
 
-/// The elastic jobs that run and may be resized.
-#[derive(Debug, Default)]
-pub(super) struct Elastic {
-    jobs: BTreeSet<JobNumber>,
-    /// Of these, the ones that started or were resized a short while ago, with when that is over.
-    settling: BTreeSet<(u64, JobNumber)>,
-    /// Something became free, or one of them may grow that could not before.
-    is_stale: bool,
-}
-
 /// A running job that may lose tasks, tried out on the planner's books.
 struct Lender {
     job: JobNumber,
     request: Request,
     /// Its tasks that are taken out, by position.
     out: Vec<(usize, Placement)>,
-}
-
-impl Elastic {
-    pub(super) fn something_changed(&mut self) {
-        self.is_stale = true;
-    }
-}
-
-/// How long something takes with fewer tasks that takes so long with all: linear, rounded up.
-pub(super) fn stretched(ms: u64, tasks: u32, of: u32) -> u64 {
-    if tasks == of { ms } else { u64::try_from((u128::from(ms) * u128::from(of)).div_ceil(u128::from(tasks.max(1)))).unwrap_or(u64::MAX) }
 }
 
 impl Dispatcher {

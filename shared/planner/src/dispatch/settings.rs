@@ -33,11 +33,23 @@ pub enum Blocking {
     /// RLScheduler's backfilling: as `sticky`, but the first job's start is computed once, and the others go ahead, as submitted, if they are
     /// expected to end before it, on whatever nodes.
     ByTime,
+    /// For `srtf`: at each pass jobs that run and jobs that wait stand in one order, and those go whose GPUs together are no more than all nodes have.
+    /// Others that run are stopped, and of those that wait, what does not fit is passed over. Helios (Hu et al., SC'21).
+    ByCount,
 }
 
 impl Blocking {
-    pub const ALL: [Blocking; 8] =
-        [Self::Strict, Self::StrictPerPool, Self::Skip, Self::Easy, Self::EasyShortest, Self::Conservative, Self::Sticky, Self::ByTime];
+    pub const ALL: [Blocking; 9] = [
+        Self::Strict,
+        Self::StrictPerPool,
+        Self::Skip,
+        Self::Easy,
+        Self::EasyShortest,
+        Self::Conservative,
+        Self::Sticky,
+        Self::ByTime,
+        Self::ByCount,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +61,7 @@ impl Blocking {
             Blocking::Conservative => "conservative",
             Blocking::Sticky => "sticky",
             Blocking::ByTime => "by-time",
+            Blocking::ByCount => "by-count",
         }
     }
 }
@@ -116,7 +129,11 @@ impl DispatchSettings {
         if self.queues.is_empty() && self.history.is_none() && !stops {
             return Ok(None);
         }
-        if matches!(self.blocking, Blocking::EasyShortest | Blocking::Conservative | Blocking::Sticky | Blocking::ByTime) {
+        let knows_one = matches!(
+            self.blocking,
+            Blocking::EasyShortest | Blocking::Conservative | Blocking::Sticky | Blocking::ByTime | Blocking::ByCount
+        );
+        if knows_one {
             return Err(InvalidSettings::OneQueueOnly(self.blocking.as_str()));
         }
         Ok(Some(Shares::new(&self.queues, self.history)?))
@@ -124,9 +141,12 @@ impl DispatchSettings {
 
     /// The same, if it makes sense.
     pub(super) fn checked(&self) -> Result<Self, InvalidSettings> {
-        let plans_alone = matches!(self.blocking, Blocking::Conservative | Blocking::Sticky | Blocking::ByTime);
+        let plans_alone = matches!(self.blocking, Blocking::Conservative | Blocking::Sticky | Blocking::ByTime | Blocking::ByCount);
         if self.resize_min_ms.is_some() && plans_alone {
             return Err(InvalidSettings::NoResizes(self.blocking.as_str()));
+        }
+        if self.blocking == Blocking::ByCount && (self.order != OrderName::Srtf || self.reserve_after_ms.is_some()) {
+            return Err(InvalidSettings::SrtfOnly);
         }
         Ok(self.clone())
     }
@@ -134,6 +154,9 @@ impl DispatchSettings {
     /// Whether expected ends matter.
     pub(super) fn looks_ahead(&self) -> bool {
         self.reserve_after_ms.is_some()
-            || matches!(self.blocking, Blocking::Easy | Blocking::EasyShortest | Blocking::Conservative | Blocking::ByTime)
+            || matches!(
+                self.blocking,
+                Blocking::Easy | Blocking::EasyShortest | Blocking::Conservative | Blocking::ByTime | Blocking::ByCount
+            )
     }
 }

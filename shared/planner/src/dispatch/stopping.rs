@@ -119,7 +119,7 @@ impl Dispatcher {
     }
 
     /// The job waits again, with what is left of its estimate.
-    fn stop(&mut self, job: JobNumber, for_job: JobNumber, passing: &mut Passing) {
+    pub(super) fn stop(&mut self, job: JobNumber, for_job: JobNumber, passing: &mut Passing) {
         let Some(Job { expected_ms, state: State::Running(run), .. }) = self.jobs.get(&job) else { return };
         let kept_ms = run.checkpointed_ms.map_or(0, |at_ms| at_ms.saturating_sub(run.started_ms));
         let remaining = Remaining { estimate_ms: expected_ms.map(|expected_ms| expected_ms.saturating_sub(kept_ms)) };

@@ -172,3 +172,30 @@ fn a_topology_is_kept_or_the_job_waits() {
     assert!(!could_ever_run(&mut desk, too_large, Level::Block) && could_ever_run(&mut desk, Ask { tasks: 10, ..wide }, Level::Block));
     assert_eq!(desk.end(on_node).starts(), [no_node]);
 }
+
+/// Two nodes of four GPUs. At 40 ms the first job has 60 ms left. A job of 50 ms for four GPUs and one of 55 ms for two come: with the second
+/// job, of which 20 ms are left, they have all eight GPUs, so the first one is stopped.
+#[test]
+fn by_count_the_jobs_with_the_shortest_rest_go() {
+    let mut desk = Desk::new(&with(OrderName::Srtf, Blocking::ByCount), &[4, 4]);
+    let (first, second) = (desk.submit(1, 3, 100), desk.submit(1, 2, 60));
+    assert_eq!(desk.starts(), [second, first]);
+    let (four, two) = (desk.at(40).submit(1, 4, 50), desk.submit(1, 2, 55));
+    let decisions = desk.decide();
+    assert!(decisions.contains(&Dispatch::Preempt { job: first, for_job: four }), "{decisions:?}");
+    assert!(desk.dispatcher.interrupted(first, 40, Remaining { estimate_ms: Some(60) }));
+    assert_eq!((desk.nodes(four), desk.nodes(two), desk.nodes(second)), (vec![1], vec![0], vec![0]));
+    // At 60 ms the second job ends. The first one needs three GPUs and has a longer rest than the two that run.
+    assert!(desk.at(60).end(second).starts().is_empty());
+    assert_eq!(desk.at(90).end(four).starts(), [first]);
+}
+
+#[test]
+fn by_count_is_for_remaining_times() {
+    for settings in [
+        with(OrderName::Fifo, Blocking::ByCount),
+        DispatchSettings { reserve_after_ms: Some(1), ..with(OrderName::Srtf, Blocking::ByCount) },
+    ] {
+        assert_eq!(Dispatcher::new(&settings).unwrap_err(), crate::settings::InvalidSettings::SrtfOnly);
+    }
+}

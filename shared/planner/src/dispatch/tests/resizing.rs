@@ -156,7 +156,7 @@ fn a_queue_that_is_at_its_limit_takes_back_what_its_own_jobs_have_more() {
 
 #[test]
 fn what_plans_without_resizes_refuses_them() {
-    for blocking in [Blocking::Conservative, Blocking::Sticky, Blocking::ByTime] {
+    for blocking in [Blocking::Conservative, Blocking::Sticky, Blocking::ByTime, Blocking::ByCount] {
         let refused = Dispatcher::new(&resizing(with(OrderName::Fifo, blocking))).unwrap_err();
         assert_eq!(refused, InvalidSettings::NoResizes(blocking.as_str()));
     }
