@@ -108,24 +108,22 @@ impl Dispatcher {
             true
         };
         let mut enough = None;
-        for at in 0..lenders.len() {
-            lenders[at].out = self.extra_tasks(&lenders[at]);
-            for task in 0..lenders[at].out.len() {
-                self.lend(&lenders[at], task, true, &mut books);
-            }
+        for (at, lender) in lenders.iter_mut().enumerate() {
+            lender.out = self.extra_tasks(lender);
+            (0..lender.out.len()).for_each(|task| self.lend(lender, task, true, &mut books));
             if fits(self, &books) {
                 enough = Some(at + 1);
                 break;
             }
         }
         lenders.truncate(enough.unwrap_or(lenders.len()));
-        for at in (0..lenders.len()).rev() {
-            for task in (0..lenders[at].out.len()).rev() {
-                self.lend(&lenders[at], task, false, &mut books);
+        for lender in lenders.iter_mut().rev() {
+            for task in (0..lender.out.len()).rev() {
+                self.lend(lender, task, false, &mut books);
                 if enough.is_some() && !fits(self, &books) {
-                    self.lend(&lenders[at], task, true, &mut books);
+                    self.lend(lender, task, true, &mut books);
                 } else {
-                    lenders[at].out.remove(task);
+                    lender.out.remove(task);
                 }
             }
         }
