@@ -18,7 +18,10 @@ const PAGES = [
   '/timeline',
   '/chaos',
   '/events',
-  '/messaging',
+  '/compare',
+  '/incidents',
+  '/system',
+  '/system/messaging',
   '/nowhere',
 ];
 

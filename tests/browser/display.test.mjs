@@ -24,10 +24,10 @@ test('filters live in the address and survive a reload', async () => {
   assert.equal(await page.getByRole('combobox', { name: 'Level' }).inputValue(), 'warn');
 
   await page.goto(on.cluster.url);
-  await page.getByRole('button', { name: 'Temperature' }).click();
+  await page.getByRole('button', { name: 'Temperature', exact: true }).click();
   await page.getByRole('button', { name: /^Theme/ }).click();
   await page.reload();
-  assert.equal(await page.getByRole('button', { name: 'Temperature' }).getAttribute('aria-pressed'), 'true');
+  assert.equal(await page.getByRole('button', { name: 'Temperature', exact: true }).getAttribute('aria-pressed'), 'true');
   assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
 });
 
@@ -142,7 +142,7 @@ test('the timeline is zoomed by dragging, moved by keys, follows now again, and 
 
 test('narrow screens get one column on every page, and see which one it is', async () => {
   const page = await on.open('/', { width: 390, height: 800 });
-  for (const path of ['/', '/nodes', '/nodes?inspect=gpu-node-01', '/jobs', '/timeline', '/compare', '/chaos', '/incidents', '/events', '/messaging']) {
+  for (const path of ['/', '/nodes', '/nodes?inspect=gpu-node-01', '/jobs', '/timeline', '/compare', '/chaos', '/incidents', '/events', '/system', '/system/messaging']) {
     await page.goto(on.cluster.url + path);
     await page.locator('.connection[data-link="live"]').waitFor();
     await eventually('nothing is loading', async () => (await page.locator('.skeleton').count()) === 0);

@@ -49,7 +49,7 @@ test('a recording opens with the network off and shows the state before and afte
     ['Timeline', /attempts? on/],
     ['Incidents', /worker-02|gpu-node-02/],
     ['Events', /up to \d\d:/],
-    ['Messaging', 'The figures of JetStream are not kept'],
+    ['System', 'Processes, logs, and the figures of JetStream are not kept'],
     ['Overview', 'Jobs lost'],
   ]) {
     await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: link, exact: true }).click();

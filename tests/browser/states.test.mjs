@@ -18,7 +18,7 @@ const UNKNOWN = /No node has registered yet|Nothing has failed in the last hour|
 
 test('what cannot be loaded is said on every page with its reason, and trying again shows it', async () => {
   const page = await on.open('/', { mayFail: /503/ });
-  for (const path of ['/', '/nodes', '/jobs', '/timeline', '/chaos', '/incidents', '/events', '/messaging', '/nodes?inspect=gpu-node-01']) {
+  for (const path of ['/', '/nodes', '/jobs', '/timeline', '/chaos', '/incidents', '/events', '/system', '/system/messaging', '/nodes?inspect=gpu-node-01']) {
     await page.route('**/api/v1/**', refuse);
     await page.goto(on.cluster.url + path);
     const failure = page.getByRole('alert').filter({ hasText: REFUSAL }).last();
@@ -41,7 +41,7 @@ test('before anything has come the pages are drawn empty and claim nothing', asy
     await held;
     await route.continue();
   });
-  for (const path of ['/', '/nodes', '/jobs', '/timeline', '/incidents', '/events', '/messaging']) {
+  for (const path of ['/', '/nodes', '/jobs', '/timeline', '/incidents', '/events', '/system', '/system/messaging']) {
     await page.goto(on.cluster.url + path, { waitUntil: 'commit' });
     await page.locator('.skeleton').first().waitFor();
     assert.equal(await page.getByText(UNKNOWN).count(), 0, path);

@@ -44,7 +44,7 @@ test('the state before a kill is shown by every page, marked as past, without or
     ['Chaos', 'Experiments cannot be started in the past'],
     ['Incidents', /as they stood at|Nothing had failed/],
     ['Events', /up to \d\d:/],
-    ['Messaging', 'The figures of JetStream are not kept'],
+    ['System', 'Processes, logs, and the figures of JetStream are not kept'],
   ]) {
     await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: link, exact: true }).click();
     await page.locator('main').getByText(says).first().waitFor();

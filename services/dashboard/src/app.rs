@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
+use faultline_engine::job::JobId;
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::metrics::Metrics;
+use faultline_runtime::trace;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +17,7 @@ use crate::limits::{MAX_REQUESTS, MAX_STREAMS};
 use crate::metrics::DashboardMetrics;
 use crate::past::SharedPast;
 use crate::push::Newest;
+use crate::settings::TRACE_ID_PLACE;
 use crate::view::SharedView;
 
 /// Cheap to clone.
@@ -33,6 +36,8 @@ pub(crate) struct App {
     pub(crate) arrivals: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) metrics: DashboardMetrics,
+    /// Where a trace is looked at, with a place for its id.
+    pub(crate) trace_url: Option<Arc<str>>,
 }
 
 impl App {
@@ -58,7 +63,13 @@ impl App {
             rounds,
             arrivals: Arc::default(),
             stopping,
+            trace_url: None,
         }
+    }
+
+    /// Where the trace of a job is looked at. Its id is the job's own.
+    pub(crate) fn trace_of(&self, job: JobId) -> Option<String> {
+        Some(self.trace_url.as_ref()?.replace(TRACE_ID_PLACE, &trace::id_of(job)))
     }
 
     /// Leave to keep a connection open: a WebSocket, or a stream of events.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use faultline_client::{ClientError, Leader, Up, faults, settings};
 use faultline_engine::job::{InvalidJob, JobId, JobSpec, Priority};
 use faultline_protocol::messages::{
-    CancelReply, ChaosAbort, ChaosList, ChaosRequest, DrainSetting, FaultOrder, KillReply, KillRequest, Query, QueryReply, RateSetting,
+    CancelReply, ChaosAbort, ChaosList, ChaosRequest, DrainSetting, FaultOrder, KillReply, KillRequest, ProcessesQuery, ProcessesReply,
+    Query, QueryReply, RateSetting,
 };
 use faultline_runtime::clock::unix_ms;
 use faultline_runtime::connect::Nats;
@@ -88,6 +89,8 @@ pub(crate) trait Cluster: Send + Sync + 'static {
     fn order_fault(&self, worker: String, order: FaultOrder) -> BoxFuture<'_, Result<(), ClusterError>>;
     /// Kills one process, now; answered once it has happened.
     fn kill(&self, request: KillRequest) -> BoxFuture<'_, Result<KillReply, ClusterError>>;
+    /// What `up` tells of its processes and their logs.
+    fn processes(&self, query: ProcessesQuery) -> BoxFuture<'_, Result<ProcessesReply, ClusterError>>;
     /// Asks who carries out experiments for the kinds and the newest runs.
     fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>>;
     fn chaos_run(&self, request: ChaosRequest) -> BoxFuture<'_, Result<Started, ClusterError>>;
@@ -235,6 +238,10 @@ impl Cluster for NatsCluster {
 
     fn kill(&self, request: KillRequest) -> BoxFuture<'_, Result<KillReply, ClusterError>> {
         Box::pin(async move { Ok(self.up()?.kill(&request).await?) })
+    }
+
+    fn processes(&self, query: ProcessesQuery) -> BoxFuture<'_, Result<ProcessesReply, ClusterError>> {
+        Box::pin(async move { Ok(self.up()?.processes(&query).await?) })
     }
 
     fn chaos_list(&self, limit: u32) -> BoxFuture<'_, Result<ChaosList, ClusterError>> {

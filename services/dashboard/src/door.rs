@@ -36,6 +36,7 @@ pub struct Door {
     listener: TcpListener,
     address: SocketAddr,
     pub(crate) admission: Admission,
+    pub(crate) trace_url: Option<Arc<str>>,
 }
 
 impl Door {
@@ -56,7 +57,8 @@ pub async fn open(settings: &Settings) -> Result<Door, StartError> {
     };
     let listener = listen(settings.address()).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Door { listener, address, admission })
+    let trace_url = settings.checked_trace_url()?.map(Arc::from);
+    Ok(Door { listener, address, admission, trace_url })
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -55,7 +55,9 @@ pub async fn serve(door: Door, nats: Nats, shutdown: Shutdown, metrics: Metrics)
     let (newest, rounds) = watch::channel(None);
     let guard = Guard::new(door.address(), door.admission.clone());
     let past = SharedPast::default();
-    let app = App::new(view.clone(), past.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
+    let trace_url = door.trace_url.clone();
+    let mut app = App::new(view.clone(), past.clone(), Arc::clone(&cluster), guard, rounds, shutdown.token(), &metrics);
+    app.trace_url = trace_url;
     feed::start(&nats, &view, &cluster, &shutdown);
     let pulse = Pulse { view, cluster, streams: Arc::clone(&app.streams), arrivals: Arc::clone(&app.arrivals), newest, past };
     shutdown.spawn("dashboard-pulse", pulse.run(shutdown.token()));

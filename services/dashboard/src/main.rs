@@ -38,6 +38,10 @@ struct Flags {
     #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
     #[serde(skip_serializing_if = "Option::is_none")]
     local_token_file: Option<PathBuf>,
+    /// Where the page of a job links to for its trace, such as http://127.0.0.1:16686/trace/{trace_id}
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_url: Option<String>,
 }
 
 #[tokio::main]

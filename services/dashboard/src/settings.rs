@@ -24,6 +24,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// The same for a dashboard that lets in the user who runs it without a token: holds the token for all others on this machine.
     pub local_token_file: Option<PathBuf>,
+    /// Where a trace is looked at: a URL with `{trace_id}` in it. The page of a job links there.
+    pub trace_url: Option<String>,
 }
 
 /// Who is let in.
@@ -37,9 +39,12 @@ pub(crate) struct Admission {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: DEFAULT_PORT, bind: IpAddr::V4(Ipv4Addr::LOCALHOST), token_file: None, local_token_file: None }
+        Self { port: DEFAULT_PORT, bind: IpAddr::V4(Ipv4Addr::LOCALHOST), token_file: None, local_token_file: None, trace_url: None }
     }
 }
+
+/// Stands in [`Settings::trace_url`] for the id of a trace.
+pub(crate) const TRACE_ID_PLACE: &str = "{trace_id}";
 
 /// Why the dashboard does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,8 @@ pub enum StartError {
     OpenToOthers(IpAddr),
     #[error("this system does not tell the dashboard which user connects to it: give --token-file")]
     OwnerUnknown,
+    #[error("invalid --trace-url {0}: give a URL that begins with http:// or https:// and has {PLACE} in it", PLACE = TRACE_ID_PLACE)]
+    TraceUrl(String),
     #[error("the token file {path} {problem}")]
     Token { path: PathBuf, problem: String },
 }
@@ -93,7 +100,18 @@ impl Settings {
 
     /// Refuses settings with which no one could be let in, or everyone would be.
     pub fn check(&self) -> Result<(), StartError> {
+        self.checked_trace_url()?;
         self.admission().map(drop)
+    }
+
+    /// Links of the page must lead to the web, not run a script.
+    pub(crate) fn checked_trace_url(&self) -> Result<Option<&str>, StartError> {
+        let Some(url) = &self.trace_url else { return Ok(None) };
+        let leads_to_the_web = url.starts_with("http://") || url.starts_with("https://");
+        if !leads_to_the_web || !url.contains(TRACE_ID_PLACE) {
+            return Err(StartError::TraceUrl(url.clone()));
+        }
+        Ok(Some(url))
     }
 
     /// Reads the token and refuses to be open to other machines, or to other users of this one, without one.
@@ -154,6 +172,17 @@ mod tests {
         }
         let strict = Settings { token_file: shared.local_token_file.clone(), ..Settings::default() };
         assert!(!strict.admission_where(true).unwrap().owner, "who names a token wants it from everyone");
+    }
+
+    #[test]
+    fn a_trace_url_is_of_the_web_and_has_a_place_for_the_id() {
+        let with = |url: &str| Settings { trace_url: Some(url.into()), ..Settings::default() };
+        let jaeger = with("http://127.0.0.1:16686/trace/{trace_id}");
+        assert_eq!(jaeger.checked_trace_url().unwrap(), jaeger.trace_url.as_deref());
+        for bad in ["javascript:alert(1)//{trace_id}", "http://127.0.0.1:16686/trace/", ""] {
+            assert!(with(bad).check().unwrap_err().to_string().contains("{trace_id}"), "{bad}");
+        }
+        assert_eq!(Settings::default().checked_trace_url().unwrap(), None);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use faultline_protocol::codec::Message;
-use faultline_protocol::messages::{ChaosAbort, ChaosList, ChaosListQuery, ChaosReply, ChaosRequest, KillReply, KillRequest};
+use faultline_protocol::messages::{
+    ChaosAbort, ChaosList, ChaosListQuery, ChaosReply, ChaosRequest, KillReply, KillRequest, ProcessesQuery, ProcessesReply,
+};
 use faultline_protocol::subjects;
 use faultline_runtime::connect::{Nats, RequestError};
 
@@ -55,6 +57,11 @@ impl<'a> Up<'a> {
     /// Kills one process, now; answered once it has happened.
     pub async fn kill(self, request: &KillRequest) -> Result<KillReply, ClientError> {
         self.ask(subjects::CHAOS_KILL, request).await
+    }
+
+    /// Its processes, and the last lines of their logs.
+    pub async fn processes(self, query: &ProcessesQuery) -> Result<ProcessesReply, ClientError> {
+        self.ask(subjects::UP_PROCESSES, query).await
     }
 
     async fn ask<Q: Message, A: Message>(self, subject: &'static str, question: &Q) -> Result<A, ClientError> {

@@ -32,6 +32,8 @@ pub const CHAOS_KILL: &str = "chaos.kill";
 pub const CHAOS_RUN: &str = "chaos.run";
 pub const CHAOS_ABORT: &str = "chaos.abort";
 pub const CHAOS_LIST: &str = "chaos.list";
+/// Processes and the last lines of their logs, answered by `faultline up`.
+pub const UP_PROCESSES: &str = "up.processes";
 pub const CHAOS_PROGRESS_ALL: &str = "chaos.progress.*";
 /// What executors of `service:NAME` jobs answer: `exec.<NAME>`.
 pub const EXEC_ALL: &str = "exec.*";

@@ -67,6 +67,12 @@ fn of_job(job: JobId) -> (TraceId, SpanId) {
     (TraceId(trace), SpanId((trace as u64) | 1))
 }
 
+/// The id of a job's trace as viewers of traces write it.
+pub fn id_of(job: JobId) -> String {
+    let (TraceId(trace), _) = of_job(job);
+    format!("{trace:032x}")
+}
+
 /// The same as the header `traceparent` of <https://www.w3.org/TR/trace-context/>, for those who do not know that rule.
 pub fn traceparent(job: JobId) -> String {
     let (TraceId(trace), SpanId(root)) = of_job(job);
@@ -243,6 +249,7 @@ mod tests {
         let (trace, root) = of_job(job);
         assert_eq!((trace, root), (TraceId(job.pack().to_u128()), SpanId(7)));
         assert_eq!(traceparent(job), "00-018bcfe5680000000000000000000007-0000000000000007-01");
+        assert_eq!(id_of(job), "018bcfe5680000000000000000000007");
         assert_eq!(of_job(JobId::new(1, 8)).1, SpanId(9), "a span's id is never 0");
         let of_pack: BTreeSet<u128> = (0..256).map(|idx| of_job(JobId::of(job.pack(), idx, 256)).0.0).collect();
         assert!(of_pack.len() == 256 && !of_pack.contains(&trace.0), "each job of a pack has a trace of its own");

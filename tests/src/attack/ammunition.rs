@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use async_nats::HeaderMap;
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ, HEADER_JOB_STATE, HEADER_KIND, HEADER_TRACEPARENT, HEADER_VERSION};
 use faultline_protocol::messages::{
-    AssignBatch, ChaosRequest, FaultOrder, KillAttempts, KillRequest, LedgerSnapshot, NodeRegistration, SyncOrder, Verdict,
+    AssignBatch, ChaosRequest, FaultOrder, KillAttempts, KillRequest, LedgerSnapshot, NodeRegistration, ProcessesQuery, SyncOrder, Verdict,
 };
 use faultline_runtime::clock::unix_ms;
 use rand::seq::IndexedRandom as _;
@@ -53,7 +53,7 @@ const fn target(name: &'static str, subject: &'static str, kinds: &'static [&'st
 }
 
 /// Everything that some process listens to and a key can publish, but RESULTS.
-const TARGETS: [Target; 36] = [
+const TARGETS: [Target; 37] = [
     target("job.q", "job.q.{priority}.{token}.{id}", &["queued-job"], None),
     target("job.q", "job.q.{priority}.sleep.{token}", &["queued-job", "open-marker"], None),
     target("job.done", "job.done.{id}", &["open-marker", "terminal-record"], None),
@@ -80,6 +80,7 @@ const TARGETS: [Target; 36] = [
     target("chaos", "chaos.run", &["chaos-request"], Some(reads::<ChaosRequest>)),
     target("chaos", "chaos.abort", &["chaos-abort"], None),
     target("chaos", "chaos.list", &["chaos-list-query"], None),
+    target("up", "up.processes", &["processes-query"], Some(reads::<ProcessesQuery>)),
     target("chaos", "chaos.progress.{token}", &["chaos-progress"], None),
     target("exec", "exec.{token}", &["ping"], None),
     target("exec", "exec.reply.{id}", &["ping"], None),

@@ -9,7 +9,7 @@ use faultline_engine::job::{JobId, JobSpec, Priority};
 use faultline_engine::scheduler::WouldFit;
 use faultline_protocol::messages::{
     CancelAnswer, CancelOutcome, CancelReply, ChaosAbort, ChaosList, ChaosReply, ChaosRequest, DrainSetting, FaultOrder, JobView,
-    KillReply, KillRequest, Query, QueryReply, RateSetting, WouldFitQuery,
+    KillReply, KillRequest, ProcessesQuery, ProcessesReply, Query, QueryReply, RateSetting, WouldFitQuery,
 };
 use faultline_runtime::metrics::Metrics;
 use futures::future::BoxFuture;
@@ -49,6 +49,9 @@ pub(crate) struct FakeCluster {
     /// What `up` answers to a kill; none: there is no `up`.
     pub(crate) kill_reply: Mutex<Option<KillReply>>,
     pub(crate) kills: Mutex<Vec<KillRequest>>,
+    /// What `up` tells of its processes; none: there is no `up`.
+    pub(crate) processes: Mutex<Option<ProcessesReply>>,
+    pub(crate) asked_processes: Mutex<Vec<ProcessesQuery>>,
 }
 
 impl FakeCluster {
@@ -164,6 +167,14 @@ impl Cluster for FakeCluster {
             self.kills.lock().unwrap().push(request);
             let reply = self.kill_reply.lock().unwrap().clone();
             reply.ok_or_else(|| ClusterError::NoExperiments("no service listens on chaos.kill".into()))
+        })
+    }
+
+    fn processes(&self, query: ProcessesQuery) -> BoxFuture<'_, Result<ProcessesReply, ClusterError>> {
+        Box::pin(async move {
+            self.asked_processes.lock().unwrap().push(query);
+            let reply = self.processes.lock().unwrap().clone();
+            reply.ok_or_else(|| ClusterError::NoExperiments("no service listens on up.processes".into()))
         })
     }
 

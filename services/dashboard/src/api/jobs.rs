@@ -56,6 +56,9 @@ pub(crate) struct JobDetail {
     /// Present while no scheduler answers: since when, in Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale_since_ms: Option<u64>,
+    /// Where its trace is looked at; absent unless `trace_url` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_url: Option<String>,
 }
 
 /// Jobs, newest first or sorted
@@ -93,7 +96,7 @@ pub(crate) async fn one(State(app): State<App>, JobPath(job): JobPath) -> Result
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let losses = app.view.read().losses(&view);
-    Ok(Json(JobDetail { job: view, source, losses, messages, messages_error, stale_since_ms }))
+    Ok(Json(JobDetail { job: view, source, losses, messages, messages_error, stale_since_ms, trace_url: app.trace_of(job) }))
 }
 
 /// The job, from whom, and since when no scheduler answers.

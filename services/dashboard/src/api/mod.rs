@@ -16,6 +16,7 @@ mod messaging;
 mod nodes;
 mod params;
 mod past;
+mod processes;
 mod recording;
 mod resubmit;
 mod session;
@@ -71,6 +72,7 @@ static ROUTES: LazyLock<(Router<App>, String)> = LazyLock::new(|| {
         .routes(routes!(chaos::run))
         .routes(routes!(chaos::abort))
         .routes(routes!(messaging::messaging))
+        .routes(routes!(processes::processes))
         .routes(routes!(control::stats))
         .routes(routes!(control::rate, control::set_rate))
         .routes(routes!(events::events))

@@ -8,7 +8,7 @@ use faultline_client::incidents::MAX_INCIDENTS;
 use faultline_engine::job::options::DEFAULT_GPU_MILLI;
 use faultline_engine::job::{Demand, GPU_MILLI, JobRef, MAX_GPUS, Priority, is_token};
 use faultline_engine::node::Health;
-use faultline_protocol::messages::{EventKind, JobState, Level, WouldFitQuery};
+use faultline_protocol::messages::{EventKind, JobState, Level, MAX_LOG_LINES, ProcessesQuery, WouldFitQuery};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
@@ -27,6 +27,7 @@ pub(crate) const MAX_EVENT_LIMIT: usize = 1000;
 const MAX_TEXT_CHARS: usize = 100;
 /// How far back the past is shown by default.
 const DEFAULT_WINDOW_S: usize = 900;
+const DEFAULT_LOG_LINES: usize = 100;
 const MAX_NAMES: usize = 1_000;
 /// How much a recording holds by default, and at most.
 const DEFAULT_RECORDED_MS: u64 = 600_000;
@@ -291,6 +292,22 @@ impl IncidentsParams {
         let limit = pairs.bounded("limit", 20, MAX_INCIDENTS)?;
         pairs.finish()?;
         Ok(Self { limit })
+    }
+}
+
+/// `GET /api/v1/processes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProcessesParams {
+    pub(crate) query: ProcessesQuery,
+}
+
+impl ProcessesParams {
+    pub(crate) fn decode(mut pairs: Pairs) -> Result<Self, ApiError> {
+        let lines = pairs.bounded("lines", DEFAULT_LOG_LINES, MAX_LOG_LINES as usize)?;
+        let (process, level) = (pairs.token("process")?, pairs.named::<Level>("level")?);
+        pairs.finish()?;
+        let lines = u32::try_from(lines).unwrap_or(MAX_LOG_LINES);
+        Ok(Self { query: ProcessesQuery { process, level, lines } })
     }
 }
 

@@ -5,6 +5,7 @@ mod breaking;
 mod explain;
 mod goodput;
 mod past;
+mod processes;
 mod submission;
 
 use std::sync::Arc;

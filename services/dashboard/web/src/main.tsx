@@ -6,6 +6,7 @@ import './style/index.css';
 import { link, now, start, startRecording } from './lib/connection';
 import { zone } from './lib/format';
 import { instant, isRecording } from './lib/instant';
+import { canNotify, notifies, setNotifies, watchIncidents } from './lib/notify';
 import { followAddress } from './lib/past';
 import { openRecording } from './lib/recording';
 import { catchLinks, path } from './lib/route';
@@ -16,21 +17,22 @@ import { Events } from './pages/events';
 import { Incident, Incidents } from './pages/incidents';
 import { JobPage } from './pages/job';
 import { Jobs } from './pages/jobs';
-import { Messaging } from './pages/messaging';
 import { Nodes } from './pages/nodes';
 import { Overview } from './pages/overview';
 import { pastPage } from './pages/past';
+import { System } from './pages/system';
 import { Timeline } from './pages/timeline';
 import { DemoCaption } from './ui/demo';
 import { Drawer } from './ui/drawer';
 import { Glossary, glossaryOpen } from './ui/glossary';
 import { Header, PageTitle } from './ui/header';
+import { Lessons, openLessons } from './ui/lessons';
 import { Empty, Failed } from './ui/parts';
 import { onKey, Shortcuts } from './ui/shortcuts';
 import { SignIn } from './ui/sign-in';
 import { Strip } from './ui/strip';
 import { TimeBar } from './ui/time-bar';
-import { Toast } from './ui/toast';
+import { Toast, toast } from './ui/toast';
 
 function Page() {
   const here = path.value;
@@ -55,8 +57,11 @@ function Page() {
       return <Incidents />;
     case '/compare':
       return <Compare />;
+    case '/system':
+    case '/system/messaging':
+    // Its address of before.
     case '/messaging':
-      return <Messaging />;
+      return <System />;
     default:
       return (
         <>
@@ -104,6 +109,14 @@ function App() {
       </main>
       <footer class="page">
         <span class="quiet num">Times are local: {zone(now.value)}</span>
+        {canNotify && (
+          <button class="link" aria-pressed={notifies.value} onClick={() => void setNotifies(!notifies.peek()).then((text) => toast(text))}>
+            Notify of incidents: {notifies.value ? 'on' : 'off'}
+          </button>
+        )}
+        <button class="link" onClick={openLessons}>
+          Lessons
+        </button>
         <button class="link" onClick={() => (glossaryOpen.value = true)}>
           Glossary
         </button>
@@ -113,6 +126,7 @@ function App() {
           </a>
         )}
       </footer>
+      <Lessons />
       <Drawer />
       <Shortcuts />
       <Glossary />
@@ -129,5 +143,5 @@ if (isRecording) {
   startRecording();
   void openRecording();
 } else {
-  void signInByLink().then(start).then(followAddress);
+  void signInByLink().then(start).then(followAddress).then(watchIncidents);
 }

@@ -19,7 +19,7 @@ pub const SYSTEM: &str = "SYS";
 const QUEUE_STREAMS: [&str; 4] = [streams::JOBS, streams::ADVISORY, "KV_LEASE", "KV_CLAIMS"];
 
 /// Requests that a service answers, rather than a stream. What is in neither group is published without an answer.
-const ANSWERED: [&str; 8] = [
+const ANSWERED: [&str; 9] = [
     subjects::SCHED_QUERY,
     subjects::SCHED_CANCEL,
     "ctl.*.ping",
@@ -27,6 +27,7 @@ const ANSWERED: [&str; 8] = [
     subjects::CHAOS_RUN,
     subjects::CHAOS_ABORT,
     subjects::CHAOS_LIST,
+    subjects::UP_PROCESSES,
     // Answered with a receipt where the executor asks for one.
     subjects::EXEC_REPLY_ALL,
 ];

@@ -148,11 +148,11 @@ pub const ROWS: [Row; 8] = [
         write_buckets: &[streams::KV_HEALTH],
         ..NOTHING
     },
-    // `faultline up` itself, once it runs: it kills processes, carries out experiments, reads what came of them, and writes down who did what.
+    // `faultline up` itself, once it runs: it kills processes, carries out experiments, tells of its processes, reads what came of them, and writes down who did what.
     Row {
         user: UP,
         publish: &["fault.ev.*", "node.ev.*", subjects::CHAOS_PROGRESS_ALL, subjects::SCHED_QUERY, "ctl.*.fault", "ctl.*.ping"],
-        subscribe: &[subjects::CHAOS_KILL, subjects::CHAOS_RUN, subjects::CHAOS_ABORT, subjects::CHAOS_LIST],
+        subscribe: &[subjects::CHAOS_KILL, subjects::CHAOS_RUN, subjects::CHAOS_ABORT, subjects::CHAOS_LIST, subjects::UP_PROCESSES],
         follow_streams: &[streams::RESULTS, streams::EVENTS, streams::DEAD],
         get_buckets: &[streams::KV_LEDGER],
         ..NOTHING
@@ -169,7 +169,7 @@ pub const ROWS: [Row; 8] = [
     },
     Row {
         user: "dashboard",
-        publish: operator_publishes![subjects::CHAOS_KILL],
+        publish: operator_publishes![subjects::CHAOS_KILL, subjects::UP_PROCESSES],
         subscribe: &[
             subjects::HEARTBEAT_ALL,
             subjects::GOODBYE_ALL,

@@ -15,15 +15,14 @@ use tokio::time::Instant;
 
 use super::acts::Acts;
 use super::admin::AdminPorts;
-use super::history::{History, OWN_NAME};
-use super::lines::NATS;
+use super::history::{History, NATS, OWN_NAME};
 use super::links::{LinkError, Links};
 use super::orders::{Order, Reply};
 use super::scale::{self, worker_index, worker_name};
 use super::services::{Plan, stop_order};
 use super::settings::MAX_WORKERS;
 use super::signal::KillSignal;
-use super::supervisor::{Reached, Service, Signal, State, Stop, Supervisor, is_stopped};
+use super::supervisor::{ChildStatus, Reached, Service, Signal, State, Stop, Supervisor, is_stopped};
 use super::who;
 use crate::experiment::fault::Fault;
 
@@ -86,6 +85,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// How long `up` has run, and its processes.
+    pub(crate) fn statuses(&self) -> (Duration, Vec<ChildStatus>) {
+        (self.started.elapsed(), self.supervisor.statuses())
+    }
+
     /// How a child ended the last time, if it did.
     pub(crate) fn last_exit(&self, name: &str) -> Option<String> {
         self.supervisor.statuses().into_iter().find(|status| status.name == name)?.last_exit
@@ -99,7 +103,10 @@ impl Cluster {
     /// Carries out an order of a user of this machine.
     pub(crate) async fn handle(&self, order: Order, user: &str) -> Reply {
         match order {
-            Order::Status => Reply::Status { uptime_s: self.started.elapsed().as_secs(), services: self.supervisor.statuses() },
+            Order::Status => {
+                let (uptime, services) = self.statuses();
+                Reply::Status { uptime_s: uptime.as_secs(), services }
+            }
             Order::Scale { workers } if workers > MAX_WORKERS => Reply::Failed { reason: format!("at most {MAX_WORKERS} workers") },
             Order::Scale { workers } => self.scale(workers, &who::by(SCALE_COMMAND, user)).await,
             Order::Kill { service, signal, via } => match self.kill(&service, signal, &who::by(&via, user)).await {

@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 
 /// As what `up` signs its events.
 pub(crate) const OWN_NAME: &str = "up";
+/// The name under which the NATS server runs; its lines look different.
+pub(crate) const NATS: &str = "nats";
 /// The history holds an hour: what could not be written for so long would be dropped there too.
 const WRITE_LIMIT: Duration = Duration::from_secs(3600);
 

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use faultline_runtime::clock::unix_ms;
 use faultline_runtime::config::LogFormat;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::OWN_NAME;
+use super::history::{NATS, OWN_NAME};
+use super::tail::Tail;
 
 const LINES_WAITING: usize = 8192;
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The longest name of a service that there is, so that a later one does not shift the column.
 const NAME_WIDTH: usize = "fault-detector".len();
-/// The name under which the NATS server runs; its lines look different.
-pub(crate) const NATS: &str = "nats";
 
 /// How lines are shown.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,7 @@ pub(crate) struct Lines {
     sender: mpsc::Sender<String>,
     dropped: Arc<AtomicU64>,
     look: Look,
+    tail: Arc<Tail>,
 }
 
 /// Says when everything has been written.
@@ -59,7 +60,12 @@ impl Lines {
             }
             let _ = written.send(());
         });
-        (Self { sender, dropped: Arc::default(), look }, Written(wait))
+        (Self { sender, dropped: Arc::default(), look, tail: Arc::default() }, Written(wait))
+    }
+
+    /// The last lines of each process.
+    pub(crate) fn tail(&self) -> Arc<Tail> {
+        Arc::clone(&self.tail)
     }
 
     /// Follows one child's output until it ends.
@@ -80,8 +86,9 @@ impl Lines {
         if self.look.color { format!("\x1b[1;4m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Shows one line.
+    /// Keeps one line, and shows it.
     pub(crate) fn say(&self, name: &str, text: &str) {
+        self.tail.push(name, text, unix_ms());
         let Some(line) = render(name, text, self.look) else { return };
         if self.sender.try_send(line).is_err() {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;

@@ -22,4 +22,6 @@ pub mod settings;
 pub mod signal;
 pub mod state;
 pub mod supervisor;
+mod tail;
+mod telling;
 pub mod who;

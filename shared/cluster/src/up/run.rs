@@ -10,7 +10,7 @@ use anyhow::Context;
 use faultline_engine::words::plural;
 use faultline_runtime::clock_check::keep_time;
 use faultline_runtime::config::{self, Common, LogFormat};
-use faultline_runtime::connect;
+use faultline_runtime::connect::{self, Nats};
 use faultline_runtime::shutdown::Shutdown;
 use faultline_runtime::{clock, telemetry};
 use tokio::net::TcpStream;
@@ -28,6 +28,7 @@ use super::services::{self, Plan};
 use super::settings::UpSettings;
 use super::state::{DataLock, RunningState};
 use super::supervisor::Supervisor;
+use super::telling::Telling;
 use crate::error::Error;
 use crate::experiment::service::Experiments;
 use crate::nats_server::keys;
@@ -179,9 +180,10 @@ async fn start_and_serve(
     let keep_time = keep_time(nats.clone());
     let caretaker = Caretaker { cluster: Arc::clone(cluster), nats: nats.clone(), servers, data_dir: data_dir.clone() };
     cluster.start_services(nats.clone())?;
-    if let Some(started) = start_experiments(plan, cluster).await {
+    let own = connect_as_up(plan, cluster).await;
+    if let Some(nats) = own.clone() {
         // There is one start.
-        let _ = experiments.set(started);
+        let _ = experiments.set(Experiments::new(Arc::clone(cluster), nats));
     }
     // The first one who writes stays; without the user `up` it is the one that provisions.
     cluster.write_history_to(&nats);
@@ -197,6 +199,7 @@ async fn start_and_serve(
     tokio::join!(
         desk::serve(listener, desk, shutdown.token()),
         serve_experiments,
+        tell_of_processes(plan, cluster, lines, own),
         announce(plan, dashboard_url, lines),
         caretaker.run(shutdown.token()),
         keep_time
@@ -204,15 +207,25 @@ async fn start_and_serve(
     Ok(())
 }
 
-/// What answers requests for experiments. A server that was set up without this user runs everything else.
-async fn start_experiments(plan: &Plan, cluster: &Arc<Cluster>) -> Option<Arc<Experiments>> {
+/// Answers what is asked of the processes, over the connection that also answers requests for experiments.
+async fn tell_of_processes(plan: &Plan, cluster: &Arc<Cluster>, lines: &Lines, own: Option<Nats>) {
+    let Some(nats) = own else { return };
+    let log_dir = std::path::absolute(plan.common.log_dir.clone().unwrap_or_default()).unwrap_or_default();
+    let telling = Telling { cluster: Arc::clone(cluster), tail: lines.tail(), log_dir };
+    if let Err(error) = telling.serve(nats).await {
+        tracing::error!(%error, "no longer telling of processes and their logs");
+    }
+}
+
+/// The connection on which experiments and processes are asked about. A server that was set up without this user runs everything else.
+async fn connect_as_up(plan: &Plan, cluster: &Arc<Cluster>) -> Option<Nats> {
     match connect_as(plan, UP).await {
         Ok(nats) => {
             cluster.write_history_to(&nats);
-            Some(Experiments::new(Arc::clone(cluster), nats))
+            Some(nats)
         }
         Err(error) => {
-            tracing::warn!(%error, "no experiments: `faultline nats-config` writes a configuration with the user `up`");
+            tracing::warn!(%error, "no experiments, and the page cannot show processes: `faultline nats-config` writes a configuration with the user `up`");
             None
         }
     }

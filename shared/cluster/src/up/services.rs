@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use faultline_runtime::config::{Common, LogFormat};
 
-use super::lines::NATS;
+use super::history::NATS;
 use super::links::NATS_URL_FLAG;
 use super::scale::{first_node, worker_name};
 use super::settings::UpSettings;

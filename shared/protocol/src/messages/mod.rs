@@ -7,6 +7,7 @@ pub mod exec;
 mod goodput;
 mod jobs;
 mod nodes;
+mod processes;
 mod query;
 mod record;
 mod work;
@@ -25,6 +26,7 @@ pub use events::{ClusterEvent, EventBatch, EventKind, FaultCause, FaultDepth, Fa
 pub use goodput::GoodputHistory;
 pub use jobs::{DeadLetter, JobState, LedgerSnapshot, LedgerState, OpenMarker, QueuedJob, TerminalRecord};
 pub use nodes::{Goodbye, Heartbeat, NodeRegistration, RunningBrief, Verdict};
+pub use processes::{LogLine, MAX_LOG_LINE_BYTES, MAX_LOG_LINES, ProcessState, ProcessView, ProcessesQuery, ProcessesReply};
 pub use query::{
     CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterStats, JobView, MAX_QUERY_ROWS, NodeView, Query, QueryReply,
     WouldFitQuery,

@@ -66,6 +66,7 @@ async fn careless_services(server: &Server) -> Vec<Client> {
         ("up", subjects::CHAOS_RUN),
         ("up", subjects::CHAOS_ABORT),
         ("up", subjects::CHAOS_LIST),
+        ("up", subjects::UP_PROCESSES),
         ("worker", "exec.reply.*"),
         ("worker", "$SRV.INFO"),
         ("executor", "$SRV.INFO"),

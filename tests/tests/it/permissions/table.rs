@@ -50,6 +50,7 @@ const PUBLISH: &[(&str, &str)] = &[
     ("chaos.run", "dashboard cli"),
     ("chaos.abort", "dashboard cli"),
     ("chaos.list", "dashboard cli"),
+    ("up.processes", "dashboard"),
     ("chaos.progress.01", "up"),
     ("exec.greet", "worker"),
     ("exec.cancel.01", "worker"),
@@ -204,6 +205,7 @@ const SUBSCRIBE: &[(&str, &str)] = &[
     ("chaos.run", "up"),
     ("chaos.abort", "up"),
     ("chaos.list", "up"),
+    ("up.processes", "up"),
     ("chaos.progress.*", "dashboard cli"),
     ("exec.*", "executor"),
     ("exec.greet", "executor"),
@@ -248,8 +250,17 @@ const SUBSCRIBE: &[(&str, &str)] = &[
 ];
 
 /// Requests that a service answers.
-pub(crate) const ANSWERED: [&str; 8] =
-    ["sched.query", "sched.cancel", "ctl.worker-01.ping", "chaos.kill", "chaos.run", "chaos.abort", "chaos.list", "exec.reply.01"];
+pub(crate) const ANSWERED: [&str; 9] = [
+    "sched.query",
+    "sched.cancel",
+    "ctl.worker-01.ping",
+    "chaos.kill",
+    "chaos.run",
+    "chaos.abort",
+    "chaos.list",
+    "up.processes",
+    "exec.reply.01",
+];
 
 /// The account that stores what is published on a subject.
 pub(crate) fn stored_in(subject: &str) -> Option<&'static str> {

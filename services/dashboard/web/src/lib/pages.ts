@@ -8,5 +8,5 @@ export const PAGES = [
   ['/chaos', 'Chaos'],
   ['/incidents', 'Incidents'],
   ['/events', 'Events'],
-  ['/messaging', 'Messaging'],
+  ['/system', 'System'],
 ] as const;

@@ -37,10 +37,14 @@ function takeRangeAlong(path: string, query: URLSearchParams): void {
   if (RANGED.has(path) && ![...RANGE, 'at'].some((name) => query.has(name))) for (const [name, value] of range) query.set(name, value);
 }
 
+/** A lesson goes on, whatever page one looks at meanwhile. */
+const LESSON = ['lesson', 'guess', 'began', 'on', 'learned'] as const;
+
 export function go(to: string): void {
   const { pathname, search } = new URL(to, 'http://page');
   const query = new URLSearchParams(search);
   takeRangeAlong(pathname, query);
+  for (const name of LESSON) if (here().query.has(name) && !query.has(name)) query.set(name, here().query.get(name)!);
   if (instant.peek() !== null && !query.has('t')) query.set('t', String(Math.round(instant.peek()!)));
   const next = address(pathname, query.toString());
   if (isRecording) location.hash = next;

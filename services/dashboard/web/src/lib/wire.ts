@@ -715,6 +715,8 @@ export type JobDetail = JobView & {
   source: JobSource;
   /** Present while no scheduler answers: since when, in Unix milliseconds. */
   stale_since_ms?: number | null;
+  /** Where its trace is looked at; absent unless `trace_url` is set. */
+  trace_url?: string | null;
 };
 /** A job's id: a ULID, and `-` with its index if its pack has more than one job. */
 export type JobId = string;
@@ -803,6 +805,15 @@ export interface Load {
   throttled: boolean;
   /** Mean over the GPUs that report it, 0 to 100. */
   utilisation_percent?: number | null;
+}
+/** One line of a log. */
+export interface LogLine {
+  /** When `up` read it, in Unix milliseconds. */
+  at_ms: number;
+  level?: Level | null;
+  process: string;
+  /** At most 500 bytes. */
+  text: string;
 }
 /** An attempt that broke off. */
 export interface Loss {
@@ -1067,6 +1078,36 @@ export interface ProcessSignalled {
   service: string;
   /** Such as `SIGKILL`. */
   signal: string;
+}
+/** How a process is. */
+export type ProcessState = 'running' | 'waiting' | 'stopping';
+/** One process that `up` runs. */
+export interface ProcessView {
+  errors: number;
+  /** How it ended the last time. */
+  last_exit?: string | null;
+  name: string;
+  /** What it does, such as `leads, epoch 7`, or why it is not ready. */
+  note: string;
+  /** None while it does not run. */
+  pid?: number | null;
+  /** Whether it can do its work, as its `/readyz` says; none for a process without one, and while it does not run. */
+  ready?: boolean | null;
+  /** How often it was started again. */
+  restarts: number;
+  state: ProcessState;
+  uptime_ms: number;
+  /** Lines of warnings and errors among those that are kept of it. */
+  warnings: number;
+}
+/** The answer to `up.processes`. */
+export interface ProcessesReply {
+  /** Oldest first. */
+  lines: LogLine[];
+  /** The folder of the log files, on the machine of `up`. */
+  log_dir: string;
+  processes: ProcessView[];
+  uptime_ms: number;
 }
 /** A rate with a name. */
 export interface RatePreset {

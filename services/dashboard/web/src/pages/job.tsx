@@ -59,6 +59,11 @@ export function JobPage({ id }: { id: string }) {
           <a class="button" href={`/timeline?at=${job.submitted_at_ms}&job=${job.id}`}>
             On the timeline
           </a>
+          {job.trace_url && (
+            <a class="button" href={job.trace_url} target="_blank" rel="noreferrer">
+              <Icon name="link" size={12} /> Trace
+            </a>
+          )}
           <button disabled={!job.submission} onClick={resubmit}>
             Submit again
           </button>

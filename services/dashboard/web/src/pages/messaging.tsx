@@ -3,7 +3,6 @@
 import { get } from '../lib/api';
 import { bytes, clock, count, plural } from '../lib/format';
 import type { BucketFigures, ConsumerFigures, Messaging as Data, StreamFigures } from '../lib/wire';
-import { PageTitle } from '../ui/header';
 import { useLoad } from '../ui/hooks';
 import { Command, Empty, Failed, Loading, Panel } from '../ui/parts';
 import { Table, type Column } from '../ui/table';
@@ -21,9 +20,8 @@ export function Messaging() {
   const data = loaded.data;
   return (
     <>
-      <div class="page-head">
-        <PageTitle>Messaging</PageTitle>
-        <span class="sub num">
+      <div class="row">
+        <span class="quiet num">
           {data
             ? `${plural(data.streams.length, 'stream')}, ${plural(data.buckets.length, 'bucket')}`
             : ''}

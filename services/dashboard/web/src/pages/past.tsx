@@ -26,10 +26,11 @@ export function pastPage(here: string): JSX.Element | null {
       return <Events />;
     case 'chaos':
       return <Chaos />;
+    case 'system':
     case 'messaging':
       return (
-        <Page title="Messaging">
-          <NotKept what="The figures of JetStream are not kept">They are only known of now.</NotKept>
+        <Page title="System">
+          <NotKept what="Processes, logs, and the figures of JetStream are not kept">They are only known of now.</NotKept>
         </Page>
       );
     default:

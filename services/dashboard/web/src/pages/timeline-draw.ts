@@ -143,7 +143,7 @@ function drawBar(ctx: CanvasRenderingContext2D, placed: Placed, look: Look): voi
   }
   if (bar.outcome === 'running') drawOpenEnd(ctx, right, top);
   if (width > 46) drawName(ctx, bar.name, Math.max(left, LABEL_WIDTH) + 5, top, right, hollow ? colour('--ink') : colour('--bar-ink'));
-  if (BROKEN.has(bar.outcome)) drawCross(ctx, right, top + BAR_HEIGHT / 2);
+  if (BROKEN.has(bar.outcome)) drawCross(ctx, right, top + BAR_HEIGHT / 2, bar.outcome === 'lost');
   ctx.globalAlpha = 1;
 }
 
@@ -173,19 +173,22 @@ function drawOpenEnd(ctx: CanvasRenderingContext2D, right: number, top: number):
   }
 }
 
-function drawCross(ctx: CanvasRenderingContext2D, x: number, y: number): void {
+/** A cross where a fault broke an attempt off, a single stroke where it failed by itself. */
+function drawCross(ctx: CanvasRenderingContext2D, x: number, y: number, byFault: boolean): void {
   for (const [stroke, width] of [
     [colour('--surface'), 5],
-    [colour('--bad'), 2.2],
+    [colour(byFault ? '--bad' : '--warn'), 2.2],
   ] as const) {
     ctx.strokeStyle = stroke;
     ctx.lineWidth = width;
     ctx.lineCap = 'round';
     ctx.beginPath();
-    ctx.moveTo(x - 4, y - 4);
-    ctx.lineTo(x + 4, y + 4);
     ctx.moveTo(x + 4, y - 4);
     ctx.lineTo(x - 4, y + 4);
+    if (byFault) {
+      ctx.moveTo(x - 4, y - 4);
+      ctx.lineTo(x + 4, y + 4);
+    }
     ctx.stroke();
   }
   ctx.lineCap = 'butt';

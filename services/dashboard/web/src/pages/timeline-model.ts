@@ -149,10 +149,12 @@ export function rowAt(model: Model, y: number): Row | null {
   return rowsBetween(model, y, y).find((row) => y >= row.top && y < row.top + row.height) ?? null;
 }
 
+/** A time with its seconds, and a gap. */
+const LABEL_ROOM_PX = 100;
 const STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000];
 
 export function ticksOf(scale: Scale): { at: number; step: number }[] {
-  const room = Math.max(2, Math.floor((scale.width - LABEL_WIDTH) / 96));
+  const room = Math.max(2, (scale.width - LABEL_WIDTH) / LABEL_ROOM_PX);
   const step = STEPS_MS.find((candidate) => (scale.to - scale.from) / candidate <= room) ?? 3_600_000;
   const ticks = [];
   for (let at = Math.ceil(scale.from / step) * step; at <= scale.to; at += step) ticks.push({ at, step });

@@ -312,9 +312,14 @@ function Legend() {
       {item('running', 'running (torn end)')}
       {item('committed', 'done')}
       <span>
-        <i style={{ background: 'var(--bar-failed)' }} />
+        <i style={{ background: 'var(--bar-lost)' }} />
         <Icon name="dead" size={11} class="is-bad" />
-        interrupted or failed
+        interrupted by a fault
+      </span>
+      <span>
+        <i style={{ background: 'var(--bar-failed)' }} />
+        <Icon name="slash" size={11} class="is-warn" />
+        failed by itself
       </span>
       <span>
         <i class="hollow" />

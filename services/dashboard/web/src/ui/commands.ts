@@ -1,5 +1,6 @@
 // What can be done by typing it into the search field: go to a page, change the display, give an order to a node.
 
+import { canNotify, notifies, setNotifies } from '../lib/notify';
 import { PAGES } from '../lib/pages';
 import { go } from '../lib/route';
 import { signedIn, signOut } from '../lib/session';
@@ -7,8 +8,9 @@ import { index, paused, setPaused } from '../lib/store';
 import { setTheme, theme, type Theme } from '../lib/theme';
 import { breakNode, drain } from './give';
 import { glossaryOpen } from './glossary';
+import { openLessons } from './lessons';
 import { shortcutsOpen } from './shortcuts';
-import { order } from './toast';
+import { order, toast } from './toast';
 
 export interface Command {
   title: string;
@@ -27,6 +29,8 @@ const ORDERS: Record<string, (node: string) => void> = {
 function displays(): Command[] {
   const themes = (['auto', 'dark', 'light'] as Theme[]).filter((name) => name !== theme.peek());
   return [
+    { title: 'Lessons', run: openLessons },
+    ...(canNotify ? [{ title: `${notifies.peek() ? 'Stop notifying' : 'Notify'} of incidents`, run: () => void setNotifies(!notifies.peek()).then((text) => toast(text)) }] : []),
     { title: 'Compare two instants', run: () => go('/compare') },
     { title: 'Submit jobs', run: () => go('/jobs?submit=yes') },
     { title: paused.peek() ? 'Resume the display' : 'Pause the display', run: () => setPaused(!paused.peek()) },

@@ -13,7 +13,7 @@ import { order } from './toast';
 const killing = signal(false);
 
 /** The node whose worker runs the most jobs. */
-function busiest(): string | null {
+export function busiest(): string | null {
   const { workers, worker_of: workerOf, nodes } = index.peek();
   const shown = frame.peek();
   if (!shown) return null;

@@ -5,15 +5,17 @@ import { DRAINING, FAULTED, HEALTH_NAMES, STATE_MASK, readingAt, type Frame } fr
 import { hatching } from './hatch';
 import { spotOf, type Layout } from './heat-layout';
 
-export type Mode = 'utilisation' | 'memory' | 'temperature' | 'state';
+export type Mode = 'utilisation' | 'memory' | 'temperature' | 'jobs' | 'state';
 
 export const STEPS = 7;
 /** Degrees Celsius at both ends of the ramp: idle and where GPUs throttle. */
 export const COLD_C = 30;
 export const HOT_C = 90;
+/** As many running jobs, or more, have the last step of the ramp. */
+export const MANY_JOBS = 8;
 
 /** Where the reading of a mode stands among a node's bytes. */
-const PLACES = { utilisation: 0, memory: 1, temperature: 2 } as const;
+const PLACES = { utilisation: 0, memory: 1, temperature: 2, jobs: 4 } as const;
 
 const ALIVE = 0;
 const SUSPECT = 1;
@@ -23,6 +25,7 @@ export const rampName = (mode: Mode) => (mode === 'temperature' ? '--warm-' : '-
 
 function stepOf(mode: Mode, cells: Uint8Array, at: number): number {
   if (mode === 'state') return 0;
+  if (mode === 'jobs') return Math.min(STEPS - 1, Math.ceil(((cells[at + PLACES.jobs] ?? 0) * (STEPS - 1)) / MANY_JOBS));
   const reading = readingAt(cells, at + PLACES[mode]) ?? 0;
   const share = mode === 'temperature' ? (reading - COLD_C) / (HOT_C - COLD_C) : reading / 200;
   return Math.max(0, Math.min(STEPS - 1, Math.floor(share * STEPS)));
@@ -30,6 +33,8 @@ function stepOf(mode: Mode, cells: Uint8Array, at: number): number {
 
 export function valueText(mode: Mode, cells: Uint8Array, at: number): string {
   if (mode === 'state') return HEALTH_NAMES[(cells[at + 3] ?? LEFT) & STATE_MASK] ?? 'left';
+  // How many run stands beside it anyway.
+  if (mode === 'jobs') return cells[at + PLACES.jobs] ? '' : 'idle';
   const reading = readingAt(cells, at + PLACES[mode]);
   if (reading === null) return 'not reported';
   return mode === 'temperature' ? `${reading} °C` : `${Math.round(reading / 2)} %`;

@@ -7,7 +7,7 @@ import { paletteVersion } from '../lib/theme';
 import { cellAt, DRAINING, FAULTED, LATE, THROTTLED, type Cell } from '../lib/frame';
 import { fixed, plural } from '../lib/format';
 import { useDrawing, useWidth } from './hooks';
-import { COLD_C, HeatPainter, HOT_C, rampName, STEPS, type Mode } from './heat-paint';
+import { COLD_C, HeatPainter, HOT_C, MANY_JOBS, rampName, STEPS, type Mode } from './heat-paint';
 import { layoutOf, nodeAt } from './heat-layout';
 import { HeatArcs } from './heat-motion';
 import { Empty, NodesLoading, Panel, Segmented, State, Twin } from './parts';
@@ -16,6 +16,7 @@ const MODES = [
   ['utilisation', 'Utilisation'],
   ['memory', 'Memory'],
   ['temperature', 'Temperature'],
+  ['jobs', 'Jobs'],
   ['state', 'State'],
 ] as const;
 const modeOf = (text: string): Mode => (MODES.some(([mode]) => mode === text) ? (text as Mode) : 'utilisation');
@@ -147,6 +148,14 @@ function HeatTip({ name, cell, x, y, width }: { name: string; cell: Cell | null;
   );
 }
 
+/** What the first and the last step of a ramp stand for. */
+const ENDS: Record<Exclude<Mode, 'state'>, [string, string]> = {
+  utilisation: ['0 %', '100 %'],
+  memory: ['0 %', '100 %'],
+  temperature: [`${COLD_C} °C`, `${HOT_C} °C`],
+  jobs: ['no job', `${MANY_JOBS} jobs and more`],
+};
+
 function HeatLegend({ mode }: { mode: Mode }) {
   const ramp = Array.from({ length: STEPS }, (_, step) => <i key={step} style={{ background: `var(${rampName(mode)}${step})` }} />);
   return (
@@ -164,8 +173,7 @@ function HeatLegend({ mode }: { mode: Mode }) {
         </>
       ) : (
         <span>
-          {mode === 'temperature' ? `${COLD_C} °C` : '0 %'} <span class="ramp">{ramp}</span>{' '}
-          {mode === 'temperature' ? `${HOT_C} °C` : '100 %'}
+          {ENDS[mode][0]} <span class="ramp">{ramp}</span> {ENDS[mode][1]}
         </span>
       )}
       <span>

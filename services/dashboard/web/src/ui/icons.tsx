@@ -85,6 +85,7 @@ const SHAPES: Record<string, JSX.Element> = {
   ),
   download: <path d="M8 2.4v7.4M4.8 6.8 8 10l3.2-3.2M2.8 13.4h10.4" {...STROKE} />,
   changed: <path d="M3 5.4h9M9 2.4l3 3-3 3M13 10.6H4M7 7.6l-3 3 3 3" {...STROKE} />,
+  slash: <path d="m12.4 3.6-8.8 8.8" {...STROKE} stroke-width={2.6} />,
   stop: <rect x="3.4" y="3.4" width="9.2" height="9.2" rx="1.4" fill="currentColor" />,
   link: <path d="M6.6 9.4 13 3M9 2.8h4.2V7M11.6 9.4v3.2a1 1 0 0 1-1 1H3.4a1 1 0 0 1-1-1V5.4a1 1 0 0 1 1-1h3.2" {...STROKE} />,
   network: (

@@ -11,8 +11,8 @@ import type { Marker } from '../lib/wire';
 import { useWidth } from './hooks';
 import { Icon } from './icons';
 
-/** As wide as a thumb needs. */
-const BIN_PX = 26;
+/** As wide as a thumb needs, and a number of two digits beside its shape. */
+const BIN_PX = 38;
 const NAME_PX = 140;
 /** So many events of a bin stand in its name; the timeline has all. */
 const MOST_NAMED = 8;

@@ -11,7 +11,7 @@ import { useModal } from './hooks';
 
 export const shortcutsOpen = signal(false);
 
-const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', i: '/incidents', e: '/events', m: '/messaging' };
+const PLACES: Record<string, string> = { o: '/', n: '/nodes', j: '/jobs', t: '/timeline', c: '/chaos', i: '/incidents', e: '/events', s: '/system', m: '/system/messaging' };
 const LIST: [string[], string][] = [
   [['/'], 'Search for a node, a job, or a command; also Ctrl-K'],
   [['p'], 'Pause or resume the display; in the past: play'],
@@ -26,6 +26,7 @@ const LIST: [string[], string][] = [
   [['g', 'c'], 'Chaos'],
   [['g', 'i'], 'Incidents'],
   [['g', 'e'], 'Events'],
+  [['g', 's'], 'System: processes and logs'],
   [['g', 'm'], 'Messaging'],
   [['Esc'], 'Close the drawer or the dialog'],
   [['?'], 'This list'],

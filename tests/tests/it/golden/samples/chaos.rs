@@ -1,9 +1,9 @@
-//! The messages of experiments.
+//! The messages of experiments, and of the processes that `up` runs.
 
 use faultline_protocol::messages::{
     ChaosAbort, ChaosBaseline, ChaosKind, ChaosKindInfo, ChaosList, ChaosListQuery, ChaosOutcome, ChaosPhase, ChaosProgress, ChaosReply,
-    ChaosReport, ChaosRequest, ChaosSample, ClauseResult, KillReply, KillRequest, Measurements, PhaseFigures, ProcessBack,
-    ProcessSignalled, Spread,
+    ChaosReport, ChaosRequest, ChaosSample, ClauseResult, KillReply, KillRequest, Level, LogLine, Measurements, PhaseFigures, ProcessBack,
+    ProcessSignalled, ProcessState, ProcessView, ProcessesQuery, ProcessesReply, Spread,
 };
 
 use super::sample::{Sample, T, sample};
@@ -83,6 +83,23 @@ fn measured() -> Measurements {
     }
 }
 
+fn processes() -> ProcessesReply {
+    let process = ProcessView {
+        name: "scheduler-1".into(),
+        state: ProcessState::Running,
+        pid: Some(1234),
+        uptime_ms: 61_000,
+        restarts: 1,
+        last_exit: Some("signal 9".into()),
+        ready: Some(true),
+        note: "leads, epoch 7".into(),
+        warnings: 2,
+        errors: 0,
+    };
+    let line = LogLine { process: "scheduler-1".into(), at_ms: T, level: Some(Level::Warn), text: "the lease is late".into() };
+    ProcessesReply { processes: vec![process], lines: vec![line], log_dir: "/home/user/logs".into(), uptime_ms: 62_000 }
+}
+
 fn report() -> ChaosReport {
     ChaosReport {
         run: RUN.into(),
@@ -140,6 +157,8 @@ pub(super) fn all() -> Vec<Sample> {
         sample("refused", ChaosReply::Refused { reason: "another experiment runs".into() }),
         sample("", ChaosAbort { run: Some(RUN.into()), by: "cli".into() }),
         sample("", ChaosListQuery { limit: 20 }),
+        sample("", ProcessesQuery { process: Some("worker-03".into()), level: Some(Level::Warn), lines: 100 }),
+        sample("", processes()),
         sample("", ChaosList { kinds: vec![info], running: Some(progress(None)), runs: vec![report()] }),
         sample("", progress(Some(report()))),
     ]
