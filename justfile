@@ -72,10 +72,15 @@ test-containers:
 test-browser *ARGS:
     @exec scripts/test-browser.sh "$@"
 
-# Every page in both themes, from a live cluster in which things break, into docs/screenshots.
+# Every page in both themes, from a live cluster in which things break, and the demo as a moving picture, into docs/screenshots; only the latter with `moving`.
 [no-exit-message]
-screenshots:
-    @exec scripts/screenshots.sh
+screenshots *WHAT:
+    @exec scripts/screenshots.sh "$@"
+
+# What the page costs a browser and its service over time: --minutes 60, --workers 8, --nodes-per-worker 125. Prints a line a minute.
+[no-exit-message]
+measure-page *ARGS:
+    @exec scripts/measure-page.sh "$@"
 
 # Formatting, spelling, unused and forbidden dependencies, clippy, documentation.
 [no-exit-message]

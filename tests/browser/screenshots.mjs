@@ -1,4 +1,4 @@
-// Every page in both themes, from a live cluster in which things break. Run by scripts/screenshots.sh, which names the folder.
+// Every page in both themes, on a desk and on a phone, from a live cluster in which things break. Run by scripts/screenshots.sh, which names the folder.
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -87,17 +87,22 @@ try {
   mkdirSync(folder, { recursive: true });
   await makeHistory(cluster);
   for (const theme of ['light', 'dark']) {
+    const killedMs = Date.now();
     const job = await breakSomething(cluster);
     const pages = {
       overview: '/',
       timeline: '/timeline?span=150000',
+      compare: `/compare?a=${killedMs - 2000}&b=${Date.now() - 1500}`,
+      lesson: '/?lesson=worker&guess=2',
       nodes: '/nodes',
       node: '/nodes?inspect=gpu-node-02',
       jobs: '/jobs',
       job: `/jobs/${job.id}`,
       chaos: '/chaos',
       events: '/events?level=info',
-      messaging: '/messaging',
+      incidents: '/incidents',
+      system: '/system',
+      messaging: '/system/messaging',
     };
     const page = await browser.page(cluster.url, { theme });
     for (const [name, path] of Object.entries(pages)) {
@@ -107,6 +112,14 @@ try {
       await page.screenshot({ path: join(folder, `${name}-${theme}.png`) });
     }
     await page.context().close();
+    const phone = await browser.page(cluster.url, { theme, width: 390, height: 844 });
+    for (const [name, path] of Object.entries({ overview: '/', timeline: '/timeline?span=60000', events: '/events?level=info', incidents: '/incidents' })) {
+      await phone.goto(cluster.url + path);
+      await phone.locator('.connection[data-link="live"]').waitFor();
+      await sleep(SETTLE_MS);
+      await phone.screenshot({ path: join(folder, `phone-${name}-${theme}.png`) });
+    }
+    await phone.context().close();
   }
 } finally {
   await browser.stop();

@@ -24,8 +24,8 @@ export class Browser {
   }
 
   /** A page whose complaints are gathered in `page.complaints`; `ready` is what must be there first. */
-  async page(url, { theme = 'light', width = 1440, height = 900, ready = '.connection[data-link="live"]', mayFail = /ERR_CONNECTION_REFUSED|WebSocket connection/ } = {}) {
-    const context = await this.chromium.newContext({ viewport: { width, height }, colorScheme: theme });
+  async page(url, { theme = 'light', width = 1440, height = 900, scale = 1, ready = '.connection[data-link="live"]', mayFail = /ERR_CONNECTION_REFUSED|WebSocket connection/ } = {}) {
+    const context = await this.chromium.newContext({ viewport: { width, height }, deviceScaleFactor: scale, colorScheme: theme });
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
     page.complaints = [];
