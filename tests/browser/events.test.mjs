@@ -41,3 +41,13 @@ test('events older than the newest thousand are a click away', async () => {
   await page.getByRole('button', { name: 'Newest' }).click();
   assert.doesNotMatch(page.url(), /until=/);
 });
+
+test('on a phone what happened is on the screen, and nothing to its side', async () => {
+  await on.cluster.ask('fault', 'gpu-node-02', 'slow', '--for', '1s');
+  const page = await on.open('/events?kind=fault_began', { width: 390, height: 844 });
+  const what = log(page).filter({ hasText: 'gpu-node-02' }).first().getByText(/slow/);
+  await what.waitFor();
+  const { x, width } = await what.boundingBox();
+  assert.ok(x >= 0 && x + width <= 390, `it reaches from ${x} to ${x + width}`);
+  assert.deepEqual(await violations(page), []);
+});

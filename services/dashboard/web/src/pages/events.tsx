@@ -1,5 +1,6 @@
 // The log of the cluster: filters are asked of the service, what comes live is added, and only visible rows exist.
 
+import { signal } from '@preact/signals';
 import { get, query } from '../lib/api';
 import { clock, count, instant, words } from '../lib/format';
 import { inspect, param, setParams } from '../lib/route';
@@ -203,7 +204,20 @@ function Histogram({ rows }: { rows: NumberedEvent[] }) {
   );
 }
 
+/** On a phone what happened comes first: two lines a row, and nothing to the side. */
+const narrow = matchMedia('(max-width: 640px)');
+const isNarrow = signal(narrow.matches);
+narrow.addEventListener('change', () => (isNarrow.value = narrow.matches));
+const NARROW_COLUMNS = '62px minmax(0, 1fr)';
+
 export function EventTable({ rows }: { rows: NumberedEvent[] }) {
+  const list = { rows, height: 'min(72vh, 1000px)', label: 'Events', keyOf: (event: NumberedEvent) => event.seq };
+  if (isNarrow.value)
+    return (
+      <Panel title="Log" flush>
+        <VirtualList {...list} rowHeight={56} columns={NARROW_COLUMNS} render={(event) => <NarrowRow event={event} />} />
+      </Panel>
+    );
   return (
     <Panel title="Log" flush>
       <div class="scroll-x">
@@ -216,29 +230,43 @@ export function EventTable({ rows }: { rows: NumberedEvent[] }) {
             <span>Node</span>
             <span>What happened</span>
           </div>
-          <VirtualList
-            rows={rows}
-            rowHeight={32}
-            height="min(72vh, 1000px)"
-            label="Events"
-            keyOf={(event) => event.seq}
-            columns={COLUMNS}
-            render={(event) => <Row event={event} />}
-          />
+          <VirtualList {...list} rowHeight={32} columns={COLUMNS} render={(event) => <Row event={event} />} />
         </div>
       </div>
     </Panel>
   );
 }
 
+function When({ event, tenths }: { event: NumberedEvent; tenths: boolean }) {
+  return (
+    <a href={instantLink(event)} title="Show on the timeline">
+      <time dateTime={new Date(event.at_ms).toISOString()} title={instant(event.at_ms)}>
+        {clock(event.at_ms, tenths)}
+      </time>
+    </a>
+  );
+}
+
+function NarrowRow({ event }: { event: NumberedEvent }) {
+  return (
+    <>
+      <When event={event} tenths={false} />
+      <div class="stack tight">
+        <span class={`clip ${toneOfEvent(event)}`}>
+          <Icon name={shapeOf(event.kind)} size={12} /> {words(event.kind)} {event.node ?? ''}
+        </span>
+        <span class="clip" title={event.detail}>
+          {event.detail}
+        </span>
+      </div>
+    </>
+  );
+}
+
 function Row({ event }: { event: NumberedEvent }) {
   return (
     <>
-      <a href={instantLink(event)} title="Show on the timeline">
-        <time dateTime={new Date(event.at_ms).toISOString()} title={instant(event.at_ms)}>
-          {clock(event.at_ms, true)}
-        </time>
-      </a>
+      <When event={event} tenths />
       <span>
         <State of={event.level} />
       </span>
