@@ -125,6 +125,11 @@ scenarios *N:
 bench-dashboard *ARGS:
     @exec scripts/bench.sh bench_dashboard "$@"
 
+# One scenario on a live cluster and in the lab, differences judged: some seven minutes. Arguments go to `faultline lab cross-check`.
+[no-exit-message]
+cross-check *ARGS:
+    @exec scripts/run.sh lab cross-check "$@"
+
 # How fast the lab is: months of jobs, a year of faults, a million jobs; on openb too when `just traces` has fetched it.
 [no-exit-message]
 bench-lab *TRACES: build

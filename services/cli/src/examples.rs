@@ -177,6 +177,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("faultline lab repro ettr", "one result"), ("faultline lab repro all --full --traces traces", "all of them with every seed")],
     ),
     ("lab policies", &[("faultline lab policies", "placements, ties, orders, and ways to block")]),
+    (
+        "lab cross-check",
+        &[
+            ("faultline lab cross-check", "the scenario that comes with the program: some seven minutes"),
+            ("faultline lab cross-check --show >mine.toml", "its file, to change"),
+            ("faultline lab cross-check mine.toml --seeds 1..2 -o json", "with two seeds, for a program"),
+        ],
+    ),
     ("lab replay-decisions", &[("faultline lab replay-decisions decisions", "the terms of all leaders that were recorded there")]),
     ("lab presets", &[("faultline lab presets", "the questions"), ("faultline lab presets spares >mine.toml", "a file to change")]),
     (

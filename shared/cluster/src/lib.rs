@@ -8,4 +8,5 @@ pub mod experiment;
 pub mod nats_server;
 pub mod provision;
 pub mod scenario;
+pub mod timed;
 pub mod up;

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod cluster;
+pub mod cross_check;
 pub mod experiment;
 pub mod external;
 pub mod faults;

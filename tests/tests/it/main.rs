@@ -8,6 +8,7 @@ mod bad_input;
 mod clocks;
 mod command;
 mod consumers;
+mod cross_check;
 mod demo;
 mod disk_full;
 mod executors;

@@ -2,6 +2,7 @@
 //! judged and drawn, is in `shared/lab`; here are files, the progress bar, signals, and exit codes.
 
 mod compare;
+mod cross_check;
 mod files;
 mod fill;
 mod import;
@@ -46,6 +47,8 @@ pub(crate) enum LabCommand {
     },
     /// Fill a cluster with tasks that never end, and measure how much of its GPUs a policy can allocate
     Fill(fill::FillFlags),
+    /// Run one scenario on a throwaway cluster and in the lab, and compare; exit code 5 when one figure differs
+    CrossCheck(cross_check::CrossCheckFlags),
     /// Play recordings of what leaders were told to the same engine, and compare decision by decision
     ReplayDecisions(replay_decisions::ReplayFlags),
 }
@@ -61,6 +64,7 @@ pub(crate) async fn run(out: &Output, command: &LabCommand) -> Result<(), Failur
         LabCommand::Policies => lists::policies(out),
         LabCommand::Presets { name } => lists::presets(out, name.as_deref()),
         LabCommand::Fill(flags) => fill::run(out, flags),
+        LabCommand::CrossCheck(flags) => cross_check::run(out, flags).await,
         LabCommand::ReplayDecisions(flags) => replay_decisions::run(out, flags),
     }
 }

@@ -60,7 +60,7 @@ pub use gpu_slot::GpuSlot;
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
 pub use place::WaitingReasons;
-pub use planning::{machine_of, task_class_of, turn_of};
+pub use planning::{machine_of, planner_settings, task_class_of, turn_of};
 pub use policy::PolicyName;
 pub use sync::{PendingMessage, SyncPart, SyncedNode};
 pub use violation::Violation;

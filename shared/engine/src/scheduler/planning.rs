@@ -7,10 +7,14 @@ use super::policy::PolicyName;
 use crate::job::{Demand, JobId, JobSpec, Priority};
 use crate::node::NodeSpec;
 
-/// Of equal nodes the lowest name is taken, so that the order in which nodes registered decides nothing.
+/// What a live scheduler's planner is made with. Of equal nodes the lowest name is taken, so that the order in which nodes registered decides nothing.
+pub fn planner_settings(policy: PolicyName, seed: u64) -> Settings {
+    Settings { policy: policy.in_planner(), tie: TieRule::ByName, seed, ..Settings::default() }
+}
+
 pub(super) fn new_planner(policy: PolicyName, seed: u64) -> Planner {
-    let settings = Settings { policy: policy.in_planner(), tie: TieRule::ByName, seed, ..Settings::default() };
-    Planner::new(&settings).unwrap_or_else(|invalid| unreachable!("a policy that can be set needs no other settings: {invalid}"))
+    Planner::new(&planner_settings(policy, seed))
+        .unwrap_or_else(|invalid| unreachable!("a policy that can be set needs no other settings: {invalid}"))
 }
 
 pub(super) fn task_class(spec: &JobSpec) -> TaskClass {

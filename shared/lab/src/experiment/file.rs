@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use faultline_engine::fault::FaultPreset;
 use faultline_planner::{Blocking, OrderName, Scores, TieRule};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_path_to_error::Segment;
 use toml::de::DeTable;
@@ -347,16 +348,29 @@ const STAND_INS: [(&str, fn() -> toml::Value); 13] = [
 ];
 
 /// What became of a text.
-pub(super) struct Read {
+pub(super) struct Read<T> {
     /// `None` when too little of it makes sense.
-    pub(super) file: Option<File>,
+    pub(super) file: Option<T>,
     pub(super) problems: Vec<Problem>,
     /// Paths that were taken out, or for which something stands in.
     pub(super) replaced: Vec<String>,
 }
 
+/// Reads an experiment's text.
+pub(super) fn read(text: &str) -> Read<File> {
+    let Read { file, problems, replaced } = read_any(text);
+    Read { file: file.map(|file| in_order(file, &Lines::of(text))), problems, replaced }
+}
+
+/// Reads a text of which everything must fit, or says in the order of its lines what does not.
+pub(crate) fn read_as<T: DeserializeOwned>(text: &str) -> Result<T, Vec<Problem>> {
+    let Read { file, mut problems, .. } = read_any(text);
+    problems.sort_by_key(|problem| problem.line);
+    file.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 /// Reads the text, and says everything that does not fit: what is wrong is told and taken out, or something stands in for it, until the rest fits.
-pub(super) fn read(text: &str) -> Read {
+fn read_any<T: DeserializeOwned>(text: &str) -> Read<T> {
     let (_, errors) = DeTable::parse_recoverable(text);
     let mut values: toml::Table = match toml::from_str(text) {
         Ok(values) => values,
@@ -372,7 +386,7 @@ pub(super) fn read(text: &str) -> Read {
     let (mut problems, mut replaced) = (Vec::new(), Vec::new());
     loop {
         let error = match serde_path_to_error::deserialize(toml::Value::Table(values.clone())) {
-            Ok(file) => return Read { file: Some(in_order(file, &lines)), problems, replaced },
+            Ok(file) => return Read { file: Some(file), problems, replaced },
             Err(error) => error,
         };
         let path: Vec<String> = error.path().iter().filter_map(part).collect();

@@ -92,7 +92,7 @@ impl Sizes {
 }
 
 /// Thousandths of GPUs: a share below one, or a whole number.
-pub(super) fn gpu_milli(text: &str) -> Option<u32> {
+pub(crate) fn gpu_milli(text: &str) -> Option<u32> {
     let milli = text.parse::<f64>().ok().filter(|gpus| (0.001..=1_000_000.0).contains(gpus)).map(|gpus| (gpus * 1_000.0).round() as u32)?;
     (milli < 1_000 || milli % 1_000 == 0).then_some(milli)
 }

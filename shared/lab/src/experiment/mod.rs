@@ -13,6 +13,10 @@ mod problem;
 mod queues;
 mod values;
 
+pub(crate) use file::read_as;
+pub(crate) use jobs::gpu_milli;
+pub(crate) use problem::Lines;
+
 pub use expect::Expect;
 pub use file::{
     Choice, ClusterTable, Estimate, ExpectTable, FaultsTable, File, Generator, JobTable, JobsTable, NodesTable, PolicyTable, RepairTable,

@@ -15,18 +15,18 @@ pub struct Problem {
 }
 
 /// Where things stand in a text that is TOML.
-pub(super) struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     text: &'a str,
     whole: Option<DeTable<'a>>,
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         Self { text, whole: DeTable::parse(text).ok().map(toml::Spanned::into_inner) }
     }
 
     /// A complaint about a field. `path` has keys, and positions in lists, separated by points.
-    pub(super) fn problem(&self, path: &str, problem: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, path: &str, problem: impl Into<String>) -> Problem {
         Problem { line: self.line_of(path), field: path.to_owned(), problem: problem.into() }
     }
 
