@@ -7,6 +7,8 @@ use faultline_engine::scheduler::PolicyName;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::{Lines, Problem, Seeds, Span, gpu_milli, read_as};
+use crate::read::{self, ReadSettings, Source};
+use crate::workload::Job;
 
 const MAX_WORKERS: u32 = 64;
 const MAX_NODES_PER_WORKER: u32 = 16;
@@ -48,7 +50,7 @@ fn one() -> u32 {
     1
 }
 
-/// `[workload]`: `jobs` that are drawn, or a list of them.
+/// `[workload]`: `jobs` that are drawn, a trace, or a list.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadTable {
@@ -59,6 +61,10 @@ pub struct WorkloadTable {
     pub duration: Option<(Span, Span)>,
     /// How often each number of GPUs comes.
     pub gpus: Option<BTreeMap<String, f64>>,
+    /// A trace of single tasks, in any format that the lab reads.
+    pub file: Option<String>,
+    /// Submissions and durations of the trace are multiplied by it.
+    pub scale: Option<f64>,
     #[serde(default)]
     pub job: Vec<JobTable>,
 }
@@ -142,17 +148,42 @@ impl File {
     }
 }
 
-/// Reads a file's text: all that is wrong with it, in the order of its lines, or the scenario.
-pub fn parse(text: &str) -> Result<File, Vec<Problem>> {
-    let file: File = read_as(text)?;
+/// Reads a file's text: all that is wrong with it, in the order of its lines, or the scenario. `read` gives the bytes of the trace that it names.
+pub fn parse(text: &str, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Result<File, Vec<Problem>> {
+    let mut file: File = read_as(text)?;
     let lines = Lines::of(text);
     let mut found = Found { lines: &lines, problems: Vec::new() };
     found.within("cluster.workers", file.cluster.workers, 1, MAX_WORKERS);
     found.within("cluster.nodes_per_worker", file.cluster.nodes_per_worker, 1, MAX_NODES_PER_WORKER);
     found.workload(&file);
     found.faults(&file);
+    if let Some(name) = file.workload.file.clone() {
+        match trace(&name, file.workload.scale.unwrap_or(1.0), read) {
+            Ok(jobs) if found.traced(&file, &jobs) => file.workload.job = jobs,
+            Ok(_) => {}
+            Err(problem) => found.add("workload.file", problem),
+        }
+    }
     found.problems.sort_by_key(|problem| problem.line);
     if found.problems.is_empty() { Ok(file) } else { Err(found.problems) }
+}
+
+/// The jobs of a trace, whatever became of them there: they run to their end.
+fn trace(name: &str, scale: f64, read: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Result<Vec<JobTable>, String> {
+    let bytes = read(name).map_err(|why| format!("{name} cannot be read: {why}"))?;
+    let source = Source::from_bytes(name, bytes).map_err(|error| error.to_string())?;
+    let workload = read::jobs(&source, None, &ReadSettings::default()).map_err(|error| error.to_string())?.workload;
+    let scaled = |ms: u64| Span { ms: (ms as f64 * scale).round() as u64 };
+    let job = |job: &Job| {
+        let class = &workload.classes[job.class as usize];
+        let gpus = f64::from(class.gpus) * f64::from(class.gpu_milli) / 1_000.0;
+        let is_single = job.tasks == 1;
+        let table = JobTable { at: scaled(job.submit_ms), duration: scaled(job.work_ms), gpus, models: class.models.clone() };
+        is_single
+            .then_some(table)
+            .ok_or_else(|| format!("{name} has a job of {} tasks: the live cluster cannot place gangs; leave it out", job.tasks))
+    };
+    workload.jobs.iter().map(job).collect()
 }
 
 struct Found<'a> {
@@ -199,20 +230,31 @@ impl Found<'_> {
     }
 
     fn workload(&mut self, file: &File) {
-        let WorkloadTable { jobs, within, duration, gpus, job } = &file.workload;
-        match (jobs, job.is_empty()) {
-            (None, true) => self.add("workload", "nothing given: write `jobs`, or one `[[workload.job]]` or more"),
-            (Some(_), false) => self.add("workload.jobs", "only one of `jobs` and `[[workload.job]]` makes sense: take the other out"),
-            (Some(jobs), true) => {
-                self.within("workload.jobs", *jobs, 1, MAX_JOBS);
-                for (name, is_given) in [("within", within.is_some()), ("duration", duration.is_some()), ("gpus", gpus.is_some())] {
-                    if !is_given {
-                        self.add("workload.jobs", format!("drawn jobs need `{name}`; add it"));
-                    }
+        let WorkloadTable { jobs, within, duration, gpus, file: trace, scale, job } = &file.workload;
+        let given = [("jobs", jobs.is_some()), ("file", trace.is_some()), ("job", !job.is_empty())];
+        match given.iter().filter(|(_, is_given)| *is_given).map(|(name, _)| *name).collect::<Vec<_>>().as_slice() {
+            [_] => {}
+            [] => self.add("workload", "nothing given: write `jobs`, `file`, or one `[[workload.job]]` or more"),
+            [.., last] => {
+                self.add(
+                    &format!("workload.{last}"),
+                    "only one of `jobs`, `file`, and `[[workload.job]]` makes sense: take the others out",
+                );
+            }
+        }
+        if let Some(jobs) = jobs {
+            self.within("workload.jobs", *jobs, 1, MAX_JOBS);
+            for (name, is_given) in [("within", within.is_some()), ("duration", duration.is_some()), ("gpus", gpus.is_some())] {
+                if !is_given {
+                    self.add("workload.jobs", format!("drawn jobs need `{name}`; add it"));
                 }
             }
-            (None, false) if job.len() > MAX_JOBS as usize => self.add("workload.job", format!("more than {MAX_JOBS} jobs: take some out")),
-            (None, false) => {}
+        }
+        if job.len() > MAX_JOBS as usize {
+            self.add("workload.job", format!("more than {MAX_JOBS} jobs: take some out"));
+        }
+        if scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
+            self.add("workload.scale", "out of range: write a number above 0, such as 0.001");
         }
         if let Some(within) = within {
             self.span("workload.within", *within, 1);
@@ -231,6 +273,25 @@ impl Found<'_> {
             self.span(&format!("workload.job.{at}.duration"), job.duration, 1);
             self.gpus(&format!("workload.job.{at}.gpus"), &job.gpus.to_string(), file);
         }
+    }
+
+    /// Whether the live cluster can run a trace's jobs in the time that there is.
+    fn traced(&mut self, file: &File, jobs: &[JobTable]) -> bool {
+        let before = self.problems.len();
+        if jobs.is_empty() || jobs.len() > MAX_JOBS as usize {
+            self.add("workload.file", format!("it has {} jobs: use 1 to {MAX_JOBS}", jobs.len()));
+        }
+        if let Some(late) = jobs.iter().find(|job| job.at.ms.max(job.duration.ms) > LONGEST_MS || job.duration.ms == 0) {
+            let longest = Span { ms: LONGEST_MS };
+            self.add(
+                "workload.file",
+                format!("a job comes at {} and runs {}: write a `scale` that makes it 1 ms to {longest}", late.at, late.duration),
+            );
+        }
+        if let Some(most) = jobs.iter().map(|job| job.gpus).max_by(f64::total_cmp) {
+            self.gpus("workload.file", &most.to_string(), file);
+        }
+        self.problems.len() == before
     }
 
     fn faults(&mut self, file: &File) {

@@ -3,12 +3,16 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::setup::Handover;
 
+fn no_file(name: &str) -> Result<Vec<u8>, String> {
+    Err(format!("no {name}"))
+}
+
 fn default() -> File {
-    parse(DEFAULT).unwrap_or_else(|problems| panic!("{problems:?}"))
+    parse(DEFAULT, &no_file).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn problems(text: &str) -> Vec<String> {
-    parse(text).unwrap_err().iter().map(ToString::to_string).collect()
+    parse(text, &no_file).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -42,10 +46,30 @@ down = ["1 ms", "2 s"]
         "title = \"b\"\n[cluster]\nworkers = 1\n[workload]\njobs = 1\n[[workload.job]]\nat = \"1 s\"\nduration = \"2 s\"\ngpus = 1.5\n";
     let told = problems(both);
     assert!(
-        told[0].starts_with("line 5: workload.jobs: only one of") && told[1].starts_with("line 9: workload.job.0.gpus: invalid"),
+        told[0].starts_with("line 5: workload.jobs: drawn jobs need `within`") && told[3].starts_with("line 6: workload.job: only one of"),
         "{told:?}"
     );
+    assert!(told[4].starts_with("line 9: workload.job.0.gpus: invalid"), "{told:?}");
     assert!(problems("title = \"n\"\n[cluster]\nworkers = 1\n[workload]\n")[0].contains("nothing given"));
+}
+
+#[test]
+fn a_trace_is_compressed_into_minutes_and_gangs_are_refused() {
+    let text = "title = \"t\"\n[cluster]\nworkers = 1\n[workload]\nfile = \"jobs.csv\"\nscale = 0.001\n";
+    let rows = "submit_s,duration_s,gpu_milli,tasks\n0,7200,500,1\n3600,1800,4000,1\n";
+    let file = parse(text, &|_| Ok(rows.into())).unwrap();
+    let plan = Plan::draw(&file, 1).unwrap();
+    let jobs: Vec<(u64, u64, u32)> = plan.jobs.iter().map(|job| (job.at_ms, job.duration_ms, job.gpu_milli)).collect();
+    assert_eq!(jobs, [(0, 7_200, 500), (3_600, 1_800, 4_000)]);
+    let wrong = |text: &str, rows: &str| parse(text, &|_| Ok(rows.into())).unwrap_err()[0].to_string();
+    assert!(wrong(text, &rows.replace("4000,1", "4000,2")).starts_with("line 5: workload.file: jobs.csv has a job of 2 tasks"));
+    assert!(
+        wrong(&text.replace("0.001", "1"), rows).contains("a job comes at 0 ms and runs 2 h"),
+        "{}",
+        wrong(&text.replace("0.001", "1"), rows)
+    );
+    assert!(wrong(text, "submit_s,duration_s,gpu_milli\n0,60,16000\n").contains("16 GPUs are on no node: the largest has 8"));
+    assert!(problems(text)[0].contains("workload.file: jobs.csv cannot be read: no jobs.csv"));
 }
 
 #[test]
@@ -63,7 +87,7 @@ fn the_seed_decides_the_plan_and_events_are_kept_apart() {
         let placements = |start_ms, end_ms| play(&file, &plan, &at, Handover { start_ms, end_ms }).unwrap().placements;
         assert_eq!(placements(5, 10), placements(8, 17), "seed {seed}");
     }
-    let dense = parse(&DEFAULT.replace("120 ms", "30 s")).unwrap();
+    let dense = parse(&DEFAULT.replace("120 ms", "30 s"), &no_file).unwrap();
     assert!(!Plan { jobs: plan.jobs[..3].to_vec(), ..plan }.quiet(&dense).unwrap().jobs.is_empty());
 }
 

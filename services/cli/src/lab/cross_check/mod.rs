@@ -18,7 +18,7 @@ use faultline_lab::experiment::Seeds;
 use faultline_lab::{Handover, InvalidSetup};
 use serde::Serialize;
 
-use super::files::read_limited;
+use super::files::{beside, read_limited};
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
 use crate::output::Output;
@@ -81,7 +81,8 @@ pub(super) async fn run(out: &Output, flags: &CrossCheckFlags) -> Result<(), Fai
     if flags.show {
         return out.text(&text);
     }
-    let mut file = cross_check::parse(&text).map_err(|problems| {
+    let folder = flags.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let mut file = cross_check::parse(&text, &beside(folder)).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(|problem| format!("{name}: {problem}")).collect();
         Failure::Usage(lines.join("\n"))
     })?;
