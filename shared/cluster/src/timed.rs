@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The last events are written by then.
 const SETTLE: Duration = Duration::from_millis(1_500);
 const AUDIT_LIMIT: Duration = Duration::from_secs(15);
+/// What an ended job still holds is given back by then: the leader may have to hear of the end by the next heartbeats, or by a delivery.
+const RELEASED_WITHIN: Duration = Duration::from_secs(40);
 /// A submission is repeated for so long.
 const SUBMIT_WITHIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -91,6 +93,7 @@ pub async fn run(cluster: &OwnCluster, timetable: &Timetable, say: &dyn Fn(&str)
     let to_ms = unix_ms();
     say(&format!("all jobs have ended after {} s", started.elapsed().as_secs()));
     tokio::time::sleep(SETTLE).await;
+    let waiting = held_after(cluster, RELEASED_WITHIN).await?;
     seen.conclude().await?;
     Ok(History {
         from_ms,
@@ -100,9 +103,21 @@ pub async fn run(cluster: &OwnCluster, timetable: &Timetable, say: &dyn Fn(&str)
         events: events(cluster, from_ms).await.map_err(unread)?,
         measured: seen.observer.measure(from_ms, unix_ms()),
         nodes: Leader::of(nats).nodes().await?,
-        waiting: Leader::of(nats).active_jobs().await?.len() as u64,
+        waiting,
         audit: audit::run(nats, AUDIT_LIMIT).await?,
     })
+}
+
+/// How many jobs the leader still holds once that time has passed, or none sooner.
+async fn held_after(cluster: &OwnCluster, limit: Duration) -> Result<u64, Error> {
+    let give_up = Instant::now() + limit;
+    loop {
+        let held = Leader::of(&cluster.nats).active_jobs().await?.len() as u64;
+        if held == 0 || Instant::now() >= give_up {
+            return Ok(held);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn unread(error: ReadError) -> Error {

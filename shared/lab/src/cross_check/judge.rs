@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use faultline_engine::goodput::Class;
 use serde::Serialize;
 
-use super::play::{Seen, SeenJob};
+use super::play::{Placement, Seen, SeenJob};
 
 /// The tolerances.
 const MAKESPAN: f64 = 2.0;
@@ -102,13 +102,15 @@ fn sequence(quiet: Option<&Pair>) -> Row {
         return Row { live: None, virtual_: None, difference: None, verdict: Verdict::NotCompared, notes, ..row };
     };
     let (here, there) = (&live.placements, &virtual_.placements);
-    let differs = (0..here.len().max(there.len())).filter(|at| here.get(*at) != there.get(*at));
+    let differs =
+        (0..here.len().max(there.len())).filter(|at| !here.get(*at).zip(there.get(*at)).is_some_and(|(here, there)| here.is_same(there)));
     let words: Vec<String> = differs.map(|at| placement_words(at, live, virtual_)).collect();
     exact(figure, "placements", (here.len(), there.len()), words)
 }
 
 fn placement_words(at: usize, live: &Seen, virtual_: &Seen) -> String {
-    let told = |seen: &Seen| seen.placements.get(at).map_or("nothing".to_owned(), |(job, node)| format!("job {} on {node}", job + 1));
+    let words = |placed: &Placement| format!("job {} on {} at {:.3} s", placed.job + 1, placed.node, placed.at_ms as f64 / 1_000.0);
+    let told = |seen: &Seen| seen.placements.get(at).map_or("nothing".to_owned(), words);
     format!("placement {}: live {}, virtual {}", at + 1, told(live), told(virtual_))
 }
 
@@ -116,7 +118,7 @@ impl Pair {
     /// How many placements are the same from the first on, and the first that differs, in words.
     pub fn same_placements(&self) -> (usize, Option<String>) {
         let (here, there) = (&self.live.placements, &self.virtual_.placements);
-        let same = here.iter().zip(there).take_while(|(here, there)| here == there).count();
+        let same = here.iter().zip(there).take_while(|(here, there)| here.is_same(there)).count();
         let is_all = same == here.len() && same == there.len();
         (same, (!is_all).then(|| placement_words(same, &self.live, &self.virtual_)))
     }

@@ -14,7 +14,7 @@ mod tests;
 pub use file::{ClusterTable, DrawnKills, Faults, File, JobTable, KillTable, RunTable, VirtualTable, WorkloadTable, parse};
 pub use judge::{Judged, Pair, Row, Verdict, judge};
 pub use plan::{Down, Plan, PlannedJob, PlannedKill};
-pub use play::{Instants, Seen, SeenJob, machines, play};
+pub use play::{Instants, Placement, Seen, SeenJob, machines, play};
 
 /// The scenario that comes with the program.
 pub const DEFAULT: &str = include_str!("default.toml");

@@ -13,7 +13,7 @@ use crate::streams::{Purpose, stream};
 /// What is not known before a live run, and is supposed where events are kept apart.
 const SUPPOSED: Handover = Handover { start_ms: 5, end_ms: 10 };
 /// From the start of a worker's process until its nodes have registered.
-const BOOT_MS: u64 = 400;
+const BOOT_MS: u64 = 100;
 /// A workload that is too dense for its spacing is left as it is by then.
 const MAX_MOVES: usize = 20_000;
 

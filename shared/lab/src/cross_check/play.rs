@@ -34,8 +34,8 @@ pub struct Instants {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Seen {
     pub jobs: Vec<SeenJob>,
-    /// Jobs by number and nodes by name, in the order of the decisions.
-    pub placements: Vec<(usize, String)>,
+    /// In the order of the decisions.
+    pub placements: Vec<Placement>,
     /// For each fault of a worker, the time to the first verdict on a node of it.
     pub detection_ms: Vec<u64>,
     /// For each interrupted attempt, the time from the fault to the next placement.
@@ -44,6 +44,23 @@ pub struct Seen {
     pub unreleased: Vec<String>,
     /// Share of the capacity by class of GPU time; `None` where it was not accounted for.
     pub classes: Option<BTreeMap<&'static str, f64>>,
+}
+
+/// A job was placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub at_ms: u64,
+    /// Its number, from 0.
+    pub job: usize,
+    /// The node's name.
+    pub node: String,
+}
+
+impl Placement {
+    /// Whether it is the same decision, whenever it was taken.
+    pub fn is_same(&self, other: &Placement) -> bool {
+        (self.job, &self.node) == (other.job, &other.node)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,7 +135,10 @@ fn seen(file: &File, outcome: &Outcome) -> Seen {
         interrupted: row.interrupted,
     });
     let name = |node: &u32| machines[*node as usize].name.clone();
-    let placements = outcome.attempts.iter().filter_map(|row| Some((row.job as usize, row.nodes.first().map(name)?)));
+    let placements = outcome
+        .attempts
+        .iter()
+        .filter_map(|row| Some(Placement { at_ms: row.start_ms, job: row.job as usize, node: row.nodes.first().map(name)? }));
     let open = outcome.jobs.iter().filter(|row| row.end_ms.is_none()).map(|row| format!("job {} has not ended", row.job));
     let capacity = outcome.totals.capacity() as f64;
     let share = |class: Class| (class.as_str(), outcome.totals.of(class) as f64 / capacity);

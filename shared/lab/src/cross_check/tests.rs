@@ -85,7 +85,8 @@ fn the_seed_decides_the_plan_and_events_are_kept_apart() {
         // What takes ten milliseconds longer changes no decision.
         let at = plan.instants(&file);
         let placements = |start_ms, end_ms| play(&file, &plan, &at, Handover { start_ms, end_ms }).unwrap().placements;
-        assert_eq!(placements(5, 10), placements(8, 17), "seed {seed}");
+        let (fast, slow) = (placements(5, 10), placements(8, 17));
+        assert!(fast.len() == slow.len() && fast.iter().zip(&slow).all(|(fast, slow)| fast.is_same(slow)), "seed {seed}");
     }
     let dense = parse(&DEFAULT.replace("120 ms", "30 s"), &no_file).unwrap();
     assert!(!Plan { jobs: plan.jobs[..3].to_vec(), ..plan }.quiet(&dense).unwrap().jobs.is_empty());

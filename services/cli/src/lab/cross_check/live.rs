@@ -6,7 +6,7 @@ use std::time::Duration;
 use faultline_cluster::timed::{History, Timetable};
 use faultline_engine::job::{AttemptId, AttemptOutcome, Demand, JobId, JobSpec, JobState, MAX_TIMEOUT_MS, Origin, Param, Params, Priority};
 use faultline_lab::Handover;
-use faultline_lab::cross_check::{Down, File, Instants, Plan, Seen, SeenJob, machines};
+use faultline_lab::cross_check::{Down, File, Instants, Placement, Plan, Seen, SeenJob, machines};
 use faultline_protocol::messages::{ClusterEvent, EventKind, FaultTruth};
 
 use crate::exit::Failure;
@@ -77,7 +77,7 @@ pub(super) fn read(file: &File, plan: &Plan, history: &History) -> Result<Live, 
         detection_ms: faults.iter().filter_map(|fault| detection(fault, history)).collect(),
         recovery_ms: lost.iter().filter_map(|lost| recovery(lost, &placed, &faults, history)).collect(),
         unreleased: unreleased(history),
-        placements: placed.into_iter().map(|placement| (placement.job, placement.node)).collect(),
+        placements: placed.into_iter().map(|Placed { at_ms, job, node, .. }| Placement { at_ms: since(at_ms), job, node }).collect(),
         classes: live_classes(history),
     };
     let instants = Instants {
@@ -107,7 +107,7 @@ fn same_nodes(file: &File, history: &History) -> Result<(), Failure> {
     )))
 }
 
-struct Placement {
+struct Placed {
     at_ms: u64,
     job: usize,
     attempt: AttemptId,
@@ -115,14 +115,14 @@ struct Placement {
 }
 
 /// In the order of the decisions.
-fn placements(history: &History, numbers: &HashMap<JobId, usize>) -> Vec<Placement> {
+fn placements(history: &History, numbers: &HashMap<JobId, usize>) -> Vec<Placed> {
     let mut known = BTreeSet::new();
     let placement = |event: &ClusterEvent| {
         let (job, attempt) = (*numbers.get(&event.job?)?, event.attempt?);
-        Some(Placement { at_ms: event.at_ms, job, attempt, node: event.node.clone()? })
+        Some(Placed { at_ms: event.at_ms, job, attempt, node: event.node.clone()? })
     };
     let events = history.events.iter().filter(|event| event.kind == EventKind::JobPlaced);
-    let mut placed: Vec<Placement> = events.filter_map(placement).filter(|placement| known.insert(placement.attempt)).collect();
+    let mut placed: Vec<Placed> = events.filter_map(placement).filter(|placement| known.insert(placement.attempt)).collect();
     placed.sort_by_key(|placement| placement.at_ms);
     placed
 }
@@ -179,7 +179,7 @@ fn detection(fault: &FaultTruth, history: &History) -> Option<u64> {
 }
 
 /// From the fault that interrupted the attempt, or its placement if that was later, until the job's next one.
-fn recovery(lost: &Lost, placed: &[Placement], faults: &[FaultTruth], history: &History) -> Option<u64> {
+fn recovery(lost: &Lost, placed: &[Placed], faults: &[FaultTruth], history: &History) -> Option<u64> {
     let fault = faults.iter().rfind(|fault| fault.from_ms <= lost.at_ms && is_of(Some(&lost.node), fault, history))?;
     let own_ms = placed.iter().find(|placement| placement.attempt == lost.attempt).map_or(0, |placement| placement.at_ms);
     let next = placed.iter().find(|next| next.job == lost.job && next.at_ms >= lost.at_ms && next.attempt != lost.attempt)?;
