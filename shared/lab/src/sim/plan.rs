@@ -74,7 +74,7 @@ impl Plan {
     }
 
     /// When all of its work is done.
-    fn done_ms(&self) -> u64 {
+    pub(crate) fn done_ms(&self) -> u64 {
         let count = self.checkpoints();
         self.useful_from_ms + self.rounds_take_ms(count) + self.takes_ms(self.work_ms - self.in_rounds_ms(count))
     }

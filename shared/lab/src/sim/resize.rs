@@ -102,7 +102,7 @@ impl Simulation<'_> {
     pub(super) fn change_speed(&mut self, number: u32) {
         let Some(run) = self.jobs.run(number) else { return };
         let speed_milli = self.nodes.speed_of(&run.holdings);
-        if run.plan.speed_milli == speed_milli || run.state != State::Runs {
+        if run.plan.speed_milli == speed_milli || run.state != State::Runs || run.plan.done_ms() <= self.now_ms {
             return;
         }
         let has_begun = run.plan.useful_from_ms < self.now_ms;
