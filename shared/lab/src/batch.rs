@@ -9,10 +9,10 @@ use std::thread;
 use faultline_engine::goodput::Class;
 
 use crate::experiment::{Expect, Experiment, Rows};
-use crate::report::{self, Tables};
+use crate::report::{self, Sample, Tables};
 use crate::tables::{
-    AttemptLine, Contents, Expectation, JobLine, Manifest, Run, RunHash, SummaryLine, Table, Took, Unreadable, UsageLine, attempt_lines,
-    compare, from_csv, job_lines, sha256, summarize, to_csv, usage_from_csv, usage_lines, usage_to_csv,
+    AttemptLine, Contents, Expectation, FaultLine, JobLine, Manifest, Run, RunHash, SummaryLine, Table, Took, Unreadable, UsageLine,
+    attempt_lines, compare, fault_lines, from_csv, job_lines, sha256, summarize, to_csv, usage_from_csv, usage_lines, usage_to_csv,
 };
 use crate::{InvalidSetup, run};
 
@@ -32,6 +32,7 @@ pub struct Played {
     usage: Vec<UsageLine>,
     jobs: Vec<JobLine>,
     attempts: Vec<AttemptLine>,
+    faults: Vec<FaultLine>,
 }
 
 /// Plays every seed with every policy, `threads` at a time, seed by seed, so that what is there after a stop can be compared. Calls `done` with
@@ -70,16 +71,19 @@ fn one(experiment: &Experiment, variant: usize, seed: u64) -> Result<Played, Inv
     let setup = experiment.setup(of, seed);
     let outcome = run(&setup)?;
     let played = Run::new(&of.name, &of.tie, seed, &setup.workload, &outcome, experiment.warm_up_ms);
-    let keeps_rows = experiment.rows == Rows::All || experiment.seeds().first() == Some(&seed);
+    // Of what is varied only the figures are wanted.
+    let is_policy = of.varied.is_none();
+    let keeps_rows = is_policy && (experiment.rows == Rows::All || experiment.seeds().first() == Some(&seed));
     Ok(Played {
         variant,
         seed,
         events: outcome.events,
         hash: format!("{:016x}", outcome.hash),
         summary: summarize(&played),
-        usage: usage_lines(&played, &outcome),
+        usage: if is_policy { usage_lines(&played, &outcome) } else { Vec::new() },
         jobs: if keeps_rows { job_lines(&played) } else { Vec::new() },
         attempts: if keeps_rows { attempt_lines(&played) } else { Vec::new() },
+        faults: if keeps_rows { fault_lines(&played, &outcome) } else { Vec::new() },
     })
 }
 
@@ -96,12 +100,13 @@ pub fn folder(experiment: &Experiment, mut played: Vec<Played>, took: Took) -> F
     let name = |run: &Played| experiment.variants[run.variant].name.clone();
     let runs: Vec<RunHash> = played.iter().map(|run| RunHash { policy: name(run), seed: run.seed, hash: run.hash.clone() }).collect();
     let complete = runs.len() == experiment.seeds().len() * experiment.variants.len();
-    let (mut summary, mut usage, mut jobs, mut attempts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut summary, mut usage, mut jobs, mut attempts, mut faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for run in played {
         summary.extend(run.summary);
         usage.extend(run.usage);
         jobs.extend(run.jobs);
         attempts.extend(run.attempts);
+        faults.extend(run.faults);
     }
     let policies = experiment.file.order.clone();
     let compared = compare(&policies, &summary);
@@ -112,6 +117,7 @@ pub fn folder(experiment: &Experiment, mut played: Vec<Played>, took: Took) -> F
             let bytes = match table {
                 Table::Jobs => to_csv(&jobs),
                 Table::Attempts => to_csv(&attempts),
+                Table::Faults => to_csv(&faults),
                 Table::Usage => usage_to_csv(&classes, &usage),
                 Table::Summary => to_csv(&summary),
                 Table::Compare => to_csv(&compared),
@@ -133,9 +139,11 @@ pub fn folder(experiment: &Experiment, mut played: Vec<Played>, took: Took) -> F
         expectations: expectations(experiment, &summary),
         complete,
         draws: experiment.file.draws(),
+        varied: experiment.variants.iter().filter_map(|variant| variant.varied.clone()).collect(),
     };
     let manifest = Manifest::new(contents, took);
-    let tables_read = Tables { manifest, summary, compare: compared, classes, usage, jobs };
+    let sample = Sample::of(&attempts, &faults);
+    let tables_read = Tables { manifest, summary, compare: compared, classes, usage, jobs, sample };
     let mut files = tables;
     files.push((MANIFEST, tables_read.manifest.to_json()));
     files.push((REPORT, report::html(&tables_read).into_bytes()));
@@ -175,6 +183,10 @@ pub fn read_folder(read: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Result<Tab
         summary: from_csv(&table(Table::Summary)?).map_err(wrong(Table::Summary))?,
         compare: from_csv(&table(Table::Compare)?).map_err(wrong(Table::Compare))?,
         jobs: from_csv(&table(Table::Jobs)?).map_err(wrong(Table::Jobs))?,
+        sample: Sample::of(
+            &from_csv(&table(Table::Attempts)?).map_err(wrong(Table::Attempts))?,
+            &from_csv(&table(Table::Faults)?).map_err(wrong(Table::Faults))?,
+        ),
         classes,
         usage,
         manifest,

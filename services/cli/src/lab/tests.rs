@@ -46,7 +46,7 @@ async fn a_run_leaves_a_folder_from_which_its_report_is_made_again() {
     lab(&["run", &experiment, "--out", &out, "--jobs", "2"]).await.unwrap();
     let mut files: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|file| file.unwrap().file_name().into()).collect();
     files.sort();
-    let expected = ["attempts.csv", "compare.csv", "jobs.csv", "manifest.json", "report.html", "summary.csv", "usage.csv"];
+    let expected = ["attempts.csv", "compare.csv", "faults.csv", "jobs.csv", "manifest.json", "report.html", "summary.csv", "usage.csv"];
     assert_eq!(files, expected.map(PathBuf::from));
     let report = Path::new(&out).join("report.html");
     let first = std::fs::read(&report).unwrap();

@@ -6,6 +6,7 @@ use super::expect::{Expect, unknown_metric};
 use super::file::{ClusterTable, FaultsTable, File, Generator, JobsTable, PolicyTable, WorkloadTable};
 use super::jobs::gpu_milli;
 use super::problem::{Lines, Problem};
+use super::sensitivity::{Variation, variations};
 use crate::tables::Metric;
 
 /// The most nodes, and the most jobs of a generator.
@@ -37,6 +38,21 @@ pub(super) fn check(file: &File, text: &str) -> Vec<Problem> {
         of_policy(&mut found, name, policy);
     }
     run(&mut found, file);
+    match variations(file) {
+        Err((field, why)) => found.add(&field, why),
+        Ok(all) => {
+            for Variation { varied, table } in &all {
+                let at = format!("sensitivity.vary.{}", varied.field);
+                let mut own = Found { lines: &lines, problems: Vec::new() };
+                fields_of_policy(&mut own, &at, table);
+                found.problems.extend(own.problems.into_iter().map(|problem| Problem {
+                    line: lines.line_of(&at),
+                    field: at.clone(),
+                    ..problem
+                }));
+            }
+        }
+    }
     found.problems
 }
 
@@ -184,11 +200,15 @@ fn of_policy(found: &mut Found, name: &str, table: &PolicyTable) {
             "the name is not plain: use letters, digits, `-`, `_`, and `+`, because it stands in tables and expectations",
         );
     }
+    fields_of_policy(found, &format!("policy.{name}"), table);
+}
+
+fn fields_of_policy(found: &mut Found, at: &str, table: &PolicyTable) {
     if let Some(table) = &table.jobs {
-        jobs(found, &format!("policy.{name}.jobs"), table);
+        jobs(found, &format!("{at}.jobs"), table);
     }
     if let Some(table) = &table.faults {
-        faults(found, &format!("policy.{name}.faults"), table);
+        faults(found, &format!("{at}.faults"), table);
     }
 }
 

@@ -39,6 +39,7 @@ pub struct File {
     /// By name.
     #[serde(default)]
     pub policy: BTreeMap<String, PolicyTable>,
+    pub sensitivity: Option<SensitivityTable>,
     /// The names in the order of the file.
     #[serde(skip)]
     pub order: Vec<String>,
@@ -285,6 +286,17 @@ pub enum Rows {
     #[default]
     FirstSeed,
     All,
+}
+
+/// `[sensitivity]`: one field of a policy at a time has other values, and all else stays.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensitivityTable {
+    /// Left out: the first of the file.
+    pub policy: Option<String>,
+    /// A list of values for each field of the table of a policy, such as `jobs.checkpoint`.
+    #[serde(default)]
+    pub vary: toml::Table,
 }
 
 /// `[expect]`.

@@ -6,13 +6,14 @@ use super::file::{ClusterTable, FaultsTable, File, JobsTable, PolicyTable, Rows}
 use super::jobs;
 use super::problem::{Lines, Problem};
 use super::queues::{self, Preempt};
+use super::sensitivity::{Variation, variations};
 use super::values::Placement;
 use crate::Setup;
 use crate::cluster::{Cluster, NodeModel};
 use crate::external::Command;
 use crate::faults::{Faults, Pipeline, RecordedFault, Repair, Retirement, Slow, read_recorded};
 use crate::read::{self, ReadError, ReadReport, ReadSettings, Source};
-use crate::tables::{Input, sha256};
+use crate::tables::{Input, Varied, sha256};
 use crate::workload::Workload;
 
 /// Reads a file that an experiment names, or says why not.
@@ -43,6 +44,8 @@ pub struct Experiment {
 #[derive(Debug, Clone)]
 pub struct Variant {
     pub name: String,
+    /// Of `[sensitivity]`: what differs from a policy of the file.
+    pub varied: Option<Varied>,
     pub tie: String,
     dispatch: DispatchSettings,
     program: Option<Command>,
@@ -72,9 +75,14 @@ impl Experiment {
         };
         let trace = loading.told(trace, &filled, &cluster);
         let (mut variants, mut problems) = (Vec::new(), Vec::new());
-        for name in &filled.order {
-            match loading.variant(&filled, name, &cluster, trace.as_ref()) {
-                Ok(variant) => variants.push(variant),
+        let policies = filled.order.iter().map(|name| (name.clone(), format!("policy.{name}"), filled.policy[name].clone(), None));
+        let varied = variations(file).unwrap_or_default().into_iter().map(|Variation { varied, table }| {
+            let table = table.filled(&varied.policy);
+            (varied.name.clone(), format!("sensitivity.vary.{}", varied.field), table, Some(varied))
+        });
+        for (name, at, table, varied) in policies.chain(varied) {
+            match loading.variant(&filled, &table, &at, &cluster, trace.as_ref()) {
+                Ok(variant) => variants.push(Variant { name, varied, ..variant }),
                 Err(problem) if problems.contains(&problem) => {}
                 Err(problem) => problems.push(problem),
             }
@@ -291,14 +299,21 @@ impl Loading<'_> {
         Some(workload)
     }
 
-    fn variant(&mut self, file: &File, name: &str, cluster: &Cluster, trace: Option<&Workload>) -> Result<Variant, Problem> {
-        let table = &file.policy[name];
+    /// `at`: where its table stands in the file. Its name is the caller's.
+    fn variant(
+        &mut self,
+        file: &File,
+        table: &PolicyTable,
+        at: &str,
+        cluster: &Cluster,
+        trace: Option<&Workload>,
+    ) -> Result<Variant, Problem> {
         let jobs = table.jobs.as_ref().map_or_else(|| file.jobs.clone(), |own| own.over(&file.jobs));
-        let (faults, at) = match &table.faults {
-            Some(own) => (own.over(&file.faults), format!("policy.{name}.faults")),
+        let (faults, of_faults) = match &table.faults {
+            Some(own) => (own.over(&file.faults), format!("{at}.faults")),
             None => (file.faults.clone(), "faults".to_owned()),
         };
-        let faults = self.faults(&faults, &at, cluster)?;
+        let faults = self.faults(&faults, &of_faults, cluster)?;
         let placement = Settings {
             policy: table.placement.as_ref().map(Placement::policy).unwrap_or_default(),
             tie: table.tie.map(|word| word.value).unwrap_or_default(),
@@ -307,14 +322,12 @@ impl Loading<'_> {
             seed: 0,
         };
         if placement.policy == PolicyName::Fgd && trace.is_some_and(|trace| trace.classes.is_empty()) {
-            return Err(self
-                .lines
-                .problem(&format!("policy.{name}"), "the workload has no task that FGD could keep room for: use another placement"));
+            return Err(self.lines.problem(at, "the workload has no task that FGD could keep room for: use another placement"));
         }
         let nodes = cluster.machines.len().saturating_sub(table.fewer_nodes.unwrap_or(0) as usize);
         let spares = table.spares.or(file.cluster.spares).unwrap_or(0) as usize;
         if spares >= nodes {
-            let field = format!("policy.{name}.spares");
+            let field = format!("{at}.spares");
             return Err(self.lines.problem(&field, format!("all {nodes} nodes that it has would be spares: keep some to run jobs on")));
         }
         let dispatch = DispatchSettings {
@@ -329,15 +342,15 @@ impl Loading<'_> {
             ..DispatchSettings::default()
         };
         let makes_sense = Dispatcher::new(&DispatchSettings { placement: Settings::default(), ..dispatch.clone() });
-        makes_sense.map_err(|error| self.lines.problem(&format!("policy.{name}"), error.to_string()))?;
+        makes_sense.map_err(|error| self.lines.problem(at, error.to_string()))?;
         let program = table.placement.as_ref().and_then(Placement::program).cloned();
         if let Some(command) = &program {
-            self.of_program(&format!("policy.{name}.placement"), command)?;
+            self.of_program(&format!("{at}.placement"), command)?;
         }
         // These have an order of their own.
         let has_ties = program.is_none() && !matches!(dispatch.placement.policy, PolicyName::Random | PolicyName::RoundRobin);
         let tie = if has_ties { dispatch.placement.tie.to_string() } else { "none".to_owned() };
-        Ok(Variant { name: name.to_owned(), tie, dispatch, program, nodes, spares, jobs, faults })
+        Ok(Variant { name: String::new(), varied: None, tie, dispatch, program, nodes, spares, jobs, faults })
     }
 
     fn faults(&mut self, table: &FaultsTable, at: &str, cluster: &Cluster) -> Result<Faults, Problem> {

@@ -3,7 +3,9 @@
 use faultline_engine::fault::FaultPreset;
 use faultline_planner::{Blocking, OrderName, PolicyName, Scores, TieRule};
 
-use super::file::{Choice, Estimate, FaultsTable, File, JobsTable, PolicyTable, Resample, Rows, RunTable, Scale, WorkloadTable};
+use super::file::{
+    Choice, Estimate, FaultsTable, File, JobsTable, PolicyTable, Resample, Rows, RunTable, Scale, SensitivityTable, WorkloadTable,
+};
 use super::queues::Preempt;
 use super::values::{CheckpointEvery, DetectorName, Placement, Seeds, Span, Word};
 use crate::faults::Detector;
@@ -89,7 +91,7 @@ impl FaultsTable {
 
 impl PolicyTable {
     /// Without a placement, a policy that is called as one has that one.
-    fn filled(&self, name: &str) -> PolicyTable {
+    pub(super) fn filled(&self, name: &str) -> PolicyTable {
         let named = name.parse::<PolicyName>().ok();
         PolicyTable {
             placement: self.placement.clone().or(Some(Placement::Policy(named.unwrap_or_default()))),
@@ -155,6 +157,11 @@ impl File {
             faults: self.faults.filled(),
             run: self.run.filled(),
             policy: self.policy.iter().map(|(name, policy)| (name.clone(), policy.filled(name))).collect(),
+            // What is written out is in another order.
+            sensitivity: self
+                .sensitivity
+                .clone()
+                .map(|table| SensitivityTable { policy: table.policy.or(self.order.first().cloned()), ..table }),
             ..self.clone()
         }
     }

@@ -11,6 +11,7 @@ mod load;
 mod merge;
 mod problem;
 mod queues;
+mod sensitivity;
 mod values;
 
 pub(crate) use file::read_as;
@@ -20,7 +21,7 @@ pub(crate) use problem::Lines;
 pub use expect::Expect;
 pub use file::{
     Choice, ClusterTable, Estimate, ExpectTable, FaultsTable, File, Generator, JobTable, JobsTable, NodesTable, PolicyTable, RepairTable,
-    Resample, RetirementTable, Rows, RunTable, Scale, WorkloadTable,
+    Resample, RetirementTable, Rows, RunTable, Scale, SensitivityTable, WorkloadTable,
 };
 pub use load::{Experiment, ReadFile, Variant};
 pub use problem::Problem;

@@ -4,11 +4,15 @@
 
 mod chart;
 mod classes;
+mod demand;
 mod distributions;
+mod gantt;
 mod groups;
 mod overview;
 mod page;
 mod repeat;
+mod sample;
+mod sensitivity;
 mod time;
 mod verdict;
 mod warnings;
@@ -20,6 +24,7 @@ use crate::statistics::{Interval, mean, mean_interval};
 use crate::tables::{CompareLine, Group, JobLine, Manifest, SummaryLine, UsageLine, over_shared_seeds};
 
 pub use page::html;
+pub use sample::Sample;
 pub use verdict::{Verdict, verdict};
 pub use warnings::warnings;
 pub use words::{chance, difference_in_words, in_words};
@@ -34,6 +39,8 @@ pub struct Tables {
     pub classes: Vec<String>,
     pub usage: Vec<UsageLine>,
     pub jobs: Vec<JobLine>,
+    /// What ran on a few nodes for a while.
+    pub sample: Sample,
 }
 
 impl Tables {

@@ -76,11 +76,6 @@ pub(crate) fn differences(tables: &Tables) -> Markup {
 }
 
 fn pairs(metric: &Metric, lines: &[&CompareLine]) -> Markup {
-    let ticks = match metric {
-        metric if metric.is_share() => Ticks::Percent,
-        metric if metric.is_duration() => Ticks::Duration,
-        _ => Ticks::Number,
-    };
     let row = |line: &&CompareLine| Row {
         label: format!("{} minus {}: {}", line.a, line.b, difference_in_words(metric, line.difference)),
         mean: line.difference,
@@ -88,7 +83,7 @@ fn pairs(metric: &Metric, lines: &[&CompareLine]) -> Markup {
         unpaired: (line.unpaired_low, line.unpaired_high),
         is_told: line.holm_p < SIGNIFICANT,
     };
-    let (drawing, height) = intervals(&lines.iter().map(row).collect::<Vec<_>>(), ticks, "difference");
+    let (drawing, height) = intervals(&lines.iter().map(row).collect::<Vec<_>>(), Ticks::of(metric), "difference");
     Chart {
         title: &format!("Differences in {}", metric.title),
         description: "Thick: 95 % interval of the paired difference, filled where it is told from zero after Holm's correction. Thin: the unpaired one.",

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::verdict::{Verdict, verdict};
-use super::{Tables, distributions, groups, overview, repeat, time, warnings};
+use super::{Tables, distributions, gantt, groups, overview, repeat, sensitivity, time, warnings};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -26,7 +26,9 @@ pub fn html(tables: &Tables) -> String {
                 (section("Side by side", overview::table(tables)))
                 (section("Where the GPU time went", html! { div.charts { (overview::goodput(tables)) } }))
                 @if !tables.compare.is_empty() { (section("Differences", overview::differences(tables))) }
+                @if !tables.manifest.contents.varied.is_empty() { (section("What it depends on", sensitivity::chart(tables))) }
                 @if !tables.usage.is_empty() { (section("Over time", time::charts(tables))) }
+                @if !tables.sample.attempts.is_empty() { (section("A sample of nodes", gantt::charts(tables))) }
                 @if !tables.jobs.is_empty() { (section("Waits and completion times", distributions::charts(tables))) }
                 (section("Sizes, queues, and users", groups::sections(tables)))
                 (section("Assumptions and dropped rows", repeat::assumptions(tables)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::tables::{Contents, Expectation, Group, Input, Manifest, RunHash, Took, compare};
+use crate::tables::{AttemptLine, Contents, Expectation, FaultLine, Group, Input, Manifest, RunHash, Took, Varied, compare};
 
 const POLICIES: [&str; 3] = ["fgd", "best-fit", "first-fit"];
 const DAY_MS: u64 = 86_400_000;
@@ -28,6 +28,13 @@ fn summary(made: &Made) -> Vec<SummaryLine> {
     let mut lines = Vec::new();
     for (at, policy) in POLICIES.into_iter().enumerate() {
         for seed in 1..=made.seeds {
+            if at == 0 {
+                for (value, change) in [("10 min", 0.01), ("2 h", -0.05)] {
+                    let (policy, tie, metric) = (varied("jobs.checkpoint", value).name, "first".to_owned(), "goodput".to_owned());
+                    let value = Some(made.goodput[0] + 0.02 * noise(seed, 0) + change + 0.002 * noise(seed, 5));
+                    lines.push(SummaryLine { policy, tie, seed, group: Group::All, of: String::new(), metric, value });
+                }
+            }
             let mut add = |group, of: &str, metric: &str, value| {
                 let (policy, tie, of, metric) = (policy.to_owned(), "first".to_owned(), of.to_owned(), metric.to_owned());
                 lines.push(SummaryLine { policy, tie, seed, group, of, metric, value: Some(value) });
@@ -110,6 +117,11 @@ fn usage(classes: &[String]) -> Vec<UsageLine> {
     lines
 }
 
+/// One without anything particular.
+pub(super) fn job() -> JobLine {
+    jobs(0.0).remove(0)
+}
+
 fn jobs(open: f64) -> Vec<JobLine> {
     let mut lines = Vec::new();
     for (at, policy) in POLICIES.into_iter().enumerate() {
@@ -147,6 +159,26 @@ fn jobs(open: f64) -> Vec<JobLine> {
     lines
 }
 
+fn varied(field: &str, value: &str) -> Varied {
+    let name = format!("fgd, {field} {value}");
+    Varied { name, policy: "fgd".to_owned(), field: field.to_owned(), value: value.to_owned(), usual: "30 min".to_owned() }
+}
+
+/// Two nodes, on which attempts follow each other and one is ended by a fault.
+fn sample() -> Sample {
+    let (mut attempts, mut faults) = (Vec::new(), Vec::new());
+    for policy in POLICIES {
+        for (job, (start_ms, end_ms, end)) in [(0, 400, "done"), (100, 300, "fault"), (450, 900, "done")].into_iter().enumerate() {
+            let (policy, job, end, nodes) = (policy.to_owned(), job.to_string(), end.to_owned(), "0 3".to_owned());
+            let culprit = (end == "fault").then_some(3);
+            attempts.push(AttemptLine { policy, seed: 1, job, attempt: 1, start_ms, end_ms: Some(end_ms), end, tasks: 2, nodes, culprit });
+        }
+        let (policy, origin) = (policy.to_owned(), "node".to_owned());
+        faults.push(FaultLine { policy, seed: 1, node: 3, from_ms: 295, seen_ms: Some(300), until_ms: None, origin, interrupted: 1 });
+    }
+    Sample::of(&attempts, &faults)
+}
+
 fn tables(made: &Made) -> Tables {
     let policies = POLICIES.map(str::to_owned).to_vec();
     let summary = summary(made);
@@ -168,6 +200,7 @@ fn tables(made: &Made) -> Tables {
         expectations: vec![Expectation { text: "goodput.fgd >= 0.8".to_owned(), holds: true, because: "82.1 %".to_owned() }],
         complete: true,
         draws: true,
+        varied: ["10 min", "2 h"].map(|value| varied("jobs.checkpoint", value)).into(),
     };
     Tables {
         compare: compare(&policies, &summary),
@@ -176,6 +209,7 @@ fn tables(made: &Made) -> Tables {
         classes,
         summary,
         jobs: jobs(made.open),
+        sample: sample(),
     }
 }
 
@@ -237,6 +271,10 @@ fn one_file_has_everything_and_needs_nothing() {
         "Jobs that wait",
         "Completion time",
         "ETTR by size",
+        "Fragmentation",
+        "Allocation against demand",
+        "What ran where with best-fit",
+        "What the goodput of fgd depends on",
         "By user",
         "Make it again",
     ] {
@@ -259,6 +297,8 @@ fn a_report_of_little_is_still_a_page() {
     little.jobs.clear();
     little.usage.clear();
     little.compare.clear();
+    little.sample = Sample::default();
+    little.manifest.contents.varied.clear();
     let page = html(&little);
     assert!(page.contains("Side by side") && !page.contains("NaN"));
     little.summary.clear();
@@ -272,4 +312,50 @@ fn every_class_of_the_accounting_is_drawn() {
     drawn.sort_unstable();
     known.sort_unstable();
     assert_eq!(drawn, known);
+}
+
+#[test]
+fn what_matters_most_comes_first() {
+    let mut made = tables(&USUAL);
+    let told = verdict(&made).sentences.join(" ");
+    let expected = "Of what was varied, the goodput of fgd moves most with jobs.checkpoint: 2 h instead of 30 min changes it by -5";
+    assert!(told.contains(expected) && told.contains(" points (95 % interval -5"), "{told}");
+    let effects = sensitivity::effects(&made);
+    assert!(effects.len() == 1 && effects[0].1.len() == 2 && effects[0].1[0].mean > 0.0, "10 min is better");
+    made.manifest.contents.varied.push(varied("spares", "9"));
+    assert_eq!(sensitivity::effects(&made).len(), 1, "what has no run is left out");
+}
+
+/// Of many nodes, those with faults; of a long run, the time around a fault.
+#[test]
+fn a_sample_shows_faults_and_not_too_much() {
+    let (policy, end) = ("a".to_owned(), "done".to_owned());
+    let attempt = |number: u64| AttemptLine {
+        policy: policy.clone(),
+        seed: 1,
+        job: number.to_string(),
+        attempt: 1,
+        start_ms: number * 10,
+        end_ms: Some(number * 10 + 50),
+        end: end.clone(),
+        tasks: 1,
+        nodes: (number % 40).to_string(),
+        culprit: None,
+    };
+    let attempts: Vec<AttemptLine> = (0..4_000).map(attempt).collect();
+    let fault = FaultLine {
+        policy: policy.clone(),
+        seed: 1,
+        node: 33,
+        from_ms: 30_005,
+        seen_ms: None,
+        until_ms: Some(30_900),
+        origin: "node".to_owned(),
+        interrupted: 2,
+    };
+    let sample = Sample::of(&attempts, std::slice::from_ref(&fault));
+    assert!(sample.nodes.len() == 14 && sample.nodes.contains(&33), "{:?}", sample.nodes);
+    assert!(sample.from_ms < fault.from_ms && fault.from_ms < sample.to_ms, "{} to {}", sample.from_ms, sample.to_ms);
+    assert!((200..=300).contains(&sample.attempts.len()) && sample.faults == [fault], "{}", sample.attempts.len());
+    assert!(Sample::of(&[], &[]).attempts.is_empty());
 }

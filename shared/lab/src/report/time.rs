@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart::{Axis, Chart, Layer, Line, Ticks, areas, lines, series};
-use super::{Tables, classes};
+use super::{Tables, classes, demand};
 use crate::tables::UsageLine;
 
 /// A class that never has more is left out.
@@ -15,6 +15,8 @@ pub(crate) fn charts(tables: &Tables) -> Markup {
     html! {
         div.charts {
             (queue(tables, &of))
+            (unusable(tables, &of))
+            @if let Some(chart) = demand::chart(tables, seed) { (chart) }
             @for policy in tables.policies() {
                 @let usage = of(policy);
                 @if !usage.is_empty() { (stack(tables, policy, &usage)) }
@@ -50,20 +52,46 @@ fn stack(tables: &Tables, policy: &str, usage: &[&UsageLine]) -> Markup {
 }
 
 fn queue<'a>(tables: &'a Tables, of: &dyn Fn(&str) -> Vec<&'a UsageLine>) -> Markup {
+    over_time(tables, of, &|line| line.waiting, Ticks::Number, ("Jobs that wait", "Mean number over each stretch."))
+}
+
+/// Free GPUs that no job that waits can use where they are.
+const UNUSABLE: [&str; 3] = ["fragmented", "stranded", "constrained"];
+
+fn unusable<'a>(tables: &'a Tables, of: &dyn Fn(&str) -> Vec<&'a UsageLine>) -> Markup {
+    let columns: Vec<usize> = UNUSABLE.iter().filter_map(|class| tables.classes.iter().position(|name| name == class)).collect();
+    let share = |line: &UsageLine| {
+        columns.iter().map(|column| line.gpu_ms[*column]).sum::<f64>() / line.gpu_ms.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+    };
+    let words = (
+        "Fragmentation",
+        "GPU time that was free while jobs waited that could not use it where it was (fragmented, stranded, or constrained), as a share of the cluster's.",
+    );
+    over_time(tables, of, &share, Ticks::Percent, words)
+}
+
+/// One line for each policy.
+fn over_time<'a>(
+    tables: &'a Tables,
+    of: &dyn Fn(&str) -> Vec<&'a UsageLine>,
+    value: &dyn Fn(&UsageLine) -> f64,
+    ticks: Ticks,
+    (title, description): (&str, &str),
+) -> Markup {
     let drawn: Vec<(String, Line)> = tables
         .policies()
         .iter()
         .enumerate()
         .map(|(at, policy)| {
-            let points = of(policy).iter().map(|line| (seconds(line.from_ms), line.waiting)).collect();
+            let points = of(policy).iter().map(|line| (seconds(line.from_ms), value(line))).collect();
             (policy.clone(), Line { color: series(at), points, is_stepped: true })
         })
         .collect();
     let ends = drawn.iter().flat_map(|(_, line)| &line.points);
-    let (last, most) = ends.fold((0.0f64, 0.0f64), |(last, most), (at, waiting)| (last.max(*at), most.max(*waiting)));
+    let (last, most) = ends.fold((0.0f64, 0.0f64), |(last, most), (at, value)| (last.max(*at), most.max(*value)));
     let (names, all): (Vec<String>, Vec<Line>) = drawn.into_iter().unzip();
     let legend = all.iter().zip(names).map(|(line, name)| (line.color.clone(), name)).collect();
     let across = Axis::linear(0.0, last, Ticks::Duration);
-    let (drawing, height) = lines(&all, across, Axis::linear(0.0, most, Ticks::Number), "time since the beginning");
-    Chart { title: "Jobs that wait", description: "Mean number over each stretch.", height, drawing, legend }.show()
+    let (drawing, height) = lines(&all, across, Axis::linear(0.0, most, ticks), "time since the beginning");
+    Chart { title, description, height, drawing, legend }.show()
 }

@@ -36,6 +36,7 @@ pub fn verdict(tables: &Tables) -> Verdict {
         }
     };
     sentences.extend(ranked.first().and_then(|(policy, _)| where_time_goes(tables, policy)));
+    sentences.extend(super::sensitivity::sentence(tables));
     sentences.extend(expectations(tables));
     Verdict { headline, sentences }
 }

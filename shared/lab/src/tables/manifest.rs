@@ -41,6 +41,22 @@ pub struct Contents {
     /// Whether anything is drawn, so that seeds can differ.
     #[serde(default = "yes")]
     pub draws: bool,
+    /// What `[sensitivity]` varies.
+    #[serde(default)]
+    pub varied: Vec<Varied>,
+}
+
+/// A policy with one field that has another value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Varied {
+    /// As the runs are called.
+    pub name: String,
+    /// The policy that it differs from.
+    pub policy: String,
+    pub field: String,
+    pub value: String,
+    /// What the policy itself has.
+    pub usual: String,
 }
 
 fn yes() -> bool {
@@ -149,6 +165,7 @@ mod tests {
             expectations: Vec::new(),
             complete: true,
             draws: true,
+            varied: Vec::new(),
         };
         let manifest = Manifest::new(contents.clone(), Took { wall_ms: 5, jobs: 2 });
         assert_eq!(manifest.hash, Manifest::new(contents.clone(), Took::default()).hash);

@@ -15,10 +15,10 @@ mod waiting;
 
 pub use compare::compare;
 pub use csv_text::{Unreadable, from_csv, to_csv, usage_from_csv, usage_to_csv};
-pub use manifest::{Contents, Expectation, Input, Manifest, RunHash, Took, sha256};
+pub use manifest::{Contents, Expectation, Input, Manifest, RunHash, Took, Varied, sha256};
 pub use metric::{Better, METRICS, Metric};
-pub use rows::{AttemptLine, CompareLine, Group, JobLine, SummaryLine, Table, UsageLine};
+pub use rows::{AttemptLine, CompareLine, FaultLine, Group, JobLine, SummaryLine, Table, UsageLine};
 pub(crate) use shared::over_shared_seeds;
 pub use size::SizeClass;
-pub use summary::{Run, attempt_lines, job_lines, summarize, usage_lines};
+pub use summary::{Run, attempt_lines, fault_lines, job_lines, summarize, usage_lines};
 pub use waiting::{Waiting, WaitingRow};

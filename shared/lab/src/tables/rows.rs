@@ -7,18 +7,20 @@ use serde::{Deserialize, Serialize};
 pub enum Table {
     Jobs,
     Attempts,
+    Faults,
     Usage,
     Summary,
     Compare,
 }
 
 impl Table {
-    pub const ALL: [Table; 5] = [Self::Jobs, Self::Attempts, Self::Usage, Self::Summary, Self::Compare];
+    pub const ALL: [Table; 6] = [Self::Jobs, Self::Attempts, Self::Faults, Self::Usage, Self::Summary, Self::Compare];
 
     pub fn file_name(self) -> &'static str {
         match self {
             Table::Jobs => "jobs.csv",
             Table::Attempts => "attempts.csv",
+            Table::Faults => "faults.csv",
             Table::Usage => "usage.csv",
             Table::Summary => "summary.csv",
             Table::Compare => "compare.csv",
@@ -71,6 +73,23 @@ pub struct AttemptLine {
     pub nodes: String,
     /// The node whose fault ended it.
     pub culprit: Option<u32>,
+}
+
+/// `faults.csv`: each fault of a node of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultLine {
+    pub policy: String,
+    pub seed: u64,
+    /// The node's number.
+    pub node: u32,
+    pub from_ms: u64,
+    /// When the scheduler learned of it.
+    pub seen_ms: Option<u64>,
+    /// When the node worked again.
+    pub until_ms: Option<u64>,
+    pub origin: String,
+    /// Attempts that it ended.
+    pub interrupted: u32,
 }
 
 /// `usage.csv`: a stretch of a run.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use faultline_engine::goodput::{Class, bounded_slowdown};
+use faultline_engine::goodput::{self, Class, bounded_slowdown};
 
-use super::rows::{AttemptLine, Group, JobLine, SummaryLine, UsageLine};
+use super::rows::{AttemptLine, FaultLine, Group, JobLine, SummaryLine, UsageLine};
 use super::size::SizeClass;
 use super::waiting::Waiting;
-use crate::outcome::{AttemptEnd, AttemptRow, End, JobRow, Outcome};
+use crate::outcome::{AttemptEnd, AttemptRow, End, FaultOrigin, FaultRow, JobRow, Outcome};
 use crate::statistics::{KaplanMeier, Observation, mean};
 use crate::workload::{Job, Workload};
 
@@ -133,6 +133,28 @@ pub fn attempt_lines(run: &Run) -> Vec<AttemptLine> {
     run.attempts.iter().map(line).collect()
 }
 
+/// Rows of `faults.csv`, in the order in which the faults came.
+pub fn fault_lines(run: &Run, outcome: &Outcome) -> Vec<FaultLine> {
+    let line = |row: &FaultRow| FaultLine {
+        policy: run.policy.to_owned(),
+        seed: run.seed,
+        node: row.node,
+        from_ms: row.from_ms,
+        seen_ms: row.seen_ms,
+        until_ms: row.until_ms,
+        origin: match row.origin {
+            FaultOrigin::Node => "node",
+            FaultOrigin::Defect => "defect",
+            FaultOrigin::Outage => "outage",
+            FaultOrigin::Network => "network",
+            FaultOrigin::Recorded => "recorded",
+        }
+        .to_owned(),
+        interrupted: row.interrupted,
+    };
+    outcome.faults.iter().map(line).collect()
+}
+
 /// Rows of `usage.csv` of an outcome that has usage over time.
 pub fn usage_lines(run: &Run, outcome: &Outcome) -> Vec<UsageLine> {
     let rows = outcome.usage.iter().flat_map(|usage| usage.rows()).zip(&run.waiting.rows);
@@ -230,9 +252,12 @@ type Figure = (&'static str, Option<f64>);
 
 /// Figures that only the whole cluster has.
 fn of_cluster(run: &Run, counted: &[&JobRow]) -> Vec<Figure> {
-    const GONE: [&str; 4] = ["down", "down_unseen", "quarantined", "draining"];
-    const BOOKED: [&str; 9] = ["productive", "lost", "checkpoint", "restore", "stalled", "straggling", "handover", "gang_wait", "open"];
-    let there: Vec<&str> = run.classes.iter().map(|(name, _)| *name).filter(|name| !GONE.contains(name)).collect();
+    let of_group = |wanted: fn(goodput::Group) -> bool| -> Vec<&str> {
+        Class::ALL.into_iter().filter(|class| wanted(class.group())).map(Class::as_str).collect()
+    };
+    let gone = of_group(|group| group == goodput::Group::Unusable);
+    let there = of_group(|group| group != goodput::Group::Unusable);
+    let booked = of_group(|group| group == goodput::Group::Booked);
     let capacity: u128 = run.classes.iter().map(|(_, amount)| amount).sum();
     let asked: u128 = counted.iter().map(|row| asked_milli_ms(run, run.job(row))).sum();
     let window_ms = run.end_ms.saturating_sub(run.warm_up_ms);
@@ -240,9 +265,9 @@ fn of_cluster(run: &Run, counted: &[&JobRow]) -> Vec<Figure> {
     let last_ms = counted.iter().filter(|row| row.end != End::Impossible).map(|row| row.end_ms.unwrap_or(run.end_ms)).max();
     vec![
         ("goodput", run.share(&["productive"], &[])),
-        ("availability", run.share(&GONE, &[]).map(|gone| 1.0 - gone)),
-        ("occupancy", run.share(&BOOKED, &there)),
-        ("runtime_goodput", run.share(&["productive"], &BOOKED)),
+        ("availability", run.share(&gone, &[]).map(|gone| 1.0 - gone)),
+        ("occupancy", run.share(&booked, &there)),
+        ("runtime_goodput", run.share(&["productive"], &booked)),
         ("lost_share", run.share(&["lost"], &[])),
         ("makespan_s", first_ms.zip(last_ms).map(|(first, last)| seconds(last.saturating_sub(first)))),
         ("queue_share", (window_ms > 0).then(|| run.waiting.queue_ms as f64 / window_ms as f64)),

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::{Frame, at};
 use crate::report::words::rounded;
+use crate::tables::Metric;
 
 /// What the numbers of an axis are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,16 @@ pub(crate) enum Ticks {
     Percent,
     /// Seconds.
     Duration,
+}
+
+impl Ticks {
+    pub(crate) fn of(metric: &Metric) -> Self {
+        match metric {
+            metric if metric.is_share() => Ticks::Percent,
+            metric if metric.is_duration() => Ticks::Duration,
+            _ => Ticks::Number,
+        }
+    }
 }
 
 /// A range of values.

@@ -5,7 +5,9 @@ mod axis;
 mod dots;
 mod intervals;
 mod lines;
+mod spans;
 mod stack;
+mod tornado;
 
 use maud::{Markup, html};
 
@@ -13,7 +15,9 @@ pub(crate) use axis::{Axis, Ticks};
 pub(crate) use dots::{Dot, dots};
 pub(crate) use intervals::{Row, intervals};
 pub(crate) use lines::{Line, lines};
+pub(crate) use spans::{Span, spans};
 pub(crate) use stack::{Bar, Layer, areas, bars};
+pub(crate) use tornado::{Change, Fan, tornado};
 
 /// Width of every chart in its own units, which are pixels on a phone.
 pub(crate) const WIDTH: f64 = 420.0;
