@@ -148,8 +148,10 @@ pub fn would_fit_lines(answer: &WouldFit) -> Vec<ExplanationLine> {
         lines.push(line("where", by_node(&answer.spots)));
     }
     if let Some(choice) = &answer.choice {
-        lines.push(line("why there", choice.words()));
-        lines.push(line("runner-up", choice.runner_up_words()));
+        // One choice is kept, that of the first job: each one that is placed changes the nodes for the next.
+        let of_first = |words: String| if answer.spots.len() > 1 { format!("the first: {words}") } else { words };
+        lines.push(line("why there", of_first(choice.words())));
+        lines.push(line("runner-up", of_first(choice.runner_up_words())));
     }
     if answer.nodes > 0 {
         let able = count(answer.able.into());

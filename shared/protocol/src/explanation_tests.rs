@@ -99,3 +99,24 @@ fn what_would_fit_is_told_node_by_node() {
     let spots: Vec<Spot> = (0..21).map(|number| Spot { node: format!("n{}", number % 10), gpus: vec![0] }).collect();
     assert_eq!(by_node(&spots), "3 to n0, 2 to n1, 2 to n2, 2 to n3, 2 to n4, 2 to n5, 2 to n6, 2 to n7, 4 to 2 other nodes");
 }
+
+#[test]
+fn of_several_jobs_the_reason_is_the_first_ones() {
+    let spots: Vec<Spot> = ["n0", "n1"].map(|node| Spot { node: node.into(), gpus: vec![0] }).to_vec();
+    let answer = WouldFit {
+        count: 2,
+        starts: 2,
+        spots,
+        choice: attempt(AttemptOutcome::Running, 0).choice.map(|choice| *choice),
+        rejects: Vec::new(),
+        able: 3,
+        nodes: 3,
+        untried: 0,
+        summary: "2 of 2".into(),
+    };
+    let words =
+        |answer: &WouldFit| would_fit_lines(answer).into_iter().map(|line| format!("{}: {}", line.about, line.words)).collect::<Vec<_>>();
+    assert_eq!(words(&answer)[2], "why there: the first: least-loaded: 75 % free, best of 2 of 3 nodes");
+    let one = WouldFit { count: 1, starts: 1, spots: answer.spots[..1].to_vec(), ..answer };
+    assert_eq!(words(&one)[1], "why there: least-loaded: 75 % free, best of 2 of 3 nodes");
+}

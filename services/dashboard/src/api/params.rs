@@ -1,7 +1,6 @@
 //! Decoding the parameters of GET requests: strict, pure, and every refusal names the parameter.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::str::FromStr;
 
 use faultline_client::incidents::MAX_INCIDENTS;
@@ -54,13 +53,9 @@ impl Pairs {
         Ok((!value.is_empty()).then_some(value))
     }
 
-    pub(super) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
-    where
-        T: FromStr,
-        T::Err: Display,
-    {
+    pub(super) fn parse<T: Value>(&mut self, name: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        text.parse().map(Some).map_err(|error: T::Err| ApiError::invalid(name, error.to_string()))
+        T::read(&text).map(Some).map_err(|problem| ApiError::invalid(name, problem))
     }
 
     /// A value of an enum that serde knows by name; the error lists the names.
@@ -140,8 +135,42 @@ impl Pairs {
 }
 
 fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let clipped: String = text.chars().take(60).collect();
-    T::deserialize(StrDeserializer::<ValueError>::new(&clipped)).map_err(|error| error.to_string())
+    T::deserialize(StrDeserializer::<ValueError>::new(&clipped(text))).map_err(|error| error.to_string())
+}
+
+fn clipped(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// A value of a parameter.
+pub(super) trait Value: Sized {
+    /// The value, or what is wrong with the text and what to write.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+/// Values whose own errors speak of parsers.
+macro_rules! values {
+    ($($type:ty: $remedy:literal),*) => {$(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| format!("unexpected `{}`: write {}", clipped(text), $remedy))
+            }
+        }
+    )*};
+}
+
+values!(usize: "a whole number", u32: "a whole number", u64: "a whole number", f64: "a number, such as 2 or 0.5", bool: "true or false");
+
+impl Value for Priority {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: <Self as FromStr>::Err| error.to_string())
+    }
+}
+
+impl Value for JobRef {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: <Self as FromStr>::Err| error.to_string())
+    }
 }
 
 /// `GET /api/v1/would-fit`.

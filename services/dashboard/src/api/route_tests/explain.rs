@@ -74,6 +74,7 @@ async fn a_question_reaches_the_leader_and_nonsense_does_not() {
     for (query, field) in [
         ("gpus=1.5", "gpus"),
         ("gpus=9", "gpus"),
+        ("gpus=abc", "gpus"),
         ("count=0", "count"),
         ("count=1001", "count"),
         ("kind=a.b", "kind"),
@@ -82,6 +83,14 @@ async fn a_question_reaches_the_leader_and_nonsense_does_not() {
     ] {
         let (status, body) = get(&app, &format!("/api/v1/would-fit?{query}")).await;
         assert_eq!((status, &body["error"]["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{query}: {body}");
+    }
+    for (query, problem) in [
+        ("gpus=abc", "unexpected `abc`: write a number, such as 2 or 0.5"),
+        ("count=many", "unexpected `many`: write a whole number"),
+        ("gpu_memory_mib=-1", "unexpected `-1`: write a whole number"),
+    ] {
+        let (_, body) = get(&app, &format!("/api/v1/would-fit?{query}")).await;
+        assert_eq!(body["error"]["message"], json!(problem), "{query}: {body}");
     }
     cluster.silent.store(true, Ordering::Relaxed);
     assert_eq!(get(&app, "/api/v1/would-fit").await.0, StatusCode::SERVICE_UNAVAILABLE);
