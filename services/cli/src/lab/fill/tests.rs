@@ -88,7 +88,7 @@ fn what_is_wrong_is_told_with_file_line_field_and_remedy() {
             b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,17,T4\n",
             "FILE, line 2, field `gpu`: unexpected `17`; use a whole number from 0 to 16",
         ),
-        (b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1\n", "FILE, line 2, field `model`: it is empty; fill it in"),
+        (b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,\n", "FILE, line 2, field `model`: it is empty; fill it in"),
         (
             b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,1,T4\na,1,1,1,T4\n",
             "FILE, line 3, field `sn`: `a` is also the node of row 1; give each node a name of its own",
