@@ -171,6 +171,24 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("faultline lab import jobs.csv --format helios --gpus 512", "and its load on 512 GPUs"),
         ],
     ),
+    (
+        "lab replay",
+        &[
+            ("faultline lab replay sacct.txt --cluster cluster.toml --what-if easy", "today's policy with backfilling, on your cluster"),
+            ("faultline lab replay jobs.csv --cluster nodes.csv --policy best-fit --what-if fgd,sjf,sjf+easy", "several at once"),
+        ],
+    ),
+    (
+        "lab record",
+        &[
+            ("faultline lab record --out jobs.csv", "the jobs whose ends are still known"),
+            ("faultline lab record --for 8h --out jobs.csv", "and those that end in the next eight hours"),
+        ],
+    ),
+    (
+        "lab formats",
+        &[("faultline lab formats", "what a trace can look like"), ("faultline lab formats -o json", "the same for a program")],
+    ),
     ("lab report", &[("faultline lab report lab-experiment", "report.html from the tables")]),
     (
         "lab repro",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use faultline_cluster::up::guard;
 
-use crate::commands::{decode, faults};
+use crate::commands::{decode, faults, link};
 use crate::demo::{self, DemoFlags};
 use crate::exit::Failure;
 use crate::lab::{self, LabCommand};
@@ -25,7 +25,7 @@ pub(crate) enum OfflineCommand {
     /// Run a scenario on a throwaway cluster and check its assertions
     #[command(subcommand)]
     Scenario(ScenarioCommand),
-    /// Experiments with the planner alone, without a cluster
+    /// Experiments in virtual time, and with the planner alone; only `lab record` needs a cluster
     #[command(subcommand)]
     Lab(LabCommand),
     /// List the faults: what each means, what it does here, and what an operator does about it
@@ -81,6 +81,10 @@ pub(crate) async fn run(command: OfflineCommand, options: &Options, whole: fn() 
         OfflineCommand::Scenario(command) => {
             let session = Session::begin(options)?;
             session.logged(scenario::run(&session, &command)).await?;
+        }
+        OfflineCommand::Lab(LabCommand::Record(flags)) => {
+            let session = Session::begin(options)?;
+            session.logged(link::with(&session, async |link| lab::record(link, &flags).await)).await?;
         }
         OfflineCommand::Lab(command) => lab::run(&out(&Session::begin(options)?), &command).await?,
         OfflineCommand::Faults => faults::catalogue(&out(&Session::begin(options)?))?,

@@ -189,7 +189,9 @@ fn judge_decisions(stage: &Stage, found: &mut Findings) -> Replayed {
     let terms: Vec<Value> = serde_json::from_slice(&replay.stdout).unwrap_or_default();
     let differing: Vec<String> = terms.iter().filter(|term| !term["difference"].is_null()).map(Value::to_string).collect();
     found.all("recorded terms were decided otherwise when they were played again", &differing);
-    if !replay.status.success() && differing.is_empty() {
+    // A leader that is killed while it writes leaves an end in the middle of a line.
+    let is_cut = terms.iter().any(|term| term["is_cut_off"] == true);
+    if !replay.status.success() && differing.is_empty() && !is_cut {
         found.wrong.push(format!("recorded decisions cannot be replayed: {}", String::from_utf8_lossy(&replay.stderr)));
     }
     let sum = |of: &str| terms.iter().filter_map(|term| term[of].as_u64()).sum();

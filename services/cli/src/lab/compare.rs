@@ -1,6 +1,7 @@
 //! `faultline lab compare`: an experiment from flags. It becomes the text of a file first, so that what is checked, run, and written into the
 //! folder is the same as for `run`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use faultline_lab::read::Format;
@@ -37,6 +38,11 @@ pub(crate) struct CompareFlags {
     judge: String,
     #[command(flatten)]
     how: HowFlags,
+}
+
+/// As a string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// What a policy is made of, joined by `+`.
@@ -82,12 +88,24 @@ impl Parts {
 }
 
 pub(super) async fn run(out: &Output, flags: &CompareFlags) -> Result<(), Failure> {
+    refuse_twice("--policies", flags.policies.iter().map(|parts| parts.name()))?;
+    refuse_twice("--tie", flags.tie.iter().map(ToString::to_string))?;
     carry_out(out, &Text::new("comparison", text(flags)), &flags.how).await
+}
+
+/// What is compared with itself differs by nothing.
+fn refuse_twice(flag: &str, names: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if !known.insert(name.clone()) {
+            return Err(Failure::Usage(format!("{flag} has {name} twice, and a policy differs from itself by nothing: leave one out")));
+        }
+    }
+    Ok(())
 }
 
 /// The flags as an experiment's file.
 fn text(flags: &CompareFlags) -> String {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
     let mut file = format!("title = {}\n\n", quoted(&format!("Policies on {}", flags.trace)));
     let mut line = |text: std::fmt::Arguments| {
         let _ = file.write_fmt(text);

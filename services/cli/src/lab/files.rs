@@ -14,11 +14,9 @@ const LARGEST_EXPERIMENT: u64 = 256 << 10;
 /// A trace of ten million jobs.
 const LARGEST_INPUT: u64 = 1 << 30;
 
+/// A file that cannot be used is wrong input, also when it is not there.
 pub(super) fn unreadable(error: ReadError) -> Failure {
-    match error {
-        ReadError::NotFound { .. } => Failure::NotFound(error.to_string()),
-        other => Failure::Usage(other.to_string()),
-    }
+    Failure::Usage(error.to_string())
 }
 
 /// The whole of a file, or why not, as part of a sentence.
@@ -43,6 +41,10 @@ pub(super) struct Text {
     pub(super) name: String,
     pub(super) text: String,
     folder: PathBuf,
+    /// Lines that were put in front of what a person wrote.
+    lines_before: usize,
+    /// Of its policies, only these; empty for all.
+    pub(super) only: Vec<String>,
 }
 
 impl Text {
@@ -56,25 +58,50 @@ impl Text {
             let known = PRESETS.map(|preset| preset.name).join(", ");
             return Err(Failure::Usage(format!("unknown experiment {experiment}: name a file, or one of {known}")));
         }
-        let bytes = read_limited(path, LARGEST_EXPERIMENT).map_err(|why| Failure::Usage(format!("{experiment} cannot be read: {why}")))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Failure::Usage(format!("{experiment} cannot be read: it is not UTF-8 text; save it as UTF-8")))?;
-        Ok(Self { folder: path.parent().unwrap_or(Path::new("")).to_owned(), ..Self::new(experiment, text) })
+        Ok(Self { folder: path.parent().unwrap_or(Path::new("")).to_owned(), ..Self::new(experiment, Self::read(path)?) })
     }
 
     /// Paths in it are relative to the folder that the command runs in.
     pub(super) fn new(name: &str, text: String) -> Self {
-        Self { name: name.to_owned(), text, folder: PathBuf::new() }
+        Self { name: name.to_owned(), text, folder: PathBuf::new(), lines_before: 0, only: Vec::new() }
     }
 
-    /// The experiment, or everything that is wrong with it.
+    /// The text of a file, with a line in front of it and more behind it. Lines of complaints are the file's, and paths are relative to its folder.
+    pub(super) fn around(path: &str, before: &str, behind: impl FnOnce(&str) -> Result<String, Failure>) -> Result<Self, Failure> {
+        let written = Self::read(Path::new(path))?;
+        let text = format!("{before}\n{written}\n{}", behind(&written)?);
+        let folder = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { folder, lines_before: 1, ..Self::new(path, text) })
+    }
+
+    fn read(path: &Path) -> Result<String, Failure> {
+        let shown = path.display();
+        let bytes = read_limited(path, LARGEST_EXPERIMENT).map_err(|why| Failure::Usage(format!("{shown} cannot be read: {why}")))?;
+        String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("{shown} cannot be read: it is not UTF-8 text; save it as UTF-8")))
+    }
+
+    /// What stands in it, or everything that is wrong with it.
+    pub(super) fn file(&self) -> Result<experiment::File, Failure> {
+        let mut file = experiment::parse(&self.text).map_err(|problems| self.wrong(problems))?;
+        if !self.only.is_empty() {
+            file.policy.retain(|name, _| self.only.contains(name));
+            file.order.clone_from(&self.only);
+        }
+        Ok(file)
+    }
+
+    /// The experiment with the files that it names, or everything that is wrong with it.
     pub(super) fn load(&self, seeds: Option<experiment::Seeds>) -> Result<Experiment, Failure> {
-        let wrong = |problems: Vec<Problem>| {
-            let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {problem}", self.name)).collect();
-            Failure::Usage(lines.join("\n"))
-        };
-        let mut file = experiment::parse(&self.text).map_err(wrong)?;
+        let mut file = self.file()?;
         file.run.seeds = seeds.or(file.run.seeds);
-        Experiment::load(&file, &self.text, &beside(&self.folder)).map_err(wrong)
+        Experiment::load(&file, &self.text, &beside(&self.folder)).map_err(|problems| self.wrong(problems))
+    }
+
+    fn wrong(&self, problems: Vec<Problem>) -> Failure {
+        let own = |mut problem: Problem| {
+            problem.line = problem.line.and_then(|line| line.checked_sub(self.lines_before)).filter(|line| *line > 0);
+            format!("{}: {problem}", self.name)
+        };
+        Failure::Usage(problems.into_iter().map(own).collect::<Vec<_>>().join("\n"))
     }
 }

@@ -1,7 +1,8 @@
-//! `faultline lab policies` and `presets`: what there is to choose from.
+//! `faultline lab policies`, `formats`, and `presets`: what there is to choose from.
 
 use faultline_lab::experiment::parse;
 use faultline_lab::presets::{PRESETS, Preset};
+use faultline_lab::read::Format;
 use faultline_planner::{Blocking, OrderName, PolicyName, TieRule};
 use serde::Serialize;
 
@@ -35,6 +36,31 @@ pub(super) fn policies(out: &Output) -> Result<(), Failure> {
         let mut shown = table(&["FIELD", "NAME", "DEFAULT"]);
         for row in rows {
             shown.add_row([row.field, row.name, if row.is_default { "yes" } else { "" }]);
+        }
+        shown
+    })
+}
+
+/// One format of traces.
+#[derive(Debug, Serialize)]
+struct FormatRow {
+    format: &'static str,
+    what: &'static str,
+    known_by: &'static str,
+    needed: &'static [&'static str],
+    others: &'static [&'static str],
+    source: &'static str,
+}
+
+pub(super) fn formats(out: &Output) -> Result<(), Failure> {
+    let rows = Format::ALL.map(|format| {
+        let ((what, source), (needed, others)) = (format.source(), format.columns());
+        FormatRow { format: format.as_str(), what, known_by: format.known_by(), needed, others, source }
+    });
+    out.rows(&rows, |rows| {
+        let mut shown = table(&["FORMAT", "FILE", "NEEDED", "READ AS WELL", "FROM"]);
+        for row in rows {
+            shown.add_row([row.format, row.what, &row.needed.join(", "), &row.others.join(", "), row.source]);
         }
         shown
     })

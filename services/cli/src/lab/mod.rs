@@ -7,6 +7,8 @@ mod files;
 mod fill;
 mod import;
 mod lists;
+mod record;
+mod replay;
 mod replay_decisions;
 mod report;
 mod repro;
@@ -28,6 +30,10 @@ pub(crate) enum LabCommand {
     },
     /// Compare policies on a trace: an experiment from flags instead of a file
     Compare(compare::CompareFlags),
+    /// Replay a trace on your cluster as the policy of today would have run it, and say what others would change
+    Replay(replay::ReplayFlags),
+    /// Write the history of a live cluster as a trace for the lab
+    Record(record::RecordFlags),
     /// Say what is in a trace: rows used, rows dropped and why, the mix of statuses, the load
     Import(import::ImportFlags),
     /// Make the report of a folder again from its tables
@@ -38,6 +44,8 @@ pub(crate) enum LabCommand {
     },
     /// Compute published results again, and show both; exit code 5 when one differs
     Repro(repro::ReproFlags),
+    /// List the formats of traces: their columns, and where such traces come from
+    Formats,
     /// List what a policy is made of: placements, ties, orders, and ways to block
     Policies,
     /// List the experiments that come with the program, or print the file of one
@@ -53,14 +61,20 @@ pub(crate) enum LabCommand {
     ReplayDecisions(replay_decisions::ReplayFlags),
 }
 
+pub(crate) use record::run as record;
+
 pub(crate) async fn run(out: &Output, command: &LabCommand) -> Result<(), Failure> {
     match command {
         LabCommand::Run(flags) => run::run(out, flags).await,
         LabCommand::Check { experiment } => run::check(out, experiment),
         LabCommand::Compare(flags) => compare::run(out, flags).await,
+        LabCommand::Replay(flags) => replay::run(out, flags).await,
+        // With a connection it is `record` that is called.
+        LabCommand::Record(_) => Err(Failure::Usage("lab record reads a live cluster: say where it is with --nats-url".to_owned())),
         LabCommand::Import(flags) => import::run(out, flags),
         LabCommand::Report { folder } => report::run(out, folder),
         LabCommand::Repro(flags) => repro::run(out, flags),
+        LabCommand::Formats => lists::formats(out),
         LabCommand::Policies => lists::policies(out),
         LabCommand::Presets { name } => lists::presets(out, name.as_deref()),
         LabCommand::Fill(flags) => fill::run(out, flags),

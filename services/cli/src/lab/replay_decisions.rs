@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use faultline_engine::scheduler::flight::{Difference, Entry, Header, Replay, VERSION};
 use faultline_engine::words::{count, plural};
 use serde::Serialize;
@@ -14,6 +13,9 @@ use crate::output::Output;
 
 /// The longest line: a call of a leader carries what one message brought, and a message has at most a few MiB.
 const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// A prefix that replays says nothing of what came after it.
+const CUT_OFF: &str = "the recording ends in the middle of a line, so only what is before it could be compared; a leader that is killed leaves such an end, and so does a copy that is not complete";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReplayFlags {
@@ -66,7 +68,19 @@ pub(super) fn run(out: &Output, flags: &ReplayFlags) -> Result<(), Failure> {
         let of = count(terms.len() as u64);
         return Err(Failure::CheckFailed(format!("{} of {of} recordings differ from the engine of this build", count(differing as u64))));
     }
-    Ok(())
+    match terms.iter().filter(|term| term.is_cut_off).collect::<Vec<_>>().as_slice() {
+        [] => Ok(()),
+        [one] => Err(Failure::CheckFailed(format!("{}: {CUT_OFF}", one.file))),
+        [first, ..] => {
+            let cut = terms.iter().filter(|term| term.is_cut_off).count() as u64;
+            Err(Failure::CheckFailed(format!(
+                "{} of {}, {} among them: {CUT_OFF}",
+                count(cut),
+                plural(terms.len() as u64, "recording"),
+                first.file
+            )))
+        }
+    }
 }
 
 fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
@@ -76,7 +90,8 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             files.push(path.clone());
             continue;
         }
-        let entries = fs::read_dir(path).with_context(|| format!("reading {}", path.display()))?;
+        let entries = fs::read_dir(path)
+            .map_err(|error| Failure::Usage(format!("{}: {error}; give a recording or a folder that you may read", path.display())))?;
         let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| is_recording(file)).collect();
         if inside.is_empty() {
             return Err(Failure::Usage(format!("{}: no recording (*.jsonl) is there; set scheduler.record_decisions", path.display())));
@@ -134,7 +149,7 @@ fn replay(path: &Path) -> Result<TermView, Failure> {
 
 fn in_words(term: &TermView) -> String {
     let TermView { scheduler, epoch, file, .. } = term;
-    let end = if term.is_cut_off { "; its last line is incomplete" } else { "" };
+    let end = if term.is_cut_off { "; the recording ends in the middle of a line" } else { "" };
     let told = format!(
         "{scheduler}, epoch {epoch}: {}, {} with {} the same{end} ({file})",
         plural(term.calls, "call"),

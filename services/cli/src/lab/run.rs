@@ -57,6 +57,8 @@ pub(super) async fn run(out: &Output, flags: &RunFlags) -> Result<(), Failure> {
 struct Checked {
     title: String,
     policies: usize,
+    /// Policies that `[sensitivity]` makes, with one field that has another value.
+    varied: usize,
     seeds: usize,
     nodes: usize,
     gpus: u64,
@@ -70,7 +72,8 @@ pub(super) fn check(out: &Output, experiment: &str) -> Result<(), Failure> {
     let seeds = experiment.seeds();
     let checked = Checked {
         title: experiment.file.title.clone(),
-        policies: experiment.variants.len(),
+        policies: experiment.file.order.len(),
+        varied: experiment.variants.len() - experiment.file.order.len(),
         seeds: seeds.len(),
         nodes: experiment.cluster().machines.len(),
         gpus: experiment.cluster().all_gpu_milli() / 1_000,
@@ -78,11 +81,16 @@ pub(super) fn check(out: &Output, experiment: &str) -> Result<(), Failure> {
         notes: experiment.notes.clone(),
     };
     out.one(&checked, |checked| {
-        let Checked { policies, seeds, nodes, gpus, jobs, notes, .. } = checked;
+        let Checked { policies, varied, seeds, nodes, gpus, jobs, notes, .. } = checked;
+        let varied = (*varied > 0).then_some((*varied as u64, "variation"));
         let counted =
             [(*policies as u64, "policy"), (*seeds as u64, "seed"), (*nodes as u64, "node"), (*gpus, "GPU"), (*jobs as u64, "job")];
         let notes: String = notes.iter().map(|note| format!("\n{note}")).collect();
-        format!("{} is fine: {}{notes}", text.name, counted.map(|(number, noun)| plural(number, noun)).join(", "))
+        format!(
+            "{} is fine: {}{notes}",
+            text.name,
+            counted.into_iter().chain(varied).map(|(number, noun)| plural(number, noun)).collect::<Vec<_>>().join(", ")
+        )
     })
 }
 
@@ -96,40 +104,71 @@ fn refuse_others(folder: &Path) -> Result<(), Failure> {
     Err(Failure::Usage(format!("writing to {folder} failed: it has files that no run of the lab made; name another folder with --out")))
 }
 
+/// Runs that ended, with their folder.
+pub(super) struct Carried {
+    pub(super) tables: Tables,
+    pub(super) folder: PathBuf,
+    /// Why not all runs ended.
+    stopped: Option<String>,
+}
+
+impl Carried {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    pub(super) fn view(&self) -> RunView {
+        RunView::new(&self.tables, &self.folder)
+    }
+
+    /// That all runs ended, and every expectation holds.
+    pub(super) fn verdict(self) -> Result<(), Failure> {
+        if let Some(stopped) = self.stopped {
+            return Err(Failure::Failed(anyhow!(stopped)));
+        }
+        let expectations = &self.tables.manifest.contents.expectations;
+        let failed: Vec<&str> = expectations.iter().filter(|one| !one.holds).map(|one| one.text.as_str()).collect();
+        if failed.is_empty() { Ok(()) } else { Err(Failure::CheckFailed(format!("failed expectations: {}", failed.join("; ")))) }
+    }
+}
+
 /// Plays it, writes the folder, shows the verdict.
 pub(super) async fn carry_out(out: &Output, text: &Text, how: &HowFlags) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let experiment = Arc::new(text.load(how.seeds)?);
     let folder = how.out.clone().unwrap_or_else(|| default_folder(&text.name));
+    let carried = play_into(text.load(how.seeds)?, how, folder, &mut interrupts).await?;
+    out.one(&carried.view(), |view| words(out, &carried.tables, view))?;
+    carried.verdict()
+}
+
+/// Plays it, and writes its folder.
+pub(super) async fn play_into(
+    experiment: Experiment,
+    how: &HowFlags,
+    folder: PathBuf,
+    interrupts: &mut Interrupts,
+) -> Result<Carried, Failure> {
+    let experiment = Arc::new(experiment);
     refuse_others(&folder)?;
     std::fs::create_dir_all(&folder)
         .map_err(|error| Failure::Usage(format!("making {} failed: {error}; name another folder with --out", folder.display())))?;
     let threads = how.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let began = Instant::now();
-    let (played, was_stopped) = play(&experiment, threads, &mut interrupts).await?;
-    let all = experiment.seeds().len() * experiment.variants.len();
+    let (played, was_stopped) = play(&experiment, threads, interrupts).await?;
+    let all = plural((experiment.seeds().len() * experiment.variants.len()) as u64, "run");
     if played.is_empty() {
-        return Err(Failure::Failed(anyhow!(
-            "interrupted before the first of {} had ended; nothing was written",
-            plural(all as u64, "run")
-        )));
+        return Err(Failure::Failed(anyhow!("interrupted before the first of {all} had ended; nothing was written")));
     }
-    let (ended, took) = (played.len(), Took { wall_ms: began.elapsed().as_millis() as u64, jobs: threads });
-    let made = batch::folder(&experiment, played, took);
+    let stopped = was_stopped.then(|| format!("interrupted: {} of {all} are in {}", played.len(), folder.display()));
+    let made = batch::folder(&experiment, played, Took { wall_ms: began.elapsed().as_millis() as u64, jobs: threads });
     for (name, bytes) in &made.files {
         whole_file::write(&folder.join(name), bytes)?;
     }
-    let view = RunView::new(&made.tables, &folder);
-    out.one(&view, |view| words(out, &made.tables, view))?;
-    if was_stopped {
-        return Err(Failure::Failed(anyhow!("interrupted: {ended} of {} are in {}", plural(all as u64, "run"), folder.display())));
-    }
-    let failed: Vec<&str> = view.expectations.iter().filter(|one| !one.holds).map(|one| one.text.as_str()).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Failure::CheckFailed(format!("failed expectations: {}", failed.join("; ")))) }
+    Ok(Carried { tables: made.tables, folder, stopped })
 }
 
 /// `lab-NAME` for `path/NAME.toml`.
-fn default_folder(name: &str) -> PathBuf {
+pub(super) fn default_folder(name: &str) -> PathBuf {
     let stem = Path::new(name).file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
     format!("lab-{stem}").into()
 }
@@ -186,7 +225,7 @@ fn progress_bar(runs: u64) -> ProgressBar {
 
 /// What came of it, for programs.
 #[derive(Debug, Serialize)]
-struct RunView {
+pub(super) struct RunView {
     headline: String,
     sentences: Vec<String>,
     warnings: Vec<String>,

@@ -15,8 +15,7 @@ mod tests;
 mod watch;
 
 pub use focus::Focus;
-pub(crate) use watch::each_event;
-pub use watch::{Watch, nodes_and_leader, stats};
+pub use watch::{Watch, each_event, nodes_and_leader, stats};
 
 /// What is known of one job.
 #[derive(Debug, Clone, Default)]

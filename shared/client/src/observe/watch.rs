@@ -95,7 +95,7 @@ impl<'a> Watch<'a> {
 }
 
 /// Tells the events of a message of EVENTS, with times that can be true.
-pub(crate) fn each_event(row: &Row, tell: impl FnMut(&ClusterEvent)) {
+pub fn each_event(row: &Row, tell: impl FnMut(&ClusterEvent)) {
     match codec::decode::<EventBatch>(Some(&row.headers), &row.body) {
         Ok(batch) => batch.anchored(row.stored_at_ms).iter().for_each(tell),
         Err(error) => tracing::debug!(subject = row.subject, %error, "unreadable event"),
