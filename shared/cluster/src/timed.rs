@@ -8,10 +8,11 @@ use anyhow::anyhow;
 use faultline_client::audit::{self, AuditReport};
 use faultline_client::observe::Watch;
 use faultline_client::{Leader, observe};
+use faultline_engine::goodput::history::Row;
 use faultline_engine::job::{JobId, JobSpec};
 use faultline_engine::words::plural;
 use faultline_protocol::codec;
-use faultline_protocol::messages::{ClusterEvent, EventBatch, Measurements, NodeView, Record, TerminalRecord};
+use faultline_protocol::messages::{ClusterEvent, EventBatch, NodeView, Record, TerminalRecord};
 use faultline_protocol::streams;
 use faultline_runtime::clock::{random_u128, unix_ms};
 use faultline_runtime::read::{From, ReadError, Reader};
@@ -59,7 +60,8 @@ pub struct History {
     pub ends: Vec<(u64, TerminalRecord)>,
     /// As EVENTS has them.
     pub events: Vec<ClusterEvent>,
-    pub measured: Measurements,
+    /// Where GPU time had gone in the leader's term before the run, and after it.
+    pub gpu_time: (Row, Row),
     /// At the end.
     pub nodes: Vec<NodeView>,
     pub waiting: u64,
@@ -73,7 +75,7 @@ pub async fn run(cluster: &OwnCluster, timetable: &Timetable, say: &dyn Fn(&str)
     let mut seen = Watch::new(nats, unix_ms());
     let (nodes, leader) = observe::nodes_and_leader(nats).await.ok_or_else(|| anyhow!("no scheduler answers"))?;
     seen.know(&nodes, &leader);
-    seen.look_at_ledger().await;
+    let before = Leader::of(nats).goodput().await?.term;
     let (started, from_ms) = (Instant::now(), unix_ms());
     let (jobs, ()) = tokio::try_join!(submit_all(cluster, timetable, started), kill_all(cluster, timetable, started))?;
     let give_up = started + timetable.limit;
@@ -90,18 +92,18 @@ pub async fn run(cluster: &OwnCluster, timetable: &Timetable, say: &dyn Fn(&str)
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+    let after = Leader::of(nats).goodput().await?.term;
     let to_ms = unix_ms();
     say(&format!("all jobs have ended after {} s", started.elapsed().as_secs()));
     tokio::time::sleep(SETTLE).await;
     let waiting = held_after(cluster, RELEASED_WITHIN).await?;
-    seen.conclude().await?;
     Ok(History {
         from_ms,
         to_ms,
         jobs,
         ends: ends(cluster, from_ms).await.map_err(unread)?,
         events: events(cluster, from_ms).await.map_err(unread)?,
-        measured: seen.observer.measure(from_ms, unix_ms()),
+        gpu_time: (before, after),
         nodes: Leader::of(nats).nodes().await?,
         waiting,
         audit: audit::run(nats, AUDIT_LIMIT).await?,

@@ -37,7 +37,7 @@ gpus = 8
 
 [[workload.job]]
 at = "2 s"
-duration = "1500 ms"
+duration = "2500 ms"
 gpus = 0.5
 
 [[workload.job]]

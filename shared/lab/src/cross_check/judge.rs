@@ -228,12 +228,10 @@ fn judged(
     Row { figure, unit, live, virtual_, difference, difference_unit, worst_seed, tolerance, verdict, notes: Vec::new() }
 }
 
-/// A row for each class that either side has, and one that says so when the live side was not accounted for.
+/// A row for each class that either side has. A side that accounted for nothing differs.
 fn classes(runs: &[Pair]) -> Vec<Row> {
-    if runs.iter().any(|pair| pair.live.classes.is_none()) {
-        let row = judged("classes of GPU time", ("%", "points"), (None, None), CLASS_POINTS, absolute, None);
-        let notes = vec!["the live cluster does not account for GPU time by class".to_owned()];
-        return vec![Row { verdict: Verdict::NotCompared, notes, ..row }];
+    if runs.iter().any(|pair| pair.live.classes.is_none() || pair.virtual_.classes.is_none()) {
+        return vec![judged("classes of GPU time", ("%", "points"), (None, None), CLASS_POINTS, absolute, None)];
     }
     let share = |class: Class| move |seen: &Seen| Some(100.0 * seen.classes.as_ref()?.get(class.as_str()).copied().unwrap_or(0.0));
     let is_used =

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use faultline_cluster::timed::{History, Timetable};
+use faultline_engine::goodput::Class;
 use faultline_engine::job::{AttemptId, AttemptOutcome, Demand, JobId, JobSpec, JobState, MAX_TIMEOUT_MS, Origin, Param, Params, Priority};
 use faultline_lab::Handover;
 use faultline_lab::cross_check::{Down, File, Instants, Placement, Plan, Seen, SeenJob, machines};
@@ -88,9 +89,12 @@ pub(super) fn read(file: &File, plan: &Plan, history: &History) -> Result<Live, 
     Ok(Live { seen, instants, handover: handover(plan, history, &numbers), took_ms: history.took_ms() })
 }
 
-/// Share of the capacity by class. The live cluster does not account for GPU time by class yet.
-fn live_classes(_history: &History) -> Option<BTreeMap<&'static str, f64>> {
-    None
+/// Share of the capacity by class: what came into the leader's books during the run. Nothing runs at its ends, so that no work is open.
+fn live_classes(history: &History) -> Option<BTreeMap<&'static str, f64>> {
+    let (before, after) = &history.gpu_time;
+    let amount = |class: Class| after.of(class).saturating_sub(before.of(class)) as f64;
+    let capacity: f64 = Class::ALL.into_iter().map(amount).sum();
+    (capacity > 0.0).then(|| Class::ALL.into_iter().map(|class| (class.as_str(), amount(class) / capacity)).collect())
 }
 
 /// Both sides must have the same nodes, or nothing else can agree.
