@@ -18,7 +18,7 @@ page() {
 programs() {
   mkdir -p /out/bin
   # Each service gets the volume with its own key, and only that.
-  for owner in admin cli dashboard executor fault-detector generator nats scheduler up worker; do
+  for owner in admin cli dashboard executor fault-detector generator nats policy scheduler up worker; do
     mkdir -p "/out/keys/$owner"
   done
   mkdir -p /out/data/1 /out/data/2 /out/data/3

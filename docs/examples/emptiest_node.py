@@ -1,4 +1,4 @@
-"""A placement policy for the lab: the task goes to the node with the most free GPU share."""
+"""A placement policy: the task goes to the node with the most free GPU share."""
 import json
 import sys
 
@@ -14,4 +14,5 @@ for line in sys.stdin:
         del free[said["node"]]
     elif said["type"] == "ask":
         best = max(said["fits"], key=lambda node: (free[node], -node))
+        free[best] -= said["task"]["gpus"] * said["task"]["gpu_milli"]
         print(json.dumps({"id": said["id"], "node": best}), flush=True)

@@ -1,12 +1,13 @@
 //! The flags of `up`, which are keys of `[up]` too: other commands read that section to find the cluster.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use faultline_cluster::nats_server::fsync::Fsync;
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::FaultPreset;
-use faultline_engine::scheduler::PolicyName;
+use faultline_engine::scheduler::{LivePolicy, PolicyName};
 use serde::Serialize;
 
 /// Flags of `up`; each is also a key of `[up]` in the settings file and a variable `FAULTLINE_UP_<KEY>`.
@@ -57,10 +58,9 @@ pub(crate) struct UpFlags {
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault_time_scale: Option<f64>,
-    /// How the scheduler chooses among nodes that fit (default least-loaded)
-    #[arg(long, value_parser = policy())]
+    #[arg(long, value_name = "POLICY", value_parser = LivePolicy::from_str, help = policy_help())]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) policy: Option<PolicyName>,
+    pub(crate) policy: Option<LivePolicy>,
     /// Connect services to NATS directly, not through proxies that `faultline link` can break
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -100,9 +100,11 @@ pub(crate) struct UpFlags {
     pub(crate) verbose: bool,
 }
 
-fn policy() -> impl TypedValueParser<Value = PolicyName> {
-    let named = |name: String| PolicyName::ALL.into_iter().find(|policy| policy.as_str() == name).unwrap_or_default();
-    PossibleValuesParser::new(PolicyName::ALL.map(PolicyName::as_str)).map(named)
+fn policy_help() -> String {
+    let names = PolicyName::ALL.map(PolicyName::as_str).join(", ");
+    format!(
+        "How the scheduler chooses among nodes that fit (default least-loaded): {names}, or service:NAME for a program of your own on NATS"
+    )
 }
 
 pub(crate) fn fsync() -> impl TypedValueParser<Value = Fsync> {

@@ -31,8 +31,9 @@ impl Flight {
     /// Begins to record the term if the settings name a folder. A folder that cannot be written to costs the recording only.
     pub(crate) fn begin(settings: &Settings, seed: u64, epoch: u64, began_ms: u64) -> Self {
         let Some(folder) = &settings.record_decisions else { return Self(None) };
-        let (scheduler, policy, config) = (settings.name.clone(), settings.policy, settings.engine.clone());
-        let header = Header { version: VERSION, scheduler, policy, seed, epoch, began_ms, config };
+        let (scheduler, policy, config) = (settings.name.clone(), settings.built_in_policy(), settings.engine.clone());
+        let program = settings.policy.program().map(str::to_owned);
+        let header = Header { version: VERSION, scheduler, policy, program, seed, epoch, began_ms, config };
         match Recording::begin(folder, settings.record_decisions_mib << 20, &header) {
             Ok(recording) => {
                 tracing::info!(file = %recording.path.display(), "what this leader decides is recorded");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_nats::jetstream::kv;
 use faultline_engine::job::{JobId, Priority, is_token};
 use faultline_engine::node::NodeSpec;
-use faultline_engine::scheduler::{Delivery, PendingMessage, RecordRead};
+use faultline_engine::scheduler::{Delivery, Heard, PendingMessage, RecordRead};
 use faultline_protocol::codec::{self, HEADER_JOB_OPEN_SEQ};
 use faultline_protocol::messages::{DrainSetting, NodeRegistration, QueuedJob};
 use faultline_protocol::{streams, subjects};
@@ -42,6 +42,11 @@ pub(crate) enum Input {
     Cancelled(JobId),
     /// What JetStream has delivered and waits for.
     Pending(Vec<PendingMessage>),
+    /// What became of a request to the policy program.
+    Answered {
+        number: u64,
+        heard: Heard,
+    },
     /// The ledger asks which of these jobs the scheduler holds.
     AreHeld {
         jobs: Vec<JobId>,

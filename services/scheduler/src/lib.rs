@@ -11,6 +11,7 @@ mod memory;
 mod metrics;
 mod pending;
 mod perform;
+mod program;
 mod records;
 mod service;
 mod settings;

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Parser;
-use faultline_engine::scheduler::PolicyName;
+use faultline_engine::scheduler::{LivePolicy, PolicyName};
 use faultline_runtime::service::{self, ServiceArgs};
 use faultline_scheduler::Settings;
 use serde::Serialize;
@@ -18,9 +18,9 @@ struct Args {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[arg(long, value_parser = PolicyName::from_str, help = format!("How a node is chosen: {}", PolicyName::ALL.map(PolicyName::as_str).join(", ")))]
+    #[arg(long, value_parser = LivePolicy::from_str, help = format!("How a node is chosen: {}, or service:NAME for a program of your own on NATS", PolicyName::ALL.map(PolicyName::as_str).join(", ")))]
     #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<PolicyName>,
+    policy: Option<LivePolicy>,
     /// Seed of random decisions
     #[arg(long, value_parser = faultline_runtime::config::seed)]
     #[serde(skip_serializing_if = "Option::is_none")]

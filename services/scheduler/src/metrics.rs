@@ -8,11 +8,12 @@ use faultline_engine::goodput::history::Row;
 use faultline_engine::job::Priority;
 use faultline_engine::ledger::LedgerSnapshot;
 use faultline_engine::node::Health;
-use faultline_engine::scheduler::{Counters, HeldState, Scheduler, Totals};
+use faultline_engine::scheduler::{Counters, Durations, HeldState, ProgramStanding, Scheduler, Totals};
 use faultline_runtime::metrics::{Family, Kind, Metrics, Readings};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use crate::pending::InStream;
+use crate::program;
 
 /// Messages that were given up, by what they were.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ struct Term {
     queued: [(u64, Option<u64>); Priority::ALL.len()],
     totals: Totals,
     counters: Counters,
+    program: Option<(ProgramStanding, Durations)>,
     ledger: LedgerSnapshot,
     goodput: Row,
 }
@@ -131,6 +133,13 @@ impl SchedulerMetrics {
                 term.tell(readings);
             }
         });
+        let told = Arc::clone(&term);
+        metrics.live(&program::FAMILIES, move |readings| {
+            let term = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((program, durations)) = term.as_ref().and_then(|term| term.program.as_ref()) {
+                program::tell_metrics(program, durations, readings);
+            }
+        });
         Self {
             dead_letters: DeadLetters { jobs: letters.with_label_values(&["job"]), poison: letters.with_label_values(&["poison"]) },
             leading: metrics.gauge("faultline_scheduler_leader", "1 while this scheduler leads, else 0."),
@@ -161,10 +170,11 @@ impl SchedulerMetrics {
             }
         }
         let totals = scheduler.totals();
+        let program = scheduler.program().zip(scheduler.program_durations().cloned());
         let counters = scheduler.counters().clone();
         let mut term = self.term();
         let goodput = term.take().map(|before| before.goodput).unwrap_or_default();
-        *term = Some(Term { epoch, in_stream: in_stream.messages, queued, totals, counters, ledger, goodput });
+        *term = Some(Term { program, epoch, in_stream: in_stream.messages, queued, totals, counters, ledger, goodput });
     }
 
     /// The same of GPU time.

@@ -27,7 +27,7 @@ use crate::intake::{Input, Poison};
 use crate::ledger::{Extra, terminate};
 use crate::metrics::DeadLetters;
 use crate::term::Term;
-use crate::{pending, records, trace};
+use crate::{pending, program, records, trace};
 
 /// What an answer to a sync has around an assignment: one that is sent with so much to spare can be told of, too.
 const SYNC_BYTES: usize = 1024;
@@ -125,6 +125,8 @@ impl Performer {
                 Action::RaiseEpoch { above } => self.raise_epoch(above),
                 Action::Report(violation) => self.report(violation),
                 Action::Note(note) => notes.push(note),
+                Action::Ask(question) => self.spawn(program::ask(self.nats.clone(), question, self.inputs.clone())),
+                Action::Tell(news) => program::tell(&self.events, &news).await,
             }
         }
         let (read_back, others): (Vec<Note>, Vec<Note>) = notes.into_iter().partition(Note::is_read_back);

@@ -195,8 +195,9 @@ impl Leader {
         let seed = settings.seed.unwrap_or_else(|| nats.random_u128() as u64);
         let dead_letters = metrics.dead_letters.clone();
         let performer = Performer::new(term, inputs, extras_sender, dead_letters);
+        let scheduler = Scheduler::new(settings.engine.clone(), settings.built_in_policy(), seed, now_ms).under_epoch(term.epoch);
         let leader = Self {
-            scheduler: Scheduler::new(settings.engine.clone(), settings.policy, seed, now_ms).under_epoch(term.epoch),
+            scheduler: scheduler.asking(settings.policy.program().map(str::to_owned)),
             flight: Flight::begin(settings, seed, term.epoch, now_ms),
             performer,
             metrics: metrics.clone(),
@@ -426,6 +427,7 @@ impl Leader {
             }
             Input::RecordRead { job, read } => self.tell(Call::RecordRead { job, read }),
             Input::Cancelled(job) => self.tell(Call::Cancelled { job }),
+            Input::Answered { number, heard } => self.tell(Call::Answered { number, heard }),
             Input::Pending(pending) => self.on_pending(pending),
             Input::AreHeld { jobs, answer } => {
                 // The ledger may have begun anew and not wait any more.

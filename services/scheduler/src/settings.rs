@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use faultline_engine::scheduler::{PolicyName, SchedulerConfig};
+use faultline_engine::scheduler::{LivePolicy, PolicyName, SchedulerConfig};
 use faultline_protocol::streams;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The process' name, one token.
     pub name: String,
-    pub policy: PolicyName,
+    /// A built-in policy, or `service:NAME` for a program of one's own on NATS.
+    pub policy: LivePolicy,
+    /// The built-in policy that decides while such a program does not answer.
+    pub fallback_policy: PolicyName,
     /// Seed of random decisions; drawn itself when not given.
     pub seed: Option<u64>,
     /// How long terminal records are kept, in seconds.
@@ -30,7 +33,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: "scheduler-1".into(),
-            policy: PolicyName::default(),
+            policy: LivePolicy::default(),
+            fallback_policy: PolicyName::default(),
             seed: None,
             terminal_ttl_s: streams::TERMINAL_TTL.as_secs(),
             record_decisions: None,
@@ -41,6 +45,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What decides without a program, or while it does not answer.
+    pub(crate) fn built_in_policy(&self) -> PolicyName {
+        match self.policy {
+            LivePolicy::BuiltIn(policy) => policy,
+            LivePolicy::Program(_) => self.fallback_policy,
+        }
+    }
+
     /// Refuses what cannot work, naming the setting.
     pub fn validate(&self) -> Result<(), String> {
         if !faultline_engine::job::is_token(&self.name) {

@@ -143,7 +143,7 @@ fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
         leader: around.leader.to_owned(),
         epoch: around.epoch,
         leader_since_ms: around.leader_since_ms,
-        policy: scheduler.policy_name().to_owned(),
+        policy: scheduler.policy_in_force(),
         nodes_alive: count(Health::Alive),
         nodes_suspect: count(Health::Suspect),
         nodes_gone: count(Health::Gone),
@@ -165,6 +165,7 @@ fn stats(scheduler: &Scheduler, around: &Surroundings<'_>) -> ClusterStats {
         last_violation: counters.last_violation.clone(),
         refused_total: scheduler.refusals().total,
         refusal: scheduler.refusals().standing.clone(),
+        policy_program: scheduler.program(),
         ledger: around.ledger.clone(),
         at_ms: scheduler.cluster_time(around.now_ms),
     }

@@ -12,6 +12,7 @@ pub mod goodput;
 pub mod job;
 pub mod ledger;
 pub mod node;
+pub mod program;
 pub mod scheduler;
 pub mod unset;
 pub mod words;

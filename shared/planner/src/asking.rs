@@ -61,7 +61,7 @@ impl Planner {
     }
 }
 
-fn check_gpus(fitting: GpuSet, task: &TaskClass, positions: &[usize]) -> Result<GpuSet, String> {
+pub(crate) fn check_gpus(fitting: GpuSet, task: &TaskClass, positions: &[usize]) -> Result<GpuSet, String> {
     let mut gpus = GpuSet::default();
     for position in positions {
         if *position >= MAX_NODE_GPUS || !fitting.contains(*position) {

@@ -7,6 +7,7 @@
 mod asking;
 mod class;
 mod decision;
+mod deferred;
 mod dispatch;
 mod fill;
 mod fit;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use class::{ClassId, Closed, Reason, TaskClass};
 pub use decision::{Decision, Limits, Pass, Placed, Why};
+pub use deferred::{DoesNotHold, OpenClass, OpenTasks, Told};
 pub use dispatch::{
     Amounts, Blocking, Bound, BoundKind, Bounds, Dispatch, DispatchPass, DispatchSettings, Dispatcher, HistorySettings, InvalidQueues,
     JobNumber, Level, OrderName, PreemptionSettings, QueueSettings, QueueShare, Remaining, Request, Resource, Topology, WhyWaiting,

@@ -71,15 +71,21 @@ impl Asked {
 
     /// Of all that has changed since the last question.
     pub(crate) fn tell(&mut self, world: &World) -> Result<(), OutsideFailed> {
-        let all = || (0..world.numbers() as u32).map(NodeId).collect();
-        let latest = |(version, node): (u64, NodeId)| (world.version(node) == version).then_some(node);
-        let changed: Vec<NodeId> = world.changes().since(self.told).map_or_else(all, |changes| changes.filter_map(latest).collect());
-        self.told = world.changes().end();
+        let changed = changed_since(world, &mut self.told);
         changed.into_iter().try_for_each(|node| self.outside.node(node.0, state_of(world, node)))
     }
 }
 
-fn state_of(world: &World, node: NodeId) -> Option<NodeState<'_>> {
+/// The nodes that changed since that version, which becomes the present one.
+pub(crate) fn changed_since(world: &World, told: &mut u64) -> Vec<NodeId> {
+    let all = || (0..world.numbers() as u32).map(NodeId).collect();
+    let latest = |(version, node): (u64, NodeId)| (world.version(node) == version).then_some(node);
+    let changed = world.changes().since(*told).map_or_else(all, |changes| changes.filter_map(latest).collect());
+    *told = world.changes().end();
+    changed
+}
+
+pub(crate) fn state_of(world: &World, node: NodeId) -> Option<NodeState<'_>> {
     let (hot, cold) = (world.hot(node), world.cold(node));
     let bounded = |free: u32| Some(free).filter(|free| *free < UNBOUNDED);
     let gpus = world.shapes()[hot.shape as usize].gpus.iter().enumerate();

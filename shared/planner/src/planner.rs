@@ -51,7 +51,7 @@ pub struct Planner {
     pub(crate) numbers: HashMap<TaskClass, ClassId>,
     vacant: Vec<ClassId>,
     uses: u64,
-    waiting: Waiting,
+    pub(crate) waiting: Waiting,
     scratch: Scratch,
     /// What chooses nodes instead of the policy.
     pub(crate) asked: Option<Asked>,
@@ -318,18 +318,35 @@ impl Planner {
 
     /// The classes that stand aside are tried on each node that gained, and on no other.
     fn ask_again(&mut self, most_decisions: usize, budget: &mut usize, decisions: &mut Vec<Decision>) {
-        let aside = self.waiting.aside().len();
-        if aside == 0 {
-            return self.world.forget_gained();
-        }
-        let nodes = self.world.take_gained((*budget / aside).max(1));
-        *budget = budget.saturating_sub(aside * nodes.len());
+        let nodes = self.take_gained(budget);
         if let [node] = *nodes
             && self.waiting.first().is_none()
             && self.asked.is_none()
         {
             return self.offer(node, most_decisions, decisions);
         }
+        self.rejoin(&nodes);
+    }
+
+    /// The same without placing anything.
+    pub(crate) fn rejoin_gained(&mut self, mut budget: usize) {
+        let nodes = self.take_gained(&mut budget);
+        self.rejoin(&nodes);
+    }
+
+    /// Nodes that gained, as many as the classes that stand aside can be tried on; none while no class does.
+    fn take_gained(&mut self, budget: &mut usize) -> Vec<NodeId> {
+        let aside = self.waiting.aside().len();
+        if aside == 0 {
+            self.world.forget_gained();
+            return Vec::new();
+        }
+        let nodes = self.world.take_gained((*budget / aside).max(1));
+        *budget = budget.saturating_sub(aside * nodes.len());
+        nodes
+    }
+
+    fn rejoin(&mut self, nodes: &[NodeId]) {
         let (world, classes) = (&self.world, &self.classes);
         self.waiting.rejoin(|class| {
             let Some(known) = &classes[class.at()] else { return false };

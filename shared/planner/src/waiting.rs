@@ -2,6 +2,7 @@
 //! jobs of other classes then go ahead of it, and it is not tried again in between.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::class::ClassId;
 
@@ -88,6 +89,16 @@ impl Waiting {
     /// The job that goes next.
     pub(crate) fn first(&self) -> Option<(Turn, ClassId)> {
         self.heads.first().copied()
+    }
+
+    /// The first job of each class that does not stand aside, in the order of turns.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (Turn, ClassId)> + '_ {
+        self.heads.iter().copied()
+    }
+
+    /// The job of a class that comes behind this one.
+    pub(crate) fn after(&self, class: ClassId, turn: Turn) -> Option<Turn> {
+        self.lines.get(class.at())?.turns.range((Bound::Excluded(turn), Bound::Unbounded)).next().copied()
     }
 
     /// How many jobs wait in classes that do not stand aside: they have yet to be tried.

@@ -39,6 +39,8 @@ pub const CHAOS_PROGRESS_ALL: &str = "chaos.progress.*";
 pub const EXEC_ALL: &str = "exec.*";
 pub const EXEC_REPLY_ALL: &str = "exec.reply.*";
 pub const EXEC_CANCEL_ALL: &str = "exec.cancel.*";
+/// What policy programs answer: `policy.<NAME>`.
+pub const POLICY_ALL: &str = "policy.*";
 /// The system account's connect and disconnect events, as the application account imports them.
 pub const SYSTEM_CONNECT: &str = "sysev.connect";
 pub const SYSTEM_DISCONNECT: &str = "sysev.disconnect";
@@ -168,6 +170,11 @@ pub fn exec_cancel(attempt: AttemptId) -> String {
     format!("exec.cancel.{attempt}")
 }
 
+/// Where the policy program `service:<name>` is asked.
+pub fn policy(name: &str) -> String {
+    format!("policy.{}", token(name))
+}
+
 /// What can be asked of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlVerb {
@@ -291,6 +298,7 @@ mod tests {
         assert_eq!(heartbeat("a.b.>"), "node.hb.a_b__");
         assert_eq!(assign(""), "assign._");
         assert_eq!(exec("reply.*"), "exec.reply__");
+        assert_eq!(policy("mine.>"), "policy.mine__");
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.kill"), Some(ControlVerb::Kill));
         assert_eq!(ControlVerb::of_subject("ctl.worker-01.explode"), None);
         assert_eq!(drained_node("drain.gpu-node-01"), Some("gpu-node-01"));

@@ -22,6 +22,7 @@ mod outcome;
 mod panics;
 mod planted;
 mod play;
+mod program;
 mod queue;
 mod run;
 mod scenario;

@@ -69,6 +69,8 @@ pub(crate) struct Scenario {
     pub(crate) deeds: Vec<(u64, Deed)>,
     pub(crate) healthy_at: u64,
     pub(crate) faults: BTreeMap<FaultKind, u64>,
+    /// Whether a user's program chooses the nodes.
+    pub(crate) asks_program: bool,
 }
 
 /// Processes in the order of their numbers: schedulers, workers, detector, submitters.
@@ -117,7 +119,9 @@ pub(crate) fn draw(seed: u64) -> Scenario {
     };
     let mut plan = Plan { rng, layout, until_ms, deeds: Vec::new(), faults: BTreeMap::new(), healthy_at: until_ms };
     plan.draw(&workers, &scripts);
+    let asks_program = plan.rng.random_bool(0.4);
     Scenario {
+        asks_program,
         schedulers: plan.layout.schedulers,
         workers,
         submitters,

@@ -9,7 +9,7 @@ use faultline_engine::device::GpuLoad;
 use faultline_engine::fault::FaultPreset;
 use faultline_engine::job::{AttemptId, JobSpec};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, NodeSpec};
-use faultline_engine::scheduler::SchedulerConfig;
+use faultline_engine::scheduler::{LivePolicy, SchedulerConfig};
 use faultline_runtime::connection::Connection;
 use faultline_runtime::service::Process;
 use faultline_runtime::submit::Submitter;
@@ -19,6 +19,7 @@ use faultline_worker::{Identity, Settings as WorkerSettings};
 
 use super::bug::Bug;
 use super::cast::{Proc, Role};
+use super::program;
 use super::scenario::SLOTS;
 use super::shadow::Plan;
 use super::world::World;
@@ -51,19 +52,28 @@ async fn serve(world: &World, proc: Proc, role: Role, nats: Connection, process:
     process.shutdown.spawn("provisioned", nats.clone().keep_looking(stop));
     match role {
         Role::Scheduler => {
-            let at_once = world.lock().net.has(Bug::PlaceAtOnce);
+            let (at_once, asks_program) = {
+                let stage = world.lock();
+                (stage.net.has(Bug::PlaceAtOnce), stage.asks_program)
+            };
             let mut engine = SchedulerConfig::default();
             if at_once {
                 engine.settle_ms = 0;
             }
-            let settings = faultline_scheduler::Settings { name: process.name.clone(), engine, ..Default::default() };
+            let policy = if asks_program { LivePolicy::Program(program::NAME.to_owned()) } else { LivePolicy::default() };
+            let settings = faultline_scheduler::Settings { name: process.name.clone(), policy, engine, ..Default::default() };
             faultline_scheduler::serve(&settings, &nats, process, TICK).await
         }
         Role::Worker(index) => {
             let nodes = world.lock().nodes[index].clone();
             host(world, proc, nodes, nats, process).await
         }
-        Role::Detector | Role::Submitter(_) => faultline_fault_detector::serve(DetectorConfig::default(), &nats, process, TICK).await,
+        Role::Detector | Role::Submitter(_) => {
+            if world.lock().asks_program {
+                process.shutdown.spawn("program", program::answer_all(world.clone(), nats.clone()));
+            }
+            faultline_fault_detector::serve(DetectorConfig::default(), &nats, process, TICK).await
+        }
     }
 }
 

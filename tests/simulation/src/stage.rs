@@ -62,6 +62,8 @@ pub(crate) struct Stage {
     deeds: Vec<(u64, Deed)>,
     healthy_at: u64,
     is_healthy: bool,
+    /// Whether a user's program chooses the nodes.
+    pub(crate) asks_program: bool,
     layout: Layout,
 }
 
@@ -80,7 +82,7 @@ fn message<M: codec::Message>(subject: impl Into<Subject>, reply: Option<&'stati
 
 impl Stage {
     pub(crate) fn new(seed: u64, bug: Option<Bug>, keep: usize) -> Self {
-        let Scenario { schedulers, workers, submitters, scripts, weather, deeds, healthy_at, faults } = draw(seed);
+        let Scenario { schedulers, workers, submitters, scripts, weather, deeds, healthy_at, faults, asks_program } = draw(seed);
         let layout = Layout { schedulers, workers: workers.len(), submitters: submitters.len() };
         let mut names: Vec<String> = (1..=schedulers).map(|n| format!("scheduler-{n}")).collect();
         names.extend((1..=workers.len()).map(|n| format!("worker-{n}")));
@@ -109,6 +111,7 @@ impl Stage {
             deeds,
             healthy_at,
             is_healthy: false,
+            asks_program,
             layout,
         }
     }

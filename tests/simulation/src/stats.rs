@@ -79,6 +79,8 @@ pub struct Stats {
     pub raised: u64,
     pub terms: u64,
     pub verdicts: u64,
+    /// Requests that reached the policy program.
+    pub asked: u64,
     pub committed: u64,
     pub dead: u64,
     pub cancelled: u64,
@@ -112,6 +114,7 @@ impl Figures for Stats {
             (&mut self.raised, other.raised),
             (&mut self.terms, other.terms),
             (&mut self.verdicts, other.verdicts),
+            (&mut self.asked, other.asked),
             (&mut self.committed, other.committed),
             (&mut self.dead, other.dead),
             (&mut self.cancelled, other.cancelled),

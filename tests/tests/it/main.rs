@@ -34,6 +34,7 @@ mod orphans;
 mod outages;
 mod partition;
 mod permissions;
+mod policy_programs;
 mod recovery;
 mod scenarios;
 mod settings;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::service::Info;
 use faultline_client::Leader;
+use faultline_engine::scheduler::{ProgramStanding, ProgramState};
 use faultline_engine::words::{about, agree};
 use faultline_protocol::messages::ClusterStats;
 use faultline_protocol::subjects;
@@ -47,8 +48,29 @@ pub(super) async fn look(nats: &Nats, can_write: bool) -> Vec<Finding> {
             vec![leader, jobs, services, Finding::skip("service clocks", "needs the services' answers")]
         }
     };
+    findings.extend(stats.as_ref().ok().and_then(|stats| stats.policy_program.as_ref()).map(policy_finding));
     findings.extend(gpus);
     findings
+}
+
+/// How it stands with a program that chooses nodes.
+fn policy_finding(program: &ProgramStanding) -> Finding {
+    let ProgramStanding { name, requests, placed, placed_by_fallback, wrong, .. } = program;
+    let placed = format!("it placed {}, {} placed {}", plural(*placed, "job"), program.fallback, count(*placed_by_fallback));
+    if program.state == ProgramState::Silent {
+        let found = format!("service:{name} does not decide: {}; {} decides instead", program.why, program.fallback);
+        return Finding::warn(
+            "policy",
+            found,
+            "start the program, or see what it wrote: docs/policies.md says what it is asked; it is tried again by itself",
+        );
+    }
+    let found = format!("service:{name} decides: {}, {placed}", plural(*requests, "request"));
+    if *wrong > 0 {
+        let found = format!("{found}; {}, the last one: {}", plural(*wrong, "wrong answer"), program.last_wrong);
+        return Finding::warn("policy", found, "mend the program: docs/policies.md says what it may answer");
+    }
+    Finding::ok("policy", found)
 }
 
 fn leader_finding(stats: &ClusterStats, now_ms: u64) -> Finding {
@@ -250,6 +272,27 @@ mod tests {
         assert_eq!((finding.status, finding.found.contains("2 lost")), (Status::Fail, true));
         (stats.ledger.vanished, stats.ledger.duplicates) = (0, 1);
         assert_eq!(jobs_finding(&stats).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_program_that_does_not_decide_is_a_warning() {
+        let fine = ProgramStanding {
+            name: "mine".into(),
+            state: ProgramState::Decides,
+            fallback: "least-loaded".into(),
+            requests: 12,
+            placed: 40,
+            placed_by_fallback: 1,
+            ..ProgramStanding::default()
+        };
+        let found = "service:mine decides: 12 requests, it placed 40 jobs, least-loaded placed 1";
+        assert_eq!(policy_finding(&fine), Finding::ok("policy", found));
+        let silent = ProgramStanding { state: ProgramState::Silent, why: "no program listens on policy.mine".into(), ..fine.clone() };
+        let finding = policy_finding(&silent);
+        let found = "service:mine does not decide: no program listens on policy.mine; least-loaded decides instead";
+        assert_eq!((finding.status, finding.found.as_str()), (Status::Warn, found));
+        let wrong = ProgramStanding { wrong: 2, last_wrong: "it answers 7 twice".into(), ..fine };
+        assert!(policy_finding(&wrong).found.ends_with("; 2 wrong answers, the last one: it answers 7 twice"));
     }
 
     #[test]

@@ -93,6 +93,8 @@ impl Series {
                 | EventKind::LeaderLost
                 | EventKind::RateChanged
                 | EventKind::WorkersScaled
+                | EventKind::PolicyFailed
+                | EventKind::PolicyRecovered
         );
         if !marks {
             return;

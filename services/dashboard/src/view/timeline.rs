@@ -172,7 +172,9 @@ impl Timeline {
             | EventKind::RateChanged
             | EventKind::WorkersScaled
             | EventKind::InvariantViolated
-            | EventKind::Repaired => {}
+            | EventKind::Repaired
+            | EventKind::PolicyFailed
+            | EventKind::PolicyRecovered => {}
         }
     }
 

@@ -19,7 +19,7 @@ pub const SYSTEM: &str = "SYS";
 const QUEUE_STREAMS: [&str; 4] = [streams::JOBS, streams::ADVISORY, "KV_LEASE", "KV_CLAIMS"];
 
 /// Requests that a service answers, rather than a stream. What is in neither group is published without an answer.
-const ANSWERED: [&str; 9] = [
+const ANSWERED: [&str; 10] = [
     subjects::SCHED_QUERY,
     subjects::SCHED_CANCEL,
     "ctl.*.ping",
@@ -28,6 +28,7 @@ const ANSWERED: [&str; 9] = [
     subjects::CHAOS_ABORT,
     subjects::CHAOS_LIST,
     subjects::UP_PROCESSES,
+    subjects::POLICY_ALL,
     // Answered with a receipt where the executor asks for one.
     subjects::EXEC_REPLY_ALL,
 ];

@@ -173,10 +173,14 @@ fn user_line(row: &Row, key: &str) -> String {
         [] => String::new(),
         deaf_to => format!(", deny: [{}]", list(deaf_to.iter().map(|&subject| subject.to_owned()).collect())),
     };
+    // The server takes an empty list for no limits.
+    let publish = match row.publish_allowed() {
+        nothing if nothing.is_empty() => "deny: [\">\"]".to_owned(),
+        allowed => format!("allow: [{}]", list(allowed)),
+    };
     format!(
-        "      {{ nkey: {key}, permissions: {{\n          publish: {{ allow: [{publish}] }}\n          \
+        "      {{ nkey: {key}, permissions: {{\n          publish: {{ {publish} }}\n          \
          subscribe: {{ allow: [{subscribe}]{deny} }}\n          allow_responses: true\n      }} }}\n",
-        publish = list(row.publish_allowed()),
         subscribe = list(row.subscribe_allowed()),
     )
 }

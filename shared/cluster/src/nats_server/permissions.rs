@@ -48,6 +48,9 @@ pub const UP: &str = "up";
 /// The user of programs that run `service:NAME` jobs.
 pub const EXECUTOR: &str = "executor";
 
+/// The user of policy programs.
+pub const POLICY: &str = "policy";
+
 /// What a person does, through the page or the command: submit, ask, cancel, experiment, break nodes. With what only one of them does.
 macro_rules! operator_publishes {
     ($($more:expr),* $(,)?) => {
@@ -75,7 +78,7 @@ const OPERATOR: Row = Row {
 };
 
 /// The rows, one a user: what its code does, and nothing else. tests/tests/it/permissions.rs walks them on a real server, against a table of its own.
-pub const ROWS: [Row; 8] = [
+pub const ROWS: [Row; 9] = [
     Row {
         user: "generator",
         // A load is a share of the cluster: the leading scheduler tells how many GPUs that has.
@@ -92,6 +95,7 @@ pub const ROWS: [Row; 8] = [
             "assign.*",
             "ctl.*.kill",
             "ctl.*.sync",
+            subjects::POLICY_ALL,
             "job.res.*",
             "job.dead.*",
             "job.ev.*",
@@ -167,6 +171,8 @@ pub const ROWS: [Row; 8] = [
         deaf_to: &[subjects::EXEC_REPLY_ALL],
         ..NOTHING
     },
+    // The same for programs that choose nodes: each request is answered once, which `allow_responses` covers. They publish nothing of their own.
+    Row { user: POLICY, subscribe: &[subjects::POLICY_ALL], ..NOTHING },
     Row {
         user: "dashboard",
         publish: operator_publishes![subjects::CHAOS_KILL, subjects::UP_PROCESSES],
@@ -209,8 +215,8 @@ impl Row {
     /// Every subject that this user may publish.
     pub fn publish_allowed(&self) -> Vec<String> {
         let mut allowed: Vec<String> = self.publish.iter().map(|&subject| subject.to_owned()).collect();
-        // To see that everything is provisioned, which an executor does not need.
-        if self.user != EXECUTOR {
+        // To see that everything is provisioned, which programs of other people do not need.
+        if ![EXECUTOR, POLICY].contains(&self.user) {
             allowed.extend(streams::names().iter().map(|stream| format!("$JS.API.STREAM.INFO.{stream}")));
         }
         if self.lists_consumers {

@@ -84,7 +84,7 @@ impl Plan {
 
     fn scheduler(&self, number: u32) -> Service {
         let name = format!("scheduler-{number}");
-        let mut flags = vec![("--name", name.clone()), ("--policy", self.settings.policy.as_str().to_owned())];
+        let mut flags = vec![("--name", name.clone()), ("--policy", self.settings.policy.to_string())];
         flags.extend(self.seed());
         self.service("scheduler", &name, &flags)
     }

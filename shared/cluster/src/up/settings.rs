@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::{FaultPreset, check_time_scale};
-use faultline_engine::scheduler::PolicyName;
+use faultline_engine::scheduler::LivePolicy;
 use faultline_engine::workload::check_load;
 use faultline_protocol::messages::check_rate;
 use faultline_runtime::config::MAX_SEED;
@@ -37,7 +37,8 @@ pub struct UpSettings {
     pub faults: FaultPreset,
     /// None leaves it to the workers' own settings.
     pub fault_time_scale: Option<f64>,
-    pub policy: PolicyName,
+    /// A built-in policy, or `service:NAME` for a program of one's own on NATS.
+    pub policy: LivePolicy,
     pub detector: EstimatorKind,
     pub schedulers: u32,
     pub no_generator: bool,
@@ -64,7 +65,7 @@ impl Default for UpSettings {
             no_proxy: false,
             faults: FaultPreset::default(),
             fault_time_scale: None,
-            policy: PolicyName::default(),
+            policy: LivePolicy::default(),
             detector: EstimatorKind::default(),
             schedulers: 2,
             no_generator: false,

@@ -36,14 +36,25 @@ impl Choice {
     /// Such as `least-loaded: 75 % free, best of 2 of 3 nodes`.
     pub fn words(&self) -> String {
         let of = plural(self.nodes.into(), "node");
+        if self.is_of_program() {
+            return format!("{}: the program chose it out of {} of {of} with room", self.policy, self.fitting);
+        }
         match self.fitting {
             1 => format!("{}: {}, the only one of {of} with room", self.policy, self.rating(self.score)),
             fitting => format!("{}: {}, best of {fitting} of {of}", self.policy, self.rating(self.score)),
         }
     }
 
+    /// Whether a user's program chose, which gives no scores.
+    fn is_of_program(&self) -> bool {
+        self.policy.starts_with("service:")
+    }
+
     /// Such as `gpu-node-02, 50 % free: 25 points behind`.
     pub fn runner_up_words(&self) -> String {
+        if self.is_of_program() {
+            return "not known: the program says only which node it chooses".to_owned();
+        }
         let Some(RunnerUp { node, score }) = &self.runner_up else {
             return "none: no other node had room".to_owned();
         };

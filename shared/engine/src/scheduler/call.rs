@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Beat, Delivery, PendingMessage, RecordRead, Refused, RunningSign, Scheduler, SyncedNode};
+use super::{Action, Beat, Delivery, Heard, PendingMessage, RecordRead, Refused, RunningSign, Scheduler, SyncedNode};
 use crate::job::{AttemptId, EndedAttempt, JobId};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
@@ -56,6 +56,11 @@ pub enum Call {
         epoch: u64,
     },
     Reconnected,
+    /// What became of a request to the policy program.
+    Answered {
+        number: u64,
+        heard: Heard,
+    },
     /// Time has passed: the owner's clock, and the cluster's.
     Advance {
         cluster_ms: u64,
@@ -96,6 +101,7 @@ impl Scheduler {
                 self.on_reconnected(now_ms);
                 Vec::new()
             }
+            Call::Answered { number, heard } => self.on_answered(number, &heard, now_ms),
             Call::Advance { cluster_ms } => {
                 self.set_cluster_time(now_ms, cluster_ms);
                 self.advance(now_ms)

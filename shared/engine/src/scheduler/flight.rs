@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Call, Note, PolicyName, Scheduler, SchedulerConfig};
+use super::{Action, Call, Note, PolicyName, Question, Scheduler, SchedulerConfig};
 
 /// The version of what is recorded; a recording of another one is refused.
 pub const VERSION: u32 = 1;
@@ -15,6 +15,9 @@ pub struct Header {
     /// The scheduler's name.
     pub scheduler: String,
     pub policy: PolicyName,
+    /// The program that decides in place of the policy while it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     pub seed: u64,
     pub epoch: u64,
     /// The leader's clock when its term began; it passes evenly, and begins anywhere.
@@ -52,6 +55,11 @@ pub fn line(action: &Action) -> String {
         Action::RaiseEpoch { above } => format!("raise the epoch above {above}"),
         Action::Report(violation) => format!("report {violation:?}"),
         Action::Note(Note::Placed { job, attempt, node, choice, .. }) => format!("note {job} as {attempt} on {node}: {}", choice.words()),
+        Action::Ask(question) => {
+            let Question { program, world, number, lines, asks, .. } = &**question;
+            format!("ask service:{program} about {asks} tasks in {} bytes, request {number} of world {world}", lines.len())
+        }
+        Action::Tell(news) => format!("tell that {news}"),
         Action::Note(Note::Lost { job, attempt, node, reason, .. }) => format!("note {job} lost as {attempt} on {node}: {reason}"),
     }
 }
@@ -80,6 +88,7 @@ pub struct Replay {
 impl Replay {
     pub fn begin(header: &Header) -> Self {
         let scheduler = Scheduler::new(header.config.clone(), header.policy, header.seed, header.began_ms).under_epoch(header.epoch);
+        let scheduler = scheduler.asking(header.program.clone());
         Self { scheduler, calls: 0, decisions: 0, placements: 0 }
     }
 

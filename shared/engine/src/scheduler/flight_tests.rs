@@ -6,7 +6,16 @@ use super::*;
 
 fn header(seed: u64) -> Header {
     let config = SchedulerConfig::default();
-    Header { version: VERSION, scheduler: "scheduler-1".into(), policy: PolicyName::Random, seed, epoch: 3, began_ms: 0, config }
+    Header {
+        version: VERSION,
+        scheduler: "scheduler-1".into(),
+        policy: PolicyName::Random,
+        program: None,
+        seed,
+        epoch: 3,
+        began_ms: 0,
+        config,
+    }
 }
 
 /// A leader with three nodes and fifty jobs, one of which fails, recorded as the service does it.

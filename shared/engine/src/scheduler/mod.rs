@@ -10,6 +10,7 @@ mod availability;
 mod call;
 #[cfg(test)]
 mod clock_tests;
+mod consult;
 mod counters;
 mod durations;
 mod epoch;
@@ -27,6 +28,7 @@ mod nodes;
 mod place;
 mod planning;
 mod policy;
+mod program;
 mod refusals;
 mod sanity;
 mod sync;
@@ -61,7 +63,8 @@ pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
 pub use place::WaitingReasons;
 pub use planning::{machine_of, planner_settings, task_class_of, turn_of};
-pub use policy::PolicyName;
+pub use policy::{InvalidPolicy, LivePolicy, PolicyName};
+pub use program::{Heard, ProgramNews, ProgramStanding, ProgramState, Question};
 pub use sync::{PendingMessage, SyncPart, SyncedNode};
 pub use violation::Violation;
 pub use why::{PlaceInLine, Reject, RejectReason, WhyWaiting};
@@ -92,6 +95,8 @@ pub struct SchedulerConfig {
     pub zombie_after_ms: u64,
     /// A job on its way back that does not come within this time has ended elsewhere.
     pub forget_after_ms: u64,
+    /// A policy program that does not answer within this time is left out.
+    pub answer_within_ms: u64,
 }
 
 impl Default for SchedulerConfig {
@@ -108,6 +113,7 @@ impl Default for SchedulerConfig {
             impossible_after_ms: 10_000,
             zombie_after_ms: 2_500,
             forget_after_ms: 180_000,
+            answer_within_ms: 1_000,
         }
     }
 }
@@ -139,6 +145,10 @@ pub enum Action {
     Report(Violation),
     /// For the history.
     Note(Note),
+    /// Send a request to the policy program; what comes of it goes to `on_answered`.
+    Ask(Box<Question>),
+    /// How it stands with the policy program, for the log and the history.
+    Tell(ProgramNews),
 }
 
 /// What the history is told.
@@ -275,6 +285,8 @@ pub struct Scheduler {
     policy: PolicyName,
     /// Decides where jobs run; knows all nodes, and the jobs that wait.
     planner: Planner,
+    /// Decides in place of the policy, while it answers.
+    program: Option<Box<program::Program>>,
     rng: Pcg64Mcg,
     /// The lease under which this leader places.
     epoch: u64,
@@ -318,6 +330,7 @@ impl Scheduler {
         Self {
             policy,
             planner: planning::new_planner(policy, seed),
+            program: None,
             rng: Pcg64Mcg::seed_from_u64(seed),
             epoch: 0,
             elected_at_ms: now_ms,
@@ -361,8 +374,14 @@ impl Scheduler {
         at_ms.saturating_add_signed(self.cluster_ahead_ms)
     }
 
+    /// The built-in policy, which decides unless a program does.
     pub fn policy_name(&self) -> &'static str {
         self.policy.as_str()
+    }
+
+    /// What was set: the built-in policy, or `service:NAME`.
+    pub fn policy_in_force(&self) -> String {
+        self.program().map_or_else(|| self.policy_name().to_owned(), |program| LivePolicy::Program(program.name).to_string())
     }
 
     pub fn counters(&self) -> &Counters {

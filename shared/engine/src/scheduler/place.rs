@@ -4,7 +4,7 @@ use faultline_planner::{ClassId, Decision, Limits, Placed, Why};
 use rand::RngExt;
 
 use super::why::{Reject, WhyWaiting, rejects, summarise};
-use super::{Action, HeldState, Note, RunningState, Scheduler};
+use super::{Action, HeldState, LivePolicy, Note, RunningState, Scheduler};
 use crate::job::{Assignment, AttemptId, Choice, JobId, RunnerUp};
 use crate::words::span;
 
@@ -21,10 +21,13 @@ impl Scheduler {
         if now_ms < self.ready_at_ms || self.is_refused() {
             return;
         }
-        let pass = self.planner.pass(Limits::default());
-        self.has_more_to_place = pass.unfinished;
-        for Decision::Place { turn, placed } in pass.decisions {
-            self.assign(JobId::from_bytes(turn.job), &placed, now_ms, actions);
+        if !self.consult(now_ms, actions) {
+            let pass = self.planner.pass(Limits::default());
+            self.has_more_to_place = pass.unfinished;
+            self.note_fallback(pass.decisions.len());
+            for Decision::Place { turn, placed } in pass.decisions {
+                self.assign(JobId::from_bytes(turn.job), &placed, None, now_ms, actions);
+            }
         }
         self.give_up_impossible(now_ms, actions);
     }
@@ -44,12 +47,16 @@ impl Scheduler {
         }
     }
 
-    /// The planner has booked the job on a node: it becomes an attempt there.
-    fn assign(&mut self, job: JobId, placed: &Placed, now_ms: u64, actions: &mut Vec<Action>) {
+    /// The planner has booked the job on a node: it becomes an attempt there. `program`: what chose the node, if not the policy.
+    pub(super) fn assign(&mut self, job: JobId, placed: &Placed, program: Option<&str>, now_ms: u64, actions: &mut Vec<Action>) {
         let node_name = self.planner.node_name(placed.node()).to_owned();
         let gpus: Vec<u8> = placed.gpus().iter().map(|gpu| gpu as u8).collect();
         let placed_at_ms = self.cluster_time(now_ms);
-        let choice = Box::new(self.choice(&placed.why));
+        let choice = self.choice(&placed.why);
+        let choice = Box::new(match program {
+            Some(name) => Choice { policy: LivePolicy::Program(name.to_owned()).to_string(), full_score: 0, ..choice },
+            None => choice,
+        });
         let (Some(held), Some(node)) = (self.jobs.get_mut(&job), self.nodes.get_mut(&node_name)) else { return };
         let attempt = AttemptId::new(placed_at_ms, self.rng.random());
         self.waiting[held.spec.priority as usize] -= 1;
@@ -155,6 +162,9 @@ impl WaitingReasons<'_> {
                     _ if now_ms < scheduler.ready_at_ms => "a new leader listens before it places".to_owned(),
                     _ if scheduler.nodes.is_empty() => "no node is registered".to_owned(),
                     _ if !scheduler.planner.stands_aside(*class) => "it has not been tried yet".to_owned(),
+                    Some(_) if scheduler.program.is_some() && scheduler.planner.has_room(*class) => {
+                        "the policy program lets it wait until more is free".to_owned()
+                    }
                     Some(rejects) => summarise(rejects),
                     None => "no node has room for it".to_owned(),
                 };
@@ -196,4 +206,4 @@ impl WaitingReasons<'_> {
 
 #[cfg(test)]
 #[path = "place_tests.rs"]
-mod tests;
+pub(super) mod tests;

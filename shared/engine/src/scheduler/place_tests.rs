@@ -23,7 +23,7 @@ fn has_room(node: &NodeState, spec: &JobSpec, config: &SchedulerConfig, now_ms: 
 }
 
 /// Nothing that waits has room anywhere, and the planner agrees on which nodes are open.
-fn check(scheduler: &Scheduler, now_ms: u64) {
+pub(in crate::scheduler) fn check(scheduler: &Scheduler, now_ms: u64) {
     scheduler.sanity_check();
     assert!(!scheduler.has_more_to_place());
     for node in scheduler.nodes.values() {
@@ -36,7 +36,7 @@ fn check(scheduler: &Scheduler, now_ms: u64) {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(in crate::scheduler) enum Step {
     Submit { milli: u32, mib: u32 },
     End { pick: usize, told: Told },
     Beat { node: u8, broken: Option<usize>, leaving: bool, honest: bool },
@@ -48,7 +48,7 @@ enum Step {
     Wait { ms: u64 },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(in crate::scheduler) fn step() -> impl Strategy<Value = Step> {
     let node = || 1_u8..5;
     let told = prop_oneof![3 => Just(Told::ByWorker), 1 => Just(Told::Refused)];
     let health = prop_oneof![2 => Just(Health::Alive), 1 => Just(Health::Suspect), 1 => Just(Health::Dead)];
@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn act(scheduler: &mut Scheduler, step: &Step, number: u128, now_ms: u64) {
+pub(in crate::scheduler) fn act(scheduler: &mut Scheduler, step: &Step, number: u128, now_ms: u64) {
     let name = |node: &u8| format!("gpu-node-{node:02}");
     let incarnation = |scheduler: &Scheduler, node: &u8| scheduler.node(&name(node)).map_or(1, |node| node.spec.incarnation);
     match step {

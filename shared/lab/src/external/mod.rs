@@ -3,7 +3,6 @@
 //!
 //! This is the one place of the lab that starts a process and waits by the clock. A run with a program is as repeatable as the program.
 
-mod messages;
 mod program;
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use faultline_engine::program::{Answer, Node, Said, VERSION};
 use faultline_planner::{Chosen, NodeState, Outside, OutsideFailed, TaskClass};
 
-use super::messages::{Answer, Node, Said, VERSION};
 use super::{Command, InvalidProgram};
 
 /// The longest line that is read; also how much of a line that makes no sense is shown.
@@ -56,8 +56,7 @@ impl Program {
 
     fn say(&mut self, said: &Said<'_>) -> Result<(), OutsideFailed> {
         let Some(says) = &mut self.says else { return Err(OutsideFailed("it was told that nothing more comes".to_owned())) };
-        let written = serde_json::to_writer(&mut *says, said).map_err(std::io::Error::from).and_then(|()| says.write_all(b"\n"));
-        written.map_err(|_| self.ended())
+        says.write_all(said.line().as_bytes()).map_err(|_| self.ended())
     }
 
     fn answer(&mut self) -> Result<String, OutsideFailed> {

@@ -46,6 +46,10 @@ pub enum EventKind {
     InvariantViolated,
     /// `up` found something of NATS broken and put it right by itself: what it was and what was done.
     Repaired,
+    /// The policy program does not answer, or answers nonsense: a built-in policy decides.
+    PolicyFailed,
+    /// The policy program decides, at the beginning of a term or again.
+    PolicyRecovered,
 }
 
 /// One thing that happened.

@@ -7,6 +7,7 @@ pub mod exec;
 mod goodput;
 mod jobs;
 mod nodes;
+pub mod policy;
 mod processes;
 mod query;
 mod record;

@@ -2,7 +2,7 @@
 
 use faultline_engine::job::{AttemptOutcome, AttemptSummary, Demand, InvalidJob, JobId, Priority, Submission};
 use faultline_engine::node::{GpuTelemetry, Health, NodeSpec};
-use faultline_engine::scheduler::{WhyWaiting, WouldFit, check_would_fit};
+use faultline_engine::scheduler::{ProgramStanding, WhyWaiting, WouldFit, check_would_fit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -225,6 +225,9 @@ pub struct ClusterStats {
     /// Which worker refuses this leader now, and why; empty when none does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+    /// How it stands with the policy program, where the policy is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_program: Option<ProgramStanding>,
     pub ledger: LedgerSnapshot,
     pub at_ms: u64,
 }

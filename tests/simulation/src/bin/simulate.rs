@@ -122,8 +122,8 @@ fn summary(stats: &Stats) -> String {
     ));
     lines.push(format!("{:>12} finished for nothing, {} commits refused, {} requeues", stats.superseded, stats.conflicts, stats.requeues));
     lines.push(format!(
-        "{:>12} terms of leadership, {} assignments refused for their epoch, {} epochs raised, {} verdicts",
-        stats.terms, stats.fenced, stats.raised, stats.verdicts
+        "{:>12} terms of leadership, {} assignments refused for their epoch, {} epochs raised, {} verdicts, {} requests to policy programs",
+        stats.terms, stats.fenced, stats.raised, stats.verdicts, stats.asked
     ));
     lines.push(format!("{:>12} ms from the last fault to the end of the last job, at worst", stats.recovery_ms));
     lines.join("\n") + "\n"

@@ -17,7 +17,7 @@ use faultline_engine::ledger::Anchor;
 use faultline_engine::ledger::queue::QueueBook;
 use faultline_engine::ledger::stores::{Change, Setback, Sight};
 use faultline_engine::node::{GpuDescriptor, GpuTelemetry, Health, NodeSpec};
-use faultline_engine::scheduler::{Reject, RejectReason, WhyWaiting};
+use faultline_engine::scheduler::{ProgramStanding, ProgramState, Reject, RejectReason, WhyWaiting};
 use faultline_protocol::messages::{
     Asked, AssignBatch, CancelAnswer, CancelOutcome, CancelReply, CancelRequest, ClusterEvent, ClusterStats, DeadLetter, DemoScene,
     DrainSetting, EndedBatch, EpochRefused, EventBatch, EventKind, FaultCause, FaultDepth, FaultOrder, FaultOrderKind, FaultTruth, Goodbye,
@@ -545,9 +545,31 @@ fn stats() -> ClusterStats {
         refused_total: 0,
         refusal: String::new(),
         last_violation: String::new(),
+        policy_program: None,
         ledger: ledger(),
         at_ms: T,
     }
+}
+
+fn stats_of_program() -> ClusterStats {
+    let standing = ProgramStanding {
+        name: "emptiest".into(),
+        state: ProgramState::Silent,
+        since_ms: T - 4_000,
+        fallback: "least-loaded".into(),
+        why: "no program listens on policy.emptiest".into(),
+        requests: 212,
+        failures: 3,
+        placed: 160,
+        left_waiting: 2,
+        late: 4,
+        wrong: 1,
+        last_wrong: "node 77 was chosen for a task that does not fit there".into(),
+        placed_by_fallback: 10,
+        answer_p50_ms: 1,
+        answer_p95_ms: 3,
+    };
+    ClusterStats { policy: "service:emptiest".into(), policy_program: Some(standing), ..stats() }
 }
 
 fn queries() -> Vec<Sample> {
@@ -597,6 +619,7 @@ fn queries() -> Vec<Sample> {
         sample("node", Query::Node { node: "gpu-node-01".into() }),
         sample("job", Query::Job { job: job_id() }),
         sample("", QueryReply::Stats(Box::new(stats()))),
+        sample("policy-program", QueryReply::Stats(Box::new(stats_of_program()))),
         sample("nodes", QueryReply::Nodes(vec![node])),
         sample("jobs", QueryReply::Jobs(vec![job])),
         sample("job", QueryReply::Jobs(vec![told])),

@@ -68,6 +68,7 @@ async fn careless_services(server: &Server) -> Vec<Client> {
         ("up", subjects::CHAOS_LIST),
         ("up", subjects::UP_PROCESSES),
         ("worker", "exec.reply.*"),
+        ("policy", "policy.*"),
         ("worker", "$SRV.INFO"),
         ("executor", "$SRV.INFO"),
         ("fault-detector", "$SRV.PING.faultline-fault-detector"),

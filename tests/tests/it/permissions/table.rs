@@ -4,9 +4,10 @@
 use faultline_protocol::subjects::matches;
 
 /// All users.
-pub(crate) const USERS: [&str; 9] = ["admin", "generator", "scheduler", "worker", "fault-detector", "up", "executor", "dashboard", "cli"];
+pub(crate) const USERS: [&str; 10] =
+    ["admin", "generator", "scheduler", "worker", "fault-detector", "up", "executor", "policy", "dashboard", "cli"];
 
-/// All but the administrator, and the executors, who are other people's programs.
+/// All but the administrator, and the executors and policy programs, which are other people's.
 const ALL: &str = "generator scheduler worker fault-detector up dashboard cli";
 const NOBODY: &str = "";
 
@@ -55,6 +56,7 @@ const PUBLISH: &[(&str, &str)] = &[
     ("exec.greet", "worker"),
     ("exec.cancel.01", "worker"),
     ("exec.reply.01", "executor"),
+    ("policy.mine", "scheduler"),
     ("sysev.connect", NOBODY),
     ("sysev.disconnect", NOBODY),
     ("drain.gpu-node-01", NOBODY),
@@ -94,6 +96,7 @@ const PUBLISH: &[(&str, &str)] = &[
     ("_INBOX_fault_detector.x", NOBODY),
     ("_INBOX_up.x", NOBODY),
     ("_INBOX_executor.x", NOBODY),
+    ("_INBOX_policy.x", NOBODY),
     ("_INBOX_dashboard.x", NOBODY),
     ("_INBOX_cli.x", NOBODY),
     ("$JS.API.INFO", "cli"),
@@ -213,6 +216,9 @@ const SUBSCRIBE: &[(&str, &str)] = &[
     ("exec.reply.*", "worker"),
     // The server takes `>` for one of `*`; there is nothing more to hear by it.
     ("exec.>", "executor"),
+    ("policy.*", "policy"),
+    ("policy.mine", "policy"),
+    ("policy.>", "policy"),
     ("sysev.connect", "fault-detector"),
     ("sysev.disconnect", "fault-detector"),
     ("$KV.>", NOBODY),
@@ -229,8 +235,8 @@ const SUBSCRIBE: &[(&str, &str)] = &[
     ("$SYS.ACCOUNT.WORKER.CONNECT", NOBODY),
     // An executor may call itself as it likes.
     ("$SRV.>", "executor"),
-    ("$SRV.PING", "generator scheduler worker fault-detector up executor dashboard cli"),
-    ("$SRV.INFO", "generator scheduler worker fault-detector up executor dashboard cli"),
+    ("$SRV.PING", "generator scheduler worker fault-detector up executor policy dashboard cli"),
+    ("$SRV.INFO", "generator scheduler worker fault-detector up executor policy dashboard cli"),
     ("$SRV.PING.faultline-fault-detector", "fault-detector executor"),
     ("$SRV.INFO.faultline-generator", "generator executor"),
     ("$SRV.INFO.faultline-scheduler", "scheduler executor"),
@@ -245,12 +251,13 @@ const SUBSCRIBE: &[(&str, &str)] = &[
     ("_INBOX_fault_detector.>", "fault-detector"),
     ("_INBOX_up.>", "up"),
     ("_INBOX_executor.>", "executor"),
+    ("_INBOX_policy.>", "policy"),
     ("_INBOX_dashboard.>", "dashboard"),
     ("_INBOX_cli.>", "cli"),
 ];
 
 /// Requests that a service answers.
-pub(crate) const ANSWERED: [&str; 9] = [
+pub(crate) const ANSWERED: [&str; 10] = [
     "sched.query",
     "sched.cancel",
     "ctl.worker-01.ping",
@@ -260,6 +267,7 @@ pub(crate) const ANSWERED: [&str; 9] = [
     "chaos.list",
     "up.processes",
     "exec.reply.01",
+    "policy.mine",
 ];
 
 /// The account that stores what is published on a subject.
@@ -274,8 +282,8 @@ pub(crate) fn stored_in(subject: &str) -> Option<&'static str> {
 
 /// The users who hear a plain subject.
 pub(crate) fn hearers(subject: &str) -> impl Iterator<Item = &'static str> {
-    // What the server takes for a part of `exec.*` brings nothing more.
-    let rows = SUBSCRIBE.iter().filter(|(filter, _)| *filter != "exec.>" && matches(filter, subject));
+    // What the server takes for a part of `exec.*` and `policy.*` brings nothing more.
+    let rows = SUBSCRIBE.iter().filter(|(filter, _)| !["exec.>", "policy.>"].contains(filter) && matches(filter, subject));
     rows.flat_map(|(_, users)| users.split_whitespace())
 }
 

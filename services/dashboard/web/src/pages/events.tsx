@@ -19,7 +19,7 @@ const KINDS: Record<string, string[]> = {
   Attempts: ['attempt_failed', 'attempt_lost', 'attempt_superseded'],
   Nodes: ['node_joined', 'node_left', 'node_suspect', 'node_gone', 'node_dead', 'node_recovered', 'node_drained', 'node_undrained'],
   Faults: ['fault_began', 'fault_ended'],
-  Cluster: ['leader_elected', 'leader_lost', 'rate_changed', 'workers_scaled', 'invariant_violated', 'repaired'],
+  Cluster: ['leader_elected', 'leader_lost', 'rate_changed', 'workers_scaled', 'invariant_violated', 'repaired', 'policy_failed', 'policy_recovered'],
 };
 const MOST = 1000;
 const COLUMNS = '84px 84px minmax(92px, 130px) minmax(110px, 150px) minmax(90px, 140px) minmax(160px, 1fr)';

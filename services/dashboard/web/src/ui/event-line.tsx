@@ -28,6 +28,8 @@ const SHAPE: Record<string, string> = {
   leader_lost: 'leader',
   rate_changed: 'rate',
   workers_scaled: 'rate',
+  policy_failed: 'lost',
+  policy_recovered: 'alive',
 };
 const TONES: Record<string, string> = { error: 'is-bad', warn: 'is-warn', info: 'is-idle', debug: 'is-idle' };
 

@@ -1,15 +1,16 @@
-//! The lines that travel. One JSON object in each.
+//! What is said to a user's placement policy and what it answers, as lines of JSON: the same in the lab, where the program is a child process, and
+//! behind a live scheduler, where it listens on NATS. docs/policies.md says what they mean.
 
 use faultline_planner::{NodeState, TaskClass};
 use serde::{Deserialize, Serialize};
 
 /// What the lines mean; raised when one of them changes its meaning.
-pub(super) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// To the program.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Said<'a> {
+pub enum Said<'a> {
     /// The first line.
     World {
         version: u32,
@@ -27,9 +28,19 @@ pub(super) enum Said<'a> {
     },
 }
 
+impl Said<'_> {
+    /// The line, with its end.
+    pub fn line(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap_or_else(|error| unreachable!("numbers and text become JSON: {error}"));
+        line.push('\n');
+        line
+    }
+}
+
+/// A node as the program knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Node {
-    pub(super) node: u32,
+pub struct Node {
+    pub node: u32,
     name: String,
     rack: String,
     block: String,
@@ -48,7 +59,7 @@ struct Gpu {
 }
 
 impl Node {
-    pub(super) fn new(node: u32, state: &NodeState) -> Self {
+    pub fn new(node: u32, state: &NodeState<'_>) -> Self {
         let gpus = state.gpus.iter().map(|gpu| Gpu { model: gpu.model.to_owned(), free_milli: gpu.free_milli, free_mib: gpu.free_mib });
         Self {
             node,
@@ -64,8 +75,9 @@ impl Node {
     }
 }
 
+/// What a task asks of a node.
 #[derive(Debug, Serialize)]
-pub(super) struct Task<'a> {
+pub struct Task<'a> {
     cpu_milli: u32,
     memory_mib: u32,
     gpus: u16,
@@ -81,13 +93,23 @@ impl<'a> From<&'a TaskClass> for Task<'a> {
     }
 }
 
-/// From the program.
-#[derive(Debug, Deserialize)]
+/// From the program: where one task is to run.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Answer {
-    pub(super) id: u64,
+pub struct Answer {
+    pub id: u64,
     /// None: the task waits.
-    pub(super) node: Option<u32>,
+    pub node: Option<u32>,
     #[serde(default)]
-    pub(super) gpus: Option<Vec<usize>>,
+    pub gpus: Option<Vec<usize>>,
+}
+
+/// From a program on NATS, instead of answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Instead {
+    /// It does not know the world that the request is about: it has just started, or missed a request.
+    UnknownWorld {},
+    /// It cannot answer, and says why.
+    Error { message: String },
 }
