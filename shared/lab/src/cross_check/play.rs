@@ -9,7 +9,7 @@ use faultline_engine::scheduler::{planner_settings, task_class_of};
 use faultline_planner::{DispatchSettings, Gpu, Machine, TaskClass};
 
 use super::file::File;
-use super::plan::{Down, Plan, PlannedJob};
+use super::plan::{Instants, Plan, PlannedJob};
 use crate::cluster::Cluster;
 use crate::faults::{Detector, Faults, RecordedFault};
 use crate::outcome::{AttemptEnd, AttemptRow, End, FaultRow, Outcome};
@@ -20,15 +20,6 @@ use crate::workload::{Job, Workload};
 const KIND: &str = "sleep";
 /// What a worker offers unless its settings say otherwise.
 const SLOTS: u32 = 256;
-
-/// When what was planned happened, in milliseconds from the beginning of the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instants {
-    pub submits_ms: Vec<u64>,
-    pub downs: Vec<Down>,
-    /// For how long GPU time is accounted for; until the last job has ended when left out.
-    pub window_ms: Option<u64>,
-}
 
 /// What came of a run, live or virtual. Instants are milliseconds from its beginning.
 #[derive(Debug, Clone, PartialEq, Default)]

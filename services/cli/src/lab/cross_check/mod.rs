@@ -13,11 +13,11 @@ use faultline_engine::detector::EstimatorKind;
 use faultline_engine::fault::FaultPreset;
 use faultline_engine::scheduler::PolicyName;
 use faultline_engine::words::{plural, span};
-use faultline_lab::cross_check::{self, File, Judged, Pair, Plan};
+use faultline_lab::cross_check::{self, File, Pair, Plan};
 use faultline_lab::experiment::Seeds;
 use faultline_lab::{Handover, InvalidSetup};
-use serde::Serialize;
 
+use self::show::{Report, RunView};
 use super::files::{beside, read_limited};
 use crate::exit::Failure;
 use crate::interrupt::Interrupts;
@@ -39,41 +39,6 @@ pub(crate) struct CrossCheckFlags {
     /// Leave the clusters' folders with their logs, and say where they are
     #[arg(long)]
     keep: bool,
-}
-
-/// What was found.
-#[derive(Debug, Serialize)]
-struct Report {
-    title: String,
-    policy: &'static str,
-    nodes: u32,
-    /// In one run.
-    jobs: usize,
-    seeds: Vec<u64>,
-    /// Mean delays of the run without faults, which the virtual runs are told.
-    start_ms: u64,
-    end_ms: u64,
-    /// What the virtual runs take for the time from the death of a worker to the verdict.
-    detection_ms: u64,
-    runs: Vec<RunView>,
-    #[serde(flatten)]
-    judged: Judged,
-    agrees: bool,
-}
-
-/// One live run.
-#[derive(Debug, Serialize)]
-struct RunView {
-    /// None for the run without faults.
-    seed: Option<u64>,
-    took_ms: u64,
-    kills: usize,
-    interrupted: u32,
-    /// Placements that are the same live and virtually, from the first on, and all live ones.
-    same_placements: usize,
-    placements: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_difference: Option<String>,
 }
 
 pub(super) async fn run(out: &Output, flags: &CrossCheckFlags) -> Result<(), Failure> {

@@ -1,10 +1,45 @@
 //! The comparison for people.
 
 use comfy_table::Cell;
-use faultline_lab::cross_check::{Row, Verdict};
+use faultline_lab::cross_check::{Judged, Row, Verdict};
+use serde::Serialize;
 
-use super::{Report, RunView};
 use crate::output::{Mood, Output, figure, mood, plural, span, table};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) title: String,
+    pub(super) policy: &'static str,
+    pub(super) nodes: u32,
+    /// In one run.
+    pub(super) jobs: usize,
+    pub(super) seeds: Vec<u64>,
+    /// Mean delays of the run without faults, which the virtual runs are told.
+    pub(super) start_ms: u64,
+    pub(super) end_ms: u64,
+    /// What the virtual runs take for the time from the death of a worker to the verdict.
+    pub(super) detection_ms: u64,
+    pub(super) runs: Vec<RunView>,
+    #[serde(flatten)]
+    pub(super) judged: Judged,
+    pub(super) agrees: bool,
+}
+
+/// One live run.
+#[derive(Debug, Serialize)]
+pub(super) struct RunView {
+    /// None for the run without faults.
+    pub(super) seed: Option<u64>,
+    pub(super) took_ms: u64,
+    pub(super) kills: usize,
+    pub(super) interrupted: u32,
+    /// Placements that are the same live and virtually, from the first on, and all live ones.
+    pub(super) same_placements: usize,
+    pub(super) placements: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_difference: Option<String>,
+}
 
 pub(super) fn in_words(out: &Output, report: &Report) -> String {
     let Report { policy, nodes, jobs, start_ms, end_ms, detection_ms, .. } = report;
