@@ -8,10 +8,11 @@ use super::sample::on;
 use crate::tables::AttemptLine;
 
 /// How an attempt ended, its color, and the words of the legend.
-const ENDS: [(&str, &str, &str); 6] = [
+const ENDS: [(&str, &str, &str); 7] = [
     ("done", "w1", "ran to its end"),
     ("fault", "l2", "ended by a fault"),
     ("preempted", "l1", "preempted"),
+    ("resized", "w4", "went on with other tasks"),
     ("failed", "d3", "failed by itself"),
     ("killed", "d4", "killed"),
     ("open", "w2", "still ran"),
@@ -50,13 +51,15 @@ fn chart(tables: &Tables, policy: &str) -> Markup {
                 Span { from: seconds(line.start_ms), to: seconds(line.end_ms.unwrap_or(sample.to_ms)), color, words, is_down: false }
             })
             .collect();
-        drawn.extend(sample.faults.iter().filter(|fault| fault.policy == policy && fault.node == *node).map(|fault| Span {
-            from: seconds(fault.from_ms),
-            to: seconds(fault.until_ms.unwrap_or(sample.to_ms)),
-            color: DOWN,
-            words: format!("down: {}, ended {} attempts", fault.origin, fault.interrupted),
-            is_down: true,
-        }));
+        drawn.extend(sample.faults.iter().filter(|fault| fault.policy == policy && fault.node == *node && fault.extent == "node").map(
+            |fault| Span {
+                from: seconds(fault.from_ms),
+                to: seconds(fault.until_ms.unwrap_or(sample.to_ms)),
+                color: DOWN,
+                words: format!("{}, {}: ended {} attempts", fault.extent, fault.origin, fault.interrupted),
+                is_down: true,
+            },
+        ));
         rows.push((node.to_string(), drawn));
     }
     let across = Axis::linear(seconds(sample.from_ms), seconds(sample.to_ms), Ticks::Duration);

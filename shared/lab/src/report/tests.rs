@@ -174,7 +174,17 @@ fn sample() -> Sample {
             attempts.push(AttemptLine { policy, seed: 1, job, attempt: 1, start_ms, end_ms: Some(end_ms), end, tasks: 2, nodes, culprit });
         }
         let (policy, origin) = (policy.to_owned(), "node".to_owned());
-        faults.push(FaultLine { policy, seed: 1, node: 3, from_ms: 295, seen_ms: Some(300), until_ms: None, origin, interrupted: 1 });
+        faults.push(FaultLine {
+            policy,
+            seed: 1,
+            node: 3,
+            from_ms: 295,
+            seen_ms: Some(300),
+            until_ms: None,
+            origin,
+            extent: "node".to_owned(),
+            interrupted: 1,
+        });
     }
     Sample::of(&attempts, &faults)
 }
@@ -351,6 +361,7 @@ fn a_sample_shows_faults_and_not_too_much() {
         seen_ms: None,
         until_ms: Some(30_900),
         origin: "node".to_owned(),
+        extent: "node".to_owned(),
         interrupted: 2,
     };
     let sample = Sample::of(&attempts, std::slice::from_ref(&fault));

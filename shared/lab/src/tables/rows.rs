@@ -88,6 +88,8 @@ pub struct FaultLine {
     /// When the node worked again.
     pub until_ms: Option<u64>,
     pub origin: String,
+    /// `node` when the node was down, `gpu 3` when one of its GPUs was broken, `slow` when it was slow.
+    pub extent: String,
     /// Attempts that it ended.
     pub interrupted: u32,
 }

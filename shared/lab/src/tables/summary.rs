@@ -7,7 +7,7 @@ use faultline_engine::goodput::{self, Class, bounded_slowdown};
 use super::rows::{AttemptLine, FaultLine, Group, JobLine, SummaryLine, UsageLine};
 use super::size::SizeClass;
 use super::waiting::Waiting;
-use crate::outcome::{AttemptEnd, AttemptRow, End, FaultOrigin, FaultRow, JobRow, Outcome};
+use crate::outcome::{AttemptEnd, AttemptRow, End, FaultExtent, FaultOrigin, FaultRow, JobRow, Outcome};
 use crate::statistics::{KaplanMeier, Observation, mean};
 use crate::workload::{Job, Workload};
 
@@ -150,6 +150,11 @@ pub fn fault_lines(run: &Run, outcome: &Outcome) -> Vec<FaultLine> {
             FaultOrigin::Recorded => "recorded",
         }
         .to_owned(),
+        extent: match row.extent {
+            FaultExtent::Node => "node".to_owned(),
+            FaultExtent::Gpu(gpu) => format!("gpu {gpu}"),
+            FaultExtent::Slow => "slow".to_owned(),
+        },
         interrupted: row.interrupted,
     };
     outcome.faults.iter().map(line).collect()
