@@ -280,6 +280,15 @@ export interface Choice {
   /** The node's score before the job was placed there. The highest gets the job. */
   score?: number;
 }
+/** One class of GPU time. */
+export interface ClassTime {
+  class: string;
+  /** A1 to A4 cannot be used, B1 to B9 are booked, C1 to C9 are free. */
+  code: string;
+  gpu_seconds: number;
+  /** Of all, 0 to 1. */
+  share: number;
+}
 /** One clause of a hypothesis and what was measured. */
 export interface ClauseResult {
   /** As written, such as `recovery_p99<5s`. */
@@ -523,6 +532,15 @@ export interface ExplanationLine {
   about: string;
   words: string;
 }
+/** What failures cost. */
+export interface FailureCost {
+  /** Work that was done and lost. */
+  lost_gpu_seconds: number;
+  /** Booked by attempts that stood still until they were given up. */
+  stalled_gpu_seconds: number;
+  /** GPUs that could not be used, because they were broken or believed to be. */
+  unusable_gpu_seconds: number;
+}
 /** What brought a fault about. */
 export type FaultCause = 'hazard' | 'ordered' | 'correlated' | 'observed';
 /** How deep a fault reaches. */
@@ -587,6 +605,29 @@ export interface FaultView {
   outcome?: string | null;
   /** The process that got the order. */
   worker: string;
+}
+/** A stretch of the window. */
+export interface GoodputRow {
+  for_ms: number;
+  from_ms: number;
+  /** By class, without those that are 0. */
+  gpu_seconds: Record<string, number>;
+}
+/** Where the GPU time of a window went. Work appears when it was done, and stays open until it is known what it was worth. */
+export interface GoodputView {
+  classes: ClassTime[];
+  /** How much of that time is accounted for. A leader accounts for its own term, so that time without one is missing. */
+  covered_ms: number;
+  failures: FailureCost;
+  /** Where the first row begins, in Unix milliseconds. */
+  from_ms: number;
+  gpu_seconds: number;
+  lost: LostTime[];
+  ratios: RatioView[];
+  rows: GoodputRow[];
+  to_ms: number;
+  /** The same in a sentence or two. */
+  words: string[];
 }
 /** One GPU's past: a value for each of `t_ms`, null where the node was not heard or the GPU did not report it. */
 export interface GpuColumns {
@@ -821,6 +862,11 @@ export interface Loss {
   cause?: AttemptCause | null;
   /** What its node reported last; none when this dashboard did not hear it. */
   progress_permille?: number | null;
+}
+/** Work that was lost for one cause. */
+export interface LostTime {
+  cause: string;
+  gpu_seconds: number;
 }
 /** Something to mark in a chart. */
 export interface Marker {
@@ -1151,6 +1197,12 @@ export interface RateView {
   refused?: string | null;
   /** Empty while it is not set. */
   set_by: string;
+}
+/** A ratio with its formula; without a value where there is nothing to divide by. */
+export interface RatioView {
+  formula: string;
+  name: string;
+  value?: number | null;
 }
 /** How many nodes said no for one reason. */
 export interface Reject {
