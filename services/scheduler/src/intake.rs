@@ -35,10 +35,7 @@ pub(crate) enum Input {
         /// Why, and which user asked; empty where it is unknown.
         why: String,
     },
-    RecordRead {
-        job: JobId,
-        read: RecordRead,
-    },
+    RecordsRead(Vec<(JobId, RecordRead)>),
     Cancelled(JobId),
     /// What JetStream has delivered and waits for.
     Pending(Vec<PendingMessage>),

@@ -18,6 +18,7 @@ use faultline_runtime::events::EventSink;
 use faultline_runtime::record::{self, Commit, read_record};
 use faultline_runtime::seldom::Seldom;
 use faultline_runtime::wire::Delivered;
+use futures::future::join_all;
 use prometheus::IntCounter;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -31,8 +32,10 @@ use crate::{pending, program, records, trace};
 
 /// What an answer to a sync has around an assignment: one that is sent with so much to spare can be told of, too.
 const SYNC_BYTES: usize = 1024;
-/// Read-backs and deaths under way at once.
-const SIDE_TASKS: usize = 256;
+/// Groups of read-backs, and deaths, under way at once.
+const SIDE_TASKS: usize = 64;
+/// Records that are read together at most.
+const READ_TOGETHER: usize = 16;
 const MAX_BODY_START: usize = 1024;
 const TRIES: usize = 5;
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -101,7 +104,7 @@ impl Performer {
     pub(crate) async fn perform(&self, actions: Vec<Action>) -> Vec<Unsendable> {
         let mut assignments: BTreeMap<String, Vec<Assignment>> = BTreeMap::new();
         let mut kills: BTreeMap<(String, String), Vec<AttemptId>> = BTreeMap::new();
-        let mut notes = Vec::new();
+        let (mut notes, mut read_backs) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
                 Action::Assign { worker, assignment } => {
@@ -112,13 +115,7 @@ impl Performer {
                 Action::Ack { ack_subject } => self.acknowledge(ack_subject).await,
                 Action::InProgress { ack_subject } => self.tell_jetstream(ack_subject, AckKind::Progress).await,
                 Action::Nak { ack_subject, delay_ms } => self.tell_jetstream(ack_subject, nak(delay_ms)).await,
-                Action::ReadBack { job } => {
-                    let (nats, inputs) = (self.nats.clone(), self.inputs.clone());
-                    self.aside(async move {
-                        let read = records::read_back(&nats, job).await;
-                        let _ = inputs.send(Input::RecordRead { job, read }).await;
-                    });
-                }
+                Action::ReadBack { job } => read_backs.push(job),
                 Action::Die { job, reason, last_error } => self.bury(*job, reason, last_error),
                 Action::AskSync { worker } => self.ask_for_sync(subjects::ctl(&worker, ControlVerb::Sync)).await,
                 Action::ListPending => self.list_pending(),
@@ -129,6 +126,7 @@ impl Performer {
                 Action::Tell(news) => program::tell(&self.events, &news).await,
             }
         }
+        read_backs.chunks(READ_TOGETHER).for_each(|jobs| self.read_back(jobs.to_vec()));
         let (read_back, others): (Vec<Note>, Vec<Note>) = notes.into_iter().partition(Note::is_read_back);
         let (interrupted, others): (Vec<Note>, Vec<Note>) = others.into_iter().partition(|note| matches!(note, Note::Lost { .. }));
         // First, and on the same connection: what the worker writes of the attempt comes after its placement.
@@ -280,6 +278,15 @@ impl Performer {
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.nats.spawner().spawn_tracked(&self.tasks, task);
+    }
+
+    /// Tells of records that were asked for together when all are there: their jobs go into one placement pass, in which the oldest goes first.
+    fn read_back(&self, jobs: Vec<JobId>) {
+        let (nats, inputs) = (self.nats.clone(), self.inputs.clone());
+        self.aside(async move {
+            let reads = join_all(jobs.iter().map(|job| records::read_back(&nats, *job))).await;
+            let _ = inputs.send(Input::RecordsRead(jobs.into_iter().zip(reads).collect())).await;
+        });
     }
 
     fn aside(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -425,7 +425,7 @@ impl Leader {
                 }
                 Vec::new()
             }
-            Input::RecordRead { job, read } => self.tell(Call::RecordRead { job, read }),
+            Input::RecordsRead(reads) => reads.into_iter().flat_map(|(job, read)| self.tell(Call::RecordRead { job, read })).collect(),
             Input::Cancelled(job) => self.tell(Call::Cancelled { job }),
             Input::Answered { number, heard } => self.tell(Call::Answered { number, heard }),
             Input::Pending(pending) => self.on_pending(pending),

@@ -2,6 +2,7 @@
 //! answers, checked against the nodes as they are by then. Nothing is booked in between.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::asking::check_gpus;
@@ -70,15 +71,18 @@ impl Planner {
             if open.order.len() >= most {
                 break;
             }
-            if !known.contains_key(&class) {
-                let Some((found, room)) = self.open_class(class, most) else {
-                    self.waiting.step_aside(class);
-                    continue;
-                };
-                known.insert(class, (open.classes.len(), room));
-                open.classes.push(found);
-            }
-            if let Some((at, room)) = known.get_mut(&class).filter(|(_, room)| *room > 0) {
+            let found = match known.entry(class) {
+                Entry::Occupied(before) => before.into_mut(),
+                Entry::Vacant(new) => {
+                    let Some((found, room)) = self.open_class(class, most) else {
+                        self.waiting.step_aside(class);
+                        continue;
+                    };
+                    open.classes.push(found);
+                    new.insert((open.classes.len() - 1, room))
+                }
+            };
+            if let (at, room @ 1..) = found {
                 open.order.push(*at);
                 *room -= 1;
                 heads.extend(self.waiting.after(class, turn).map(|next| Reverse((next, class))));

@@ -121,8 +121,16 @@ async fn a_recording_that_was_cut_is_not_called_the_same() {
     use faultline_engine::scheduler::{Call, PolicyName, SchedulerConfig};
     let folder = tempfile::tempdir().unwrap();
     let config = SchedulerConfig::default();
-    let header =
-        Header { version: VERSION, scheduler: "scheduler-1".into(), policy: PolicyName::Random, seed: 1, epoch: 3, began_ms: 0, config };
+    let header = Header {
+        version: VERSION,
+        scheduler: "scheduler-1".into(),
+        policy: PolicyName::Random,
+        seed: 1,
+        epoch: 3,
+        began_ms: 0,
+        program: None,
+        config,
+    };
     let entry = Entry { at_ms: 5, call: Call::Advance { cluster_ms: 1_000 }, decided: Vec::new() };
     let lines = [serde_json::to_string(&header).unwrap(), serde_json::to_string(&entry).unwrap(), serde_json::to_string(&entry).unwrap()];
     let whole = lines.map(|line| line + "\n").concat();

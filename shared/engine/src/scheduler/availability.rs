@@ -41,7 +41,7 @@ impl Scheduler {
             node.look_at_ms = Some(at_ms);
             self.moments.insert((at_ms, node.id));
         }
-        self.goodput.node(node, silent_after_ms, now_ms);
+        self.goodput.node(node.number, node.known(silent_after_ms, now_ms), now_ms);
     }
 
     /// Reviews the nodes whose moments have come. Of a node that beats, the moment at which it would have been silent comes first, and

@@ -6,70 +6,18 @@ use std::collections::BTreeMap;
 
 use faultline_planner::{ClassId, TaskClass};
 
+use super::accounting::{Accounting, AttemptEnd, Known};
 use super::planning::task_class;
 use super::{HeldState, NodeState, RunningState, Scheduler};
-use crate::goodput::history::{self, Carried, KEPT_MS, ROW_MS, Row};
-use crate::goodput::{Account, Books, Class, Condition, Ending, LossCause, Phase};
-use crate::job::{AttemptOutcome, EndedAttempt, GPU_MILLI, JobSpec, Told};
+use crate::goodput::history::{self, Carried, KEPT_MS, Row};
+use crate::goodput::{Class, Condition, Phase};
+use crate::job::{GPU_MILLI, JobSpec};
 use crate::node::Health;
 
 /// How often what is free is looked at anew while jobs wait.
 const CLASSIFY_EVERY_MS: u64 = 1_000;
 /// Of so many classes of jobs that have not been tried yet each node is asked whether they would fit there.
 const UNTRIED_CLASSES: usize = 8;
-
-/// The books of one term.
-#[derive(Debug)]
-pub(super) struct Accounting {
-    books: Books,
-    began_ms: u64,
-    /// What is known of each node, by its number in the books.
-    nodes: Vec<Known>,
-    numbers: BTreeMap<String, usize>,
-    /// Numbers of nodes that left.
-    vacant: Vec<usize>,
-    classified_at_ms: Option<u64>,
-    /// What attempts did before this term.
-    carried: Vec<Carried>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Known {
-    capacity_milli: u32,
-    condition: Condition,
-    broken_milli: u32,
-}
-
-/// What is known of an attempt's end.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AttemptEnd {
-    pub(super) ending: Ending,
-    /// For how long it worked, if its worker says so.
-    pub(super) ran_ms: Option<u64>,
-    /// From when on it stood still.
-    pub(super) last_sign_ms: u64,
-}
-
-impl AttemptEnd {
-    /// The scheduler ended it now, whatever it did until then.
-    pub(super) fn now(cause: LossCause, now_ms: u64) -> Self {
-        Self { ending: Ending::Interrupted(cause), ran_ms: None, last_sign_ms: now_ms }
-    }
-
-    /// Its worker said how it ended.
-    pub(super) fn told(ended: &EndedAttempt, now_ms: u64) -> Self {
-        let ending = match ended.outcome {
-            AttemptOutcome::Committed => Ending::Committed,
-            AttemptOutcome::Superseded => Ending::Interrupted(LossCause::Duplicate),
-            AttemptOutcome::Cancelled => Ending::Interrupted(LossCause::Cancel),
-            AttemptOutcome::Failed => Ending::Interrupted(LossCause::OwnFailure),
-            AttemptOutcome::TimedOut => Ending::Interrupted(LossCause::TimeLimit),
-            AttemptOutcome::Lost | AttemptOutcome::Running if ended.told == Told::Unanswered => Ending::Interrupted(LossCause::Network),
-            AttemptOutcome::Lost | AttemptOutcome::Running => Ending::Interrupted(LossCause::NodeFault),
-        };
-        Self { ending, ran_ms: ended.ran_ms, last_sign_ms: now_ms }
-    }
-}
 
 /// Where GPU time went, as a leader knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,99 +32,16 @@ pub struct Goodput {
     pub carried: Vec<Carried>,
 }
 
-impl Accounting {
-    pub(super) fn new(now_ms: u64) -> Self {
-        Self {
-            books: Books::new(now_ms, Some(ROW_MS)),
-            began_ms: now_ms,
-            nodes: Vec::new(),
-            numbers: BTreeMap::new(),
-            vacant: Vec::new(),
-            classified_at_ms: None,
-            carried: Vec::new(),
-        }
-    }
-
-    /// The node's number in the books: the one that it had, if it was here before.
-    pub(super) fn number(&mut self, name: &str) -> usize {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let number = self.vacant.pop().unwrap_or_else(|| {
-            self.nodes.push(Known::default());
-            self.nodes.len() - 1
-        });
-        self.numbers.insert(name.to_owned(), number);
-        number
-    }
-
-    /// A node that left, with nothing booked any more.
-    pub(super) fn left(&mut self, name: &str, now_ms: u64) {
-        if let Some(number) = self.numbers.remove(name) {
-            self.books.node(now_ms, number, 0, Condition::Up, 0);
-            self.nodes[number] = Known::default();
-            self.vacant.push(number);
-        }
-    }
-
-    pub(super) fn node(&mut self, node: &NodeState, silent_after_ms: u64, now_ms: u64) {
-        let known = Known {
-            capacity_milli: node.slots.len() as u32 * GPU_MILLI,
-            condition: node.condition(silent_after_ms, now_ms),
-            broken_milli: node.slots.iter().filter(|slot| slot.out_of_service).count() as u32 * GPU_MILLI,
-        };
-        if self.nodes[node.number] != known {
-            self.nodes[node.number] = known;
-            self.books.node(now_ms, node.number, known.capacity_milli, known.condition, known.broken_milli);
-        }
-    }
-
-    /// An attempt was placed.
-    pub(super) fn begin(&mut self, node: usize, spec: &JobSpec, now_ms: u64) -> Account {
-        let mut account = Account::default();
-        self.books.start(now_ms, &mut account, [(node, spec.demand.gpu_milli)], Phase::Handover);
-        account
-    }
-
-    /// An attempt was adopted that has run for a while already.
-    pub(super) fn adopt(&mut self, node: usize, spec: &JobSpec, now_ms: u64) -> Account {
-        let mut account = Account::default();
-        self.books.start(now_ms, &mut account, [(node, spec.demand.gpu_milli)], Phase::FULL);
-        account
-    }
-
-    /// An attempt is over. `since_ms`: when it was placed, before this term if it was adopted.
-    fn end(&mut self, node: usize, running: &mut RunningState, spec: &JobSpec, end: AttemptEnd, cluster_ms: (u64, u64), now_ms: u64) {
-        let account = &mut running.account;
-        let began_ms = account.since_ms();
-        if account.phase() == Phase::Handover {
-            match end.ran_ms {
-                Some(ran_ms) => self.books.enter(now_ms.saturating_sub(ran_ms).max(began_ms), account, Phase::FULL),
-                // It was there, and who knows since when: mostly since a millisecond after its placement.
-                None if running.seen_at_ms.is_some() => self.books.enter(began_ms, account, Phase::FULL),
-                None => {}
-            }
-        }
-        if end.last_sign_ms < now_ms && account.phase() == Phase::FULL {
-            self.books.enter(end.last_sign_ms.max(account.since_ms()), account, Phase::Stalled);
-        }
-        self.books.end(now_ms, account, [(node, spec.demand.gpu_milli)], end.ending);
-        let (from_ms, until_ms) = cluster_ms;
-        if from_ms < until_ms {
-            let lost = match end.ending {
-                Ending::Committed => None,
-                Ending::Interrupted(cause) | Ending::Abandoned(cause) => Some(cause),
-            };
-            self.carried.push(Carried { from_ms, until_ms, milli: spec.demand.gpu_milli.into(), lost });
-        }
-    }
-
-    pub(super) fn booked_milli(&self, node: usize) -> u32 {
-        self.books.booked_milli(node)
-    }
-}
-
 impl NodeState {
+    /// As the books of GPU time have it.
+    pub(super) fn known(&self, silent_after_ms: u64, now_ms: u64) -> Known {
+        Known {
+            capacity_milli: self.slots.len() as u32 * GPU_MILLI,
+            condition: self.condition(silent_after_ms, now_ms),
+            broken_milli: self.slots.iter().filter(|slot| slot.out_of_service).count() as u32 * GPU_MILLI,
+        }
+    }
+
     /// What the node's free GPUs are good for, as far as the scheduler knows.
     fn condition(&self, silent_after_ms: u64, now_ms: u64) -> Condition {
         let is_silent = |last_ms: u64| last_ms.saturating_add(silent_after_ms) <= now_ms;
@@ -195,8 +60,9 @@ impl Scheduler {
     pub(super) fn settle_account(&mut self, running: &mut RunningState, spec: &JobSpec, end: AttemptEnd, now_ms: u64) {
         let Some(node) = self.nodes.get(&running.node) else { return };
         let began_ms = self.cluster_time(self.goodput.began_ms);
-        let cluster_ms = (began_ms.saturating_sub(running.before_term_ms), began_ms);
-        self.goodput.end(node.number, running, spec, end, cluster_ms, now_ms);
+        let before_ms = (began_ms.saturating_sub(running.before_term_ms), began_ms);
+        let end = AttemptEnd { was_seen: running.seen_at_ms.is_some(), ..end };
+        self.goodput.end((node.number, spec.demand.gpu_milli), &mut running.account, end, before_ms, now_ms);
     }
 
     /// Where GPU time went until now.

@@ -2,8 +2,9 @@
 
 use super::super::tests::{SETTLED, alive, assignments, beat, delivery, leader, node, spec, submit};
 use super::*;
-use crate::goodput::Group;
-use crate::job::{JobId, RunningAttempt};
+use crate::goodput::{Group, LossCause};
+use crate::job::{AttemptOutcome, EndedAttempt, JobId, RunningAttempt, Told};
+use crate::node::Health;
 use crate::scheduler::{Action, PolicyName, RunningSign, SchedulerConfig, SyncPart, SyncedNode};
 
 /// GPU seconds of a leader's term by class, without those in which nothing was wanted before the test begins.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::goodput::AttemptEnd;
+use super::accounting::AttemptEnd;
 use super::planning::{task_class, turn};
 use super::{Action, Held, HeldState, Note, RunningState, Scheduler};
 use crate::goodput::LossCause;
@@ -356,7 +356,7 @@ impl Scheduler {
             why: assignment.why.clone(),
             choice: assignment.choice.clone(),
             placement,
-            account: self.goodput.adopt(number, &assignment.spec, now_ms),
+            account: Box::new(self.goodput.adopt(number, &assignment.spec, now_ms)),
             before_term_ms: running.elapsed_ms.unwrap_or(0).saturating_sub(now_ms.saturating_sub(self.elected_at_ms)),
         });
         let held = Held {

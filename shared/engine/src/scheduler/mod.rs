@@ -6,6 +6,7 @@
 //! long an attempt has run, how long a retry waits) or only handed on. What they read is in the cluster's time, see
 //! [`Scheduler::set_cluster_time`].
 
+mod accounting;
 mod availability;
 mod call;
 #[cfg(test)]
@@ -47,7 +48,7 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use self::goodput::AttemptEnd;
+use self::accounting::AttemptEnd;
 use crate::goodput::{Account, LossCause};
 use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, Choice, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
@@ -198,7 +199,7 @@ pub struct RunningState {
     /// What it holds in the planner's books.
     placement: Placement,
     /// What it did with what it holds.
-    account: Account,
+    account: Box<Account>,
     /// How long it had run when this term began.
     before_term_ms: u64,
 }
@@ -321,7 +322,7 @@ pub struct Scheduler {
     rejects: RefCell<BTreeMap<ClassId, (u64, Vec<Reject>)>>,
     last_full_pass_ms: u64,
     counters: Counters,
-    goodput: goodput::Accounting,
+    goodput: accounting::Accounting,
 }
 
 impl Scheduler {
@@ -352,7 +353,7 @@ impl Scheduler {
             rejects: RefCell::default(),
             last_full_pass_ms: now_ms,
             counters: Counters::default(),
-            goodput: goodput::Accounting::new(now_ms),
+            goodput: accounting::Accounting::new(now_ms),
             config,
         }
     }

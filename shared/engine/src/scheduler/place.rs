@@ -106,7 +106,7 @@ impl Scheduler {
             why: String::new(),
             choice: Some(choice),
             placement: placed.placement,
-            account: self.goodput.begin(node.number, &held.spec, now_ms),
+            account: Box::new(self.goodput.begin(node.number, &held.spec, now_ms)),
             before_term_ms: 0,
         });
         self.check_booked(&node_name, &gpus, actions);

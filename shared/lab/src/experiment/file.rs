@@ -342,8 +342,11 @@ words! {
     Rows { "first-seed" => Rows::FirstSeed, "all" => Rows::All }
 }
 
+/// A field, and a value that it could have.
+type StandIn = (&'static str, fn() -> toml::Value);
+
 /// What takes the place of a field that must be there and is not, or is of another kind, so that the rest can be read.
-const STAND_INS: [(&str, fn() -> toml::Value); 13] = [
+const STAND_INS: [StandIn; 13] = [
     ("title", || "untitled".into()),
     ("cluster", || toml::Table::new().into()),
     ("workload", || toml::Table::new().into()),
