@@ -338,6 +338,7 @@ export interface ClusterStats {
   nodes_suspect: number;
   placed_total: number;
   policy: string;
+  policy_program?: ProgramStanding | null;
   /** Jobs pulled and waiting for room. */
   queued_held: number;
   /** Jobs in JOBS that no scheduler has pulled yet. */
@@ -502,7 +503,7 @@ export interface ErrorDetail {
   /** What to do about it. */
   remedy?: string | null;
 }
-export type EventKind = 'job_placed' | 'attempt_failed' | 'attempt_lost' | 'attempt_superseded' | 'job_dead' | 'job_cancelled' | 'job_abandoned' | 'node_joined' | 'node_left' | 'node_suspect' | 'node_gone' | 'node_dead' | 'node_recovered' | 'node_drained' | 'node_undrained' | 'fault_began' | 'fault_ended' | 'leader_elected' | 'leader_lost' | 'rate_changed' | 'workers_scaled' | 'invariant_violated' | 'repaired';
+export type EventKind = 'job_placed' | 'attempt_failed' | 'attempt_lost' | 'attempt_superseded' | 'job_dead' | 'job_cancelled' | 'job_abandoned' | 'node_joined' | 'node_left' | 'node_suspect' | 'node_gone' | 'node_dead' | 'node_recovered' | 'node_drained' | 'node_undrained' | 'fault_began' | 'fault_ended' | 'leader_elected' | 'leader_lost' | 'rate_changed' | 'workers_scaled' | 'invariant_violated' | 'repaired' | 'policy_failed' | 'policy_recovered';
 /** A page of events, oldest first. */
 export interface EventsPage {
   /** True when `after` is of a history that has ended, since the stream EVENTS was made anew or an older copy of it put back. The
@@ -1155,6 +1156,38 @@ export interface ProcessesReply {
   processes: ProcessView[];
   uptime_ms: number;
 }
+/** What this leader has counted of a policy program. */
+export interface ProgramStanding {
+  /** How long its answers took, of the last thousand. */
+  answer_p50_ms?: number;
+  answer_p95_ms?: number;
+  failures?: number;
+  /** The built-in policy that decides while the program does not. */
+  fallback?: string;
+  /** The last of those. */
+  last_wrong?: string;
+  /** Answers for nodes that had left, were closed, or were full by then. */
+  late?: number;
+  /** Tasks that it let wait. */
+  left_waiting?: number;
+  /** As in `service:NAME`. */
+  name?: string;
+  /** Tasks that went where it said. */
+  placed?: number;
+  /** Tasks that the built-in policy placed. */
+  placed_by_fallback?: number;
+  /** Requests that were sent to it, and of those the ones that had no answer, or none that can be used. */
+  requests?: number;
+  /** Since when, in Unix milliseconds by the cluster's time. */
+  since_ms?: number;
+  state?: ProgramState;
+  /** Why the program does not decide, or did not the last time. */
+  why?: string;
+  /** Answers that were wrong from the beginning. */
+  wrong?: number;
+}
+/** Who decides where tasks go. */
+export type ProgramState = 'greeted' | 'decides' | 'silent';
 /** A rate with a name. */
 export interface RatePreset {
   jobs_per_minute: number;

@@ -20,5 +20,5 @@ pub(super) fn all() -> Vec<Sample> {
         overbooked: 0,
         rows: vec![row(T, 10_000, 40_000_000, 1_500_000), row(T + 10_000, 2_000, 0, 0)],
     };
-    vec![sample("goodput", history.clone()), sample("goodput", Query::Goodput), sample("goodput", QueryReply::Goodput(Box::new(history)))]
+    vec![sample("", history.clone()), sample("goodput", Query::Goodput), sample("goodput", QueryReply::Goodput(Box::new(history)))]
 }
