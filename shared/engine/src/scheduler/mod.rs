@@ -22,6 +22,7 @@ pub mod flight;
 mod flight_tests;
 mod goodput;
 mod gpu_slot;
+mod held;
 mod invariants;
 mod jobs;
 mod late_ends;
@@ -43,14 +44,14 @@ mod why;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use faultline_planner::{ClassId, NodeId, Placement, Planner};
+use faultline_planner::{ClassId, NodeId, Planner};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use self::accounting::AttemptEnd;
-use crate::goodput::{Account, LossCause};
-use crate::job::{Assignment, AttemptId, AttemptOutcome, AttemptSummary, Choice, JobId, JobSpec, Path, Priority};
+use crate::goodput::LossCause;
+use crate::job::{Assignment, AttemptId, AttemptOutcome, Choice, JobId, JobSpec, Path, Priority};
 use crate::node::{GpuTelemetry, Health, NodeSpec};
 
 pub use call::Call;
@@ -60,6 +61,7 @@ pub use epoch::{MAX_EPOCH, Refusals, Refused, raised_epoch};
 pub use explain::{MAX_WOULD_FIT, Spot, WouldFit, check_would_fit};
 pub use goodput::Goodput;
 pub use gpu_slot::GpuSlot;
+pub use held::{Held, HeldState, RunningState};
 pub use jobs::{Delivery, Past, RecordRead};
 pub use nodes::{Beat, NODE_LEFT, RunningSign};
 pub use place::WaitingReasons;
@@ -173,76 +175,6 @@ impl Note {
     pub fn is_read_back(&self) -> bool {
         matches!(self, Note::Placed { path, .. } if !path.history.is_empty())
     }
-}
-
-/// An attempt in the scheduler's books.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunningState {
-    pub attempt: AttemptId,
-    pub node: String,
-    pub incarnation: u64,
-    pub gpus: Vec<u8>,
-    /// The lease under which it was placed.
-    pub epoch: u64,
-    /// In the cluster's time, for people: the word of the leader that placed it.
-    pub placed_at_ms: u64,
-    /// When it was placed here; of an adopted attempt, the adoption less the time for which its worker said that it had run.
-    pub since_ms: u64,
-    /// When a heartbeat named it last.
-    pub seen_at_ms: Option<u64>,
-    pub progress_permille: u16,
-    /// JetStream delivered its job again while it was believed to run: the news of its failure may be on the way.
-    pub delivered_again: bool,
-    /// Why there, in words: of an attempt that was adopted from a leader that did not say it in numbers.
-    pub why: String,
-    pub choice: Option<Box<Choice>>,
-    /// What it holds in the planner's books.
-    placement: Placement,
-    /// What it did with what it holds.
-    account: Box<Account>,
-    /// How long it had run when this term began.
-    before_term_ms: u64,
-}
-
-/// Where a job stands that the scheduler holds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HeldState {
-    /// It was delivered before: its record is being read.
-    ReadingBack,
-    /// It waits for room.
-    Waiting {
-        since_ms: u64,
-        /// How many placements there had been when it began to wait.
-        placed_before: u64,
-        /// What it asks of a node, as the planner knows it.
-        class: ClassId,
-    },
-    Running(RunningState),
-    /// It comes back by itself: handed back to JetStream, or failed and waiting for its retry.
-    Returning {
-        since_ms: u64,
-        until_ms: u64,
-    },
-}
-
-/// A job whose message the scheduler has, or gave to a worker.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held {
-    pub spec: JobSpec,
-    pub open_seq: u64,
-    /// When JetStream stored it, by the server's clock: its place in the order. 0 for a job that was adopted while it ran, until JetStream
-    /// delivers it again.
-    pub stored_at_ms: u64,
-    pub ack_subject: String,
-    /// The attempts that ended.
-    pub path: Path,
-    pub state: HeldState,
-    /// When the message was last kept from being delivered again.
-    progress_sent_ms: u64,
-    /// When the last attempt was lost, until the next one is placed.
-    lost_at_ms: Option<u64>,
-    /// Since its last placement it has already been made to wait for its retry.
-    has_paused: bool,
 }
 
 /// A node in the scheduler's books.
@@ -548,44 +480,5 @@ impl Scheduler {
         self.counters.gpu_time.lost_milli_ms += running.gpu_milli_ms(&spec, now_ms);
         let end = AttemptEnd { last_sign_ms, ..AttemptEnd::now(cause, now_ms) };
         self.release(&mut running, &spec, end, now_ms);
-    }
-}
-
-impl RunningState {
-    /// Its row of the job's path. All times are by the clock of the leader that placed it; the duration is measured here.
-    fn summary(&self, spec: &JobSpec, outcome: AttemptOutcome, now_ms: u64, detail: &str) -> AttemptSummary {
-        let ended_at_ms = self.placed_at_ms.saturating_add(now_ms.saturating_sub(self.since_ms));
-        AttemptSummary {
-            attempt: self.attempt,
-            node: self.node.clone(),
-            incarnation: self.incarnation,
-            gpus: self.gpus.clone(),
-            gpu_milli: spec.demand.gpu_milli,
-            placed_at_ms: self.placed_at_ms,
-            started_at_ms: Some(self.placed_at_ms),
-            ended_at_ms: (outcome != AttemptOutcome::Running).then_some(ended_at_ms),
-            outcome,
-            detail: detail.to_owned(),
-            why: self.why.clone(),
-            choice: self.choice.clone(),
-        }
-    }
-}
-
-impl RunningState {
-    /// What it has held until now, in thousandths of a GPU times milliseconds.
-    fn gpu_milli_ms(&self, spec: &JobSpec, now_ms: u64) -> u64 {
-        u64::from(spec.demand.gpu_milli).saturating_mul(now_ms.saturating_sub(self.since_ms))
-    }
-}
-
-impl Held {
-    /// The job's path: the attempts that ended, and the one that runs.
-    pub fn path_so_far(&self) -> Path {
-        let mut path = self.path.clone();
-        if let HeldState::Running(running) = &self.state {
-            path.history.push(running.summary(&self.spec, AttemptOutcome::Running, 0, ""));
-        }
-        path
     }
 }

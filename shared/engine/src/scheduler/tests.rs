@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::goodput::history;
-use crate::job::{Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt, Told};
+use crate::job::{AttemptSummary, Demand, EndedAttempt, JobState, Params, Priority, RunningAttempt, Told};
 use crate::node::{GpuDescriptor, GpuTelemetry};
 
 pub(super) const SETTLED: u64 = 100_000;

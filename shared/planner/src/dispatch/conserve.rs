@@ -168,7 +168,8 @@ impl Dispatcher {
         let mut tally = Tally::new(known.room.as_ref()?, &gang);
         let (mut trial, mut at_ms) = (Trial::default(), now_ms);
         let nodes = loop {
-            let (first, until_ms) = (trial.0.len(), self.jobs.get(&key.job)?.expected_ms.map_or(u64::MAX, |ms| at_ms.saturating_add(ms)));
+            let for_ms = self.jobs.get(&key.job)?.expected_ms.map_or(u64::MAX, |ms| ms.max(1));
+            let (first, until_ms) = (trial.0.len(), at_ms.saturating_add(for_ms));
             while let Some(plan) = enters.pop_if(|plan| plan.from_ms < until_ms) {
                 trial.book(world, &plan.placements);
             }
@@ -176,7 +177,10 @@ impl Dispatcher {
                 trial.remove(world, self.jobs.get(&job).and_then(Job::run).map_or(&[], |run| &run.placements));
             }
             while let Some(plan) = leaves.pop_if(|plan| plan.to_ms <= at_ms) {
-                trial.remove(world, &plan.placements);
+                // One behind jobs of unknown length never enters, and leaves at the end of all time.
+                if plan.from_ms < until_ms {
+                    trial.remove(world, &plan.placements);
+                }
             }
             for (placement, _) in &trial.0[first..] {
                 tally.set(world, placement.node, world.capacity(class, placement.node).into());

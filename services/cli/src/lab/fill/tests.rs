@@ -104,7 +104,7 @@ fn what_is_wrong_is_told_with_file_line_field_and_remedy() {
         failure.ends_with(", line 2, field `gpu_milli`: a task with a GPU takes nothing of it; use 1 to 1000, or 0 as `num_gpu`"),
         "{failure}"
     );
-    assert_eq!(nodes_of(Path::new("/no/such/nodes.csv")).unwrap_err().code(), 4);
+    assert_eq!(nodes_of(Path::new("/no/such/nodes.csv")).unwrap_err().code(), 2);
     let no_gpus = written(b"sn,cpu_milli,memory_mib,gpu,model\na,1,1,0,\n");
     let failure = fill_view(&flags(no_gpus.path(), &small().1)).unwrap_err().to_string();
     assert!(failure.ends_with(": the nodes have no GPU: give at least one node with one"), "{failure}");

@@ -148,8 +148,9 @@ impl World {
         assert!(now_ms - attempt.since_ms >= self.settings.resize_min_ms.unwrap());
         let added = there.iter().filter(|(node, _)| !shrinks && !attempt.tasks.iter().any(|(other, _)| other == node));
         assert!(added.clone().all(|(node, _)| !self.nodes[node].closed));
-        let kept = self.reserved.values().flat_map(|(_, nodes)| nodes);
-        assert!(!kept.clone().any(|kept| added.clone().any(|(node, _)| node == kept)), "{job} grows on nodes that are kept");
+        // Jobs grow at the end of a pass: what it kept for others before, and gave up, is free.
+        let world = &self.dispatcher.planner.world;
+        assert!(!added.clone().any(|(node, _)| world.is_held(*node)), "{job} grows on nodes that are kept");
         (attempt.tasks, attempt.since_ms) = (there, now_ms);
         if let Some(Topology { level, required: true }) = self.running[&job].request.topology {
             let first = self.domain(tasks[0].node, Some(level));
