@@ -34,6 +34,7 @@ fn assert_whole(view: &Value, gpus: usize) {
 async fn a_killed_worker_costs_what_its_attempts_had_done_and_the_next_leader_goes_on_with_the_hour() {
     let mut cluster = Cluster::start(2).await;
     cluster.scheduler("scheduler-2");
+    cluster.spawn("dashboard", "faultline-dashboard", &["--port", "0"]);
     let gpus: usize = cluster.nodes().await.iter().map(|node| node.spec.gpus.len()).sum();
     let done = cluster.submit(&[whole_gpu(1_500), whole_gpu(1_500)]).await;
     cluster.wait_ended(&done).await;
@@ -71,4 +72,6 @@ async fn a_killed_worker_costs_what_its_attempts_had_done_and_the_next_leader_go
     let end = goodput(&cluster);
     let work = classes(&end)["productive"] - productive;
     assert!((20.0..30.5).contains(&work), "30 s of work, less what no leader accounted for: {end}");
+    // Who follows the bucket for its other key reads no more than that.
+    assert_eq!(cluster.lines_with("cannot be read"), Vec::<String>::new());
 }

@@ -187,7 +187,7 @@ fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(),
         Bucket::Nodes if there => view.on_registration(codec::decode_body::<NodeRegistration>(&entry.value)?),
         Bucket::Nodes => view.nodes.remove(&entry.key),
         Bucket::Health if there => view.on_verdict(codec::decode_body::<Verdict>(&entry.value)?),
-        Bucket::Ledger if there => view.on_ledger(codec::decode_body::<LedgerSnapshot>(&entry.value)?),
+        Bucket::Ledger if there && entry.key == streams::KEY_LEDGER => view.on_ledger(codec::decode_body::<LedgerSnapshot>(&entry.value)?),
         Bucket::Health | Bucket::Ledger => {}
         Bucket::Control if entry.key == streams::KEY_RATE => {
             let rate = there.then(|| codec::decode_body::<RateSetting>(&entry.value)).transpose()?;

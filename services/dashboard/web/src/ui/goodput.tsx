@@ -1,7 +1,7 @@
 // Where GPU time went in the last minutes: one bar in which each GPU-instant is once, and in words what failures cost.
 
 import { get } from '../lib/api';
-import { fixed, words } from '../lib/format';
+import { fixed } from '../lib/format';
 import { instant, isRecording } from '../lib/instant';
 import { param, setParams } from '../lib/route';
 import type { ClassTime, GoodputView } from '../lib/wire';
@@ -19,8 +19,8 @@ type Window = (typeof WINDOWS)[number][0];
 const COLOURS: Record<string, string> = {
   productive: '--bar-committed',
   open: '--bar-running',
-  lost: '--bar-lost',
-  stalled: '--warm-4',
+  lost: '--warm-5',
+  stalled: '--warm-3',
   down: '--cell-dead',
   down_unseen: '--cell-gone',
   quarantined: '--cell-suspect',
@@ -29,6 +29,9 @@ const COLOURS: Record<string, string> = {
 
 /** Booked for other reasons, or free. */
 const colourOf = ({ class: name, code }: ClassTime) => COLOURS[name] ?? (code.startsWith('B') ? '--bar-superseded' : '--cell-left');
+
+/** The name of a class or cause as docs/goodput.md has it, for reading: what is lost here is work, not an attempt. */
+const plain = (name: string) => name.replaceAll('_', ' ');
 
 /** In the unit that suits it. */
 function gpuTime(seconds: number): string {
@@ -63,13 +66,13 @@ function Accounted({ view }: { view: GoodputView }) {
       ))}
       <div class="parts-bar" aria-hidden="true">
         {there.map((one) => (
-          <i key={one.class} title={`${words(one.class)}: ${fixed(100 * one.share, 1)} %`} style={{ flexGrow: one.share, background: `var(${colourOf(one)})` }} />
+          <i key={one.class} title={`${plain(one.class)}: ${fixed(100 * one.share, 1)} %`} style={{ flexGrow: one.share, background: `var(${colourOf(one)})` }} />
         ))}
       </div>
       <ul class="parts-key">
         {there.map((one) => (
           <li key={one.class}>
-            <i style={{ background: `var(${colourOf(one)})` }} /> {words(one.class)} {fixed(100 * one.share, 1)} %
+            <i style={{ background: `var(${colourOf(one)})` }} /> {plain(one.class)} {fixed(100 * one.share, 1)} %
           </li>
         ))}
       </ul>
@@ -95,7 +98,7 @@ function Tables({ view }: { view: GoodputView }) {
           {view.classes.map((one) => (
             <tr key={one.class}>
               <td>{one.code}</td>
-              <td>{words(one.class)}</td>
+              <td>{plain(one.class)}</td>
               <td class="num">{gpuTime(one.gpu_seconds)}</td>
               <td class="num">{fixed(100 * one.share, 2)} %</td>
             </tr>
@@ -103,7 +106,7 @@ function Tables({ view }: { view: GoodputView }) {
           {lost.map((one) => (
             <tr key={one.cause}>
               <td />
-              <td>lost: {words(one.cause)}</td>
+              <td>lost: {plain(one.cause)}</td>
               <td class="num">{gpuTime(one.gpu_seconds)}</td>
               <td />
             </tr>
