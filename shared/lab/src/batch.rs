@@ -69,22 +69,28 @@ pub fn play(experiment: &Experiment, threads: usize, stop: &AtomicBool, done: &(
 fn one(experiment: &Experiment, variant: usize, seed: u64) -> Result<Played, InvalidSetup> {
     let of = &experiment.variants[variant];
     let setup = experiment.setup(of, seed);
-    let outcome = run(&setup)?;
+    let mut outcome = run(&setup)?;
     let played = Run::new(&of.name, &of.tie, seed, &setup.workload, &outcome, experiment.warm_up_ms);
     // Of what is varied only the figures are wanted.
     let is_policy = of.varied.is_none();
     let keeps_rows = is_policy && (experiment.rows == Rows::All || experiment.seeds().first() == Some(&seed));
-    Ok(Played {
+    let mut lines = Played {
         variant,
         seed,
         events: outcome.events,
         hash: format!("{:016x}", outcome.hash),
         summary: summarize(&played),
         usage: if is_policy { usage_lines(&played, &outcome) } else { Vec::new() },
-        jobs: if keeps_rows { job_lines(&played) } else { Vec::new() },
+        jobs: Vec::new(),
         attempts: if keeps_rows { attempt_lines(&played) } else { Vec::new() },
         faults: if keeps_rows { fault_lines(&played, &outcome) } else { Vec::new() },
-    })
+    };
+    if keeps_rows {
+        // With a million jobs, their attempts need not be in memory in both forms meanwhile.
+        outcome.attempts = Vec::new();
+        lines.jobs = job_lines(&Run::new(&of.name, &of.tie, seed, &setup.workload, &outcome, experiment.warm_up_ms));
+    }
+    Ok(lines)
 }
 
 /// What a folder has: the tables, and the files with their names.
