@@ -35,7 +35,7 @@ pub(crate) struct ReplayFlags {
     trace: String,
     #[arg(long, value_name = "FORMAT", help = format!("Its format, when its first line does not show it: {}", Format::ALL.map(Format::as_str).join(", ")))]
     format: Option<Format>,
-    /// The cluster: a CSV file of nodes, or a TOML file with the tables [cluster], [jobs], [faults], [queue.NAME], and [policy.NAME] of an experiment
+    /// The cluster: a CSV file of nodes, or a TOML file with an experiment's tables cluster, jobs, faults, queue.NAME, and policy.NAME
     #[arg(long, value_name = "FILE")]
     cluster: String,
     /// The policy of today: one of the cluster's file, or such as best-fit+fifo+easy; when the file has no [policy.today], the live scheduler's: least-loaded+fifo+skip

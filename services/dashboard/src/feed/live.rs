@@ -8,7 +8,8 @@ use async_nats::jetstream::kv;
 use async_nats::{Message, Subject};
 use faultline_protocol::codec::{self, DecodeError};
 use faultline_protocol::messages::{
-    ChaosProgress, DemoScene, Goodbye, Heartbeat, InForce, LedgerSnapshot, NodeRegistration, RateSetting, Verdict, is_returned,
+    ChaosProgress, DemoScene, Goodbye, GoodputHistory, Heartbeat, InForce, LedgerSnapshot, NodeRegistration, RateSetting, Verdict,
+    is_returned,
 };
 use faultline_protocol::{streams, subjects};
 use faultline_runtime::clock::unix_ms;
@@ -188,6 +189,9 @@ fn apply_entry(view: &mut View, bucket: Bucket, entry: &kv::Entry) -> Result<(),
         Bucket::Nodes => view.nodes.remove(&entry.key),
         Bucket::Health if there => view.on_verdict(codec::decode_body::<Verdict>(&entry.value)?),
         Bucket::Ledger if there && entry.key == streams::KEY_LEDGER => view.on_ledger(codec::decode_body::<LedgerSnapshot>(&entry.value)?),
+        Bucket::Ledger if there && entry.key == streams::KEY_GOODPUT => {
+            view.on_goodput(codec::decode_body::<GoodputHistory>(&entry.value)?)
+        }
         Bucket::Health | Bucket::Ledger => {}
         Bucket::Control if entry.key == streams::KEY_RATE => {
             let rate = there.then(|| codec::decode_body::<RateSetting>(&entry.value)).transpose()?;

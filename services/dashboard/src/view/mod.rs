@@ -24,8 +24,8 @@ use faultline_client::incidents::Incidents;
 use faultline_engine::job::{AttemptOutcome, AttemptSummary, JobId};
 use faultline_engine::node::Health;
 use faultline_protocol::messages::{
-    ClusterEvent, ClusterStats, DemoScene, EventKind, Goodbye, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot, NodeView,
-    RateSetting, TerminalRecord, Verdict,
+    ClusterEvent, ClusterStats, DemoScene, EventKind, Goodbye, GoodputHistory, Heartbeat, IN_FORCE_LIMIT, InForce, JobView, LedgerSnapshot,
+    NodeView, RateSetting, TerminalRecord, Verdict,
 };
 use faultline_protocol::views::{AttemptCause, RateView};
 use serde::Serialize;
@@ -135,6 +135,8 @@ pub(crate) struct View {
     /// What the generator said last, and when that was heard.
     in_force: Option<(InForce, u64)>,
     ledger: LedgerSnapshot,
+    /// Where GPU time went in the last hour, as the leader stored it last.
+    goodput: GoodputHistory,
     leader_stats: Option<ClusterStats>,
     /// When the leader last answered; the start of the process before it ever did.
     leader_heard_at_ms: u64,
@@ -165,6 +167,7 @@ impl View {
             rate: None,
             in_force: None,
             ledger: LedgerSnapshot::default(),
+            goodput: GoodputHistory::default(),
             leader_stats: None,
             leader_heard_at_ms: now_ms,
             leader_answers: false,
@@ -330,6 +333,14 @@ impl View {
 
     pub(crate) fn on_ledger(&mut self, ledger: LedgerSnapshot) {
         self.ledger = ledger;
+    }
+
+    pub(crate) fn on_goodput(&mut self, history: GoodputHistory) {
+        self.goodput = history;
+    }
+
+    pub(crate) fn goodput(&self) -> &GoodputHistory {
+        &self.goodput
     }
 
     pub(crate) fn on_leader_answer(&mut self, answer: LeaderAnswer, now_ms: u64) {

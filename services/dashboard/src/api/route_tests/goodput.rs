@@ -12,6 +12,7 @@ async fn a_window_is_an_hour_or_less_in_rows_of_ten_seconds() {
         let (status, body) = get(&app, &format!("/api/v1/goodput?{query}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {body}");
     }
+    // What was stored last is there without a leader as well.
     cluster.silent.store(true, Ordering::Relaxed);
-    assert_eq!(get(&app, "/api/v1/goodput").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&app, "/api/v1/goodput").await.0, StatusCode::OK);
 }

@@ -51,13 +51,13 @@ export function GoodputPanel() {
   const choice = <Segmented label="How far back" value={window} options={WINDOWS} onChange={choose} />;
   return (
     <Panel title="GPU time" aside={choice} id="gpu-time">
-      {page.data ? <Accounted view={page.data} /> : page.error ? <Failed what="Where GPU time went is not known" error={page.error} retry={page.reload} /> : <Loading rows={2} />}
+      {page.data ? <Accounted view={page.data} /> : page.error ? <Failed what="Where GPU time went cannot be shown" error={page.error} retry={page.reload} /> : <Loading rows={2} />}
     </Panel>
   );
 }
 
 function Accounted({ view }: { view: GoodputView }) {
-  if (!view.gpu_seconds) return <Empty title="No GPU time is accounted for yet">The scheduler that leads says where it went after ten seconds.</Empty>;
+  if (!view.gpu_seconds) return <Empty title="No GPU time is accounted for yet">The scheduler that leads stores where it went every five seconds.</Empty>;
   const there = view.classes.filter((one) => one.gpu_seconds > 0);
   return (
     <>
